@@ -1,0 +1,363 @@
+//! The protobuf form of a leaf, and the way there and back. Every field is carried over as it is or refused, so two
+//! different leaves never read as the same event.
+
+use super::{BadLeaf, Event, LEAF_VERSION, Origin, Verdict, What};
+use tally_domain::boot::Statement;
+use tally_domain::dsse::Envelope;
+use tally_domain::key::KeyCertificate;
+use tally_domain::vote::Certificate;
+use tally_domain::{
+    Attempt, ClientId, DerivationPath, Digest, Epoch, Incarnation, KeyName, NodeName, RequestId, Tenant, UnixMillis,
+};
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Leaf {
+    #[prost(uint32, tag = "1")]
+    pub(super) version: u32,
+    #[prost(string, tag = "2")]
+    node: String,
+    #[prost(uint64, tag = "3")]
+    incarnation: u64,
+    #[prost(uint64, tag = "4")]
+    time_ms: u64,
+    #[prost(oneof = "Body", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20")]
+    body: Option<Body>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum Body {
+    #[prost(message, tag = "10")]
+    Boot(Boot),
+    #[prost(message, tag = "11")]
+    IntentReceived(IntentReceived),
+    #[prost(message, tag = "12")]
+    Decided(Decided),
+    #[prost(message, tag = "13")]
+    Voted(Statement),
+    #[prost(message, tag = "14")]
+    Released(Released),
+    #[prost(message, tag = "15")]
+    Abandoned(Statement),
+    #[prost(message, tag = "16")]
+    Completed(Completed),
+    #[prost(bytes = "vec", tag = "17")]
+    KeyPending(Vec<u8>),
+    #[prost(message, tag = "18")]
+    KeyActive(KeyCertificate),
+    #[prost(message, tag = "19")]
+    Banned(Banned),
+    #[prost(message, tag = "20")]
+    SessionFailed(SessionFailed),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Boot {
+    #[prost(message, optional, tag = "1")]
+    boot_cert: Option<Envelope>,
+    #[prost(bytes = "vec", tag = "2")]
+    bundle: Vec<u8>,
+    #[prost(string, tag = "3")]
+    version: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct IntentReceived {
+    #[prost(message, optional, tag = "1")]
+    envelope: Option<Envelope>,
+    #[prost(bytes = "vec", tag = "2")]
+    digest: Vec<u8>,
+    #[prost(oneof = "From_", tags = "3, 4")]
+    from: Option<From_>,
+}
+
+/// [`Origin`] as protobuf.
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum From_ {
+    #[prost(string, tag = "3")]
+    Client(String),
+    #[prost(string, tag = "4")]
+    Peer(String),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Decided {
+    #[prost(string, tag = "1")]
+    tenant: String,
+    #[prost(bytes = "vec", tag = "2")]
+    request_id: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    intent_digest: Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    bundle: Vec<u8>,
+    #[prost(string, tag = "5")]
+    summary: String,
+    #[prost(oneof = "Verdict_", tags = "6, 7")]
+    verdict: Option<Verdict_>,
+}
+
+/// [`Verdict`] as protobuf.
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum Verdict_ {
+    #[prost(message, tag = "6")]
+    Permitted(Permitted),
+    #[prost(message, tag = "7")]
+    Refused(Refused),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Permitted {
+    #[prost(string, tag = "1")]
+    rule: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Refused {
+    #[prost(string, tag = "1")]
+    reason: String,
+    #[prost(string, tag = "2")]
+    rule: String,
+    #[prost(string, tag = "3")]
+    condition: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Released {
+    #[prost(string, tag = "1")]
+    tenant: String,
+    #[prost(bytes = "vec", tag = "2")]
+    request_id: Vec<u8>,
+    #[prost(uint32, tag = "3")]
+    attempt: u32,
+    #[prost(message, optional, tag = "4")]
+    certificate: Option<Certificate>,
+    #[prost(bytes = "vec", tag = "5")]
+    partial_digest: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Completed {
+    #[prost(string, tag = "1")]
+    tenant: String,
+    #[prost(bytes = "vec", tag = "2")]
+    request_id: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    intent_digest: Vec<u8>,
+    #[prost(string, tag = "4")]
+    key: String,
+    #[prost(uint32, repeated, tag = "5")]
+    path: Vec<u32>,
+    #[prost(bytes = "vec", tag = "6")]
+    signature: Vec<u8>,
+    #[prost(bytes = "vec", tag = "7")]
+    public_key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "8")]
+    to_sign: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Banned {
+    #[prost(string, tag = "1")]
+    key: String,
+    #[prost(uint32, tag = "2")]
+    epoch: u32,
+    #[prost(string, tag = "3")]
+    peer: String,
+    #[prost(string, tag = "4")]
+    what: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct SessionFailed {
+    #[prost(bytes = "vec", optional, tag = "1")]
+    request_id: Option<Vec<u8>>,
+    #[prost(string, tag = "2")]
+    what: String,
+    #[prost(string, optional, tag = "3")]
+    culprit: Option<String>,
+}
+
+impl From<&Event> for Leaf {
+    fn from(e: &Event) -> Self {
+        Self {
+            version: LEAF_VERSION,
+            node: e.node.as_str().into(),
+            incarnation: e.incarnation.0,
+            time_ms: e.time.0,
+            body: Some(Body::from(&e.what)),
+        }
+    }
+}
+
+impl From<&What> for Body {
+    fn from(what: &What) -> Self {
+        match what {
+            What::Boot { boot_cert, bundle, version } => Self::Boot(Boot {
+                boot_cert: Some(boot_cert.clone()),
+                bundle: bundle.0.to_vec(),
+                version: version.clone(),
+            }),
+            What::IntentReceived { envelope, from, digest } => Self::IntentReceived(IntentReceived {
+                envelope: Some(envelope.clone()),
+                digest: digest.0.to_vec(),
+                from: Some(match from {
+                    Origin::Client(c) => From_::Client(c.as_str().into()),
+                    Origin::Peer(n) => From_::Peer(n.as_str().into()),
+                }),
+            }),
+            What::Decided { tenant, request_id, intent_digest, verdict, bundle, summary } => Self::Decided(Decided {
+                tenant: tenant.as_str().into(),
+                request_id: request_id.0.to_vec(),
+                intent_digest: intent_digest.0.to_vec(),
+                bundle: bundle.0.to_vec(),
+                summary: summary.clone(),
+                verdict: Some(Verdict_::from(verdict)),
+            }),
+            What::Voted { vote } => Self::Voted(vote.clone()),
+            What::Released { tenant, request_id, attempt, certificate, partial_digest } => Self::Released(Released {
+                tenant: tenant.as_str().into(),
+                request_id: request_id.0.to_vec(),
+                attempt: attempt.0,
+                certificate: Some(certificate.clone()),
+                partial_digest: partial_digest.0.to_vec(),
+            }),
+            What::Abandoned { statement } => Self::Abandoned(statement.clone()),
+            What::Completed { tenant, request_id, intent_digest, key, path, signature, public_key, to_sign } => {
+                Self::Completed(Completed {
+                    tenant: tenant.as_str().into(),
+                    request_id: request_id.0.to_vec(),
+                    intent_digest: intent_digest.0.to_vec(),
+                    key: key.as_str().into(),
+                    path: path.steps().to_vec(),
+                    signature: signature.clone(),
+                    public_key: public_key.clone(),
+                    to_sign: to_sign.clone(),
+                })
+            }
+            What::KeyPending { record } => Self::KeyPending(record.clone()),
+            What::KeyActive { certificate } => Self::KeyActive(certificate.clone()),
+            What::Banned { key, epoch, peer, what } => Self::Banned(Banned {
+                key: key.as_str().into(),
+                epoch: epoch.0,
+                peer: peer.as_str().into(),
+                what: what.clone(),
+            }),
+            What::SessionFailed { request_id, what, culprit } => Self::SessionFailed(SessionFailed {
+                request_id: request_id.map(|r| r.0.to_vec()),
+                what: what.clone(),
+                culprit: culprit.as_ref().map(|c| c.as_str().into()),
+            }),
+        }
+    }
+}
+
+impl From<&Verdict> for Verdict_ {
+    fn from(v: &Verdict) -> Self {
+        match v {
+            Verdict::Permitted { rule } => Self::Permitted(Permitted { rule: rule.clone() }),
+            Verdict::Refused { reason, rule, condition } => {
+                Self::Refused(Refused { reason: reason.clone(), rule: rule.clone(), condition: condition.clone() })
+            }
+        }
+    }
+}
+
+impl TryFrom<Leaf> for Event {
+    type Error = BadLeaf;
+
+    fn try_from(w: Leaf) -> Result<Self, BadLeaf> {
+        Ok(Self {
+            node: node("node", &w.node)?,
+            incarnation: Incarnation(w.incarnation),
+            time: UnixMillis(w.time_ms),
+            what: w.body.ok_or(BadLeaf::Field("what"))?.try_into()?,
+        })
+    }
+}
+
+impl TryFrom<Body> for What {
+    type Error = BadLeaf;
+
+    fn try_from(body: Body) -> Result<Self, BadLeaf> {
+        Ok(match body {
+            Body::Boot(b) => Self::Boot {
+                boot_cert: b.boot_cert.ok_or(BadLeaf::Field("boot_cert"))?,
+                bundle: digest("bundle", &b.bundle)?,
+                version: b.version,
+            },
+            Body::IntentReceived(i) => Self::IntentReceived {
+                envelope: i.envelope.ok_or(BadLeaf::Field("envelope"))?,
+                digest: digest("digest", &i.digest)?,
+                from: match i.from.ok_or(BadLeaf::Field("from"))? {
+                    From_::Client(c) => Origin::Client(ClientId::parse(&c).map_err(|_| BadLeaf::Field("from"))?),
+                    From_::Peer(n) => Origin::Peer(node("from", &n)?),
+                },
+            },
+            Body::Decided(d) => Self::Decided {
+                tenant: tenant(&d.tenant)?,
+                request_id: request_id(&d.request_id)?,
+                intent_digest: digest("intent_digest", &d.intent_digest)?,
+                verdict: d.verdict.ok_or(BadLeaf::Field("verdict"))?.into(),
+                bundle: digest("bundle", &d.bundle)?,
+                summary: d.summary,
+            },
+            Body::Voted(vote) => Self::Voted { vote },
+            Body::Released(r) => Self::Released {
+                tenant: tenant(&r.tenant)?,
+                request_id: request_id(&r.request_id)?,
+                attempt: Attempt(r.attempt),
+                certificate: r.certificate.ok_or(BadLeaf::Field("certificate"))?,
+                partial_digest: digest("partial_digest", &r.partial_digest)?,
+            },
+            Body::Abandoned(statement) => Self::Abandoned { statement },
+            Body::Completed(c) => Self::Completed {
+                tenant: tenant(&c.tenant)?,
+                request_id: request_id(&c.request_id)?,
+                intent_digest: digest("intent_digest", &c.intent_digest)?,
+                key: key(&c.key)?,
+                path: DerivationPath::new(c.path).map_err(|_| BadLeaf::Field("path"))?,
+                signature: c.signature,
+                public_key: c.public_key,
+                to_sign: c.to_sign,
+            },
+            Body::KeyPending(record) => Self::KeyPending { record },
+            Body::KeyActive(certificate) => Self::KeyActive { certificate },
+            Body::Banned(b) => {
+                Self::Banned { key: key(&b.key)?, epoch: Epoch(b.epoch), peer: node("peer", &b.peer)?, what: b.what }
+            }
+            Body::SessionFailed(s) => Self::SessionFailed {
+                request_id: s.request_id.as_deref().map(request_id).transpose()?,
+                what: s.what,
+                culprit: s.culprit.as_deref().map(|c| node("culprit", c)).transpose()?,
+            },
+        })
+    }
+}
+
+impl From<Verdict_> for Verdict {
+    fn from(v: Verdict_) -> Self {
+        match v {
+            Verdict_::Permitted(p) => Self::Permitted { rule: p.rule },
+            Verdict_::Refused(r) => Self::Refused { reason: r.reason, rule: r.rule, condition: r.condition },
+        }
+    }
+}
+
+fn node(field: &'static str, s: &str) -> Result<NodeName, BadLeaf> {
+    NodeName::parse(s).map_err(|_| BadLeaf::Field(field))
+}
+
+fn key(s: &str) -> Result<KeyName, BadLeaf> {
+    KeyName::parse(s).map_err(|_| BadLeaf::Field("key"))
+}
+
+fn tenant(s: &str) -> Result<Tenant, BadLeaf> {
+    Tenant::parse(s).map_err(|_| BadLeaf::Field("tenant"))
+}
+
+fn request_id(bytes: &[u8]) -> Result<RequestId, BadLeaf> {
+    RequestId::from_slice(bytes).ok_or(BadLeaf::Field("request_id"))
+}
+
+fn digest(field: &'static str, bytes: &[u8]) -> Result<Digest, BadLeaf> {
+    Digest::from_slice(bytes).ok_or(BadLeaf::Field(field))
+}

@@ -1,0 +1,274 @@
+//! What may be so only once: over all leaves of a log, and over all logs that are checked together.
+
+use super::FINDINGS_MAX;
+use super::finding::{Finding, Oddity, Problem, Warning};
+use super::signature;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use tally_domain::key::KeyRecord;
+use tally_domain::vote::VoteBody;
+use tally_domain::{Attempt, DerivationPath, Digest, KeyName, NodeName, RequestId, Tenant};
+
+/// What names one digest for ever.
+pub(super) type Request = (Tenant, RequestId);
+
+/// How much can be told from what is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// One log: what is not in it may be in another.
+    OneLog,
+    /// Several logs, but not of all share-holders.
+    SomeLogs,
+    /// The logs of all share-holders: what is in none of them is nowhere.
+    AllSigners,
+}
+
+/// Something that a leaf says and that was believed, for comparing with all others.
+pub(super) enum Fact {
+    /// Someone's vote.
+    Vote { voter: NodeName, body: Rc<VoteBody> },
+    /// All of S voted.
+    Certificate { body: Rc<VoteBody> },
+    /// A partial signature went out.
+    Release { by: NodeName, body: Rc<VoteBody>, partial: Digest },
+    /// A promise never to release.
+    Abandonment { by: NodeName, request: Request, attempt: Attempt },
+    /// A signature that verifies.
+    Completion { request: Request, intent_digest: Digest, completion: Rc<Completion>, voted: bool },
+    /// A key that all its participants certified.
+    Key { record: Rc<KeyRecord> },
+}
+
+/// A signature with what it is over and under.
+#[derive(Clone)]
+pub(super) struct Completion {
+    pub(super) key: KeyName,
+    pub(super) path: DerivationPath,
+    pub(super) signature: Vec<u8>,
+    pub(super) public_key: Vec<u8>,
+    pub(super) to_sign: Vec<u8>,
+}
+
+/// Where something was seen.
+#[derive(Clone)]
+struct Place {
+    node: NodeName,
+    leaf: u64,
+}
+
+/// One signature as some leaf has it.
+struct Signed {
+    place: Place,
+    request: Request,
+    intent_digest: Digest,
+    completion: Rc<Completion>,
+    /// Whether that node had voted for the request.
+    voted: bool,
+}
+
+/// The first of everything that may be so only once.
+pub(super) struct Ledger {
+    scope: Scope,
+    votes: BTreeMap<(NodeName, Request, Attempt), Rc<VoteBody>>,
+    digests: BTreeMap<Request, (Rc<VoteBody>, Place)>,
+    nonces: BTreeMap<Digest, Rc<VoteBody>>,
+    partials: BTreeMap<(NodeName, Digest), Digest>,
+    /// Releases and promises not to, by who, what, and which of the two.
+    ends: BTreeMap<(NodeName, Request, Attempt), End>,
+    signatures: BTreeMap<Request, (Rc<Completion>, Place)>,
+    /// First half of a signature: r, or R of Ed25519.
+    nonce_points: BTreeMap<(KeyName, Vec<u8>), (Request, Rc<Completion>)>,
+    keys: BTreeMap<KeyName, (Rc<KeyRecord>, Place)>,
+    signed: Vec<Signed>,
+    findings: Vec<Finding>,
+    warnings: Vec<Warning>,
+}
+
+/// How a node ended its part in an attempt.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Released,
+    Abandoned,
+}
+
+impl Ledger {
+    pub(super) fn new(scope: Scope) -> Self {
+        Self {
+            scope,
+            votes: BTreeMap::new(),
+            digests: BTreeMap::new(),
+            nonces: BTreeMap::new(),
+            partials: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            signatures: BTreeMap::new(),
+            nonce_points: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            signed: Vec::new(),
+            findings: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Compares one fact with all before it.
+    pub(super) fn enter(&mut self, node: &NodeName, leaf: u64, fact: &Fact) {
+        let place = Place { node: node.clone(), leaf };
+        let checked = match fact {
+            Fact::Vote { voter, body } => self.vote(voter, body),
+            Fact::Certificate { body } => {
+                if let Err(problem) = self.certified_digest(body, &place) {
+                    self.find(&place, problem);
+                }
+                self.nonce(body)
+            }
+            Fact::Release { by, body, partial } => self.release(by, body, *partial),
+            Fact::Abandonment { by, request, attempt } => self.end(by, request, *attempt, End::Abandoned),
+            Fact::Completion { request, intent_digest, completion, voted } => {
+                self.signed.push(Signed {
+                    place: place.clone(),
+                    request: request.clone(),
+                    intent_digest: *intent_digest,
+                    completion: Rc::clone(completion),
+                    voted: *voted,
+                });
+                if let Err(problem) = self.nonce_point(request, completion) {
+                    self.find(&place, problem);
+                }
+                self.completion(request, completion, &place)
+            }
+            Fact::Key { record } => self.key(record, &place),
+        };
+        if let Err(problem) = checked {
+            self.find(&place, problem);
+        }
+    }
+
+    /// Holds every signature against certificates and keys, which may stand anywhere; gives what was found.
+    pub(super) fn close(mut self) -> (Vec<Finding>, Vec<Warning>) {
+        for signed in std::mem::take(&mut self.signed) {
+            if let Err(problem) = self.signed_is_certified(&signed) {
+                self.find(&signed.place, problem);
+            }
+            if let Err(problem) = self.signed_with_certified_key(&signed) {
+                self.find(&signed.place, problem);
+            }
+        }
+        (self.findings, self.warnings)
+    }
+
+    fn find(&mut self, place: &Place, problem: Problem) {
+        if self.findings.len() < FINDINGS_MAX {
+            self.findings.push(Finding { node: place.node.clone(), leaf: Some(place.leaf), problem });
+        }
+    }
+
+    fn warn(&mut self, place: &Place, what: Oddity) {
+        self.warnings.push(Warning { node: place.node.clone(), leaf: place.leaf, what });
+    }
+
+    /// One vote for one object, for ever.
+    fn vote(&mut self, voter: &NodeName, body: &Rc<VoteBody>) -> Result<(), Problem> {
+        let object = (voter.clone(), (body.tenant.clone(), body.request_id), body.attempt);
+        let first = self.votes.entry(object).or_insert_with(|| Rc::clone(body));
+        if *first == *body {
+            return Ok(());
+        }
+        Err(Problem::TwoVotes { voter: voter.clone(), request: body.request_id, attempt: body.attempt })
+    }
+
+    /// One digest for a request over all its attempts.
+    fn certified_digest(&mut self, body: &Rc<VoteBody>, place: &Place) -> Result<(), Problem> {
+        let request = (body.tenant.clone(), body.request_id);
+        let (first, at) = self.digests.entry(request).or_insert_with(|| (Rc::clone(body), place.clone()));
+        if (first.digest, first.intent_digest) == (body.digest, body.intent_digest) {
+            return Ok(());
+        }
+        Err(Problem::TwoDigests { request: body.request_id, other: at.node.clone() })
+    }
+
+    /// One certificate for a nonce (S-3.4).
+    fn nonce(&mut self, body: &Rc<VoteBody>) -> Result<(), Problem> {
+        let first = self.nonces.entry(body.nonce_binding).or_insert_with(|| Rc::clone(body));
+        if *first == *body {
+            return Ok(());
+        }
+        Err(Problem::NonceReused { request: body.request_id, other: first.request_id })
+    }
+
+    /// No two partials from one nonce (S-3.3), and none after a promise.
+    fn release(&mut self, by: &NodeName, body: &VoteBody, partial: Digest) -> Result<(), Problem> {
+        if *self.partials.entry((by.clone(), body.nonce_binding)).or_insert(partial) != partial {
+            return Err(Problem::TwoPartials { request: body.request_id });
+        }
+        self.end(by, &(body.tenant.clone(), body.request_id), body.attempt, End::Released)
+    }
+
+    fn end(&mut self, by: &NodeName, request: &Request, attempt: Attempt, end: End) -> Result<(), Problem> {
+        if *self.ends.entry((by.clone(), request.clone(), attempt)).or_insert(end) == end {
+            return Ok(());
+        }
+        Err(Problem::ReleasedAndAbandoned { node: by.clone(), request: request.1, attempt })
+    }
+
+    /// One signature for a nonce point: two equations in one nonce give the key away.
+    fn nonce_point(&mut self, request: &Request, c: &Rc<Completion>) -> Result<(), Problem> {
+        let point = c.signature.iter().take(32).copied().collect();
+        let first = self.nonce_points.entry((c.key.clone(), point));
+        let (first, signed) = first.or_insert_with(|| (request.clone(), Rc::clone(c)));
+        if first == request && signed.signature == c.signature {
+            return Ok(());
+        }
+        Err(Problem::SameNonce { key: c.key.clone(), request: request.1, other: first.1 })
+    }
+
+    /// One signature for a request.
+    fn completion(&mut self, request: &Request, c: &Rc<Completion>, place: &Place) -> Result<(), Problem> {
+        let (first, at) = self.signatures.entry(request.clone()).or_insert_with(|| (Rc::clone(c), place.clone()));
+        if first.signature == c.signature && first.to_sign == c.to_sign && first.public_key == c.public_key {
+            return Ok(());
+        }
+        Err(Problem::TwoSignatures { request: request.1, other: at.node.clone() })
+    }
+
+    /// One key for a name. Its shares may be of a new epoch; the key and its chain code stay what they are.
+    fn key(&mut self, record: &Rc<KeyRecord>, place: &Place) -> Result<(), Problem> {
+        let (first, at) = self.keys.entry(record.name.clone()).or_insert_with(|| (Rc::clone(record), place.clone()));
+        let same_key = first.public_key == record.public_key
+            && first.chain_code == record.chain_code
+            && first.scheme == record.scheme
+            && first.purpose == record.purpose;
+        let same_record = first.epoch != record.epoch || *first == *record;
+        if same_key && same_record {
+            return Ok(());
+        }
+        Err(Problem::TwoKeys { key: record.name.clone(), other: at.node.clone() })
+    }
+
+    fn signed_is_certified(&mut self, signed: &Signed) -> Result<(), Problem> {
+        let request = signed.request.1;
+        if let Some((body, _)) = self.digests.get(&signed.request) {
+            let digest = signature::digest_to_sign(&signed.completion.public_key, &signed.completion.to_sign);
+            let same = digest == Some(body.digest) && signed.intent_digest == body.intent_digest;
+            return if same { Ok(()) } else { Err(Problem::NotCertified { request }) };
+        }
+        if self.scope == Scope::AllSigners {
+            return Err(Problem::NoCertificate { request });
+        }
+        // Another attempt, of other signers, may have completed what this node voted for.
+        if signed.voted {
+            self.warn(&signed.place, Oddity::CertificateElsewhere { request });
+        }
+        Ok(())
+    }
+
+    fn signed_with_certified_key(&mut self, signed: &Signed) -> Result<(), Problem> {
+        let Signed { completion, request, .. } = signed;
+        let key = completion.key.clone();
+        match self.keys.get(&key) {
+            Some((record, _)) if signature::is_child(record, &completion.path, &completion.public_key) => {}
+            Some(_) => return Err(Problem::OtherKey { request: request.1, key }),
+            None if self.scope == Scope::AllSigners => return Err(Problem::NoKey { request: request.1, key }),
+            None => self.warn(&signed.place, Oddity::KeyElsewhere { key }),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,72 @@
+//! Why content is refused. All but [`ChainError::PublicKey`] and [`ChainError::Signature`] are the caller's fault.
+
+use tally_domain::{Reason, Scheme};
+
+/// Why content cannot be signed, or a signature not be put into it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChainError {
+    /// No bytes at all.
+    #[error("the content is empty")]
+    Empty,
+    /// A known or unknown type of transaction that is not EIP-1559.
+    #[error(
+        "the content starts with 0x{first_byte:02x}, but only unsigned EIP-1559 transactions (0x02) can be signed; \
+         build the transaction with maxFeePerGas"
+    )]
+    TxType {
+        /// First byte of the content: the EIP-2718 type, or the RLP list of a legacy transaction.
+        first_byte: u8,
+    },
+    /// Not the nine fields of an unsigned EIP-1559 transaction.
+    #[error("the content is not the nine RLP fields of an unsigned EIP-1559 transaction; a signed one has twelve")]
+    TxFields,
+    /// Readable, but encoding what was read gives other bytes.
+    #[error("the transaction is not in its one canonical RLP encoding, or bytes follow it")]
+    TxNotCanonical,
+    /// The transaction is for another chain than the intent says, or for none.
+    #[error("the transaction is for chain id {chain_id}, but the intent names chain `{intent}`")]
+    ChainMismatch {
+        /// Chain id in the transaction; 0 is none.
+        chain_id: u64,
+        /// Chain in the intent.
+        intent: String,
+    },
+    /// The key's scheme does not sign this kind of content.
+    #[error("a key of scheme `{scheme}` cannot sign an EVM transaction; use one of scheme `ecdsa-secp256k1`")]
+    KeyScheme {
+        /// The key's scheme.
+        scheme: Scheme,
+    },
+    /// A message whose intent names a chain: a message is for none.
+    #[error("the intent names a chain, but its content is a message; leave the chain empty")]
+    MessageForChain,
+    /// The content is of a kind that is not signed.
+    #[error("the content is a key specification, which is not signed with a key")]
+    NothingToSign,
+    /// Text that is no EVM address.
+    #[error("`{given}` is not an EVM address: 0x, 40 hex digits, and the EIP-55 checksum if both cases are used")]
+    Address {
+        /// What was given, cut to a sane length.
+        given: String,
+    },
+    /// Bytes that are no secp256k1 public key.
+    #[error("the public key is not a SEC1 point of secp256k1")]
+    PublicKey,
+    /// Numbers that no chain accepts as a signature.
+    #[error("r, s or the recovery id is out of range, or s is high (EIP-2)")]
+    Signature,
+}
+
+impl ChainError {
+    /// The reason that goes to the caller.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::TxType { .. } | Self::TxFields | Self::TxNotCanonical => Reason::TxUnparseable,
+            Self::ChainMismatch { .. } => Reason::ChainMismatch,
+            Self::KeyScheme { .. } => Reason::KeyScheme,
+            Self::Empty | Self::MessageForChain | Self::NothingToSign | Self::Address { .. } => Reason::Malformed,
+            Self::PublicKey | Self::Signature => Reason::Bug,
+        }
+    }
+}

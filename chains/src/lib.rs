@@ -1,0 +1,54 @@
+//! Payload bytes to [`Facts`] and the exact digest to sign, both from the same parsed value.
+//!
+//! Does: decodes unsigned EIP-1559 transactions (EVM) and messages, says what they move, computes what is signed
+//! (EIP-1559 signing hash, EIP-191 hash, or the message itself for Ed25519), puts a signature back into a transaction,
+//! and writes addresses (EIP-55).
+//! Does not: hold keys, sign, or ask a chain anything. What it cannot read it refuses; what it can read but does not
+//! understand it calls [`Facts::Opaque`], and only a rule that says so permits that. Other transaction types than
+//! EIP-1559 are refused, because no digest is computed for them yet.
+
+mod address;
+mod error;
+mod evm;
+mod message;
+
+pub use address::{evm_address, parse_evm_address};
+pub use error::ChainError;
+pub use evm::{Eip1559, eip1559_unsigned, erc20_transfer_input, signed_transaction};
+
+use tally_domain::facts::Facts;
+use tally_domain::{ContentKind, Digest, Scheme};
+
+/// What a payload says and what a signature over it is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decoded {
+    /// What the payload says: for policy and for people.
+    pub facts: Facts,
+    /// What the key signs.
+    pub to_sign: ToSign,
+}
+
+/// What goes into the signature scheme.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ToSign {
+    /// ECDSA signs this digest.
+    Digest(Digest),
+    /// Ed25519 signs these bytes; it hashes them itself.
+    Message(Vec<u8>),
+}
+
+/// Reads the content of an intent: what it says, and what is to be signed, from one parsed value.
+///
+/// `chain` is the intent's CAIP-2 chain: the transaction's own chain id must be the same, and it is empty for a message.
+///
+/// # Errors
+/// [`ChainError`] when the content is not of that kind, is for another chain, or cannot be signed with that scheme.
+pub fn decode(kind: ContentKind, scheme: Scheme, chain: &str, content: &[u8]) -> Result<Decoded, ChainError> {
+    match (kind, scheme) {
+        (ContentKind::EvmTransaction, Scheme::EcdsaSecp256k1) => evm::decode(chain, content),
+        (ContentKind::EvmTransaction, Scheme::Ed25519) => Err(ChainError::KeyScheme { scheme }),
+        (ContentKind::Message, _) if !chain.is_empty() => Err(ChainError::MessageForChain),
+        (ContentKind::Message, _) => message::decode(scheme, content),
+        (ContentKind::KeySpec, _) => Err(ChainError::NothingToSign),
+    }
+}

@@ -1,0 +1,160 @@
+//! Nodes and the policy that they hold.
+
+use super::BadField;
+use tally_domain::{ClusterId, Digest, Epoch, Incarnation, KeyName, NodeName, UnixMillis};
+use tally_proto::v1;
+
+/// How a node is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeInfo {
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// Its name.
+    pub node: NodeName,
+    /// Its program's version.
+    pub version: String,
+    /// How many times it has started.
+    pub incarnation: Incarnation,
+    /// Its policy bundle.
+    pub bundle_digest: Digest,
+    /// Its policy bundle's number.
+    pub bundle_version: u64,
+    /// Its clock.
+    pub time: UnixMillis,
+    /// When it started.
+    pub started_at: UnixMillis,
+    /// Leaves in its log.
+    pub log_size: u64,
+    /// Sessions that are running.
+    pub sessions: u32,
+    /// Keys that it has.
+    pub keys: u32,
+    /// Its HSM.
+    pub hsm: HsmInfo,
+    /// The other nodes as it sees them.
+    pub peers: Vec<PeerInfo>,
+    /// Whom it has banned.
+    pub bans: Vec<BanInfo>,
+}
+
+/// A node's HSM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HsmInfo {
+    /// Path of the PKCS#11 module.
+    pub module: String,
+    /// Manufacturer and model.
+    pub model: String,
+    /// Token label.
+    pub label: String,
+    /// Token serial number.
+    pub serial: String,
+    /// Worker sessions open.
+    pub sessions: u32,
+    /// What is wrong, if anything.
+    pub error: Option<String>,
+}
+
+/// A node as another one sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// Its name.
+    pub node: NodeName,
+    /// Where it serves.
+    pub address: String,
+    /// Whether it answers.
+    pub reachable: bool,
+    /// Its start.
+    pub incarnation: Incarnation,
+    /// Its policy bundle, once it is known.
+    pub bundle_digest: Option<Digest>,
+    /// Its clock minus the telling node's, in milliseconds.
+    pub clock_offset_ms: i64,
+}
+
+/// A durable ban.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BanInfo {
+    /// For which key.
+    pub key: KeyName,
+    /// For which generation of its shares.
+    pub epoch: Epoch,
+    /// Who.
+    pub node: NodeName,
+    /// Which check failed.
+    pub what: String,
+}
+
+/// The policy bundle in force at a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyInfo {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its number.
+    pub version: u64,
+    /// Its rules in the order of the file.
+    pub rules: Vec<ActiveRule>,
+}
+
+/// One rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActiveRule {
+    /// Its id.
+    pub id: String,
+    /// `permit` or `forbid`.
+    pub effect: String,
+}
+
+pub(crate) fn node(s: v1::GetStatusResponse) -> Result<NodeInfo, BadField> {
+    let hsm = s.hsm.ok_or(BadField("hsm"))?;
+    Ok(NodeInfo {
+        cluster: ClusterId::parse(&s.cluster).map_err(|_| BadField("cluster"))?,
+        node: NodeName::parse(&s.node).map_err(|_| BadField("node"))?,
+        version: s.version,
+        incarnation: Incarnation(s.incarnation),
+        bundle_digest: Digest::from_slice(&s.bundle_digest).ok_or(BadField("bundle_digest"))?,
+        bundle_version: s.bundle_version,
+        time: UnixMillis(s.time_ms),
+        started_at: UnixMillis(s.started_at_ms),
+        log_size: s.log_size,
+        sessions: s.sessions,
+        keys: s.keys,
+        hsm: HsmInfo {
+            module: hsm.module,
+            model: hsm.model,
+            label: hsm.label,
+            serial: hsm.serial,
+            sessions: hsm.sessions,
+            error: (!hsm.ok).then_some(hsm.error),
+        },
+        peers: s.peers.into_iter().map(peer).collect::<Result<_, _>>()?,
+        bans: s.bans.into_iter().map(ban).collect::<Result<_, _>>()?,
+    })
+}
+
+pub(crate) fn policy(p: v1::GetActiveResponse) -> Result<PolicyInfo, BadField> {
+    Ok(PolicyInfo {
+        digest: Digest::from_slice(&p.digest).ok_or(BadField("digest"))?,
+        version: p.version,
+        rules: p.rules.into_iter().map(|r| ActiveRule { id: r.id, effect: r.effect }).collect(),
+    })
+}
+
+fn peer(p: v1::Peer) -> Result<PeerInfo, BadField> {
+    Ok(PeerInfo {
+        node: NodeName::parse(&p.node).map_err(|_| BadField("peers.node"))?,
+        address: p.address,
+        reachable: p.reachable,
+        incarnation: Incarnation(p.incarnation),
+        bundle_digest: Digest::from_slice(&p.bundle_digest),
+        clock_offset_ms: p.clock_offset_ms,
+    })
+}
+
+fn ban(b: v1::Ban) -> Result<BanInfo, BadField> {
+    Ok(BanInfo {
+        key: KeyName::parse(&b.key).map_err(|_| BadField("bans.key"))?,
+        epoch: Epoch(b.epoch),
+        node: NodeName::parse(&b.node).map_err(|_| BadField("bans.node"))?,
+        what: b.what,
+    })
+}

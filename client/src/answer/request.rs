@@ -1,0 +1,112 @@
+//! Requests and their results.
+
+use super::BadField;
+use tally_domain::vote::Certificate;
+use tally_domain::{ClientId, Digest, KeyName, RequestId, Tenant, UnixMillis};
+use tally_proto::v1;
+
+/// A signature and what shows that it was permitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signed {
+    /// ECDSA: r and s, 32 bytes each, low s. Ed25519: 64 bytes.
+    pub signature: Vec<u8>,
+    /// ECDSA only: 0 or 1.
+    pub recovery_id: u8,
+    /// The complete transaction, ready to send; empty for messages.
+    pub signed_payload: Vec<u8>,
+    /// The (derived) public key that the signature verifies under.
+    pub public_key: Vec<u8>,
+    /// The rule that permitted it.
+    pub rule: String,
+    /// The votes of all signers; whoever has the roster can check it.
+    pub certificate: Certificate,
+    /// What was signed: a 32-byte digest for ECDSA, the message for Ed25519.
+    pub signed_bytes: Vec<u8>,
+}
+
+/// A request as one node knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestInfo {
+    /// Whose.
+    pub tenant: Tenant,
+    /// Which.
+    pub request_id: RequestId,
+    /// Who asked.
+    pub client: ClientId,
+    /// With which key.
+    pub key: KeyName,
+    /// `sign` or `create_key`.
+    pub action: String,
+    /// Digest of the intent that the id names.
+    pub intent_digest: Digest,
+    /// Where it stands.
+    pub state: RequestState,
+    /// When the node first saw it.
+    pub received_at: UnixMillis,
+    /// Last change.
+    pub updated_at: UnixMillis,
+}
+
+/// Where a request stands at one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RequestState {
+    /// Claimed; no result yet.
+    Received,
+    /// Refused, with the reason's word. Not final: the same intent may be permitted later.
+    Refused(String),
+    /// Done; with the signature, if it was to sign.
+    Completed(Option<Box<Signed>>),
+}
+
+/// Some of a tenant's requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestPage {
+    /// Newest first.
+    pub requests: Vec<RequestInfo>,
+    /// For the next page; none on the last one.
+    pub next: Option<String>,
+}
+
+pub(crate) fn signed(r: v1::SignResponse) -> Result<Signed, BadField> {
+    let signature = r.signature.filter(|s| s.bytes.len() == 64).ok_or(BadField("signature"))?;
+    // The two types have the same fields; encoding one and reading the other is the conversion.
+    let certificate = prost::Message::encode_to_vec(&r.certificate.ok_or(BadField("certificate"))?);
+    Ok(Signed {
+        signature: signature.bytes,
+        recovery_id: match u8::try_from(signature.recovery_id) {
+            Ok(id @ 0..=1) => id,
+            _ => return Err(BadField("signature.recovery_id")),
+        },
+        signed_payload: r.signed_payload,
+        public_key: r.public_key,
+        rule: r.rule,
+        certificate: prost::Message::decode(certificate.as_slice()).map_err(|_| BadField("certificate"))?,
+        signed_bytes: r.signed_bytes,
+    })
+}
+
+pub(crate) fn request(r: Option<v1::Request>) -> Result<RequestInfo, BadField> {
+    let r = r.ok_or(BadField("request"))?;
+    let state = match v1::RequestState::try_from(r.state) {
+        Ok(v1::RequestState::Received) => RequestState::Received,
+        Ok(v1::RequestState::Refused) => RequestState::Refused(r.reason),
+        Ok(v1::RequestState::Completed) => RequestState::Completed(r.result.map(signed).transpose()?.map(Box::new)),
+        Ok(v1::RequestState::Unspecified) | Err(_) => return Err(BadField("request.state")),
+    };
+    Ok(RequestInfo {
+        tenant: Tenant::parse(&r.tenant).map_err(|_| BadField("request.tenant"))?,
+        request_id: RequestId::from_slice(&r.request_id).ok_or(BadField("request.request_id"))?,
+        client: ClientId::parse(&r.client).map_err(|_| BadField("request.client"))?,
+        key: KeyName::parse(&r.key).map_err(|_| BadField("request.key"))?,
+        action: r.action,
+        intent_digest: Digest::from_slice(&r.intent_digest).ok_or(BadField("request.intent_digest"))?,
+        state,
+        received_at: UnixMillis(r.received_at_ms),
+        updated_at: UnixMillis(r.updated_at_ms),
+    })
+}
+
+pub(crate) fn page(r: v1::ListRequestsResponse) -> Result<RequestPage, BadField> {
+    let requests = r.requests.into_iter().map(|r| request(Some(r))).collect::<Result<_, _>>()?;
+    Ok(RequestPage { requests, next: super::some(r.next_page_token) })
+}

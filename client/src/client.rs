@@ -1,0 +1,239 @@
+//! The client: one method for each call, with the same rules for going on to the next node.
+
+use crate::answer::{
+    self, BadField, Child, CreatedKey, KeyInfo, NodeInfo, PolicyInfo, RequestInfo, RequestPage, Signed,
+};
+use crate::channel::{self, Link};
+use crate::error::ClientError;
+use crate::order::{Order, SealedIntent};
+use crate::profile::Profile;
+use crate::retry::Plan;
+use std::sync::Arc;
+use std::time::Duration;
+use tally_domain::{DerivationPath, KeyName, RequestId};
+use tally_proto::v1;
+use tally_proto::v1::key_service_client::KeyServiceClient;
+use tally_proto::v1::node_service_client::NodeServiceClient;
+use tally_proto::v1::policy_service_client::PolicyServiceClient;
+use tally_proto::v1::signing_service_client::SigningServiceClient;
+use tokio::time::Instant;
+use tonic::transport::Channel;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_client::HealthClient};
+
+/// Longest one attempt may take, and all of them together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    attempt: Duration,
+    total: Duration,
+}
+
+/// Signing takes milliseconds; a signer that hangs takes a session timeout at the leader.
+const SIGN: Limits = Limits { attempt: Duration::from_secs(20), total: Duration::from_secs(45) };
+
+/// Key generation is five rounds of heavy arithmetic at all nodes, and a disk write at each.
+const CREATE_KEY: Limits = Limits { attempt: Duration::from_secs(90), total: Duration::from_secs(120) };
+
+/// A read touches one node's own state.
+pub(crate) const READ: Limits = Limits { attempt: Duration::from_secs(5), total: Duration::from_secs(15) };
+
+/// A client of a cluster. Cheap to clone; clones share connections.
+#[derive(Clone)]
+pub struct Client {
+    profile: Arc<Profile>,
+    links: Vec<Link>,
+}
+
+impl Client {
+    /// A client with this profile; connects when it first has to.
+    ///
+    /// # Errors
+    /// [`ClientError::Profile`] when the profile makes no TLS identity, [`ClientError::NoRuntime`].
+    pub fn new(profile: Profile) -> Result<Self, ClientError> {
+        let links = channel::links(&profile)?;
+        Ok(Self { profile: Arc::new(profile), links })
+    }
+
+    /// Who this client is.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// The endpoints that this client asks, in that order.
+    pub fn endpoints(&self) -> impl Iterator<Item = &str> {
+        self.links.iter().map(|link| &*link.endpoint)
+    }
+
+    /// A client that asks only the endpoint at `index`.
+    pub fn only(&self, index: usize) -> Option<Self> {
+        Some(Self { profile: self.profile.clone(), links: vec![self.links.get(index)?.clone()] })
+    }
+
+    /// A client that asks the same endpoints, `by` further on first: spreads leadership over the nodes.
+    #[must_use]
+    pub fn rotated(&self, by: usize) -> Self {
+        let mut links = self.links.clone();
+        let count = links.len().max(1);
+        links.rotate_left(by % count);
+        Self { profile: self.profile.clone(), links }
+    }
+
+    /// Draws a request id unless the order has one, sets the times, and signs.
+    ///
+    /// # Errors
+    /// [`ClientError::Order`], [`ClientError::Randomness`].
+    pub fn seal(&self, order: Order) -> Result<SealedIntent, ClientError> {
+        order.seal(&self.profile)
+    }
+
+    /// Signs, or says why not. Calling it again with the same intent gives the same signature.
+    ///
+    /// # Errors
+    /// [`ClientError`]; after [`ClientError::Deadline`] or [`ClientError::Unreachable`] the request may still complete.
+    pub async fn sign(&self, intent: &SealedIntent) -> Result<Signed, ClientError> {
+        let request = v1::SignRequest { intent: Some(intent.to_wire()) };
+        let send = |c, r: v1::SignRequest| async move { SigningServiceClient::new(c).sign(r).await };
+        self.call(SIGN, request, send, answer::signed).await
+    }
+
+    /// Creates a key with all of its nodes, or says why not.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for [`Client::sign`].
+    pub async fn create_key(&self, intent: &SealedIntent) -> Result<CreatedKey, ClientError> {
+        let request = v1::CreateKeyRequest { intent: Some(intent.to_wire()) };
+        let send = |c, r: v1::CreateKeyRequest| async move { KeyServiceClient::new(c).create_key(r).await };
+        let read = |r: v1::CreateKeyResponse| Ok(CreatedKey { key: answer::key(r.key)?, rule: r.rule });
+        self.call(CREATE_KEY, request, send, read).await
+    }
+
+    /// One request as the first node that answers knows it.
+    ///
+    /// # Errors
+    /// [`ClientError`], here and below.
+    pub async fn request(&self, id: RequestId) -> Result<RequestInfo, ClientError> {
+        let request = v1::GetRequestRequest { tenant: self.tenant(), request_id: id.0.to_vec() };
+        let send = |c, r: v1::GetRequestRequest| async move { SigningServiceClient::new(c).get_request(r).await };
+        self.call(READ, request, send, |r| answer::request(r.request)).await
+    }
+
+    /// The tenant's requests, newest first, from `page` on.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn requests(&self, limit: u32, page: Option<&str>) -> Result<RequestPage, ClientError> {
+        let page_token = page.unwrap_or_default().to_owned();
+        let request = v1::ListRequestsRequest { tenant: self.tenant(), page_size: limit, page_token };
+        let send = |c, r: v1::ListRequestsRequest| async move { SigningServiceClient::new(c).list_requests(r).await };
+        self.call(READ, request, send, answer::page).await
+    }
+
+    /// One key.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn key(&self, name: &KeyName) -> Result<KeyInfo, ClientError> {
+        let request = v1::GetKeyRequest { name: name.to_string() };
+        let send = |c, r: v1::GetKeyRequest| async move { KeyServiceClient::new(c).get_key(r).await };
+        self.call(READ, request, send, |r| answer::key(r.key)).await
+    }
+
+    /// All keys.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn keys(&self) -> Result<Vec<KeyInfo>, ClientError> {
+        let send = |c, r: v1::ListKeysRequest| async move { KeyServiceClient::new(c).list_keys(r).await };
+        let read = |r: v1::ListKeysResponse| r.keys.into_iter().map(|k| answer::key(Some(k))).collect();
+        self.call(READ, v1::ListKeysRequest {}, send, read).await
+    }
+
+    /// The public key and address of a child.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn derive(&self, name: &KeyName, path: &DerivationPath) -> Result<Child, ClientError> {
+        let request = v1::DeriveKeyRequest { name: name.to_string(), path: path.steps().to_vec() };
+        let send = |c, r: v1::DeriveKeyRequest| async move { KeyServiceClient::new(c).derive_key(r).await };
+        self.call(READ, request, send, |r| Ok(answer::child(r))).await
+    }
+
+    /// The policy bundle in force at the first node that answers.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn policy(&self) -> Result<PolicyInfo, ClientError> {
+        let send = |c, r: v1::GetActiveRequest| async move { PolicyServiceClient::new(c).get_active(r).await };
+        self.call(READ, v1::GetActiveRequest {}, send, answer::policy).await
+    }
+
+    /// How the first node that answers is. Use [`Client::only`] to ask a certain one.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn node(&self) -> Result<NodeInfo, ClientError> {
+        let send = |c, r: v1::GetStatusRequest| async move { NodeServiceClient::new(c).get_status(r).await };
+        self.call(READ, v1::GetStatusRequest {}, send, answer::node).await
+    }
+
+    /// Whether the first node that answers takes calls (`grpc.health.v1`).
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn healthy(&self) -> Result<bool, ClientError> {
+        let send = |c, r: HealthCheckRequest| async move { HealthClient::new(c).check(r).await };
+        let read = |r: HealthCheckResponse| Ok(r.status() == ServingStatus::Serving);
+        self.call(READ, HealthCheckRequest { service: String::new() }, send, read).await
+    }
+
+    fn tenant(&self) -> String {
+        self.profile.tenant.to_string()
+    }
+
+    /// Sends a call to one node after the other until one answers with something final.
+    pub(crate) async fn call<Q, W, T, Answer>(
+        &self,
+        limits: Limits,
+        request: Q,
+        send: impl Fn(Channel, Q) -> Answer,
+        read: impl Fn(W) -> Result<T, BadField>,
+    ) -> Result<T, ClientError>
+    where
+        Q: Clone,
+        Answer: Future<Output = Result<tonic::Response<W>, tonic::Status>>,
+    {
+        let until = Instant::now() + limits.total;
+        let mut plan = Plan::over(self.links.len());
+        let mut trouble: Option<ClientError> = None;
+        while let Some(next) = plan.next(getrandom::u32().map_err(|_| ClientError::Randomness)?) {
+            let Some(link) = self.links.get(next.endpoint) else { break };
+            if Instant::now() + next.pause >= until {
+                break;
+            }
+            tokio::time::sleep(next.pause).await;
+            let deadline = until.min(Instant::now() + limits.attempt);
+            let answer = send(link.channel.clone(), request.clone());
+            match tokio::time::timeout_at(deadline, answer).await.map_err(|_| link.deadline()) {
+                Ok(Ok(answer)) => return read(answer.into_inner()).map_err(|BadField(field)| link.wrong(field)),
+                Ok(Err(status)) => match ClientError::from_status(&link.endpoint, &status) {
+                    e if e.is_transient() => trouble = Some(more_telling(trouble, e)),
+                    e => return Err(e),
+                },
+                Err(late) => trouble = Some(more_telling(trouble, late)),
+            }
+        }
+        Err(trouble.unwrap_or(ClientError::Deadline { endpoint: "the cluster".into() }))
+    }
+
+    pub(crate) fn first(&self) -> Option<&Link> {
+        self.links.first()
+    }
+}
+
+/// A node's reason tells more than a connection that failed, whichever came last.
+fn more_telling(before: Option<ClientError>, now: ClientError) -> ClientError {
+    match before {
+        Some(before @ ClientError::Refused(_)) if now.refused().is_none() => before,
+        _ => now,
+    }
+}

@@ -1,0 +1,264 @@
+//! What can go wrong, split by who has to act: the caller, policy, the nodes, or nobody but us.
+
+use crate::profile::ProfileError;
+use std::collections::BTreeMap;
+use tally_domain::reason::{Class, ERROR_DOMAIN, Reason};
+use tonic::Code;
+use tonic_types::StatusExt as _;
+
+/// How a program ends, as the `tally` command does (DESIGN 11). Number 4, approvals needed, comes with approvals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Done,
+    /// Anything that has no number of its own.
+    Other,
+    /// The command or profile is wrong.
+    Usage,
+    /// Policy or a check of who is calling refused it.
+    Denied,
+    /// Something that is needed is away or busy; the same request may go through later.
+    Unavailable,
+}
+
+impl Exit {
+    /// The process's exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Other => 1,
+            Self::Usage => 2,
+            Self::Denied => 3,
+            Self::Unavailable => 5,
+        }
+    }
+
+    /// The exit for a reason.
+    pub fn of(reason: Reason) -> Self {
+        match reason.class() {
+            Class::PermissionDenied | Class::Unauthenticated => Self::Denied,
+            Class::Unavailable | Class::DeadlineExceeded | Class::Aborted | Class::ResourceExhausted => {
+                Self::Unavailable
+            }
+            Class::InvalidArgument
+            | Class::FailedPrecondition
+            | Class::NotFound
+            | Class::AlreadyExists
+            | Class::DataLoss
+            | Class::Internal => Self::Other,
+        }
+    }
+}
+
+/// A node answered with a reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Which node.
+    pub endpoint: String,
+    /// Why.
+    pub reason: Reason,
+    /// The gRPC code that came with it.
+    pub code: Code,
+    /// Facts about it: `rule`, `condition`, `node`...
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Refused {
+    /// What is wrong and what to do.
+    pub fn sentence(&self) -> &'static str {
+        self.reason.sentence()
+    }
+}
+
+/// Why a call did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The profile cannot be used.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// The order cannot become an intent.
+    #[error("the request's `{field}` is not valid: {want}")]
+    Order {
+        /// Which field.
+        field: &'static str,
+        /// How a valid one looks.
+        want: &'static str,
+    },
+    /// A node refused or failed with one of our reasons.
+    #[error("{}: {}", .0.reason.as_str(), .0.sentence())]
+    Refused(Box<Refused>),
+    /// A node answered with a reason that this version does not know.
+    #[error("{endpoint} answered {code:?} for a reason that this version does not know (`{word}`); update the client")]
+    UnknownReason {
+        /// Which node.
+        endpoint: String,
+        /// gRPC code.
+        code: Code,
+        /// The reason's word.
+        word: String,
+    },
+    /// No connection, or it broke.
+    #[error(
+        "{endpoint} cannot be reached ({what}); check that the node runs and that the profile's certificates are the cluster's"
+    )]
+    Unreachable {
+        /// Which node.
+        endpoint: String,
+        /// What the transport says.
+        what: String,
+    },
+    /// No answer in time.
+    #[error("{endpoint} did not answer in time; ask for the request's state, or retry with the same request id")]
+    Deadline {
+        /// Which node.
+        endpoint: String,
+    },
+    /// An error that does not come from a node's handlers.
+    #[error("{endpoint} answered {code:?}: {message}")]
+    Status {
+        /// Which node.
+        endpoint: String,
+        /// gRPC code.
+        code: Code,
+        /// Its text.
+        message: String,
+    },
+    /// The answer is not what the contract says.
+    #[error("{endpoint} sent an answer with an invalid `{field}`; its version may be another, or it is faulty")]
+    Answer {
+        /// Which node.
+        endpoint: String,
+        /// Which field.
+        field: &'static str,
+    },
+    /// The operating system gives no randomness.
+    #[error("the operating system gives no randomness, so no request id can be drawn")]
+    Randomness,
+    /// Called outside a Tokio runtime.
+    #[error("the client needs a Tokio runtime; create it inside one")]
+    NoRuntime,
+}
+
+impl ClientError {
+    /// How a program ends on this.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Profile(_) | Self::Order { .. } => Exit::Usage,
+            Self::Refused(refused) => Exit::of(refused.reason),
+            Self::Unreachable { .. } | Self::Deadline { .. } => Exit::Unavailable,
+            Self::UnknownReason { code, .. } | Self::Status { code, .. } => match code {
+                Code::PermissionDenied | Code::Unauthenticated => Exit::Denied,
+                Code::Unavailable | Code::DeadlineExceeded | Code::Aborted | Code::ResourceExhausted => {
+                    Exit::Unavailable
+                }
+                _ => Exit::Other,
+            },
+            Self::Answer { .. } | Self::Randomness | Self::NoRuntime => Exit::Other,
+        }
+    }
+
+    /// The refusal, if a node gave one.
+    pub fn refused(&self) -> Option<&Refused> {
+        match self {
+            Self::Refused(refused) => Some(refused),
+            _ => None,
+        }
+    }
+
+    /// Whether the same call may succeed at another node or a little later. Never true for a denial; nor when nodes
+    /// say that they are overloaded, because every retry adds to that.
+    pub fn is_transient(&self) -> bool {
+        let code = match self {
+            Self::Unreachable { .. } | Self::Deadline { .. } => return true,
+            Self::Refused(refused) => refused.code,
+            Self::UnknownReason { code, .. } | Self::Status { code, .. } => *code,
+            _ => return false,
+        };
+        matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::Aborted)
+    }
+
+    /// Reads a status: our reason if it carries one, the transport's trouble otherwise.
+    pub(crate) fn from_status(endpoint: &str, status: &tonic::Status) -> Self {
+        let endpoint = endpoint.to_owned();
+        let code = status.code();
+        if let Some(info) = status.get_details_error_info().filter(|info| info.domain == ERROR_DOMAIN) {
+            return match Reason::parse(&info.reason) {
+                Some(reason) => {
+                    let metadata = info.metadata.into_iter().collect();
+                    Self::Refused(Box::new(Refused { endpoint, reason, code, metadata }))
+                }
+                None => Self::UnknownReason { endpoint, code, word: info.reason },
+            };
+        }
+        // What tonic makes of a broken connection is `Unavailable` or, with an error as its source, `Unknown`.
+        let broken = code == Code::Unavailable || std::error::Error::source(status).is_some();
+        match code {
+            Code::DeadlineExceeded | Code::Cancelled => Self::Deadline { endpoint },
+            _ if broken => Self::Unreachable { endpoint, what: innermost(status) },
+            _ => Self::Status { endpoint, code, message: status.message().to_owned() },
+        }
+    }
+}
+
+/// The text of the last error in a chain: the first ones say "transport error".
+fn innermost(status: &tonic::Status) -> String {
+    let mut text = status.message().to_owned();
+    let mut next = std::error::Error::source(status);
+    while let Some(error) = next {
+        text = error.to_string();
+        next = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tonic_types::ErrorDetails;
+
+    fn status(code: Code, domain: &str, word: &str) -> tonic::Status {
+        let details = ErrorDetails::with_error_info(word, domain, [("rule".to_owned(), "r".to_owned())]);
+        tonic::Status::with_error_details(code, "text", details)
+    }
+
+    #[test]
+    fn denied_is_not_failed() {
+        let denied = ClientError::from_status("n", &status(Code::PermissionDenied, "tally", "POLICY_DENIED"));
+        assert!(!denied.is_transient());
+        assert_eq!(denied.exit(), Exit::Denied);
+        assert_eq!(denied.refused().unwrap().metadata["rule"], "r");
+        let away = ClientError::from_status("n", &status(Code::Unavailable, "tally", "SIGNERS"));
+        assert!(away.is_transient());
+        assert_eq!(away.exit(), Exit::Unavailable);
+    }
+
+    #[test]
+    fn a_foreign_domain_or_an_unknown_word_is_no_reason_of_ours() {
+        let foreign = ClientError::from_status("n", &status(Code::PermissionDenied, "proxy", "POLICY_DENIED"));
+        assert!(matches!(foreign, ClientError::Status { code: Code::PermissionDenied, .. }));
+        let newer = ClientError::from_status("n", &status(Code::FailedPrecondition, "tally", "APPROVALS_REQUIRED"));
+        assert!(matches!(newer, ClientError::UnknownReason { ref word, .. } if word == "APPROVALS_REQUIRED"));
+    }
+
+    #[test]
+    fn no_denial_or_overload_is_transient_and_every_transient_reason_exits_as_unavailable() {
+        for reason in Reason::ALL {
+            let code = match reason.class() {
+                Class::PermissionDenied => Code::PermissionDenied,
+                Class::Unavailable => Code::Unavailable,
+                Class::Aborted => Code::Aborted,
+                Class::DeadlineExceeded => Code::DeadlineExceeded,
+                Class::ResourceExhausted => Code::ResourceExhausted,
+                _ => Code::FailedPrecondition,
+            };
+            let error = ClientError::from_status("n", &status(code, "tally", reason.as_str()));
+            if error.is_transient() {
+                assert_eq!(error.exit(), Exit::Unavailable, "{reason:?}");
+            }
+            if Exit::of(*reason) == Exit::Denied {
+                assert!(!error.is_transient(), "{reason:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The Rust SDK of Tigertally: signs intents, sends them, and sends them again where that is safe.
+//!
+//! Does: loads a profile ([`Profile`]), builds and signs intents ([`Order`]), calls any node over mutual TLS and goes on
+//! to the next one when a node is away ([`Client`]), and turns answers and refusals into types of its own.
+//! Does not: hold shares, decode transactions, or decide anything. It does not verify signatures either: what a node
+//! answers is to be checked by whoever relies on it, with the chain's own library and the key's public key.
+//!
+//! A retry always sends the *same* envelope. The request id in it names one intent for ever, so that sending it twice,
+//! to whichever nodes, can give one signature only.
+
+mod answer;
+mod audit;
+mod channel;
+mod client;
+mod error;
+mod order;
+mod profile;
+mod retry;
+
+pub use answer::{
+    ActiveRule, BanInfo, Child, CreatedKey, HsmInfo, KeyInfo, NodeInfo, PeerInfo, PolicyInfo, RequestInfo, RequestPage,
+    RequestState, Signed,
+};
+pub use audit::LogCheckpoint;
+pub use client::Client;
+pub use error::{ClientError, Exit, Refused};
+pub use order::{Order, SealedIntent, VALIDITY_MS};
+pub use profile::{ENDPOINTS_MAX, Profile, ProfileError};
+pub use retry::ATTEMPTS_MAX;

@@ -1,0 +1,178 @@
+//! Orders become intents: what to do, then a request id, times and the client's signature.
+
+use crate::error::ClientError;
+use crate::profile::Profile;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tally_domain::dsse::Envelope;
+use tally_domain::intent::{self, NOTE_MAX_BYTES};
+use tally_domain::{Action, ContentKind, DerivationPath, Intent, KeyName, KeySpec, Purpose, RequestId, UnixMillis};
+use tally_proto::v1;
+
+/// How long an intent is valid from now: enough for every retry, half of what nodes allow.
+pub const VALIDITY_MS: u64 = 5 * 60 * 1_000;
+
+/// How far back validity starts, so that a node whose clock is behind takes the intent at once.
+const EARLIER_MS: u64 = 2_000;
+
+/// What the client wants, before it is signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    action: Action,
+    key: KeyName,
+    path: DerivationPath,
+    kind: ContentKind,
+    chain: String,
+    content: Vec<u8>,
+    purpose: Purpose,
+    min_bundle_version: u64,
+    note: String,
+    request_id: Option<RequestId>,
+}
+
+impl Order {
+    /// To sign a raw unsigned EVM transaction for `chain` (CAIP-2, such as `eip155:1`).
+    pub fn sign_evm(key: KeyName, chain: &str, payload: Vec<u8>) -> Self {
+        Self::new(Action::Sign, key, ContentKind::EvmTransaction, Purpose::Transaction, payload).on(chain)
+    }
+
+    /// To sign a message.
+    pub fn sign_message(key: KeyName, message: Vec<u8>) -> Self {
+        Self::new(Action::Sign, key, ContentKind::Message, Purpose::Message, message)
+    }
+
+    /// To create a key.
+    pub fn create_key(key: KeyName, spec: KeySpec) -> Self {
+        Self::new(Action::CreateKey, key, ContentKind::KeySpec, spec.purpose, spec.to_bytes())
+    }
+
+    fn new(action: Action, key: KeyName, kind: ContentKind, purpose: Purpose, content: Vec<u8>) -> Self {
+        Self {
+            action,
+            key,
+            path: DerivationPath::default(),
+            kind,
+            chain: String::new(),
+            content,
+            purpose,
+            min_bundle_version: 0,
+            note: String::new(),
+            request_id: None,
+        }
+    }
+
+    fn on(mut self, chain: &str) -> Self {
+        self.chain = chain.into();
+        self
+    }
+
+    /// With a child of the key.
+    #[must_use]
+    pub fn path(mut self, path: DerivationPath) -> Self {
+        self.path = path;
+        self
+    }
+
+    /// Under this id instead of a fresh one.
+    #[must_use]
+    pub fn request_id(mut self, id: RequestId) -> Self {
+        self.request_id = Some(id);
+        self
+    }
+
+    /// With a note for people: at most 256 bytes on one line.
+    #[must_use]
+    pub fn note(mut self, note: &str) -> Self {
+        self.note = note.into();
+        self
+    }
+
+    /// Only under a policy bundle of at least this version.
+    #[must_use]
+    pub fn min_bundle_version(mut self, version: u64) -> Self {
+        self.min_bundle_version = version;
+        self
+    }
+
+    /// Draws a request id unless there is one, sets the times, and signs.
+    ///
+    /// # Errors
+    /// [`ClientError::Order`], [`ClientError::Randomness`].
+    pub fn seal(self, profile: &Profile) -> Result<SealedIntent, ClientError> {
+        let request_id = match self.request_id {
+            Some(id) => id,
+            None => draw_request_id()?,
+        };
+        if self.note.len() > NOTE_MAX_BYTES || self.note.chars().any(char::is_control) {
+            return Err(ClientError::Order { field: "note", want: "at most 256 bytes without control characters" });
+        }
+        let now = now();
+        let intent = Intent {
+            request_id,
+            tenant: profile.tenant.clone(),
+            client: profile.client.clone(),
+            action: self.action,
+            key: self.key,
+            path: self.path,
+            kind: self.kind,
+            chain: self.chain,
+            content: self.content,
+            purpose: self.purpose,
+            not_before: now.minus(EARLIER_MS),
+            expires_at: now.plus(VALIDITY_MS),
+            min_bundle_version: self.min_bundle_version,
+            note: self.note,
+        };
+        let envelope = profile.intent_key.seal(intent::PAYLOAD_TYPE, intent.to_bytes());
+        if prost::Message::encoded_len(&envelope) > intent::ENVELOPE_MAX_BYTES {
+            return Err(ClientError::Order { field: "content", want: "at most 64 KiB with its signature" });
+        }
+        Ok(SealedIntent { intent, envelope })
+    }
+}
+
+/// A signed intent: these very bytes are sent, however often.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedIntent {
+    intent: Intent,
+    envelope: Envelope,
+}
+
+impl SealedIntent {
+    /// Names the request for ever.
+    pub fn request_id(&self) -> RequestId {
+        self.intent.request_id
+    }
+
+    /// What was signed.
+    pub fn intent(&self) -> &Intent {
+        &self.intent
+    }
+
+    /// The signed bytes and the signature.
+    pub fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
+    pub(crate) fn to_wire(&self) -> v1::Envelope {
+        let signature = |s: &tally_domain::dsse::Signature| v1::EnvelopeSignature {
+            key_id: s.key_id.clone(),
+            signature: s.signature.clone(),
+        };
+        v1::Envelope {
+            payload: self.envelope.payload.clone(),
+            payload_type: self.envelope.payload_type.clone(),
+            signatures: self.envelope.signatures.iter().map(signature).collect(),
+        }
+    }
+}
+
+fn draw_request_id() -> Result<RequestId, ClientError> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(|_| ClientError::Randomness)?;
+    Ok(RequestId(id))
+}
+
+fn now() -> UnixMillis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

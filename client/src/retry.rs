@@ -1,0 +1,82 @@
+//! Where a call goes next and after what pause. Pure: the randomness comes in.
+
+use std::time::Duration;
+
+/// Most times that one call is sent: twice to each of three nodes. More only delays the bad news.
+pub const ATTEMPTS_MAX: u32 = 6;
+
+/// Pause before the second round; doubles with each round. A contended request is done in less than this.
+const PAUSE_BASE: Duration = Duration::from_millis(150);
+
+/// Longest pause.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// The attempts at one call.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    endpoints: usize,
+    made: u32,
+}
+
+/// One more attempt.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Next {
+    /// Index of the endpoint.
+    pub(crate) endpoint: usize,
+    /// To wait before.
+    pub(crate) pause: Duration,
+}
+
+impl Plan {
+    pub(crate) fn over(endpoints: usize) -> Self {
+        Self { endpoints: endpoints.max(1), made: 0 }
+    }
+
+    /// The next attempt, if there is one. `jitter` is uniform over all of `u32`: without it, clients that failed
+    /// together come back together.
+    pub(crate) fn next(&mut self, jitter: u32) -> Option<Next> {
+        if self.made >= ATTEMPTS_MAX {
+            return None;
+        }
+        let made = usize::try_from(self.made).unwrap_or(usize::MAX);
+        self.made += 1;
+        let round = u32::try_from(made / self.endpoints).unwrap_or(u32::MAX);
+        // An endpoint that has not been asked yet is asked at once.
+        let pause = match round.checked_sub(1) {
+            None => Duration::ZERO,
+            Some(doublings) => {
+                let full = PAUSE_BASE.saturating_mul(1 << doublings.min(16)).min(PAUSE_MAX);
+                full.mul_f64(0.5 + 0.5 * f64::from(jitter) / f64::from(u32::MAX))
+            }
+        };
+        Some(Next { endpoint: made % self.endpoints, pause })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_endpoint_is_asked_at_once_then_again_after_pauses_that_grow_and_end() {
+        let mut plan = Plan::over(3);
+        let steps: Vec<_> = std::iter::from_fn(|| plan.next(u32::MAX)).collect();
+        assert_eq!(steps.iter().map(|s| s.endpoint).collect::<Vec<_>>(), [0, 1, 2, 0, 1, 2]);
+        assert!(steps[..3].iter().all(|s| s.pause.is_zero()));
+        assert!(steps[3..].iter().all(|s| s.pause == PAUSE_BASE));
+        assert!(Plan::over(1).next(0).is_some_and(|s| s.pause.is_zero()));
+    }
+
+    #[test]
+    fn pauses_stay_within_half_and_full_and_below_the_longest() {
+        for jitter in [0, 1, u32::MAX / 2, u32::MAX] {
+            let mut plan = Plan::over(1);
+            let pauses: Vec<_> = std::iter::from_fn(|| plan.next(jitter)).map(|s| s.pause).collect();
+            assert_eq!(pauses.len(), ATTEMPTS_MAX as usize);
+            for (round, pause) in pauses.iter().enumerate().skip(1) {
+                let full = (PAUSE_BASE * (1 << (round - 1))).min(PAUSE_MAX);
+                assert!((full / 2..=full).contains(pause), "round {round}: {pause:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+use crate::files::Files;
+use crate::servers::{Script, nobody, start};
+use tally_client::{ATTEMPTS_MAX, Client, ClientError, Exit, Order, Profile, SealedIntent};
+use tally_domain::{KeyName, Reason, RequestId};
+use tally_proto::v1;
+use tonic::Code;
+
+fn client(files: &Files, endpoints: &[String]) -> Client {
+    files.profile(endpoints);
+    Client::new(Profile::load(&files.path()).unwrap()).unwrap()
+}
+
+fn intent(client: &Client) -> SealedIntent {
+    client.seal(Order::sign_message(KeyName::parse("fast").unwrap(), b"hello".to_vec())).unwrap()
+}
+
+fn refusing(refusals: impl IntoIterator<Item = (Code, Reason)>) -> Script {
+    let script = Script::default();
+    script.refusals.lock().unwrap().extend(refusals);
+    script
+}
+
+#[tokio::test]
+async fn the_same_envelope_goes_to_the_next_node_when_one_is_away_and_another_is_busy() {
+    let files = Files::new(&[]);
+    let (busy, good) = (refusing([(Code::Aborted, Reason::Contention)]), Script::default());
+    let client = client(&files, &[nobody().await, start(&files, &busy).await, start(&files, &good).await]);
+    let intent = intent(&client);
+    let signed = client.sign(&intent).await.unwrap();
+    assert_eq!((signed.signature, signed.recovery_id, signed.rule.as_str()), (vec![1; 64], 1, "payouts-small"));
+    assert_eq!(signed.certificate.votes.len(), 1);
+    let (first, second) = (busy.seen.lock().unwrap().clone(), good.seen.lock().unwrap().clone());
+    assert_eq!((first.len(), second.len()), (1, 1));
+    assert_eq!(first, second);
+    assert_eq!(first[0].payload, intent.envelope().payload);
+    assert_eq!(first[0].signatures[0].signature, intent.envelope().signatures[0].signature);
+}
+
+#[tokio::test]
+async fn a_denial_is_never_retried() {
+    let files = Files::new(&[]);
+    for (code, reason, exit) in [
+        (Code::PermissionDenied, Reason::PolicyDenied, Exit::Denied),
+        (Code::Unauthenticated, Reason::IntentSignature, Exit::Denied),
+        (Code::AlreadyExists, Reason::RequestIdConflict, Exit::Other),
+        (Code::ResourceExhausted, Reason::Overloaded, Exit::Unavailable),
+    ] {
+        let (denying, next) = (refusing([(code, reason)]), Script::default());
+        let client = client(&files, &[start(&files, &denying).await, start(&files, &next).await]);
+        let error = client.sign(&intent(&client)).await.unwrap_err();
+        let refused = error.refused().unwrap();
+        assert_eq!((refused.reason, refused.code, error.exit()), (reason, code, exit));
+        assert_eq!(refused.metadata["rule"], "payouts-small");
+        assert_eq!(refused.sentence(), reason.sentence());
+        assert_eq!((denying.seen.lock().unwrap().len(), next.seen.lock().unwrap().len()), (1, 0));
+    }
+}
+
+#[tokio::test]
+async fn attempts_end_and_the_nodes_reason_outlives_a_failed_connection() {
+    let files = Files::new(&[]);
+    let away = refusing(vec![(Code::Unavailable, Reason::Signers); 100]);
+    let client = client(&files, &[start(&files, &away).await, nobody().await]);
+    let error = client.sign(&intent(&client)).await.unwrap_err();
+    assert_eq!(error.refused().unwrap().reason, Reason::Signers);
+    assert_eq!(error.exit(), Exit::Unavailable);
+    assert_eq!(away.seen.lock().unwrap().len(), ATTEMPTS_MAX as usize / 2);
+}
+
+#[tokio::test]
+async fn nobody_there_is_unreachable() {
+    let files = Files::new(&[]);
+    let client = client(&files, &[nobody().await]);
+    let error = client.sign(&intent(&client)).await.unwrap_err();
+    assert!(matches!(error, ClientError::Unreachable { .. }), "{error:?}");
+    assert_eq!(error.exit(), Exit::Unavailable);
+}
+
+#[tokio::test]
+async fn a_server_of_another_authority_gets_no_call() {
+    let (ours, theirs) = (Files::new(&[]), Files::new(&[]));
+    let script = Script::default();
+    let client = client(&ours, &[start(&theirs, &script).await]);
+    let error = client.sign(&intent(&client)).await.unwrap_err();
+    assert!(matches!(error, ClientError::Unreachable { .. }), "{error:?}");
+    assert!(script.seen.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn answers_that_are_not_the_contracts_are_told_from_refusals() {
+    let files = Files::new(&[]);
+    let client = client(&files, &[start(&files, &Script::default()).await]);
+    let error = client.request(RequestId([1; 16])).await.unwrap_err();
+    assert!(matches!(error, ClientError::Answer { field: "request", .. }), "{error:?}");
+    let error = client.requests(1, None).await.unwrap_err();
+    assert!(matches!(error, ClientError::Status { code: Code::Unimplemented, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn calls_can_be_spawned_and_clients_can_be_pointed_at_one_node() {
+    let files = Files::new(&[]);
+    let (a, b) = (Script::default(), Script::default());
+    let client = client(&files, &[start(&files, &a).await, start(&files, &b).await]);
+    let second = client.only(1).unwrap();
+    assert!(client.only(2).is_none());
+    let rotated: Vec<_> = client.rotated(3).endpoints().map(str::to_owned).collect();
+    assert_eq!(rotated[0], second.endpoints().next().unwrap());
+    let task = tokio::spawn(async move {
+        let sealed = intent(&second);
+        second.sign(&sealed).await.map(|_| ())
+    });
+    task.await.unwrap().unwrap();
+    assert_eq!((a.seen.lock().unwrap().len(), b.seen.lock().unwrap().len()), (0, 1));
+}
+
+#[tokio::test]
+async fn a_log_with_gaps_repeats_or_a_wrong_length_is_not_taken_for_a_log() {
+    let files = Files::new(&[]);
+    let part = |first: u64, leaves: &[&[u8]]| v1::ReadEntriesResponse {
+        first,
+        leaves: leaves.iter().map(|l| l.to_vec()).collect(),
+    };
+    let good = vec![part(0, &[b"a", b"b"]), part(2, &[b"c"])];
+    let short = vec![part(0, &[b"a", b"b"])];
+    let long = vec![part(0, &[b"a", b"b", b"c", b"d"])];
+    let gap = vec![part(0, &[b"a"]), part(2, &[b"b", b"c"])];
+    let again = vec![part(0, &[b"a"]), part(0, &[b"a", b"b"])];
+    for (parts, whole) in [(good, true), (short, false), (long, false), (gap, false), (again, false)] {
+        let script = Script::default();
+        *script.log.lock().unwrap() = parts;
+        let client = client(&files, &[start(&files, &script).await]);
+        let mut leaves = Vec::new();
+        let read = client.read_log(3, |leaf| leaves.push(leaf)).await;
+        assert_eq!(read.is_ok(), whole, "{read:?}");
+        if whole {
+            assert_eq!(leaves, [b"a", b"b", b"c"]);
+        }
+    }
+}

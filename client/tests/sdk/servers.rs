@@ -1,0 +1,97 @@
+//! Servers that speak the contract over mutual TLS and answer from a script.
+
+use crate::files::Files;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use tally_domain::reason::Reason;
+use tally_proto::v1;
+use tally_proto::v1::audit_service_server::{AuditService, AuditServiceServer};
+use tally_proto::v1::signing_service_server::{SigningService, SigningServiceServer};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+use tonic::{Code, Request, Response, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+#[derive(Clone, Default)]
+pub struct Script {
+    /// What the next calls are refused with; after the last the server signs.
+    pub refusals: Arc<Mutex<VecDeque<(Code, Reason)>>>,
+    pub seen: Arc<Mutex<Vec<v1::Envelope>>>,
+    pub log: Arc<Mutex<Vec<v1::ReadEntriesResponse>>>,
+}
+
+/// Starts a server and gives its endpoint.
+pub async fn start(files: &Files, script: &Script) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("https://{}", listener.local_addr().unwrap());
+    let tls = ServerTlsConfig::new()
+        .identity(Identity::from_pem(&files.server.cert, &files.server.key))
+        .client_ca_root(Certificate::from_pem(&files.ca));
+    let serving = Server::builder()
+        .tls_config(tls)
+        .unwrap()
+        .add_service(SigningServiceServer::new(script.clone()))
+        .add_service(AuditServiceServer::new(script.clone()))
+        .serve_with_incoming(TcpListenerStream::new(listener));
+    tokio::spawn(serving);
+    endpoint
+}
+
+/// An endpoint where nothing listens.
+pub async fn nobody() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    format!("https://{}", listener.local_addr().unwrap())
+}
+
+#[tonic::async_trait]
+impl SigningService for Script {
+    async fn sign(&self, request: Request<v1::SignRequest>) -> Result<Response<v1::SignResponse>, Status> {
+        self.seen.lock().unwrap().push(request.into_inner().intent.unwrap());
+        let refusal = self.refusals.lock().unwrap().pop_front();
+        match refusal {
+            Some((code, reason)) => {
+                let facts = [("rule".to_owned(), "payouts-small".to_owned())];
+                let details = ErrorDetails::with_error_info(reason.as_str(), "tally", facts);
+                Err(Status::with_error_details(code, reason.sentence(), details))
+            }
+            None => Ok(Response::new(v1::SignResponse {
+                signature: Some(v1::Signature { bytes: vec![1; 64], recovery_id: 1 }),
+                certificate: Some(v1::Certificate { votes: vec![v1::Statement::default()] }),
+                rule: "payouts-small".into(),
+                ..Default::default()
+            })),
+        }
+    }
+
+    async fn get_request(&self, _: Request<v1::GetRequestRequest>) -> Result<Response<v1::GetRequestResponse>, Status> {
+        Ok(Response::new(v1::GetRequestResponse { request: None }))
+    }
+
+    async fn list_requests(
+        &self,
+        _: Request<v1::ListRequestsRequest>,
+    ) -> Result<Response<v1::ListRequestsResponse>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+}
+
+#[tonic::async_trait]
+impl AuditService for Script {
+    type ReadEntriesStream = tokio_stream::Iter<std::vec::IntoIter<Result<v1::ReadEntriesResponse, Status>>>;
+
+    async fn read_entries(
+        &self,
+        _: Request<v1::ReadEntriesRequest>,
+    ) -> Result<Response<Self::ReadEntriesStream>, Status> {
+        let parts: Vec<_> = self.log.lock().unwrap().iter().cloned().map(Ok).collect();
+        Ok(Response::new(tokio_stream::iter(parts)))
+    }
+
+    async fn get_checkpoint(
+        &self,
+        _: Request<v1::GetCheckpointRequest>,
+    ) -> Result<Response<v1::GetCheckpointResponse>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+}

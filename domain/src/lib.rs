@@ -1,0 +1,32 @@
+//! The words of Tigertally, as types.
+//!
+//! Does: ids, thresholds, schemes, intents and the envelope they travel in, votes and certificates, key records,
+//! facts, reasons for refusal, secrets, and the ports that the edges implement.
+//! Does not: any input or output. No clock, no operating system randomness, no sockets, no files.
+
+pub mod boot;
+pub mod digest;
+pub mod dsse;
+pub mod facts;
+pub mod ids;
+pub mod intent;
+pub mod key;
+pub mod path;
+pub mod ports;
+pub mod reason;
+pub mod roster;
+pub mod scheme;
+pub mod secret;
+pub mod threshold;
+pub mod time;
+pub mod vote;
+
+pub use digest::Digest;
+pub use ids::{Attempt, ClientId, ClusterId, Epoch, Incarnation, KeyName, NodeName, PartyIndex, RequestId, Tenant};
+pub use intent::{Action, ContentKind, Intent, KeySpec};
+pub use path::DerivationPath;
+pub use reason::{Reason, Refusal};
+pub use scheme::{Purpose, Scheme};
+pub use secret::SecretBytes;
+pub use threshold::{SignerSet, Threshold};
+pub use time::UnixMillis;

@@ -1,0 +1,419 @@
+//! The store port: a step's writes are all durable, or none is. Log leaves go in the same transaction as what they tell.
+
+use super::Pending;
+use crate::digest::Digest;
+use crate::ids::{Attempt, ClientId, Epoch, Incarnation, KeyName, NodeName, RequestId, Tenant};
+use crate::intent::Action;
+use crate::key::KeyState;
+use crate::time::UnixMillis;
+
+/// Writes that belong together, in order, and the log leaves that tell of them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Step {
+    /// Applied in order; the first that does not fit undoes the whole step.
+    pub writes: Vec<Write>,
+    /// Appended to the log in order.
+    pub leaves: Vec<Vec<u8>>,
+}
+
+/// Names an attempt at a request: the object of a vote.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct AttemptId {
+    /// Tenant of the request.
+    pub tenant: Tenant,
+    /// The request.
+    pub request: RequestId,
+    /// The try.
+    pub attempt: Attempt,
+}
+
+/// One write with the condition under which it is allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// Takes (tenant, request id) for one intent digest, for ever. Again with the same digest: nothing changes.
+    /// With another: [`Conflict::RequestDigest`].
+    ClaimRequest(ClaimRequest),
+    /// Notes why a request was refused, unless it is completed. The request must be claimed.
+    Refuse {
+        /// Tenant.
+        tenant: Tenant,
+        /// Request.
+        request: RequestId,
+        /// Reason word.
+        reason: String,
+        /// When.
+        at: UnixMillis,
+    },
+    /// This node's one vote for an attempt. The same statement again: nothing changes. Another, or after an
+    /// abandonment: [`Conflict::Voted`] or [`Conflict::Abandoned`].
+    Vote {
+        /// The object.
+        attempt: AttemptId,
+        /// Encoded statement.
+        statement: Vec<u8>,
+        /// Encoded vote body, for asking later.
+        body: Vec<u8>,
+    },
+    /// The partial signature that is about to leave. Needs the vote; the same bytes again: nothing changes. Other
+    /// bytes: [`Conflict::Released`]. After an abandonment: [`Conflict::Abandoned`].
+    Release {
+        /// The object.
+        attempt: AttemptId,
+        /// What leaves.
+        partial: Vec<u8>,
+        /// Encoded certificate that allowed it.
+        certificate: Vec<u8>,
+    },
+    /// A promise never to release. After a release: [`Conflict::Released`]. Again: the first statement stays.
+    Abandon {
+        /// The object.
+        attempt: AttemptId,
+        /// Encoded statement.
+        statement: Vec<u8>,
+    },
+    /// The one result of a request. The same bytes again: nothing changes. Others: [`Conflict::Completed`].
+    Complete {
+        /// Tenant.
+        tenant: Tenant,
+        /// Request.
+        request: RequestId,
+        /// Encoded result, returned byte for byte ever after.
+        result: Vec<u8>,
+        /// When.
+        at: UnixMillis,
+    },
+    /// This node's share of a new key, sealed. The name must be free, or pending from the same request:
+    /// otherwise [`Conflict::KeyExists`].
+    PutPendingKey {
+        /// Name.
+        name: KeyName,
+        /// Request that makes it.
+        request: RequestId,
+        /// Encoded record.
+        record: Vec<u8>,
+        /// Sealed share.
+        sealed_share: Vec<u8>,
+        /// When.
+        at: UnixMillis,
+    },
+    /// All n nodes have signed the record. The key must be pending or active with this very record.
+    ActivateKey {
+        /// Name.
+        name: KeyName,
+        /// Encoded record.
+        record: Vec<u8>,
+        /// Encoded certificate.
+        certificate: Vec<u8>,
+        /// When.
+        at: UnixMillis,
+    },
+    /// Bans a peer for a key, for good.
+    Ban {
+        /// Key.
+        key: KeyName,
+        /// Epoch of its shares.
+        epoch: Epoch,
+        /// Who.
+        peer: NodeName,
+        /// Which check failed.
+        what: String,
+    },
+    /// Marks that a peer's messages are about to be checked in a session (S-3.16): if it is found at the next start,
+    /// the check has crashed the node.
+    CheckPending {
+        /// Session id.
+        session: Digest,
+        /// Key.
+        key: KeyName,
+        /// Epoch.
+        epoch: Epoch,
+        /// Whose messages.
+        peers: Vec<NodeName>,
+    },
+    /// The session's checks have ended one way or another.
+    CheckDone {
+        /// Session id.
+        session: Digest,
+    },
+    /// This node's new start. Must be the last one plus one.
+    Incarnation(Incarnation),
+    /// The highest start of a peer that was seen. Never goes back.
+    PeerIncarnation {
+        /// Peer.
+        node: NodeName,
+        /// Its start.
+        incarnation: Incarnation,
+    },
+    /// A signed checkpoint of the log and the Merkle frontier at its size.
+    Checkpoint {
+        /// Leaves covered.
+        size: u64,
+        /// Signed note.
+        note: String,
+        /// Encoded frontier.
+        frontier: Vec<u8>,
+    },
+}
+
+/// See [`Write::ClaimRequest`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimRequest {
+    /// Tenant.
+    pub tenant: Tenant,
+    /// Request.
+    pub request: RequestId,
+    /// Digest of the intent.
+    pub intent_digest: Digest,
+    /// Who asked.
+    pub client: ClientId,
+    /// With which key.
+    pub key: KeyName,
+    /// For what.
+    pub action: Action,
+    /// When it was first seen here.
+    pub at: UnixMillis,
+}
+
+/// A step is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// Log index of the step's first leaf; the log's size where the step had none.
+    pub first_leaf: u64,
+}
+
+/// A write did not fit what is stored; nothing of the step was kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// The request id names another intent.
+    #[error("the request id names another intent")]
+    RequestDigest,
+    /// The request was never claimed here.
+    #[error("the request was never claimed")]
+    NoRequest,
+    /// Another vote was given for the attempt.
+    #[error("another vote was given for the attempt")]
+    Voted,
+    /// No vote was given for the attempt.
+    #[error("no vote was given for the attempt")]
+    NotVoted,
+    /// A partial signature was released.
+    #[error("a partial signature was released for the attempt")]
+    Released,
+    /// The attempt was abandoned.
+    #[error("the attempt was abandoned")]
+    Abandoned,
+    /// The request has another result.
+    #[error("the request has another result")]
+    Completed,
+    /// The name is taken.
+    #[error("the key name is taken")]
+    KeyExists,
+    /// There is no such key, or its record is another.
+    #[error("there is no such key with that record")]
+    NoKey,
+    /// A counter would go back.
+    #[error("a counter would go back")]
+    Backwards,
+}
+
+/// Why the store did not do it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The caller's write does not fit.
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
+    /// The disk or engine fails; nothing of the step was kept. `full` when there is no room.
+    #[error("the store cannot write: {what}")]
+    Unavailable {
+        /// For the operator.
+        what: String,
+    },
+    /// What is stored cannot be what was stored.
+    #[error("stored data is damaged: {what}")]
+    Damaged {
+        /// Which table and row.
+        what: String,
+    },
+}
+
+/// A request as one node knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestRow {
+    /// What was claimed.
+    pub claim: ClaimRequest,
+    /// Where it stands.
+    pub state: RequestState,
+    /// Last change.
+    pub updated_at: UnixMillis,
+}
+
+/// Where a request stands at one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RequestState {
+    /// Claimed; no result yet.
+    Received,
+    /// Refused, with the reason's word. Not final: the same intent may be permitted later.
+    Refused(String),
+    /// Done, with the encoded result.
+    Completed(Vec<u8>),
+}
+
+/// An attempt as one node knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptRow {
+    /// The try.
+    pub attempt: Attempt,
+    /// Encoded vote body, if this node voted.
+    pub vote_body: Option<Vec<u8>>,
+    /// What this node did last.
+    pub state: AttemptState,
+}
+
+/// What a node did last in an attempt. `Released` and `Abandoned` exclude each other for ever.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AttemptState {
+    /// Voted, with the encoded statement.
+    Voted(Vec<u8>),
+    /// Released a partial signature under a certificate.
+    Released {
+        /// What was released.
+        partial: Vec<u8>,
+        /// Encoded certificate.
+        certificate: Vec<u8>,
+    },
+    /// Promised never to release, with the encoded statement.
+    Abandoned(Vec<u8>),
+}
+
+/// A key as one node holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRow {
+    /// Encoded record.
+    pub record: Vec<u8>,
+    /// Request that made it.
+    pub request: RequestId,
+    /// Sealed share.
+    pub sealed_share: Vec<u8>,
+    /// Pending or active.
+    pub state: KeyState,
+    /// Encoded certificate once active.
+    pub certificate: Option<Vec<u8>>,
+    /// Last change.
+    pub updated_at: UnixMillis,
+}
+
+/// A ban as one node recorded it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BanRow {
+    /// Key.
+    pub key: KeyName,
+    /// Epoch.
+    pub epoch: Epoch,
+    /// Who.
+    pub peer: NodeName,
+    /// Which check failed.
+    pub what: String,
+}
+
+/// A check that was pending when the node went down (S-3.16).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingCheck {
+    /// Session id.
+    pub session: Digest,
+    /// Key.
+    pub key: KeyName,
+    /// Epoch.
+    pub epoch: Epoch,
+    /// Whose messages.
+    pub peers: Vec<NodeName>,
+}
+
+/// The last checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckpointRow {
+    /// Leaves covered.
+    pub size: u64,
+    /// Signed note.
+    pub note: String,
+    /// Encoded frontier.
+    pub frontier: Vec<u8>,
+}
+
+/// Durable state of one node. Reads see every step whose future was ready before they began.
+pub trait Store: Send + Sync {
+    /// Applies a step; the future is ready when it is on the disk or refused.
+    fn commit(&self, step: Step) -> Pending<Result<Committed, StoreError>>;
+
+    /// One request.
+    ///
+    /// # Errors
+    /// [`StoreError`], here and in all reads below.
+    fn request(&self, tenant: &Tenant, request: &RequestId) -> Result<Option<RequestRow>, StoreError>;
+
+    /// A tenant's requests, newest first, after `skip` of them, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn requests(&self, tenant: &Tenant, skip: u64, limit: u32) -> Result<Vec<RequestRow>, StoreError>;
+
+    /// All attempts at a request that this node has a record of, in order.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn attempts(&self, tenant: &Tenant, request: &RequestId) -> Result<Vec<AttemptRow>, StoreError>;
+
+    /// One key.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn key(&self, name: &KeyName) -> Result<Option<KeyRow>, StoreError>;
+
+    /// All keys by name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn keys(&self) -> Result<Vec<KeyRow>, StoreError>;
+
+    /// All bans.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn bans(&self) -> Result<Vec<BanRow>, StoreError>;
+
+    /// Checks that were pending when the node last went down.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn pending_checks(&self) -> Result<Vec<PendingCheck>, StoreError>;
+
+    /// Last recorded start of this node; 0 before the first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn incarnation(&self) -> Result<Incarnation, StoreError>;
+
+    /// Highest start of a peer that was seen.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn peer_incarnation(&self, node: &NodeName) -> Result<Option<Incarnation>, StoreError>;
+
+    /// Number of leaves.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn log_size(&self) -> Result<u64, StoreError>;
+
+    /// Leaves from index `from`, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn leaves(&self, from: u64, limit: u32) -> Result<Vec<Vec<u8>>, StoreError>;
+
+    /// Last checkpoint.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn checkpoint(&self) -> Result<Option<CheckpointRow>, StoreError>;
+}

@@ -1,0 +1,202 @@
+//! Why a call was refused or failed: one stable word each, with a sentence a person can act on.
+
+use std::collections::BTreeMap;
+
+/// `ErrorInfo.domain` of every error.
+pub const ERROR_DOMAIN: &str = "tally";
+
+/// How gRPC classes a reason. Denied (`PermissionDenied`) is not failed (`Unavailable`, `Internal`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// The caller sent something that can never be accepted.
+    InvalidArgument,
+    /// The caller is not who it says.
+    Unauthenticated,
+    /// The caller may not do this.
+    PermissionDenied,
+    /// Not now, in this state of things.
+    FailedPrecondition,
+    /// There is no such thing.
+    NotFound,
+    /// The name or id is taken by something else.
+    AlreadyExists,
+    /// Too much at once.
+    ResourceExhausted,
+    /// Lost against another attempt; the same call may go through.
+    Aborted,
+    /// Something that is needed is away.
+    Unavailable,
+    /// Took too long; the state can be asked for.
+    DeadlineExceeded,
+    /// Stored data is not what was stored.
+    DataLoss,
+    /// Our bug.
+    Internal,
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $v:ident = $word:literal, $class:ident, $text:literal;)+) => {
+        /// Why. The word is stable; the sentence is constant.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Reason { $($(#[$doc])* $v),+ }
+
+        impl Reason {
+            /// Every reason.
+            pub const ALL: &'static [Reason] = &[$(Reason::$v),+];
+
+            /// `ErrorInfo.reason`.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$v => $word),+ }
+            }
+
+            /// What is wrong and what to do.
+            pub fn sentence(self) -> &'static str {
+                match self { $(Self::$v => $text),+ }
+            }
+
+            /// The gRPC class.
+            pub fn class(self) -> Class {
+                match self { $(Self::$v => Class::$class),+ }
+            }
+
+            /// Reads `ErrorInfo.reason`.
+            pub fn parse(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$v),)+ _ => None }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Not protobuf, not canonical, unknown fields, or a field out of its range.
+    Malformed = "MALFORMED", InvalidArgument, "The request is not a canonical message of known, valid fields; build it with the SDK or from the .proto file.";
+    /// Larger than the limit.
+    Oversized = "OVERSIZED", InvalidArgument, "The request is larger than the limit; send less.";
+    /// The transaction cannot be read at all.
+    TxUnparseable = "TX_UNPARSEABLE", InvalidArgument, "The content is not an unsigned transaction of a supported type; check its encoding.";
+    /// The transaction is read, but what it does is not known, and no rule permits that.
+    TxOpaque = "TX_OPAQUE", PermissionDenied, "What the transaction does could not be decoded, and no rule permits opaque transactions with this key.";
+    /// The transaction is for another chain than the intent says.
+    ChainMismatch = "CHAIN_MISMATCH", InvalidArgument, "The transaction's chain id is not the chain that the intent names; sign for the right chain.";
+    /// t, n, path or another parameter out of range.
+    ParameterRange = "PARAMETER_RANGE", InvalidArgument, "A parameter is out of its range; see the metadata.";
+    /// The key's scheme cannot do this.
+    KeyScheme = "KEY_SCHEME", InvalidArgument, "The key's scheme cannot sign this kind of content; use another key.";
+    /// Not a known client, or not the one of this connection.
+    UnknownClient = "UNKNOWN_CLIENT", Unauthenticated, "The client is not in the roster of the active bundle, or the connection's certificate is not its own.";
+    /// Not a known node.
+    UnknownNode = "UNKNOWN_NODE", Unauthenticated, "The caller is not a node of the roster of the active bundle.";
+    /// The intent's signature does not verify.
+    IntentSignature = "INTENT_SIGNATURE", Unauthenticated, "The intent's signature does not verify under the client's registered key.";
+    /// The client may not act for this tenant.
+    Acl = "ACL", PermissionDenied, "The client may not act for this tenant or call this method.";
+    /// The rules deny.
+    PolicyDenied = "POLICY_DENIED", PermissionDenied, "Policy does not permit this; see the rule and the condition in the metadata.";
+    /// The key has another purpose.
+    KeyPurpose = "KEY_PURPOSE", PermissionDenied, "The key's purpose does not allow this kind of content; a key has exactly one purpose.";
+    /// The key is not active.
+    KeyNotActive = "KEY_NOT_ACTIVE", FailedPrecondition, "The key is not active yet; wait until all nodes have certified it.";
+    /// No such key.
+    KeyNotFound = "KEY_NOT_FOUND", NotFound, "There is no key of that name; list the keys to see which exist.";
+    /// The name is taken.
+    KeyExists = "KEY_EXISTS", AlreadyExists, "A key of that name exists already; choose another name.";
+    /// No such request.
+    RequestNotFound = "REQUEST_NOT_FOUND", NotFound, "There is no request of that id for this tenant at this node.";
+    /// The request id names another intent.
+    RequestIdConflict = "REQUEST_ID_CONFLICT", AlreadyExists, "The request id already names a different intent; draw a new id for a new request.";
+    /// Past its time.
+    Expired = "EXPIRED", FailedPrecondition, "The intent has expired; sign a new one with a new request id.";
+    /// Before its time.
+    TooEarly = "TOO_EARLY", FailedPrecondition, "The intent is not valid yet; wait, or check the clocks.";
+    /// Valid for longer than allowed.
+    ValidityTooLong = "VALIDITY_TOO_LONG", InvalidArgument, "The intent is valid for longer than allowed; give it at most ten minutes.";
+    /// Nodes hold different bundles.
+    BundleMismatch = "BUNDLE_MISMATCH", FailedPrecondition, "The nodes hold different policy bundles; the metadata shows both digests. Give every node the same bundle.";
+    /// The client wants a newer bundle.
+    StalePolicy = "STALE_POLICY", FailedPrecondition, "The node's policy bundle is older than the intent demands; update the bundle.";
+    /// A node started again, or an older start of it speaks.
+    StaleIncarnation = "STALE_INCARNATION", FailedPrecondition, "The message is from an earlier start of the node; retry.";
+    /// Fewer than t signers.
+    Signers = "SIGNERS", Unavailable, "Fewer signers than the key's threshold can be reached; bring nodes back and retry with the same request id.";
+    /// Not all nodes that a key needs.
+    Participants = "PARTICIPANTS", Unavailable, "Creating a key needs all of its nodes; bring them back and retry with the same request id.";
+    /// The token does not answer.
+    Hsm = "HSM", Unavailable, "The node's HSM does not answer; see the node's log and `tally node status`.";
+    /// The disk does not take writes.
+    Storage = "STORAGE", Unavailable, "The node cannot write to its store and has released nothing; free space or repair the disk, then retry.";
+    /// Too many sessions or calls.
+    Overloaded = "OVERLOADED", ResourceExhausted, "The node has as much work as it takes on; retry after a pause.";
+    /// Another attempt at the same request is running.
+    Contention = "CONTENTION", Aborted, "Another attempt at this request is in progress; retry with the same request id.";
+    /// A session ended without blame.
+    SessionAborted = "SESSION_ABORTED", Aborted, "The signing session ended early; retry with the same request id.";
+    /// A node may still complete an earlier attempt.
+    InDoubt = "IN_DOUBT", Aborted, "An earlier attempt may still complete at a node that is away; retry with the same request id when it is back.";
+    /// An authenticated peer broke the protocol.
+    ProtocolViolation = "PROTOCOL_VIOLATION", InvalidArgument, "A peer's message does not follow the protocol; the metadata names the round.";
+    /// The peer is banned for this key.
+    PeerBanned = "PEER_BANNED", PermissionDenied, "The peer is banned for this key after a failed check; refresh the key's shares to lift it.";
+    /// Too slow.
+    Deadline = "DEADLINE", DeadlineExceeded, "The call took longer than its deadline; ask for the request's state, or retry with the same request id.";
+    /// Stored data does not check.
+    Tampered = "TAMPERED", DataLoss, "Stored data does not check against its seal; the node refuses to use it. Restore the node from a good copy.";
+    /// Our bug.
+    Bug = "INTERNAL", Internal, "The node hit an error of its own; the metadata has an id to look up in its log.";
+}
+
+/// A refusal or failure on its way to the caller: the reason and facts about it. Never secrets, never source error text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {}", .reason.as_str(), .reason.sentence())]
+pub struct Refusal {
+    /// Why.
+    pub reason: Reason,
+    /// Facts a caller may see: `rule`, `condition`, `node`, `ours`, `theirs`...
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Refusal {
+    /// A refusal without further facts.
+    pub fn new(reason: Reason) -> Self {
+        Self { reason, metadata: BTreeMap::new() }
+    }
+
+    /// Adds a fact.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.metadata.insert(name.into(), value.into());
+        self
+    }
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Self::new(reason)
+    }
+}
+
+impl From<crate::intent::BadIntent> for Refusal {
+    fn from(e: crate::intent::BadIntent) -> Self {
+        use crate::intent::BadIntent;
+        match e {
+            BadIntent::Oversized => Reason::Oversized.into(),
+            BadIntent::Signature => Reason::IntentSignature.into(),
+            BadIntent::NotCanonical => Reason::Malformed.into(),
+            BadIntent::Field { field } => Self::new(Reason::Malformed).with("field", field),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s_7_1_every_reason_has_its_own_word_and_a_sentence() {
+        let words: std::collections::BTreeSet<_> = Reason::ALL.iter().map(|r| r.as_str()).collect();
+        assert_eq!(words.len(), Reason::ALL.len());
+        for r in Reason::ALL {
+            assert_eq!(Reason::parse(r.as_str()), Some(*r));
+            assert!(r.sentence().ends_with('.'));
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Votes, and the certificate that all of S make together. One vote for one object, for ever; written down before it leaves.
+
+use crate::boot::{BadStatement, Statement};
+use crate::digest::Digest;
+use crate::dsse::{Envelope, SigningKey};
+use crate::ids::{Attempt, NodeName, RequestId, Tenant};
+use crate::intent::decode_canonical;
+use crate::roster::Roster;
+use prost::Message as _;
+use std::collections::BTreeSet;
+
+/// DSSE payload type of a vote.
+pub const VOTE_TYPE: &str = "application/vnd.tally.vote.v1+protobuf";
+/// DSSE payload type of a promise never to release for an attempt.
+pub const ABANDON_TYPE: &str = "application/vnd.tally.abandon.v1+protobuf";
+
+/// What a member of S votes on. All members' votes of one attempt must be the same, to the byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VoteBody {
+    /// Tenant of the request.
+    pub tenant: Tenant,
+    /// The request.
+    pub request_id: RequestId,
+    /// Digest of the client's intent.
+    pub intent_digest: Digest,
+    /// Which try; the object of the vote is (tenant, request, attempt).
+    pub attempt: Attempt,
+    /// Nodes of S, in the order of their party index.
+    pub signers: Vec<NodeName>,
+    /// The digest to be signed.
+    pub digest: Digest,
+    /// What the one-time material of this session is: hash of the presignature's R or of the FROST commitment list,
+    /// with S and the session id. Binding it to `digest` here makes a second use need a second certificate (S-3.4).
+    pub nonce_binding: Digest,
+    /// Session id: everything else that the session is bound to (S-3.19).
+    pub session: Digest,
+    /// The policy bundle under which each member decided.
+    pub bundle: Digest,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Body {
+    #[prost(string, tag = "1")]
+    tenant: String,
+    #[prost(bytes = "vec", tag = "2")]
+    request_id: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    intent_digest: Vec<u8>,
+    #[prost(uint32, tag = "4")]
+    attempt: u32,
+    #[prost(string, repeated, tag = "5")]
+    signers: Vec<String>,
+    #[prost(bytes = "vec", tag = "6")]
+    digest: Vec<u8>,
+    #[prost(bytes = "vec", tag = "7")]
+    nonce_binding: Vec<u8>,
+    #[prost(bytes = "vec", tag = "8")]
+    session: Vec<u8>,
+    #[prost(bytes = "vec", tag = "9")]
+    bundle: Vec<u8>,
+}
+
+impl VoteBody {
+    /// Canonical bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        Body {
+            tenant: self.tenant.as_str().into(),
+            request_id: self.request_id.0.to_vec(),
+            intent_digest: self.intent_digest.0.to_vec(),
+            attempt: self.attempt.0,
+            signers: self.signers.iter().map(|s| s.as_str().into()).collect(),
+            digest: self.digest.0.to_vec(),
+            nonce_binding: self.nonce_binding.0.to_vec(),
+            session: self.session.0.to_vec(),
+            bundle: self.bundle.0.to_vec(),
+        }
+        .encode_to_vec()
+    }
+
+    /// Reads canonical bytes.
+    ///
+    /// # Errors
+    /// [`BadStatement::Malformed`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadStatement> {
+        let b: Body = decode_canonical(bytes).map_err(|_| BadStatement::Malformed)?;
+        let digest = |d: &[u8]| Digest::from_slice(d).ok_or(BadStatement::Malformed);
+        Ok(Self {
+            tenant: Tenant::parse(&b.tenant).map_err(|_| BadStatement::Malformed)?,
+            request_id: RequestId::from_slice(&b.request_id).ok_or(BadStatement::Malformed)?,
+            intent_digest: digest(&b.intent_digest)?,
+            attempt: Attempt(b.attempt),
+            signers: b
+                .signers
+                .iter()
+                .map(|s| NodeName::parse(s).map_err(|_| BadStatement::Malformed))
+                .collect::<Result<_, _>>()?,
+            digest: digest(&b.digest)?,
+            nonce_binding: digest(&b.nonce_binding)?,
+            session: digest(&b.session)?,
+            bundle: digest(&b.bundle)?,
+        })
+    }
+
+    /// Signs the vote with the node's boot key. The caller writes it down before it leaves.
+    pub fn sign(&self, boot_key: &SigningKey, boot_cert: &Envelope) -> Statement {
+        Statement::sign(VOTE_TYPE, self.to_bytes(), boot_key, boot_cert)
+    }
+}
+
+/// The votes of all of S on one body: what a partial signature demands.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Certificate {
+    /// One vote of each member of S.
+    #[prost(message, repeated, tag = "1")]
+    pub votes: Vec<Statement>,
+}
+
+/// Why a certificate is not one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadCertificate {
+    /// A vote is not believed.
+    #[error("a vote is not valid: {0}")]
+    Vote(#[from] BadStatement),
+    /// Two votes differ in what they are for.
+    #[error("the votes are not for one and the same thing")]
+    Differ,
+    /// A member of S is missing, votes twice, or a node outside S votes.
+    #[error("the votes are not those of exactly S")]
+    NotAllOfS,
+}
+
+impl Certificate {
+    /// Checks every vote and that they are those of exactly the signers that they name; gives what was voted.
+    ///
+    /// # Errors
+    /// [`BadCertificate`].
+    pub fn open(&self, roster: &Roster) -> Result<VoteBody, BadCertificate> {
+        let mut first: Option<VoteBody> = None;
+        let mut voters = BTreeSet::new();
+        for vote in &self.votes {
+            let (cert, bytes) = vote.open(VOTE_TYPE, roster)?;
+            let body = VoteBody::from_bytes(bytes)?;
+            if !voters.insert(cert.node) {
+                return Err(BadCertificate::NotAllOfS);
+            }
+            match &first {
+                None => first = Some(body),
+                Some(f) if *f == body => {}
+                Some(_) => return Err(BadCertificate::Differ),
+            }
+        }
+        let body = first.ok_or(BadCertificate::NotAllOfS)?;
+        let signers: BTreeSet<_> = body.signers.iter().cloned().collect();
+        if signers.len() == body.signers.len() && signers == voters { Ok(body) } else { Err(BadCertificate::NotAllOfS) }
+    }
+}
+
+/// A member's durable promise never to release a partial signature for an attempt; all t are needed, so it ends the attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Abandonment {
+    /// Tenant of the request.
+    pub tenant: Tenant,
+    /// The request.
+    pub request_id: RequestId,
+    /// The attempt that will never complete.
+    pub attempt: Attempt,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct AbandonBody {
+    #[prost(string, tag = "1")]
+    tenant: String,
+    #[prost(bytes = "vec", tag = "2")]
+    request_id: Vec<u8>,
+    #[prost(uint32, tag = "3")]
+    attempt: u32,
+}
+
+impl Abandonment {
+    /// Signs the promise; the caller has written it down.
+    pub fn sign(&self, boot_key: &SigningKey, boot_cert: &Envelope) -> Statement {
+        let body = AbandonBody {
+            tenant: self.tenant.as_str().into(),
+            request_id: self.request_id.0.to_vec(),
+            attempt: self.attempt.0,
+        };
+        Statement::sign(ABANDON_TYPE, body.encode_to_vec(), boot_key, boot_cert)
+    }
+
+    /// Checks a promise; gives who made it and for what.
+    ///
+    /// # Errors
+    /// [`BadStatement`].
+    pub fn open(statement: &Statement, roster: &Roster) -> Result<(NodeName, Self), BadStatement> {
+        let (cert, bytes) = statement.open(ABANDON_TYPE, roster)?;
+        let b: AbandonBody = decode_canonical(bytes).map_err(|_| BadStatement::Malformed)?;
+        let this = Self {
+            tenant: Tenant::parse(&b.tenant).map_err(|_| BadStatement::Malformed)?,
+            request_id: RequestId::from_slice(&b.request_id).ok_or(BadStatement::Malformed)?,
+            attempt: Attempt(b.attempt),
+        };
+        Ok((cert.node, this))
+    }
+}

@@ -1,0 +1,180 @@
+//! The keys we keep on a token: what they are made as, how they are found, and the check that they are what we asked for
+//! (S-4.4). Callers hold the module's lock for changing objects.
+
+use crate::config::configuration;
+use crate::fault::{Fault, fault};
+use cryptoki::mechanism::{Mechanism, MechanismType};
+use cryptoki::object::{Attribute, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::session::Session;
+use tally_domain::dsse::VerifyingKey;
+use tally_domain::ports::hsm::{HsmError, SealingKeyId};
+
+const IDENTITY_LABEL: &str = "tally-identity";
+const SEALING_LABEL: &str = "tally-sealing";
+
+/// `CKA_ID` of the identity key. A node has one; another label with this id is not ours.
+const IDENTITY_ID: [u8; 16] = *b"tally-identity-1";
+
+/// The curve Ed25519 as DER object identifier 1.3.101.112 (RFC 8410).
+const ED25519_PARAMS: [u8; 5] = [0x06, 0x03, 0x2b, 0x65, 0x70];
+
+/// DER header of an octet string of 32 bytes, which some tokens put before an Ed25519 point (PKCS#11 3.0) and some do not.
+const POINT_HEADER: [u8; 2] = [0x04, 0x20];
+
+const SEALING_KEY_BYTES: u64 = 32;
+
+/// Which key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// Signs votes' boot certificates and log checkpoints.
+    Identity,
+    /// Seals the shares of one (key, epoch).
+    Sealing(SealingKeyId),
+}
+
+impl Key {
+    /// For errors.
+    pub fn name(self) -> String {
+        match self {
+            Self::Identity => format!("identity key `{IDENTITY_LABEL}`"),
+            Self::Sealing(id) => format!("sealing key {}", hex(&id.0)),
+        }
+    }
+
+    fn class(self) -> ObjectClass {
+        match self {
+            Self::Identity => ObjectClass::PRIVATE_KEY,
+            Self::Sealing(_) => ObjectClass::SECRET_KEY,
+        }
+    }
+
+    fn id(self) -> Attribute {
+        Attribute::Id(match self {
+            Self::Identity => IDENTITY_ID.to_vec(),
+            Self::Sealing(id) => id.0.to_vec(),
+        })
+    }
+
+    /// Everything the secret object must be, one job and nothing left to a module's default.
+    fn attributes(self) -> Vec<Attribute> {
+        let (label, key_type, mechanism, usage) = match self {
+            Self::Identity => (
+                IDENTITY_LABEL,
+                KeyType::EC_EDWARDS,
+                MechanismType::EDDSA,
+                vec![Attribute::Sign(true), Attribute::SignRecover(false), Attribute::Decrypt(false)],
+            ),
+            Self::Sealing(_) => (
+                SEALING_LABEL,
+                KeyType::AES,
+                MechanismType::AES_GCM,
+                vec![
+                    Attribute::Encrypt(true),
+                    Attribute::Decrypt(true),
+                    Attribute::Sign(false),
+                    Attribute::Verify(false),
+                    Attribute::Wrap(false),
+                ],
+            ),
+        };
+        let common = [
+            Attribute::Class(self.class()),
+            Attribute::KeyType(key_type),
+            Attribute::Token(true),
+            Attribute::Private(true),
+            Attribute::Sensitive(true),
+            Attribute::Extractable(false),
+            Attribute::Modifiable(false),
+            Attribute::Unwrap(false),
+            Attribute::Derive(false),
+            Attribute::AllowedMechanisms(vec![mechanism]),
+            Attribute::Label(label.into()),
+            self.id(),
+        ];
+        common.into_iter().chain(usage).collect()
+    }
+}
+
+/// The handle of a key, if the token has it, after checking its attributes.
+pub fn find(session: &Session, key: Key) -> Result<Option<ObjectHandle>, Fault> {
+    let found = objects(session, &[Attribute::Class(key.class()), key.id()])?;
+    match found.as_slice() {
+        [] => Ok(None),
+        [only] => check(session, key, *only).map(|()| Some(*only)),
+        _ => Err(configuration(format!("the token has more than one {}: remove what is not ours", key.name())).into()),
+    }
+}
+
+/// Makes a key on the token. One that the token made otherwise than asked is destroyed again.
+pub fn generate(session: &Session, key: Key) -> Result<ObjectHandle, Fault> {
+    let handle = match key {
+        Key::Identity => generate_identity(session)?,
+        Key::Sealing(_) => {
+            let mut template = key.attributes();
+            template.push(Attribute::ValueLen(SEALING_KEY_BYTES.into()));
+            session.generate_key(&Mechanism::AesKeyGen, &template).map_err(|e| fault("C_GenerateKey", &e))?
+        }
+    };
+    if let Err(e) = check(session, key, handle) {
+        let _kept = session.destroy_object(handle).inspect_err(|e| tracing::error!(error = %e, "C_DestroyObject"));
+        return Err(e);
+    }
+    Ok(handle)
+}
+
+/// The public half of the identity key.
+pub fn identity_public(session: &Session) -> Result<VerifyingKey, Fault> {
+    let found = objects(session, &[Attribute::Class(ObjectClass::PUBLIC_KEY), Key::Identity.id()])?;
+    let [only] = found.as_slice() else {
+        return Err(configuration(format!("the token has {} public halves of the identity key", found.len())).into());
+    };
+    let point = session
+        .get_attributes(*only, &[cryptoki::object::AttributeType::EcPoint])
+        .map_err(|e| fault("C_GetAttributeValue", &e))?;
+    let key = match point.as_slice() {
+        [Attribute::EcPoint(p)] => {
+            VerifyingKey::ed25519(p.strip_prefix(&POINT_HEADER).filter(|r| r.len() == 32).unwrap_or(p))
+        }
+        _ => return Err(configuration("the identity key has no public point".into()).into()),
+    };
+    key.map_err(|_| configuration("the identity key is no Ed25519 key".into()).into())
+}
+
+fn generate_identity(session: &Session) -> Result<ObjectHandle, Fault> {
+    let public = [
+        Attribute::Token(true),
+        Attribute::Private(false),
+        Attribute::Modifiable(false),
+        Attribute::Verify(true),
+        Attribute::Encrypt(false),
+        Attribute::Wrap(false),
+        Attribute::EcParams(ED25519_PARAMS.to_vec()),
+        Attribute::Label(IDENTITY_LABEL.into()),
+        Key::Identity.id(),
+    ];
+    let pair = session.generate_key_pair(&Mechanism::EccEdwardsKeyPairGen, &public, &Key::Identity.attributes());
+    pair.map(|(_, private)| private).map_err(|e| fault("C_GenerateKeyPair", &e))
+}
+
+/// Compares what the token says with what was asked for, and that the key was born on the token and never left it.
+fn check(session: &Session, key: Key, handle: ObjectHandle) -> Result<(), Fault> {
+    let mut wanted = key.attributes();
+    wanted.extend([Attribute::Local(true), Attribute::AlwaysSensitive(true), Attribute::NeverExtractable(true)]);
+    let types: Vec<_> = wanted.iter().map(Attribute::attribute_type).collect();
+    let given = session.get_attributes(handle, &types).map_err(|e| fault("C_GetAttributeValue", &e))?;
+    match wanted.iter().find(|w| !given.contains(w)) {
+        None => Ok(()),
+        Some(missing) => {
+            let what = format!("the token's {} is not as it must be: it should have {missing:?}", key.name());
+            Err(HsmError::Configuration { what }.into())
+        }
+    }
+}
+
+fn objects(session: &Session, template: &[Attribute]) -> Result<Vec<ObjectHandle>, Fault> {
+    session.find_objects(template).map_err(|e| fault("C_FindObjects", &e))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}

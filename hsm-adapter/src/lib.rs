@@ -1,0 +1,29 @@
+//! A node's own PKCS#11 token behind [`tally_domain::ports::hsm::Hsm`].
+//!
+//! Does: finds the token by label and serial, logs in once, signs with the node's identity key, makes sealing keys
+//! that never leave the token, seals and opens under them, and answers in time or says that it did not.
+//! Does not: hold any key in software, fall back to one, finalize or unload a module (a module that is finalized while
+//! it works crashes), or try a refused PIN again. Wrapping, tokens, resident signing keys and a second token come later.
+//!
+//! What is odd about the modules, all of it measured: SoftHSM 2.6.1 fails now and then when objects are found while
+//! others are made, so finding, making and destroying exclude everything else here; it answers a wrong tag with
+//! `CKR_GENERAL_ERROR`, so a probe decides whether the data or the token is bad (S-4.2); a logged-out session finds
+//! nothing instead of failing, so "nothing" is believed only while logged in and while the identity key is found.
+//!
+//! `cryptoki` logs an error for each mechanism that it has no name for; programs should filter its log target.
+
+mod config;
+mod desk;
+mod fault;
+mod hsm;
+mod keys;
+mod module;
+mod pool;
+mod seal;
+mod token;
+
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use config::{Config, WORKERS_MAX, read_pin_file};
+pub use hsm::{Pkcs11Hsm, provision};

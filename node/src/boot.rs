@@ -1,0 +1,154 @@
+//! Start of a node: bundle, token, store, a new incarnation and its boot certificate.
+
+use crate::checkpoint::Checkpointer;
+use crate::config::Config;
+use crate::keys::Keys;
+use crate::node::{Node, fresh_rng, now};
+use crate::peers::Peers;
+use crate::tls::Tls;
+use anyhow::{Context as _, bail};
+use rand::Rng as _;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tally_audit::event::What;
+use tally_domain::Incarnation;
+use tally_domain::dsse::VerifyingKey;
+use tally_domain::ports::hsm::Hsm;
+use tally_domain::ports::store::{Step, Store, Write};
+use tally_hsm_adapter::Pkcs11Hsm;
+use tally_policy::Bundle;
+use tally_signer::boot::{BootIdentity, Uncertified};
+use tally_store::SqliteStore;
+
+/// Longest wait for one operation of a token. A soft token takes microseconds, a network HSM milliseconds.
+const HSM_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Most files of a bundle, and most bytes of one: more is not a bundle but the wrong directory.
+const BUNDLE_FILES_MAX: usize = 1_000;
+const BUNDLE_FILE_MAX_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Reads a bundle's directory.
+///
+/// # Errors
+/// When it cannot be read, or is not a valid bundle: with file, line and column.
+pub fn load_bundle(dir: &Path) -> anyhow::Result<Bundle> {
+    let mut files = BTreeMap::new();
+    read_files(dir, dir, &mut files)?;
+    Bundle::load(&files).with_context(|| format!("the policy bundle {} is not valid", dir.display()))
+}
+
+fn read_files(root: &Path, dir: &Path, files: &mut BTreeMap<String, Vec<u8>>) -> anyhow::Result<()> {
+    let entries = std::fs::read_dir(dir).with_context(|| format!("cannot read the policy bundle {}", dir.display()))?;
+    for entry in entries {
+        let path = entry.context("cannot read the policy bundle")?.path();
+        if path.is_dir() {
+            read_files(root, &path, files)?;
+            continue;
+        }
+        let size = path.metadata().with_context(|| format!("cannot read {}", path.display()))?.len();
+        if size > BUNDLE_FILE_MAX_BYTES || files.len() >= BUNDLE_FILES_MAX {
+            bail!("{} is too large for a policy bundle, or there are too many files", path.display());
+        }
+        let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+        let content = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        files.insert(name, content);
+    }
+    Ok(())
+}
+
+fn hsm_config(config: &Config) -> anyhow::Result<tally_hsm_adapter::Config> {
+    Ok(tally_hsm_adapter::Config {
+        module: config.hsm.module.clone(),
+        token_label: config.hsm.token_label.clone(),
+        token_serial: Some(config.hsm.token_serial.clone()),
+        pin: tally_hsm_adapter::read_pin_file(&config.hsm.pin_file)?,
+        workers: config.hsm.workers,
+        deadline: HSM_DEADLINE,
+    })
+}
+
+/// Makes the identity key on the token, if there is none, and gives its public half.
+///
+/// # Errors
+/// When the module, token or PIN are not as configured.
+pub fn init_identity(config: &Config) -> anyhow::Result<VerifyingKey> {
+    Ok(tally_hsm_adapter::provision(hsm_config(config)?)?)
+}
+
+/// Everything that must hold before the node serves.
+///
+/// # Errors
+/// A sentence for the operator.
+pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
+    let bundle = Arc::new(load_bundle(&config.bundle_dir)?);
+    let roster = Arc::new(bundle.roster().clone());
+    let Some(own) = roster.node(&config.name) else {
+        bail!("the roster of the policy bundle has no node `{}`", config.name);
+    };
+    if roster.cluster != config.cluster {
+        bail!("the roster is for cluster `{}`, the configuration for `{}`", roster.cluster, config.cluster);
+    }
+    let tls = Tls::load(&config.tls)?;
+    let hsm: Arc<dyn Hsm> = Arc::new(Pkcs11Hsm::connect(hsm_config(&config)?).context("cannot use the token")?);
+    if hsm.identity() != own.identity {
+        bail!("the token's identity key is not the one that the roster names for `{}`", config.name);
+    }
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("cannot make the data directory {}", config.data_dir.display()))?;
+    let path = config.data_dir.join("tally.db");
+    let store: Arc<dyn Store> =
+        Arc::new(SqliteStore::open(&path).with_context(|| format!("cannot open the store {}", path.display()))?);
+    let boot = Arc::new(incarnate(&config, &*store, &*hsm, &bundle).await?);
+    report_interrupted_checks(&*store, &boot).await?;
+    let keys = Keys::load(&*store)?;
+    let peers = Peers::new(&config.name, &roster, &tls)?;
+    let node = Node {
+        config,
+        bundle,
+        boot,
+        store,
+        hsm,
+        keys,
+        peers,
+        sessions: Arc::default(),
+        inflight: Arc::default(),
+        checkpoints: Checkpointer::default(),
+        started_at: now(),
+    };
+    Ok((Arc::new(node), tls))
+}
+
+/// The next start of this node, with a fresh boot key that the identity certifies.
+async fn incarnate(config: &Config, store: &dyn Store, hsm: &dyn Hsm, bundle: &Bundle) -> anyhow::Result<BootIdentity> {
+    let incarnation = Incarnation(store.incarnation()?.0 + 1);
+    let mut seed = [0; 32];
+    fresh_rng().fill_bytes(&mut seed);
+    let uncertified = Uncertified::new(config.cluster.clone(), config.name.clone(), incarnation, &seed);
+    let signature = hsm.sign_identity(uncertified.to_sign()).await.context("the token cannot sign as this node")?;
+    let boot = uncertified.certified(hsm.identity().to_string(), signature);
+    let leaf = boot.leaf(
+        now(),
+        What::Boot {
+            boot_cert: boot.cert().clone(),
+            bundle: bundle.digest(),
+            version: env!("CARGO_PKG_VERSION").into(),
+        },
+    );
+    store.commit(Step { writes: vec![Write::Incarnation(incarnation)], leaves: vec![leaf] }).await?;
+    Ok(boot)
+}
+
+/// Checks of peers' messages that were going on when the node went down: each is written to the log for the operator,
+/// because a peer that can crash a check learns what a failing one would tell it (S-3.16).
+async fn report_interrupted_checks(store: &dyn Store, boot: &BootIdentity) -> anyhow::Result<()> {
+    for check in store.pending_checks()? {
+        let peers: Vec<_> = check.peers.iter().map(ToString::to_string).collect();
+        tracing::warn!(key = %check.key, peers = peers.join(","), "a session was interrupted during its checks; if this recurs with one peer, treat it as an attack");
+        let what = What::SessionFailed { request_id: None, what: "CHECK_INTERRUPTED".into(), culprit: None };
+        let writes = vec![Write::CheckDone { session: check.session }];
+        store.commit(Step { writes, leaves: vec![boot.leaf(now(), what)] }).await?;
+    }
+    Ok(())
+}

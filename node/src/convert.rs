@@ -1,0 +1,153 @@
+//! Wire types to domain types and back. Wire types go no further than the node.
+
+use std::fmt::Write as _;
+use tally_domain::boot::Statement;
+use tally_domain::dsse::{Envelope, Signature};
+use tally_domain::facts::{AssetRef, Facts};
+use tally_domain::key::KeyCertificate;
+use tally_domain::ports::store::{RequestRow, RequestState};
+use tally_domain::vote::Certificate;
+use tally_domain::{Action, Reason, Refusal, RequestId, Scheme, Tenant};
+use tally_proto::v1;
+
+use crate::keys::Held;
+use crate::sessions::SessionKey;
+
+/// The envelope of a call, which must carry one.
+///
+/// # Errors
+/// `MALFORMED` when there is none.
+pub fn envelope_in(envelope: Option<v1::Envelope>) -> Result<Envelope, Refusal> {
+    let e = envelope.ok_or_else(|| Refusal::new(Reason::Malformed).with("field", "intent"))?;
+    let signatures =
+        e.signatures.into_iter().map(|s| Signature { key_id: s.key_id, signature: s.signature }).collect();
+    Ok(Envelope { payload: e.payload, payload_type: e.payload_type, signatures })
+}
+
+/// An envelope on the wire.
+pub fn envelope_out(e: &Envelope) -> v1::Envelope {
+    let signatures = e
+        .signatures
+        .iter()
+        .map(|s| v1::EnvelopeSignature { key_id: s.key_id.clone(), signature: s.signature.clone() })
+        .collect();
+    v1::Envelope { payload: e.payload.clone(), payload_type: e.payload_type.clone(), signatures }
+}
+
+/// A statement from the wire; whoever uses it checks its signatures.
+pub fn statement_in(s: v1::Statement) -> Statement {
+    let part = |e| envelope_in(e).ok();
+    Statement { signed: part(s.signed), boot_cert: part(s.boot_cert) }
+}
+
+/// A statement on the wire.
+pub fn statement_out(s: &Statement) -> v1::Statement {
+    v1::Statement { signed: s.signed.as_ref().map(envelope_out), boot_cert: s.boot_cert.as_ref().map(envelope_out) }
+}
+
+/// A certificate from the wire; whoever uses it checks it.
+pub fn certificate_in(c: v1::Certificate) -> Certificate {
+    Certificate { votes: c.votes.into_iter().map(statement_in).collect() }
+}
+
+/// A certificate on the wire.
+pub fn certificate_out(c: &Certificate) -> v1::Certificate {
+    v1::Certificate { votes: c.votes.iter().map(statement_out).collect() }
+}
+
+/// A key certificate from the wire; whoever uses it checks it.
+pub fn key_certificate_in(statements: Vec<v1::Statement>) -> KeyCertificate {
+    KeyCertificate { statements: statements.into_iter().map(statement_in).collect() }
+}
+
+/// A session's id.
+///
+/// # Errors
+/// `MALFORMED` when it is not 16 bytes.
+pub fn session(bytes: &[u8]) -> Result<SessionKey, Refusal> {
+    bytes.try_into().map_err(|_| Refusal::new(Reason::Malformed).with("field", "session"))
+}
+
+/// A request's name.
+///
+/// # Errors
+/// `MALFORMED`.
+pub fn request_name(tenant: &str, request: &[u8]) -> Result<(Tenant, RequestId), Refusal> {
+    let field = |f| Refusal::new(Reason::Malformed).with("field", f);
+    let tenant = Tenant::parse(tenant).map_err(|_| field("tenant"))?;
+    let request = RequestId::from_slice(request).ok_or_else(|| field("request_id"))?;
+    Ok((tenant, request))
+}
+
+/// A request as clients see it.
+pub fn request_out(row: RequestRow) -> v1::Request {
+    let (state, reason, result) = match row.state {
+        RequestState::Received => (v1::RequestState::Received, String::new(), None),
+        RequestState::Refused(reason) => (v1::RequestState::Refused, reason, None),
+        RequestState::Completed(bytes) => {
+            let result = match row.claim.action {
+                Action::Sign => prost::Message::decode(bytes.as_slice()).ok(),
+                Action::CreateKey => None,
+            };
+            (v1::RequestState::Completed, String::new(), result)
+        }
+    };
+    v1::Request {
+        tenant: row.claim.tenant.to_string(),
+        request_id: row.claim.request.0.to_vec(),
+        client: row.claim.client.to_string(),
+        key: row.claim.key.to_string(),
+        action: match row.claim.action {
+            Action::Sign => "sign".into(),
+            Action::CreateKey => "create_key".into(),
+        },
+        intent_digest: row.claim.intent_digest.0.to_vec(),
+        state: state.into(),
+        reason,
+        result,
+        received_at_ms: row.claim.at.0,
+        updated_at_ms: row.updated_at.0,
+    }
+}
+
+/// A key as clients see it.
+pub fn key_out(held: &Held, certificate: Option<&KeyCertificate>) -> v1::Key {
+    let record = &held.record;
+    let secp = record.scheme == Scheme::EcdsaSecp256k1;
+    let xpub = if secp { tally_mpc::xpub(&record.public_key, &record.chain_code).unwrap_or_default() } else { String::new() };
+    let evm_address = if secp { tally_chains::evm_address(&record.public_key).unwrap_or_default() } else { String::new() };
+    v1::Key {
+        name: record.name.to_string(),
+        scheme: record.scheme.as_str().into(),
+        purpose: record.purpose.as_str().into(),
+        t: record.threshold.t().into(),
+        n: record.threshold.n().into(),
+        epoch: record.epoch.0,
+        state: held.state.as_str().into(),
+        participants: record.participants.iter().map(ToString::to_string).collect(),
+        public_key: record.public_key.clone(),
+        xpub,
+        evm_address,
+        certificate: certificate.map(|c| c.statements.iter().map(statement_out).collect()).unwrap_or_default(),
+    }
+}
+
+/// Facts in words, for the log.
+pub fn summary(facts: &Facts) -> String {
+    match facts {
+        Facts::Transaction(tx) => {
+            let mut text = format!("{} on {}", tx.method, tx.chain);
+            for m in &tx.movements {
+                let asset = match &m.asset {
+                    AssetRef::Native => "native",
+                    AssetRef::Contract(address) => address,
+                };
+                // Writing to a string does not fail.
+                let _ = write!(text, "; {asset} 0x{} to {}", hex::encode(m.amount.0).trim_start_matches('0'), m.to);
+            }
+            text
+        }
+        Facts::Message(m) => format!("message of {} bytes", m.bytes),
+        Facts::Opaque(o) => format!("opaque on {}: {}", o.chain, o.why),
+    }
+}

@@ -1,0 +1,197 @@
+//! Creating a key: all signer nodes of the roster admit, generate and certify it; otherwise there is no key.
+
+use crate::convert;
+use crate::decisions;
+use crate::drive::{Failed, drive};
+use crate::node::{Node, fresh_rng, now};
+use crate::recover;
+use crate::sessions::{Seat, SessionKey};
+use crate::{keys::Held, reply};
+use futures_util::future::join_all;
+use prost::Message as _;
+use rand::Rng as _;
+use std::sync::Arc;
+use std::time::Duration;
+use tally_audit::event::Origin;
+use tally_domain::dsse::Envelope;
+use tally_domain::key::{KeyCertificate, KeyRecord, KeyState};
+use tally_domain::{ClientId, KeyName, NodeName, PartyIndex, Reason, Refusal};
+use tally_proto::v1;
+use tally_signer::admit::{self, CreatePermit, Opened};
+use tally_signer::keygen_session::{Created, KeygenSession, Start, activate_step};
+use tally_signer::session::Members;
+
+/// Longest time for one key generation; DKLs23 among 16 nodes computes for many seconds.
+const CREATE_DEADLINE: Duration = Duration::from_secs(120);
+
+/// Creates a key for a client, or gives the one that this very intent has created.
+///
+/// # Errors
+/// A [`Refusal`].
+pub async fn create(node: &Arc<Node>, caller: ClientId, envelope: Envelope) -> Result<(Held, String), Refusal> {
+    let origin = Origin::Client(caller.clone());
+    let opened = match admit::open(&node.bundle, envelope.clone()) {
+        Ok(opened) if opened.intent().client == caller => opened,
+        Ok(_) => {
+            return Err(decisions::refuse_unopened(node, &envelope, origin, Reason::UnknownClient.into()).await);
+        }
+        Err(refusal) => return Err(decisions::refuse_unopened(node, &envelope, origin, refusal).await),
+    };
+    tracing::Span::current().record("request", opened.intent().request_id.to_string());
+    let work = tokio::time::timeout(CREATE_DEADLINE, lead(node, opened, origin));
+    work.await.unwrap_or(Err(Reason::Deadline.into()))
+}
+
+async fn lead(node: &Arc<Node>, opened: Opened, origin: Origin) -> Result<(Held, String), Refusal> {
+    let intent = opened.intent();
+    let _guard = node.inflight.take(&intent.tenant, intent.request_id).await;
+    sync_key(node, &intent.key).await;
+    if recover::completed(node, &opened)?.is_some() {
+        let held = node.keys.get(&intent.key).ok_or(Reason::Tampered)?;
+        return Ok((held, String::new()));
+    }
+    let permit = admitted(node, &opened, origin).await?;
+    let rule = permit.rule().to_owned();
+    let members = members(node)?;
+    let mut key: SessionKey = [0; 16];
+    fresh_rng().fill_bytes(&mut key);
+    let seat = node.sessions.open(key, &members)?;
+    let request = v1::ProposeKeyRequest {
+        session: key.to_vec(),
+        intent: Some(convert::envelope_out(opened.envelope())),
+        participants: members.names().iter().map(ToString::to_string).collect(),
+        bundle_digest: node.bundle.digest().0.to_vec(),
+    };
+    let others: Vec<NodeName> = members.others().map(|(_, n)| n.clone()).collect();
+    let answers = join_all(others.iter().map(|peer| {
+        let request = request.clone();
+        node.peers.call(peer, |mut p| async move { p.propose_key(request).await })
+    }))
+    .await;
+    for answer in answers {
+        let response = answer.map_err(|refusal| match refusal.reason {
+            Reason::Signers => Refusal { reason: Reason::Participants, ..refusal },
+            _ => refusal,
+        })?;
+        if !response.certificate.is_empty() {
+            // A peer has it already; this node's share of it is pending.
+            let certificate = convert::key_certificate_in(response.certificate);
+            return adopt(node, &opened.intent().key, certificate).await.map(|held| (held, rule));
+        }
+    }
+    let created = take_part(node, seat, members, permit).await.map_err(|f: Failed| f.refusal)?;
+    let held = Held { record: Arc::new(created.record), state: KeyState::Active };
+    Ok((held, rule))
+}
+
+/// Decides here, and writes it down. The name must be free, or pending from this very request.
+///
+/// # Errors
+/// A [`Refusal`].
+pub async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<CreatePermit, Refusal> {
+    let taken = node.keys.get(&opened.intent().key).filter(|held| {
+        held.state == KeyState::Active || held.record.request_id != opened.intent().request_id
+    });
+    let outcome = match taken {
+        Some(held) if held.state == KeyState::Pending => {
+            // Its own request can still complete it; nobody else may take the name from it.
+            Err(Refusal::new(Reason::KeyExists).with("pending_request", held.record.request_id.to_string()))
+        }
+        Some(_) => Err(Refusal::from(Reason::KeyExists)),
+        None => admit::admit_create(opened.clone(), &node.bundle, now()),
+    };
+    let outcome = match &outcome {
+        Ok(permit) => {
+            let spec = permit.spec();
+            let summary = format!(
+                "create {} {} of {} for {}",
+                spec.scheme,
+                spec.threshold.t(),
+                spec.threshold.n(),
+                spec.purpose
+            );
+            Ok((permit.clone(), permit.rule(), summary))
+        }
+        Err(refusal) => Err(refusal.clone()),
+    };
+    decisions::record(node, opened, origin, outcome, Vec::new()).await
+}
+
+/// All share-holders of a new key: the roster's signers, in its order.
+///
+/// # Errors
+/// `ACL` when this node is not one of them.
+pub fn members(node: &Node) -> Result<Members, Refusal> {
+    let names = node.bundle.roster().signers().map(|n| n.name.clone());
+    let numbered: std::collections::BTreeMap<PartyIndex, NodeName> =
+        (1u8..).zip(names).filter_map(|(i, n)| Some((PartyIndex::new(i).ok()?, n))).collect();
+    let me = numbered.iter().find(|(_, n)| *n == node.name()).map(|(p, _)| *p).ok_or(Reason::Acl)?;
+    Ok(Members::new(me, numbered))
+}
+
+/// This node's side of a key generation.
+///
+/// # Errors
+/// [`Failed`].
+pub async fn take_part(
+    node: &Arc<Node>,
+    seat: Seat,
+    members: Members,
+    permit: CreatePermit,
+) -> Result<Created, Failed> {
+    let (me, names) = (members.me().get(), members.names());
+    let start = Start { permit, boot: node.boot.clone(), bundle: node.bundle.clone(), members };
+    let (session, actions) = KeygenSession::start(start, &mut fresh_rng());
+    let created = drive(node, seat, me, names, session, actions).await?;
+    node.keys.put(created.record.clone(), KeyState::Active);
+    tracing::info!(key = %created.record.name, scheme = %created.record.scheme, "key is active");
+    Ok(created)
+}
+
+/// The certificate of an active key, for the request that created it.
+///
+/// # Errors
+/// `KEY_EXISTS` when another request created it.
+pub fn certificate_for(node: &Node, opened: &Opened, held: &Held) -> Result<v1::ProposeKeyResponse, Refusal> {
+    if held.record.request_id != opened.intent().request_id {
+        return Err(Reason::KeyExists.into());
+    }
+    let row = node.store.key(&held.record.name).map_err(|e| reply::of_store(&e))?.ok_or(Reason::KeyNotFound)?;
+    let certificate =
+        KeyCertificate::decode(row.certificate.unwrap_or_default().as_slice()).map_err(|_| Reason::Tampered)?;
+    Ok(v1::ProposeKeyResponse { certificate: certificate.statements.iter().map(convert::statement_out).collect() })
+}
+
+/// Activates a pending key that another node proves to be certified by all.
+async fn adopt(node: &Arc<Node>, name: &KeyName, certificate: KeyCertificate) -> Result<Held, Refusal> {
+    let bad = || Refusal::new(Reason::ProtocolViolation).with("round", "certify");
+    let record: KeyRecord = certificate.open(node.bundle.roster()).map_err(|_| bad())?;
+    let row = node.store.key(name).map_err(|e| reply::of_store(&e))?.ok_or(Reason::KeyNotFound)?;
+    if record.name != *name || row.record != record.to_bytes() {
+        return Err(bad());
+    }
+    node.commit(activate_step(&Created { record: record.clone(), certificate }, &node.boot, now())).await?;
+    node.keys.put(record.clone(), KeyState::Active);
+    Ok(Held { record: Arc::new(record), state: KeyState::Active })
+}
+
+/// Asks the peers for the certificate of a key that is pending here; does nothing for other keys.
+pub async fn sync_key(node: &Arc<Node>, name: &KeyName) {
+    let row = match node.store.key(name) {
+        Ok(Some(row)) if row.state == KeyState::Pending => row,
+        _ => return,
+    };
+    for peer in node.peers.by_reachability() {
+        let request = v1::FetchKeyRequest { name: name.to_string() };
+        let Ok(answer) = node.peers.call(&peer, |mut p| async move { p.fetch_key(request).await }).await else {
+            continue;
+        };
+        let certificate = convert::key_certificate_in(answer.certificate);
+        match adopt(node, name, certificate).await {
+            Ok(_) => return,
+            Err(refusal) => {
+                tracing::warn!(key = %name, peer = %peer, reason = refusal.reason.as_str(), pending = row.record.len(), "the peer's certificate does not fit the pending key");
+            }
+        }
+    }
+}

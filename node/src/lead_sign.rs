@@ -1,0 +1,349 @@
+//! Leading a signature: admit, find out what earlier attempts left, choose S, propose, take part, tell everyone.
+
+use crate::convert;
+use crate::decisions;
+use crate::drive::{Failed, check_id, deliver, drive};
+use crate::node::{Node, fresh_rng, now};
+use crate::recover::{self, Known};
+use crate::sessions::{Seat, SessionKey};
+use futures_util::future::join_all;
+use prost::Message as _;
+use rand::{Rng as _, RngExt as _};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tally_audit::event::Origin;
+use tally_domain::boot::Statement;
+use tally_domain::dsse::Envelope;
+use tally_domain::ports::store::{Step, Write};
+use tally_domain::{Attempt, ClientId, NodeName, Reason, Refusal, Scheme, SignerSet};
+use tally_proto::v1;
+use tally_signer::admit::{self, Opened, Permit};
+use tally_signer::recovery::Next;
+use tally_signer::result::{SignResult, check, complete_step};
+use tally_signer::session::{Members, Trouble};
+use tally_signer::sign_session::{SignSession, Start};
+
+/// Longest time for one call, all attempts included.
+const SIGN_DEADLINE: Duration = Duration::from_secs(20);
+
+/// Attempts in one call: each burns at most one vote per signer, and a set of nodes that fails three times is not well.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// Tries against another leader of the same request, with a random pause between.
+const CONTENTION_TRIES_MAX: u32 = 8;
+const CONTENTION_PAUSE_MS: std::ops::Range<u64> = 20..160;
+
+/// Signs for a client; gives the result's bytes, the same for the same intent for ever.
+///
+/// # Errors
+/// A [`Refusal`].
+pub async fn sign(node: &Arc<Node>, caller: ClientId, envelope: Envelope) -> Result<Vec<u8>, Refusal> {
+    let origin = Origin::Client(caller.clone());
+    let opened = match admit::open(&node.bundle, envelope.clone()) {
+        Ok(opened) if opened.intent().client == caller => opened,
+        Ok(_) => {
+            return Err(decisions::refuse_unopened(node, &envelope, origin, Reason::UnknownClient.into()).await);
+        }
+        Err(refusal) => return Err(decisions::refuse_unopened(node, &envelope, origin, refusal).await),
+    };
+    tracing::Span::current().record("request", opened.intent().request_id.to_string());
+    tokio::time::timeout(SIGN_DEADLINE, lead(node, opened, origin)).await.unwrap_or(Err(Reason::Deadline.into()))
+}
+
+async fn lead(node: &Arc<Node>, opened: Opened, origin: Origin) -> Result<Vec<u8>, Refusal> {
+    let mut permit = None;
+    for _ in 0..CONTENTION_TRIES_MAX {
+        let intent = opened.intent();
+        let guard = node.inflight.take(&intent.tenant, intent.request_id).await;
+        match recover::completed(node, &opened) {
+            Ok(Some(bytes)) => return Ok(bytes),
+            Ok(None) => {}
+            Err(refusal) => {
+                return decisions::record::<()>(node, &opened, origin, Err(refusal), Vec::new())
+                    .await
+                    .and(Err(Reason::Bug.into()));
+            }
+        }
+        let permitted = match permit.take() {
+            Some(permit) => permit,
+            None => admitted(node, &opened, origin.clone()).await?,
+        };
+        match attempts(node, &permitted).await {
+            Err(refusal) if refusal.reason == Reason::Contention => permit = Some(permitted),
+            outcome => return outcome,
+        }
+        drop(guard);
+        let pause = fresh_rng().random_range(CONTENTION_PAUSE_MS);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+    }
+    Err(Reason::Contention.into())
+}
+
+/// Decides here, and writes it down.
+async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<Permit, Refusal> {
+    let held = node.keys.get(&opened.intent().key);
+    let key = held.as_ref().map(|h| (&*h.record, h.state));
+    let outcome = admit::admit_sign(opened.clone(), key, &node.bundle, now());
+    let outcome = match &outcome {
+        Ok(permit) => Ok((permit.clone(), permit.rule(), convert::summary(permit.subject().facts()))),
+        Err(refusal) => Err(refusal.clone()),
+    };
+    decisions::record(node, opened, origin, outcome, Vec::new()).await
+}
+
+/// One attempt after another, until there is a result, a refusal, or no further signer set to try.
+async fn attempts(node: &Arc<Node>, permit: &Permit) -> Result<Vec<u8>, Refusal> {
+    let subject = permit.subject();
+    let intent = subject.intent();
+    let mut excluded = BTreeSet::new();
+    let mut last: Option<Refusal> = None;
+    let mut fresh =
+        node.store.attempts(&intent.tenant, &intent.request_id).map_err(|e| crate::reply::of_store(&e))?.is_empty();
+    let mut tried = 0;
+    while tried < ATTEMPTS_MAX {
+        let plan = if fresh {
+            Known::Next(Next::Start { attempt: Attempt(1), abandonments: Vec::new() })
+        } else {
+            recover::gather(node, subject).await?
+        };
+        match plan {
+            Known::Completed(bytes) => return adopt(node, permit, bytes).await,
+            Known::Next(Next::InDoubt { attempt, missing }) => return Err(in_doubt(attempt, &missing)),
+            Known::Next(Next::Combine { vote, certificate, partials }) => {
+                let result = recover::combine(subject, permit.rule(), &vote, certificate, &partials)?;
+                node.commit(complete_step(subject, &result, &node.boot, now())).await?;
+                return Ok(told(node, permit, &result));
+            }
+            Known::Next(Next::Start { attempt, abandonments }) => {
+                match attempt_once(node, permit, attempt, &abandonments, &mut excluded).await {
+                    Ok(result) => return Ok(told(node, permit, &result)),
+                    Err(Outcome::Completed(bytes)) => return adopt(node, permit, bytes).await,
+                    Err(Outcome::Prior) => fresh = false,
+                    Err(Outcome::Refused(refusal)) => return Err(with_earlier(refusal, last)),
+                    Err(Outcome::Failed(failed)) => {
+                        // Without a vote the attempt's number is still free, but a peer may have voted for it.
+                        fresh = false;
+                        excluded.extend(failed.culprits);
+                        last = Some(failed.refusal);
+                    }
+                }
+                tried += 1;
+            }
+        }
+    }
+    Err(last.unwrap_or_else(|| Reason::SessionAborted.into()))
+}
+
+/// How an attempt ended without a result.
+enum Outcome {
+    /// A peer has the result already.
+    Completed(Vec<u8>),
+    /// A peer knows of an earlier attempt.
+    Prior,
+    /// No further try will help.
+    Refused(Refusal),
+    /// The session failed.
+    Failed(Failed),
+}
+
+impl From<Refusal> for Outcome {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+async fn attempt_once(
+    node: &Arc<Node>,
+    permit: &Permit,
+    attempt: Attempt,
+    abandonments: &[Statement],
+    excluded: &mut BTreeSet<NodeName>,
+) -> Result<SignResult, Outcome> {
+    let (seat, members, signers) = assemble(node, permit, attempt, abandonments, excluded).await?;
+    let record = permit.subject().record();
+    let share = node.keys.share(record, node.name(), &*node.store, &*node.hsm).await?;
+    if record.scheme == Scheme::EcdsaSecp256k1 {
+        let pending = pending_check(node, permit, seat.key, &members);
+        node.commit(Step { writes: vec![pending], leaves: Vec::new() }).await?;
+    }
+    let me = members.me().get();
+    let names = members.names();
+    let start = Start {
+        permit: permit.clone(),
+        share,
+        boot: node.boot.clone(),
+        bundle: node.bundle.clone(),
+        members,
+        signers,
+        attempt,
+    };
+    let key = seat.key;
+    let (session, actions) = SignSession::start(start, &mut fresh_rng());
+    let result = drive(node, seat, me, names, session, actions).await.map_err(Outcome::Failed)?;
+    check_done(node, key);
+    Ok(result)
+}
+
+/// Finds t - 1 others that admit the request and will take part.
+async fn assemble(
+    node: &Arc<Node>,
+    permit: &Permit,
+    attempt: Attempt,
+    abandonments: &[Statement],
+    excluded: &mut BTreeSet<NodeName>,
+) -> Result<(Seat, Members, SignerSet), Outcome> {
+    let record = permit.subject().record();
+    let needed = usize::from(record.threshold.t()) - 1;
+    let mut away: Option<Refusal> = None;
+    loop {
+        let peers: Vec<NodeName> = node
+            .peers
+            .by_reachability()
+            .into_iter()
+            .filter(|p| record.party(p).is_some() && !excluded.contains(p) && !node.keys.banned(record, p))
+            .take(needed)
+            .collect();
+        if peers.len() < needed {
+            let refusal = away.filter(|r| r.reason != Reason::Signers).unwrap_or_else(|| {
+                Refusal::new(Reason::Signers)
+                    .with("needed", (needed + 1).to_string())
+                    .with("available", (peers.len() + 1).to_string())
+            });
+            return Err(Outcome::Refused(refusal));
+        }
+        let (members, signers) = set(node, permit, &peers)?;
+        let mut key: SessionKey = [0; 16];
+        fresh_rng().fill_bytes(&mut key);
+        let seat = node.sessions.open(key, &members)?;
+        let answers = propose(node, permit, attempt, abandonments, key, &signers, &peers).await;
+        let mut refused = Vec::new();
+        for (peer, answer) in peers.iter().zip(answers) {
+            match answer {
+                Ok(response) if !response.result.is_empty() => return Err(Outcome::Completed(response.result)),
+                Ok(_) => {}
+                Err(refusal) => refused.push((peer.clone(), refusal)),
+            }
+        }
+        if refused.is_empty() {
+            return Ok((seat, members, signers));
+        }
+        dismiss(node, &peers, &refused, key, members.me().get());
+        for (peer, refusal) in refused {
+            match refusal.reason {
+                Reason::InDoubt => return Err(Outcome::Prior),
+                Reason::Signers
+                | Reason::Overloaded
+                | Reason::Hsm
+                | Reason::Storage
+                | Reason::Tampered
+                | Reason::PeerBanned
+                | Reason::KeyNotFound
+                | Reason::KeyNotActive
+                | Reason::Deadline
+                | Reason::Bug => {
+                    excluded.insert(peer);
+                    away = Some(refusal);
+                }
+                _ => return Err(Outcome::Refused(refusal)),
+            }
+        }
+    }
+}
+
+fn set(node: &Node, permit: &Permit, peers: &[NodeName]) -> Result<(Members, SignerSet), Outcome> {
+    let record = permit.subject().record();
+    let me = record.party(node.name()).ok_or(Reason::Signers).map_err(Refusal::from)?;
+    let names = peers.iter().chain([node.name()]).filter_map(|n| Some((record.party(n)?, n.clone()))).collect();
+    let members = Members::new(me, names);
+    let parties: Vec<_> = members.pairs().into_iter().map(|(p, _)| p).collect();
+    let signers = SignerSet::new(record.threshold, &parties).map_err(|_| Refusal::from(Reason::Bug))?;
+    Ok((members, signers))
+}
+
+async fn propose(
+    node: &Arc<Node>,
+    permit: &Permit,
+    attempt: Attempt,
+    abandonments: &[Statement],
+    key: SessionKey,
+    signers: &SignerSet,
+    peers: &[NodeName],
+) -> Vec<Result<v1::ProposeSignResponse, Refusal>> {
+    let request = v1::ProposeSignRequest {
+        session: key.to_vec(),
+        intent: Some(convert::envelope_out(permit.subject().opened().envelope())),
+        attempt: attempt.0,
+        signers: signers.to_bytes(),
+        bundle_digest: permit.bundle().0.to_vec(),
+        abandonments: abandonments.iter().map(convert::statement_out).collect(),
+    };
+    join_all(peers.iter().map(|peer| {
+        let request = request.clone();
+        node.peers.call(peer, |mut p| async move { p.propose_sign(request).await })
+    }))
+    .await
+}
+
+/// Tells those who said yes that the session does not take place.
+fn dismiss(node: &Arc<Node>, peers: &[NodeName], refused: &[(NodeName, Refusal)], key: SessionKey, me: u8) {
+    let bytes = Trouble::dismissal();
+    for peer in peers.iter().filter(|p| refused.iter().all(|(r, _)| r != *p)) {
+        let (node, peer, bytes) = (node.clone(), peer.clone(), bytes.clone());
+        tokio::spawn(async move { deliver(&node, &peer, key, me, bytes).await });
+    }
+}
+
+/// Believes a result that a peer has, after checking it, and keeps it.
+async fn adopt(node: &Arc<Node>, permit: &Permit, bytes: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+    let result = check(&bytes, permit.subject(), node.bundle.roster())?;
+    node.commit(complete_step(permit.subject(), &result, &node.boot, now())).await?;
+    Ok(bytes)
+}
+
+/// Tells every other node of the result, in the background; each checks it for itself.
+fn told(node: &Arc<Node>, permit: &Permit, result: &SignResult) -> Vec<u8> {
+    let bytes = result.encode_to_vec();
+    let request = v1::CompleteRequest {
+        intent: Some(convert::envelope_out(permit.subject().opened().envelope())),
+        result: bytes.clone(),
+    };
+    for peer in node.peers.by_reachability() {
+        let (node, request) = (node.clone(), request.clone());
+        tokio::spawn(async move { node.peers.call(&peer, |mut p| async move { p.complete(request).await }).await });
+    }
+    bytes
+}
+
+/// The mark that peers' messages are about to be checked (S-3.16).
+pub fn pending_check(node: &Node, permit: &Permit, key: SessionKey, members: &Members) -> Write {
+    let record = permit.subject().record();
+    Write::CheckPending {
+        session: check_id(key),
+        key: record.name.clone(),
+        epoch: record.epoch,
+        peers: members.names().into_iter().filter(|n| n != node.name()).collect(),
+    }
+}
+
+/// Takes the mark away, in the background: a late removal only makes a crash in between look like a crash in the check.
+pub fn check_done(node: &Arc<Node>, key: SessionKey) {
+    let step = Step { writes: vec![Write::CheckDone { session: check_id(key) }], leaves: Vec::new() };
+    let node = node.clone();
+    tokio::spawn(async move { node.commit(step).await });
+}
+
+fn in_doubt(attempt: Attempt, missing: &[NodeName]) -> Refusal {
+    let names: Vec<_> = missing.iter().map(NodeName::as_str).collect();
+    Refusal::new(Reason::InDoubt).with("attempt", attempt.0.to_string()).with("node", names.join(","))
+}
+
+/// When no signer set is left, what went wrong before says more than that none is left.
+fn with_earlier(refusal: Refusal, earlier: Option<Refusal>) -> Refusal {
+    match earlier {
+        Some(earlier) if refusal.reason == Reason::Signers => {
+            refusal.with("earlier", earlier.reason.as_str()).with("culprit", earlier.metadata.get("node").cloned().unwrap_or_default())
+        }
+        _ => refusal,
+    }
+}

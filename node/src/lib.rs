@@ -1,0 +1,30 @@
+//! `tallyd`, one node: reads its configuration, opens its token, store and bundle, and serves.
+//!
+//! Does: terminates mTLS and says who calls, converts wire types, drives the sessions of `tally-signer` with real
+//! parts (tokio, SQLite, PKCS#11, peer links), and keeps the log's checkpoints.
+//! Does not: decide (that is `tally-signer` with `tally-policy`), nor trust anything that another node says about a request.
+
+mod boot;
+mod caller;
+mod checkpoint;
+pub mod config;
+mod convert;
+mod decisions;
+mod drive;
+mod inflight;
+mod keys;
+mod lead_key;
+mod lead_sign;
+mod node;
+mod participate;
+mod peers;
+mod recover;
+mod reply;
+mod serve;
+mod services;
+mod sessions;
+mod tls;
+mod typed_errors;
+
+pub use boot::{init_identity, load_bundle};
+pub use serve::run;

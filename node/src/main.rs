@@ -1,0 +1,84 @@
+//! `tallyd --config FILE`: one node.
+
+use anyhow::Context as _;
+use clap::Parser;
+use std::path::PathBuf;
+use tally_node::config::{Config, LogFormat};
+
+/// One Tigertally node.
+#[derive(Debug, Parser)]
+#[command(name = "tallyd", version)]
+struct Args {
+    /// The node's configuration file.
+    #[arg(long)]
+    config: PathBuf,
+    /// Make the identity key on the token, if there is none, print its public half as JSON, and stop.
+    #[arg(long)]
+    init: bool,
+}
+
+/// Cedar recurses over a rule's expression: a debug build takes up to 50 KiB a level, of at most 24 levels.
+const THREAD_STACK_BYTES: usize = 4 * 1024 * 1024;
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let config = Config::load(&args.config)?;
+    with_module_environment(&config)?;
+    // A core dump would hold shares; a debugger could read them (S-3.1).
+    rustix::process::setrlimit(
+        rustix::process::Resource::Core,
+        rustix::process::Rlimit { current: Some(0), maximum: Some(0) },
+    )
+    .context("cannot switch core dumps off")?;
+    start_log(&config)?;
+    // The text of a panic may hold what was being computed with; where it happened does not.
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "panic");
+    }));
+    if args.init {
+        let identity = tally_node::init_identity(&config)?;
+        let line = serde_json::json!({ "identity": identity.to_string() });
+        return print_line(&line.to_string());
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(THREAD_STACK_BYTES)
+        .build()
+        .context("cannot start the runtime")?;
+    let outcome = runtime.block_on(tally_node::run(config));
+    if let Err(error) = &outcome {
+        tracing::error!(error = format!("{error:#}"), "the node stops");
+    }
+    outcome
+}
+
+/// Sets what the PKCS#11 module reads from its environment by starting this program again with it: a running process
+/// cannot change its environment safely.
+fn with_module_environment(config: &Config) -> anyhow::Result<()> {
+    use std::os::unix::process::CommandExt as _;
+    let missing = config.hsm.env.iter().any(|(k, v)| std::env::var_os(k).as_deref() != Some(v.as_os_str()));
+    if !missing {
+        return Ok(());
+    }
+    let program = std::env::current_exe().context("cannot tell the path of this program")?;
+    let error = std::process::Command::new(program).args(std::env::args_os().skip(1)).envs(&config.hsm.env).exec();
+    Err(error).context("cannot start again with the module's environment")
+}
+
+fn start_log(config: &Config) -> anyhow::Result<()> {
+    use tracing_subscriber::EnvFilter;
+    // cryptoki logs an error for each mechanism that it has no name for.
+    let filter = EnvFilter::try_new(format!("{},cryptoki=off", config.log.level)).context("`log.level` is not a filter")?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log.format {
+        LogFormat::Text => builder.with_ansi(false).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+    Ok(())
+}
+
+fn print_line(line: &str) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    writeln!(std::io::stdout(), "{line}").context("cannot write to standard output")
+}

@@ -1,0 +1,140 @@
+//! Links to the other nodes: one HTTP/2 connection each, made when it is needed, pinned to the roster's key.
+
+use crate::reply;
+use crate::tls::Tls;
+use hyper_util::rt::TokioIo;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tally_domain::roster::{Roster, RosterNode};
+use tally_domain::{Incarnation, NodeName, Reason, Refusal, UnixMillis};
+use tally_proto::v1::peer_service_client::PeerServiceClient;
+use tonic::transport::{Channel, Endpoint};
+
+/// A node that does not accept a connection in this time is away. Nodes are in one or a few data centres.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Longest wait for a peer's answer to one call; admission and one fsync take milliseconds.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Largest message between nodes (DESIGN 10), with room for its frame. A proposal carries a client's envelope (64 KiB),
+/// a round of DKLs23 between two nodes some 100 KiB.
+pub const PEER_MESSAGE_MAX_BYTES: usize = 256 * 1024 + 1024;
+
+/// What this node has seen of a peer.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// Whether the last call went through.
+    pub reachable: bool,
+    /// Its start.
+    pub incarnation: Option<Incarnation>,
+    /// Digest of its bundle.
+    pub bundle_digest: Vec<u8>,
+    /// Its clock minus ours.
+    pub clock_offset_ms: i64,
+}
+
+struct Link {
+    channel: Channel,
+    seen: Mutex<Seen>,
+}
+
+/// All peers.
+pub struct Peers(HashMap<NodeName, Link>);
+
+impl Peers {
+    /// Prepares a link to every other node; connects to none.
+    ///
+    /// # Errors
+    /// When an address of the roster is not `host:port`.
+    pub fn new(me: &NodeName, roster: &Arc<Roster>, tls: &Tls) -> anyhow::Result<Self> {
+        let others = roster.nodes.iter().filter(|n| n.name != *me);
+        let links = others
+            .map(|n| Ok((n.name.clone(), Link { channel: channel(n, roster, tls)?, seen: Mutex::default() })))
+            .collect::<anyhow::Result<_>>()?;
+        Ok(Self(links))
+    }
+
+    /// A client for a peer's service.
+    ///
+    /// # Errors
+    /// `UNKNOWN_NODE` when the roster has no such peer.
+    pub fn service(&self, peer: &NodeName) -> Result<PeerServiceClient<Channel>, Refusal> {
+        let link = self.0.get(peer).ok_or(Reason::UnknownNode)?;
+        Ok(PeerServiceClient::new(link.channel.clone())
+            .max_decoding_message_size(PEER_MESSAGE_MAX_BYTES)
+            .max_encoding_message_size(PEER_MESSAGE_MAX_BYTES))
+    }
+
+    /// Calls a peer with the usual time-out, and notes whether it is there.
+    ///
+    /// # Errors
+    /// The peer's refusal, or `SIGNERS` naming it when it cannot be reached.
+    pub async fn call<T, F, C>(&self, peer: &NodeName, call: C) -> Result<T, Refusal>
+    where
+        C: FnOnce(PeerServiceClient<Channel>) -> F,
+        F: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+    {
+        let outcome = tokio::time::timeout(CALL_TIMEOUT, call(self.service(peer)?)).await;
+        let away = || Refusal::new(Reason::Signers).with("node", peer.as_str());
+        match outcome {
+            Ok(Ok(response)) => {
+                self.note(peer, |s| s.reachable = true);
+                Ok(response.into_inner())
+            }
+            Ok(Err(status)) => {
+                let refusal = reply::refusal_of(&status);
+                let typed = tonic_types::StatusExt::get_details_error_info(&status).is_some();
+                self.note(peer, |s| s.reachable = typed);
+                if typed { Err(refusal.with("node", peer.as_str())) } else { Err(away()) }
+            }
+            Err(_) => {
+                self.note(peer, |s| s.reachable = false);
+                Err(away())
+            }
+        }
+    }
+
+    /// What has been seen of a peer.
+    pub fn seen(&self, peer: &NodeName) -> Seen {
+        self.0.get(peer).map(|l| l.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap_or_default()
+    }
+
+    /// All peers, those that were reachable last first.
+    pub fn by_reachability(&self) -> Vec<NodeName> {
+        let mut names: Vec<_> = self.0.keys().cloned().collect();
+        names.sort_by_key(|n| (!self.seen(n).reachable, n.clone()));
+        names
+    }
+
+    /// Changes what is known of a peer.
+    pub fn note(&self, peer: &NodeName, change: impl FnOnce(&mut Seen)) {
+        if let Some(link) = self.0.get(peer) {
+            let mut seen = link.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = seen.reachable;
+            change(&mut seen);
+            if before != seen.reachable {
+                tracing::info!(peer = %peer, reachable = seen.reachable, "peer");
+            }
+        }
+    }
+}
+
+/// The difference of two clocks in milliseconds.
+pub fn offset(theirs: UnixMillis, ours: UnixMillis) -> i64 {
+    i64::try_from(i128::from(theirs.0) - i128::from(ours.0)).unwrap_or(i64::MAX)
+}
+
+fn channel(node: &RosterNode, roster: &Arc<Roster>, tls: &Tls) -> anyhow::Result<Channel> {
+    let endpoint = Endpoint::from_shared(format!("http://{}", node.address))?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(10));
+    let (name, address, roster, tls) = (node.name.clone(), node.address.clone(), roster.clone(), tls.clone());
+    let connector = tower::service_fn(move |_: http::Uri| {
+        let (name, address, roster, tls) = (name.clone(), address.clone(), roster.clone(), tls.clone());
+        async move { tls.connect(&name, &address, &roster).await.map(TokioIo::new) }
+    });
+    Ok(endpoint.connect_with_connector_lazy(connector))
+}

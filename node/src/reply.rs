@@ -1,0 +1,76 @@
+//! Refusals as gRPC statuses: `google.rpc.Status` with `ErrorInfo{reason, domain: "tally"}`; the text per reason is constant.
+
+use std::collections::HashMap;
+use tally_domain::ports::hsm::HsmError;
+use tally_domain::ports::store::{Conflict, StoreError};
+use tally_domain::reason::{Class, ERROR_DOMAIN};
+use tally_domain::{Reason, Refusal};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// The status of a refusal.
+pub fn status(refusal: &Refusal) -> Status {
+    let metadata: HashMap<String, String> = refusal.metadata.clone().into_iter().collect();
+    let details = ErrorDetails::with_error_info(refusal.reason.as_str(), ERROR_DOMAIN, metadata);
+    Status::with_error_details(code(refusal.reason.class()), refusal.reason.sentence(), details)
+}
+
+/// The refusal that a peer's status carries; a transport failure is the peer's being away.
+pub fn refusal_of(status: &Status) -> Refusal {
+    let info = status.get_details_error_info();
+    let known = info.as_ref().and_then(|i| Reason::parse(&i.reason));
+    match (known, info) {
+        (Some(reason), Some(info)) => Refusal { reason, metadata: info.metadata.into_iter().collect() },
+        _ if status.code() == Code::Internal => Reason::Bug.into(),
+        _ => Reason::Signers.into(),
+    }
+}
+
+fn code(class: Class) -> Code {
+    match class {
+        Class::InvalidArgument => Code::InvalidArgument,
+        Class::Unauthenticated => Code::Unauthenticated,
+        Class::PermissionDenied => Code::PermissionDenied,
+        Class::FailedPrecondition => Code::FailedPrecondition,
+        Class::NotFound => Code::NotFound,
+        Class::AlreadyExists => Code::AlreadyExists,
+        Class::ResourceExhausted => Code::ResourceExhausted,
+        Class::Aborted => Code::Aborted,
+        Class::Unavailable => Code::Unavailable,
+        Class::DeadlineExceeded => Code::DeadlineExceeded,
+        Class::DataLoss => Code::DataLoss,
+        Class::Internal => Code::Internal,
+    }
+}
+
+/// What a caller is told of a store's refusal. What the operator needs goes to the node's own log.
+pub fn of_store(error: &StoreError) -> Refusal {
+    match error {
+        StoreError::Conflict(Conflict::RequestDigest) => Reason::RequestIdConflict.into(),
+        StoreError::Conflict(Conflict::KeyExists) => Reason::KeyExists.into(),
+        StoreError::Conflict(
+            Conflict::Voted | Conflict::Released | Conflict::Abandoned | Conflict::Completed,
+        ) => Reason::Contention.into(),
+        StoreError::Conflict(Conflict::NoRequest | Conflict::NotVoted | Conflict::NoKey | Conflict::Backwards) => {
+            tracing::error!(%error, "a step does not fit the store");
+            Reason::Bug.into()
+        }
+        StoreError::Damaged { .. } => {
+            tracing::error!(%error, "stored data is damaged");
+            Reason::Tampered.into()
+        }
+        error => {
+            tracing::error!(%error, "the store does not write");
+            Reason::Storage.into()
+        }
+    }
+}
+
+/// What a caller is told of a token's refusal.
+pub fn of_hsm(error: &HsmError) -> Refusal {
+    tracing::error!(%error, "the token refuses");
+    match error {
+        HsmError::Integrity => Reason::Tampered.into(),
+        _ => Reason::Hsm.into(),
+    }
+}

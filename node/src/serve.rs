@@ -1,0 +1,193 @@
+//! Serving: own accept loop with TLS, gRPC services with reflection and health, background work, and a clean stop.
+
+use crate::boot::boot;
+use crate::caller::{Caller, CallerStream};
+use crate::config::Config;
+use crate::node::{Node, now};
+use crate::peers::{PEER_MESSAGE_MAX_BYTES, offset};
+use crate::services;
+use crate::tls::Tls;
+use crate::typed_errors::TypedErrors;
+use anyhow::Context as _;
+use std::sync::Arc;
+use std::time::Duration;
+use tally_domain::boot::BootCert;
+use tally_domain::key::KeyState;
+use tally_domain::ports::store::{Step, Write};
+use tally_domain::{NodeName, Reason, Refusal, UnixMillis};
+use tally_proto::v1;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Server;
+
+/// Longest handshake: a slow one must not hold a place.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Streams on one connection (DESIGN 10). tonic's default would lift hyper's own limit.
+const STREAMS_MAX: u32 = 100;
+
+/// Connections that are handshaken and not yet taken by the server.
+const ACCEPTED_MAX: usize = 32;
+
+/// How often peers are greeted, pending keys asked for and grown logs checkpointed.
+const HOUSEKEEPING: Duration = Duration::from_secs(2);
+
+/// Runs a node until it is told to stop.
+///
+/// # Errors
+/// A sentence for the operator.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let (node, tls) = boot(config).await?;
+    let listener = TcpListener::bind(node.config.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", node.config.listen))?;
+    let connections = accept(listener, tls, node.clone());
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(tally_proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .context("the contract's descriptors do not load")?;
+    let limit = PEER_MESSAGE_MAX_BYTES;
+    let server = Server::builder()
+        .max_concurrent_streams(STREAMS_MAX)
+        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .layer(TypedErrors)
+        .add_service(health_service)
+        .add_service(reflection)
+        .add_service(services::signing(node.clone(), limit))
+        .add_service(services::key(node.clone(), limit))
+        .add_service(services::policy(node.clone(), limit))
+        .add_service(services::audit(node.clone(), limit))
+        .add_service(services::node(node.clone(), limit))
+        .add_service(services::peer(node.clone(), limit));
+    health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    tracing::info!(node = %node.name(), address = %node.config.listen, incarnation = node.boot.incarnation.0,
+        bundle = %node.bundle.digest(), "serving");
+    let housekeeping = tokio::spawn(keep_house(node.clone()));
+    server.serve_with_incoming_shutdown(connections, stop_signal()).await.context("the server failed")?;
+    housekeeping.abort();
+    if let Err(refusal) = node.checkpoints.note(&node).await {
+        tracing::warn!(%refusal, "no last checkpoint");
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Accepts connections and handshakes each in its own task, so that a slow peer does not hold up the others.
+fn accept(listener: TcpListener, tls: Tls, node: Arc<Node>) -> ReceiverStream<std::io::Result<CallerStream>> {
+    let (out, accepted) = mpsc::channel(ACCEPTED_MAX);
+    tokio::spawn(async move {
+        loop {
+            let tcp = match listener.accept().await {
+                Ok((tcp, _)) => tcp,
+                Err(error) => {
+                    // Out of descriptors, most likely; a pause lets some be given back.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            let (acceptor, node, out) = (TlsAcceptor::from(tls.server.clone()), node.clone(), out.clone());
+            tokio::spawn(async move {
+                match handshake(acceptor, tcp, &node).await {
+                    // The server has gone when nobody takes it.
+                    Ok(stream) => drop(out.send(Ok(stream)).await),
+                    Err(error) => tracing::debug!(%error, "handshake refused"),
+                }
+            });
+        }
+    });
+    ReceiverStream::new(accepted)
+}
+
+async fn handshake(acceptor: TlsAcceptor, tcp: TcpStream, node: &Node) -> std::io::Result<CallerStream> {
+    tcp.set_nodelay(true)?;
+    let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp)).await??;
+    let caller = match stream.get_ref().1.peer_certificates().and_then(|c| c.first()) {
+        Some(certificate) => Caller::of(certificate, node.bundle.roster()),
+        None => Caller::Unknown,
+    };
+    Ok(CallerStream::new(stream, caller))
+}
+
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminate = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut s) => drop(s.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = terminate => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+async fn keep_house(node: Arc<Node>) {
+    let mut tick = tokio::time::interval(HOUSEKEEPING);
+    loop {
+        tick.tick().await;
+        for peer in node.peers.by_reachability() {
+            let node = node.clone();
+            tokio::spawn(async move { greet(&node, &peer).await });
+        }
+        for held in node.keys.all().into_iter().filter(|h| h.state == KeyState::Pending) {
+            crate::lead_key::sync_key(&node, &held.record.name).await;
+        }
+        if let Err(refusal) = node.checkpoints.note(&node).await {
+            tracing::warn!(%refusal, "no checkpoint");
+        }
+    }
+}
+
+/// Tells a peer who this is, and learns the same of it.
+async fn greet(node: &Arc<Node>, peer: &NodeName) {
+    let request = v1::GreetRequest {
+        boot_cert: Some(crate::convert::envelope_out(node.boot.cert())),
+        bundle_digest: node.bundle.digest().0.to_vec(),
+        time_ms: now().0,
+    };
+    let Ok(answer) = node.peers.call(peer, |mut p| async move { p.greet(request).await }).await else { return };
+    let known = greeted(node, peer, answer.boot_cert, answer.bundle_digest, UnixMillis(answer.time_ms)).await;
+    if let Err(refusal) = known {
+        tracing::warn!(peer = %peer, %refusal, "the peer's greeting is not believed");
+    }
+}
+
+/// Notes what a peer says of itself. An earlier start than the last one seen is fenced off (S-3.5).
+///
+/// # Errors
+/// `UNKNOWN_NODE`, `STALE_INCARNATION`, `STORAGE`.
+pub async fn greeted(
+    node: &Arc<Node>,
+    peer: &NodeName,
+    boot_cert: Option<v1::Envelope>,
+    bundle_digest: Vec<u8>,
+    time: UnixMillis,
+) -> Result<(), Refusal> {
+    let envelope = crate::convert::envelope_in(boot_cert)?;
+    let cert = BootCert::open(&envelope, node.bundle.roster()).map_err(|_| Reason::UnknownNode)?;
+    if cert.node != *peer {
+        return Err(Reason::UnknownNode.into());
+    }
+    let last = node.store.peer_incarnation(peer).map_err(|e| crate::reply::of_store(&e))?;
+    if last.is_some_and(|last| cert.incarnation < last) {
+        return Err(Reason::StaleIncarnation.into());
+    }
+    if last != Some(cert.incarnation) {
+        let write = Write::PeerIncarnation { node: peer.clone(), incarnation: cert.incarnation };
+        node.commit(Step { writes: vec![write], leaves: Vec::new() }).await?;
+    }
+    node.peers.note(peer, |seen| {
+        seen.reachable = true;
+        seen.incarnation = Some(cert.incarnation);
+        seen.bundle_digest = bundle_digest;
+        seen.clock_offset_ms = offset(time, now());
+    });
+    Ok(())
+}

@@ -1,0 +1,31 @@
+//! gRPC handlers: who calls, one span with the request id, and the use case. Nothing else.
+
+mod audit;
+mod clients;
+mod peer;
+
+pub use audit::service as audit;
+pub use clients::{key, node, policy, signing};
+pub use peer::service as peer;
+
+use crate::caller;
+use crate::node::Node;
+use crate::reply;
+use tally_domain::roster::RosterClient;
+use tally_domain::{Reason, Refusal, Tenant};
+use tonic::{Request, Status};
+
+/// The client that calls, as the roster has it.
+fn client<'a, T>(node: &'a Node, request: &Request<T>) -> Result<&'a RosterClient, Status> {
+    let id = caller::client(request).map_err(|r| reply::status(&r))?;
+    node.bundle.roster().client(&id).ok_or_else(|| refused(Reason::UnknownClient))
+}
+
+/// A client sees only its own tenant's requests.
+fn same_tenant(client: &RosterClient, tenant: &Tenant) -> Result<(), Status> {
+    if client.tenant == *tenant { Ok(()) } else { Err(refused(Reason::Acl)) }
+}
+
+fn refused(reason: Reason) -> Status {
+    reply::status(&Refusal::new(reason))
+}

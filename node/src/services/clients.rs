@@ -1,0 +1,248 @@
+//! What clients call: signing, keys, policy, the node's state.
+
+use super::{client, refused, same_tenant};
+use crate::convert;
+use crate::node::{Node, now};
+use crate::reply::{self, status};
+use crate::{lead_key, lead_sign};
+use prost::Message as _;
+use std::sync::Arc;
+use tally_domain::key::KeyCertificate;
+use tally_domain::{DerivationPath, KeyName, Reason, Refusal, Tenant};
+use tally_policy::Effect;
+use tally_proto::v1;
+use tally_proto::v1::key_service_server::{KeyService, KeyServiceServer};
+use tally_proto::v1::node_service_server::{NodeService, NodeServiceServer};
+use tally_proto::v1::policy_service_server::{PolicyService, PolicyServiceServer};
+use tally_proto::v1::signing_service_server::{SigningService, SigningServiceServer};
+use tonic::{Request, Response, Status};
+use tracing::{Instrument as _, field};
+
+/// Requests on one page: by default, and at most.
+const PAGE_DEFAULT: u32 = 50;
+const PAGE_MAX: u32 = 200;
+
+/// One node's services for clients.
+pub struct Clients(Arc<Node>);
+
+/// `SigningService`.
+pub fn signing(node: Arc<Node>, limit: usize) -> SigningServiceServer<Clients> {
+    SigningServiceServer::new(Clients(node)).max_decoding_message_size(limit)
+}
+
+/// `KeyService`.
+pub fn key(node: Arc<Node>, limit: usize) -> KeyServiceServer<Clients> {
+    KeyServiceServer::new(Clients(node)).max_decoding_message_size(limit)
+}
+
+/// `PolicyService`.
+pub fn policy(node: Arc<Node>, limit: usize) -> PolicyServiceServer<Clients> {
+    PolicyServiceServer::new(Clients(node)).max_decoding_message_size(limit)
+}
+
+/// `NodeService`.
+pub fn node(node: Arc<Node>, limit: usize) -> NodeServiceServer<Clients> {
+    NodeServiceServer::new(Clients(node)).max_decoding_message_size(limit)
+}
+
+#[tonic::async_trait]
+impl SigningService for Clients {
+    async fn sign(&self, request: Request<v1::SignRequest>) -> Result<Response<v1::SignResponse>, Status> {
+        let caller = client(&self.0, &request)?.id.clone();
+        let span = tracing::info_span!("sign", client = %caller, request = field::Empty);
+        let envelope = convert::envelope_in(request.into_inner().intent).map_err(|r| status(&r))?;
+        let node = self.0.clone();
+        // Its own task: a client that hangs up does not stop a session halfway.
+        let work = tokio::spawn(async move { lead_sign::sign(&node, caller, envelope).await }.instrument(span));
+        let bytes = work.await.map_err(|_| refused(Reason::Bug))?.map_err(|r| status(&r))?;
+        let response = v1::SignResponse::decode(bytes.as_slice()).map_err(|_| refused(Reason::Tampered))?;
+        Ok(Response::new(response))
+    }
+
+    async fn get_request(
+        &self,
+        request: Request<v1::GetRequestRequest>,
+    ) -> Result<Response<v1::GetRequestResponse>, Status> {
+        let client = client(&self.0, &request)?;
+        let wanted = request.get_ref();
+        let (tenant, id) = convert::request_name(&wanted.tenant, &wanted.request_id).map_err(|r| status(&r))?;
+        same_tenant(client, &tenant)?;
+        let row = self.0.store.request(&tenant, &id).map_err(|e| status(&reply::of_store(&e)))?;
+        let row = row.ok_or_else(|| refused(Reason::RequestNotFound))?;
+        Ok(Response::new(v1::GetRequestResponse { request: Some(convert::request_out(row)) }))
+    }
+
+    async fn list_requests(
+        &self,
+        request: Request<v1::ListRequestsRequest>,
+    ) -> Result<Response<v1::ListRequestsResponse>, Status> {
+        let client = client(&self.0, &request)?;
+        let wanted = request.get_ref();
+        let field = |f| status(&Refusal::new(Reason::Malformed).with("field", f));
+        let tenant = Tenant::parse(&wanted.tenant).map_err(|_| field("tenant"))?;
+        same_tenant(client, &tenant)?;
+        let size = match wanted.page_size {
+            0 => PAGE_DEFAULT,
+            n => n.min(PAGE_MAX),
+        };
+        let skip = match wanted.page_token.as_str() {
+            "" => 0,
+            token => token.parse::<u64>().map_err(|_| field("page_token"))?,
+        };
+        let rows = self.0.store.requests(&tenant, skip, size).map_err(|e| status(&reply::of_store(&e)))?;
+        let full = rows.len() == usize::try_from(size).unwrap_or(usize::MAX);
+        let next_page_token =
+            if full { skip.saturating_add(u64::from(size)).to_string() } else { String::new() };
+        let requests = rows.into_iter().map(convert::request_out).collect();
+        Ok(Response::new(v1::ListRequestsResponse { requests, next_page_token }))
+    }
+}
+
+#[tonic::async_trait]
+impl KeyService for Clients {
+    async fn create_key(
+        &self,
+        request: Request<v1::CreateKeyRequest>,
+    ) -> Result<Response<v1::CreateKeyResponse>, Status> {
+        let caller = client(&self.0, &request)?.id.clone();
+        let span = tracing::info_span!("create_key", client = %caller, request = field::Empty);
+        let envelope = convert::envelope_in(request.into_inner().intent).map_err(|r| status(&r))?;
+        let node = self.0.clone();
+        let work = tokio::spawn(async move { lead_key::create(&node, caller, envelope).await }.instrument(span));
+        let (held, rule) = work.await.map_err(|_| refused(Reason::Bug))?.map_err(|r| status(&r))?;
+        Ok(Response::new(v1::CreateKeyResponse { key: Some(convert::key_out(&held, None)), rule }))
+    }
+
+    async fn get_key(&self, request: Request<v1::GetKeyRequest>) -> Result<Response<v1::GetKeyResponse>, Status> {
+        client(&self.0, &request)?;
+        let held = held(&self.0, &request.get_ref().name)?;
+        let row = self.0.store.key(&held.record.name).map_err(|e| status(&reply::of_store(&e)))?;
+        let certificate = row
+            .and_then(|r| r.certificate)
+            .map(|bytes| KeyCertificate::decode(bytes.as_slice()))
+            .transpose()
+            .map_err(|_| refused(Reason::Tampered))?;
+        Ok(Response::new(v1::GetKeyResponse { key: Some(convert::key_out(&held, certificate.as_ref())) }))
+    }
+
+    async fn list_keys(
+        &self,
+        request: Request<v1::ListKeysRequest>,
+    ) -> Result<Response<v1::ListKeysResponse>, Status> {
+        client(&self.0, &request)?;
+        let keys = self.0.keys.all().iter().map(|held| convert::key_out(held, None)).collect();
+        Ok(Response::new(v1::ListKeysResponse { keys }))
+    }
+
+    async fn derive_key(
+        &self,
+        request: Request<v1::DeriveKeyRequest>,
+    ) -> Result<Response<v1::DeriveKeyResponse>, Status> {
+        client(&self.0, &request)?;
+        let wanted = request.into_inner();
+        let record = held(&self.0, &wanted.name)?.record;
+        let range = |detail: String| status(&Refusal::new(Reason::ParameterRange).with("detail", detail));
+        let path = DerivationPath::new(wanted.path).map_err(|e| range(e.to_string()))?;
+        let derived = tally_mpc::derive(&record.public_key, &record.chain_code, &path)
+            .map_err(|e| range(format!("the {} key has no child at {path}: {e}", record.scheme)))?;
+        let evm_address = tally_chains::evm_address(&derived.public_key).unwrap_or_default();
+        Ok(Response::new(v1::DeriveKeyResponse { public_key: derived.public_key, evm_address }))
+    }
+}
+
+#[tonic::async_trait]
+impl PolicyService for Clients {
+    async fn get_active(
+        &self,
+        request: Request<v1::GetActiveRequest>,
+    ) -> Result<Response<v1::GetActiveResponse>, Status> {
+        client(&self.0, &request)?;
+        let bundle = &self.0.bundle;
+        let rules = bundle.rules().map(|(id, effect)| v1::Rule { id: id.into(), effect: effect_word(effect).into() });
+        let response =
+            v1::GetActiveResponse { digest: bundle.digest().0.to_vec(), version: bundle.version(), rules: rules.collect() };
+        Ok(Response::new(response))
+    }
+}
+
+#[tonic::async_trait]
+impl NodeService for Clients {
+    async fn get_status(
+        &self,
+        request: Request<v1::GetStatusRequest>,
+    ) -> Result<Response<v1::GetStatusResponse>, Status> {
+        client(&self.0, &request)?;
+        let node = &self.0;
+        let hsm = match node.hsm.status().await {
+            Ok(s) => v1::HsmStatus {
+                ok: true,
+                module: s.module,
+                model: s.model,
+                label: s.label,
+                serial: s.serial,
+                sessions: s.sessions,
+                error: String::new(),
+            },
+            Err(error) => v1::HsmStatus { ok: false, error: error.to_string(), ..v1::HsmStatus::default() },
+        };
+        let bans = node.keys.bans().into_iter().map(|b| v1::Ban {
+            key: b.key.to_string(),
+            epoch: b.epoch.0,
+            node: b.peer.to_string(),
+            what: b.what,
+        });
+        Ok(Response::new(v1::GetStatusResponse {
+            cluster: node.boot.cluster.to_string(),
+            node: node.name().to_string(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            incarnation: node.boot.incarnation.0,
+            bundle_digest: node.bundle.digest().0.to_vec(),
+            bundle_version: node.bundle.version(),
+            time_ms: now().0,
+            started_at_ms: node.started_at.0,
+            log_size: node.store.log_size().map_err(|e| status(&reply::of_store(&e)))?,
+            sessions: u32::try_from(node.sessions.count()).unwrap_or(u32::MAX),
+            keys: u32::try_from(node.keys.all().len()).unwrap_or(u32::MAX),
+            hsm: Some(hsm),
+            peers: peers(node),
+            bans: bans.collect(),
+        }))
+    }
+
+    async fn list_peers(
+        &self,
+        request: Request<v1::ListPeersRequest>,
+    ) -> Result<Response<v1::ListPeersResponse>, Status> {
+        client(&self.0, &request)?;
+        Ok(Response::new(v1::ListPeersResponse { peers: peers(&self.0) }))
+    }
+}
+
+fn effect_word(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Permit => "permit",
+        Effect::Forbid => "forbid",
+    }
+}
+
+fn held(node: &Node, name: &str) -> Result<crate::keys::Held, Status> {
+    let name = KeyName::parse(name).map_err(|_| refused(Reason::KeyNotFound))?;
+    node.keys.get(&name).ok_or_else(|| refused(Reason::KeyNotFound))
+}
+
+fn peers(node: &Node) -> Vec<v1::Peer> {
+    let others = node.bundle.roster().nodes.iter().filter(|n| n.name != *node.name());
+    others
+        .map(|n| {
+            let seen = node.peers.seen(&n.name);
+            v1::Peer {
+                node: n.name.to_string(),
+                address: n.address.clone(),
+                reachable: seen.reachable,
+                incarnation: seen.incarnation.map(|i| i.0).unwrap_or_default(),
+                bundle_digest: seen.bundle_digest,
+                clock_offset_ms: seen.clock_offset_ms,
+            }
+        })
+        .collect()
+}

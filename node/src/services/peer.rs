@@ -1,0 +1,101 @@
+//! What nodes call. The sender is who the TLS channel says.
+
+use crate::caller;
+use crate::convert;
+use crate::node::{Node, now};
+use crate::participate;
+use crate::reply::status;
+use crate::serve::greeted;
+use std::sync::Arc;
+use tally_domain::{NodeName, Reason, Refusal, UnixMillis};
+use tally_proto::v1;
+use tally_proto::v1::peer_service_server::{PeerService, PeerServiceServer};
+use tonic::{Request, Response, Status};
+use tracing::{Instrument as _, field};
+
+/// One node's service for its peers.
+pub struct Peer(Arc<Node>);
+
+/// `PeerService`.
+pub fn service(node: Arc<Node>, limit: usize) -> PeerServiceServer<Peer> {
+    PeerServiceServer::new(Peer(node)).max_decoding_message_size(limit).max_encoding_message_size(limit)
+}
+
+fn peer<T>(request: &Request<T>) -> Result<NodeName, Status> {
+    caller::node(request).map_err(|r| status(&r))
+}
+
+#[tonic::async_trait]
+impl PeerService for Peer {
+    async fn greet(&self, request: Request<v1::GreetRequest>) -> Result<Response<v1::GreetResponse>, Status> {
+        let from = peer(&request)?;
+        let hello = request.into_inner();
+        greeted(&self.0, &from, hello.boot_cert, hello.bundle_digest, UnixMillis(hello.time_ms))
+            .await
+            .map_err(|r| status(&r))?;
+        Ok(Response::new(v1::GreetResponse {
+            boot_cert: Some(convert::envelope_out(self.0.boot.cert())),
+            bundle_digest: self.0.bundle.digest().0.to_vec(),
+            time_ms: now().0,
+        }))
+    }
+
+    async fn propose_sign(
+        &self,
+        request: Request<v1::ProposeSignRequest>,
+    ) -> Result<Response<v1::ProposeSignResponse>, Status> {
+        let from = peer(&request)?;
+        let span = tracing::info_span!("join_sign", leader = %from, request = field::Empty);
+        let node = self.0.clone();
+        // Its own task: what has been written down is finished even if the leader hangs up.
+        let work = async move { participate::propose_sign(&node, from, request.into_inner()).await };
+        answer(tokio::spawn(work.instrument(span)).await)
+    }
+
+    async fn propose_key(
+        &self,
+        request: Request<v1::ProposeKeyRequest>,
+    ) -> Result<Response<v1::ProposeKeyResponse>, Status> {
+        let from = peer(&request)?;
+        let span = tracing::info_span!("join_key", leader = %from, request = field::Empty);
+        let node = self.0.clone();
+        let work = async move { participate::propose_key(&node, from, request.into_inner()).await };
+        answer(tokio::spawn(work.instrument(span)).await)
+    }
+
+    async fn deliver(&self, request: Request<v1::DeliverRequest>) -> Result<Response<v1::DeliverResponse>, Status> {
+        let from = peer(&request)?;
+        let frame = request.into_inner();
+        let session = convert::session(&frame.session).map_err(|r| status(&r))?;
+        let delivered = self.0.sessions.deliver(session, from, frame.from, frame.message);
+        delivered.map(|()| Response::new(v1::DeliverResponse {})).map_err(|r| status(&r))
+    }
+
+    async fn recover(&self, request: Request<v1::RecoverRequest>) -> Result<Response<v1::RecoverResponse>, Status> {
+        let from = peer(&request)?;
+        let node = self.0.clone();
+        let work = async move { participate::recover(&node, from, request.into_inner()).await };
+        answer(tokio::spawn(work).await)
+    }
+
+    async fn complete(&self, request: Request<v1::CompleteRequest>) -> Result<Response<v1::CompleteResponse>, Status> {
+        let from = peer(&request)?;
+        let node = self.0.clone();
+        let work = async move { participate::complete(&node, from, request.into_inner()).await };
+        answer(tokio::spawn(work).await.map(|r| r.map(|()| v1::CompleteResponse {})))
+    }
+
+    async fn fetch_key(&self, request: Request<v1::FetchKeyRequest>) -> Result<Response<v1::FetchKeyResponse>, Status> {
+        peer(&request)?;
+        participate::fetch_key(&self.0, request.get_ref()).map(Response::new).map_err(|r| status(&r))
+    }
+}
+
+fn answer<T>(outcome: Result<Result<T, Refusal>, tokio::task::JoinError>) -> Result<Response<T>, Status> {
+    let refusal = match outcome {
+        Ok(Ok(response)) => return Ok(Response::new(response)),
+        Ok(Err(refusal)) => refusal,
+        Err(_) => Reason::Bug.into(),
+    };
+    Err(status(&refusal))
+}

@@ -1,0 +1,105 @@
+//! `assets.toml`: what an asset is called and how many decimals it has.
+
+use super::lists::{ADDRESS_FORM, evm_address};
+use super::reading::{self, NAME_FORM, Source, plain_name};
+use crate::amount::DECIMALS_MAX;
+use crate::error::{BundleError, Problem};
+use std::collections::{BTreeMap, BTreeSet};
+use tally_domain::facts::AssetRef;
+use toml::Spanned;
+
+/// An asset as rules know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Asset {
+    pub(crate) symbol: String,
+    pub(crate) decimals: u8,
+}
+
+/// Assets by chain and by what the chain calls them.
+#[derive(Debug)]
+pub(crate) struct Assets(BTreeMap<(String, AssetRef), Asset>);
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AssetsToml {
+    #[serde(default)]
+    asset: Vec<AssetToml>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AssetToml {
+    symbol: Spanned<String>,
+    chain: Spanned<String>,
+    contract: Option<Spanned<String>>,
+    decimals: Spanned<u8>,
+}
+
+impl Assets {
+    pub(crate) fn load(file: &str, text: &str) -> Result<Self, BundleError> {
+        let source = Source { file, text };
+        let rows: AssetsToml = reading::toml(file, text)?;
+        let mut assets = BTreeMap::new();
+        let mut symbols = BTreeSet::new();
+        for row in &rows.asset {
+            let symbol = source.value(&row.symbol, "symbol", NAME_FORM, plain_name)?;
+            let chain = source.value(&row.chain, "chain", "a CAIP-2 chain such as `eip155:1`", caip2)?;
+            let asset = match &row.contract {
+                None => AssetRef::Native,
+                Some(c) => AssetRef::Contract(source.value(c, "contract", ADDRESS_FORM, evm_address)?),
+            };
+            let decimals = *row.decimals.get_ref();
+            if decimals > DECIMALS_MAX {
+                let problem =
+                    Problem::Value { what: "number of decimals", given: decimals.to_string(), want: "0 to 77" };
+                return Err(source.error(&row.decimals, problem));
+            }
+            // One symbol for two contracts of a chain would let a worthless token pass for another.
+            if !symbols.insert((chain.clone(), symbol.clone())) {
+                let value = format!("{symbol} on {chain}");
+                return Err(source.error(&row.symbol, Problem::Duplicate { what: "asset", value }));
+            }
+            if assets.insert((chain, asset), Asset { symbol, decimals }).is_some() {
+                let at = row.contract.as_ref().unwrap_or(&row.chain);
+                let value = at.get_ref().clone();
+                return Err(source.error(at, Problem::Duplicate { what: "contract or native coin of", value }));
+            }
+        }
+        let assets = Self(assets);
+        match rows.asset.iter().find(|row| assets.find(row.chain.get_ref(), &AssetRef::Native).is_none()) {
+            Some(row) => {
+                let chain = row.chain.get_ref().clone();
+                Err(source.error(&row.chain, Problem::NoNativeCoin { chain }))
+            }
+            None => Ok(assets),
+        }
+    }
+
+    /// The asset that a chain calls so.
+    pub(crate) fn find(&self, chain: &str, asset: &AssetRef) -> Option<&Asset> {
+        self.0.get(&(chain.to_owned(), asset.clone()))
+    }
+
+    pub(crate) fn has_symbol(&self, symbol: &str) -> bool {
+        self.0.values().any(|a| a.symbol == symbol)
+    }
+
+    pub(crate) fn has_chain(&self, chain: &str) -> bool {
+        self.0.keys().any(|(c, _)| c == chain)
+    }
+
+    /// `symbol on chain` of each.
+    pub(crate) fn describe(&self) -> Vec<String> {
+        self.0.iter().map(|((chain, _), a)| format!("{} on {chain}", a.symbol)).collect()
+    }
+}
+
+/// CAIP-2: a namespace of 3 to 8 of `a-z 0-9 -`, and a reference of 1 to 32 of `a-z A-Z 0-9 _ -`.
+fn caip2(text: &str) -> Option<String> {
+    let (namespace, reference) = text.split_once(':')?;
+    let named = (3..=8).contains(&namespace.len())
+        && namespace.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    let referred = (1..=32).contains(&reference.len())
+        && reference.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    (named && referred).then(|| text.to_owned())
+}

@@ -1,0 +1,232 @@
+//! The decision. Default deny, `forbid` wins, and whatever cannot be evaluated denies.
+
+use crate::amount::whole_units;
+use crate::bundle::{Asset, Bundle};
+use cedar_policy::{Context, Request, RestrictedExpression};
+use tally_domain::facts::{Amount, AssetRef, Facts, MessageFacts, Movement, OpaqueFacts, TransactionFacts};
+use tally_domain::{ClientId, KeyName, KeySpec, Reason, UnixMillis};
+
+/// Most near misses that a denial names: they go into an error's metadata, of which gRPC takes 8 KiB.
+pub const NEAR_MISSES_MAX: usize = 16;
+
+/// Whether it may be done. Never an error: what cannot be decided is denied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// It may.
+    Permit {
+        /// The rule that permits it; with several movements, each one's rule where they differ, joined by `,`.
+        rule: String,
+    },
+    /// It may not.
+    Deny(Denied),
+}
+
+/// Why not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denied {
+    /// [`Reason::TxOpaque`] when the transaction was not understood and no rule permits that, else
+    /// [`Reason::PolicyDenied`].
+    pub reason: Reason,
+    /// Rules that forbid it.
+    pub forbidden_by: Vec<String>,
+    /// Permits that are for this client, action and key, with the first condition that does not hold.
+    pub near_misses: Vec<NearMiss>,
+    /// Rules that could not be evaluated, or facts that rules cannot express.
+    pub errors: Vec<String>,
+    /// What was not understood, where the transaction was opaque.
+    pub why_opaque: Option<String>,
+}
+
+/// A permit that does not match because of a condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NearMiss {
+    /// The permit.
+    pub rule: String,
+    /// Its first condition that does not hold, in the author's words.
+    pub condition: String,
+}
+
+/// Who wants to do what with which key.
+#[derive(Debug, Clone, Copy)]
+pub struct DecisionRequest<'a> {
+    /// The client that signed the intent.
+    pub client: &'a ClientId,
+    /// The key.
+    pub key: &'a KeyName,
+    /// What is to be done.
+    pub action: PolicyAction<'a>,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy)]
+pub enum PolicyAction<'a> {
+    /// Sign content of which these are the facts.
+    Sign(&'a Facts),
+    /// Create a key like this.
+    CreateKey(&'a KeySpec),
+}
+
+/// Decides. The same arguments always give the same decision (S-2.2).
+pub fn decide(bundle: &Bundle, request: &DecisionRequest<'_>, now: UnixMillis) -> Decision {
+    let case = Case { bundle, client: request.client, key: request.key, now };
+    match request.action {
+        PolicyAction::Sign(Facts::Transaction(tx)) => case.transaction(tx),
+        PolicyAction::Sign(Facts::Message(message)) => case.ask("sign_message", "message", message_record(message)),
+        PolicyAction::Sign(Facts::Opaque(opaque)) => case.opaque(opaque),
+        PolicyAction::CreateKey(spec) => case.ask("create_key", "spec", spec_record(spec)),
+    }
+}
+
+type Fields = Vec<(String, RestrictedExpression)>;
+
+struct Case<'a> {
+    bundle: &'a Bundle,
+    client: &'a ClientId,
+    key: &'a KeyName,
+    now: UnixMillis,
+}
+
+impl Case<'_> {
+    /// Each movement is decided alone, and all must be permitted.
+    fn transaction(&self, tx: &TransactionFacts) -> Decision {
+        let mut rules: Vec<String> = Vec::new();
+        for movement in &tx.movements {
+            match self.movement(tx, movement) {
+                Decision::Permit { rule } if rules.contains(&rule) => {}
+                Decision::Permit { rule } => rules.push(rule),
+                denied @ Decision::Deny(_) => return denied,
+            }
+        }
+        match rules.as_slice() {
+            [] => inexpressible("the transaction has no movements".into()),
+            rules => Decision::Permit { rule: rules.join(",") },
+        }
+    }
+
+    fn movement(&self, tx: &TransactionFacts, movement: &Movement) -> Decision {
+        let asset = |asset| self.bundle.assets.find(&tx.chain, asset);
+        let (Some(moved), Some(native)) = (asset(&movement.asset), asset(&AssetRef::Native)) else {
+            return self.opaque(&unknown_asset(&tx.chain, movement));
+        };
+        let expressed = (decimal("amount", &movement.amount, moved), decimal("fee", &tx.fee_max, native));
+        let (amount, fee) = match expressed {
+            (Ok(amount), Ok(fee)) => (amount, fee),
+            (Err(too_large), _) | (_, Err(too_large)) => return inexpressible(too_large),
+        };
+        let record = vec![
+            ("chain".into(), text(&tx.chain)),
+            ("method".into(), text(&tx.method)),
+            ("asset".into(), text(&moved.symbol)),
+            ("amount".into(), amount),
+            ("to".into(), self.address(&movement.to)),
+            ("fee".into(), fee),
+        ];
+        self.ask("sign", "tx", record)
+    }
+
+    fn opaque(&self, facts: &OpaqueFacts) -> Decision {
+        let record = vec![("chain".into(), text(&facts.chain)), ("to".into(), self.address(&facts.to))];
+        match self.ask("sign_opaque", "opaque", record) {
+            permit @ Decision::Permit { .. } => permit,
+            Decision::Deny(denied) => {
+                let unpermitted = denied.forbidden_by.is_empty() && denied.errors.is_empty();
+                let reason = if unpermitted { Reason::TxOpaque } else { denied.reason };
+                Decision::Deny(Denied { reason, why_opaque: Some(facts.why.clone()), ..denied })
+            }
+        }
+    }
+
+    fn address(&self, address: &str) -> RestrictedExpression {
+        RestrictedExpression::new_entity_uid(self.bundle.vocabulary.address(address))
+    }
+
+    fn ask(&self, action: &str, record: &str, fields: Fields) -> Decision {
+        let Some(request) = self.request(action, record, fields) else {
+            return inexpressible(format!("the facts do not fit the schema of action `{action}`"));
+        };
+        let Bundle { rules, entities, .. } = self.bundle;
+        let answer = rules.ask(&request, entities);
+        if answer.permitted && answer.errors.is_empty() {
+            // Any permit that matches will do; the first in the file is the one that is named.
+            return match answer.decided_by.into_iter().next() {
+                Some(rule) => Decision::Permit { rule },
+                None => inexpressible("the deciding rule has no name".into()),
+            };
+        }
+        let near = rules.near_misses(&request, entities).take(NEAR_MISSES_MAX);
+        Decision::Deny(Denied {
+            reason: Reason::PolicyDenied,
+            forbidden_by: if answer.permitted { vec![] } else { answer.decided_by },
+            near_misses: near.map(|(rule, c)| NearMiss { rule: rule.into(), condition: c.into() }).collect(),
+            errors: answer.errors,
+            why_opaque: None,
+        })
+    }
+
+    /// The request in Cedar's terms, checked against the schema.
+    fn request(&self, action: &str, record: &str, fields: Fields) -> Option<Request> {
+        let vocabulary = &self.bundle.vocabulary;
+        let now = vec![
+            ("hour".into(), RestrictedExpression::new_long(self.now.hour_utc().into())),
+            ("weekday".into(), RestrictedExpression::new_long(self.now.weekday_utc().into())),
+        ];
+        let context = Context::from_pairs([
+            (record.into(), RestrictedExpression::new_record(fields).ok()?),
+            ("now".into(), RestrictedExpression::new_record(now).ok()?),
+        ]);
+        Request::new(
+            vocabulary.client(self.client.as_str()),
+            vocabulary.action(action),
+            vocabulary.key(self.key.as_str()),
+            context.ok()?,
+            Some(&vocabulary.schema),
+        )
+        .ok()
+    }
+}
+
+fn inexpressible(error: String) -> Decision {
+    Decision::Deny(Denied {
+        reason: Reason::PolicyDenied,
+        forbidden_by: vec![],
+        near_misses: vec![],
+        errors: vec![error],
+        why_opaque: None,
+    })
+}
+
+/// A movement of something that assets.toml does not name: how much it is worth is not known.
+fn unknown_asset(chain: &str, movement: &Movement) -> OpaqueFacts {
+    let (to, asset) = match &movement.asset {
+        AssetRef::Native => (&movement.to, format!("the native coin of `{chain}`")),
+        AssetRef::Contract(contract) => (contract, format!("token contract {contract} of `{chain}`")),
+    };
+    OpaqueFacts { chain: chain.into(), to: to.clone(), why: format!("{asset} is not in assets.toml") }
+}
+
+fn decimal(what: &str, amount: &Amount, asset: &Asset) -> Result<RestrictedExpression, String> {
+    whole_units(amount, asset.decimals)
+        .map(RestrictedExpression::new_decimal)
+        .ok_or_else(|| format!("the {what} in {} is more than a rule can express", asset.symbol))
+}
+
+fn message_record(message: &MessageFacts) -> Fields {
+    let bytes = i64::try_from(message.bytes).unwrap_or(i64::MAX);
+    vec![
+        ("bytes".into(), RestrictedExpression::new_long(bytes)),
+        ("text".into(), RestrictedExpression::new_bool(message.text)),
+    ]
+}
+
+fn spec_record(spec: &KeySpec) -> Fields {
+    vec![
+        ("scheme".into(), text(spec.scheme.as_str())),
+        ("purpose".into(), text(spec.purpose.as_str())),
+        ("t".into(), RestrictedExpression::new_long(spec.threshold.t().into())),
+        ("n".into(), RestrictedExpression::new_long(spec.threshold.n().into())),
+    ]
+}
+
+fn text(s: &str) -> RestrictedExpression {
+    RestrictedExpression::new_string(s.into())
+}

@@ -1,0 +1,281 @@
+//! `policy.cedar`: rules that Cedar accepts against the schema, that say nothing we would ignore, and that name only
+//! what exists.
+
+mod references;
+mod source;
+
+pub(crate) use references::Known;
+
+use crate::bundle::plain_name;
+use crate::error::{BundleError, Problem};
+use cedar_policy::ffi::DetailedError;
+use cedar_policy::{
+    ActionConstraint, Authorizer, Entities, EvalResult, Expression, Policy, PolicyId, PolicySet, Request, Schema,
+    ValidationMode, Validator, eval_expression,
+};
+use source::{Readable, Token};
+use std::collections::BTreeSet;
+use std::str::FromStr;
+
+/// Most rules of a bundle. A decision looks at each: 1,000 take about a millisecond, less than a signature.
+pub const RULES_MAX: usize = 1_000;
+
+/// Longest rule that a person still reads.
+pub const RULE_MAX_BYTES: usize = 8 * 1024;
+
+/// Deepest expression of a rule (S-2.2 step 12), counted in brackets, operators that join, and links of an attribute.
+/// Cedar recurses over it, in a debug build with up to 50 KiB of stack a level: where the stack runs short its parser
+/// aborts, its validator *passes* the rule, and its evaluator gives an error. At this depth all three fit into the 2 MiB
+/// of a worker thread with room to spare. Many destinations belong into a list.
+pub const DEPTH_MAX: usize = 24;
+
+/// What a rule does when it matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Permits, unless something forbids.
+    Permit,
+    /// Forbids, whatever permits.
+    Forbid,
+}
+
+/// All rules, ready to decide and to explain.
+pub(crate) struct Rules {
+    list: Vec<Rule>,
+    policies: PolicySet,
+    /// Every permit without its conditions: who, what and with which key.
+    scopes: PolicySet,
+}
+
+struct Rule {
+    id: String,
+    effect: Effect,
+    conditions: Vec<Condition>,
+}
+
+struct Condition {
+    shown: String,
+    expression: Expression,
+}
+
+/// What Cedar said.
+pub(crate) struct Answer {
+    /// Whether a permit matched and no forbid did.
+    pub(crate) permitted: bool,
+    /// The permits or forbids that decided, in the order of the file.
+    pub(crate) decided_by: Vec<String>,
+    /// Rules that could not be evaluated.
+    pub(crate) errors: Vec<String>,
+}
+
+/// The text of the file while it is checked.
+struct File<'a> {
+    name: &'a str,
+    text: &'a str,
+}
+
+impl File<'_> {
+    fn error(&self, byte: usize, problem: Problem) -> BundleError {
+        BundleError::at(self.name, self.text, byte, problem)
+    }
+
+    /// Cedar's error about text that starts at `base`.
+    fn cedar(&self, base: usize, readable: &Readable, e: &DetailedError) -> BundleError {
+        let byte = e.source_locations.first().map_or(0, |label| readable.original(label.loc.start));
+        self.error(base + byte, Problem::Cedar { message: e.message.clone(), help: e.help.clone() })
+    }
+}
+
+/// One rule while it is checked.
+struct Draft<'a> {
+    tokens: &'a [Token<'a>],
+    start: usize,
+    readable: Readable,
+    id: String,
+    policy: Policy,
+}
+
+impl Rules {
+    pub(crate) fn load(name: &str, text: &str, schema: &Schema, known: &Known<'_>) -> Result<Self, BundleError> {
+        let file = File { name, text };
+        let tokens = source::tokens(text);
+        let pieces = source::rules(&tokens);
+        check_sizes(&file, &pieces)?;
+        check_syntax(&file, &tokens, pieces.len())?;
+        let drafts = pieces.into_iter().map(|p| draft(&file, p)).collect::<Result<Vec<_>, _>>()?;
+        let mut ids = BTreeSet::new();
+        let mut policies = PolicySet::new();
+        for d in &drafts {
+            let duplicate = || Problem::Duplicate { what: "rule", value: d.id.clone() };
+            if !ids.insert(&d.id) {
+                return Err(file.error(source::annotation(d.tokens, "id").unwrap_or(d.start), duplicate()));
+            }
+            policies.add(d.policy.clone()).map_err(|_| file.error(d.start, duplicate()))?;
+        }
+        validate(&file, schema, &policies, &drafts)?;
+        for d in &drafts {
+            check_references(&file, known, d)?;
+        }
+        let scopes = scopes(&drafts).map_err(|problem| BundleError::whole(name, problem))?;
+        let list = drafts.iter().map(|d| rule(&file, d)).collect::<Result<_, _>>()?;
+        Ok(Self { list, policies, scopes })
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, Effect)> {
+        self.list.iter().map(|r| (r.id.as_str(), r.effect))
+    }
+
+    pub(crate) fn ask(&self, request: &Request, entities: &Entities) -> Answer {
+        let response = Authorizer::new().is_authorized(request, &self.policies, entities);
+        let reasons: BTreeSet<&str> = response.diagnostics().reason().map(|id| id.as_ref()).collect();
+        let mut errors: Vec<String> = response.diagnostics().errors().map(ToString::to_string).collect();
+        errors.sort();
+        Answer {
+            permitted: response.decision() == cedar_policy::Decision::Allow,
+            decided_by: self.iter().map(|(id, _)| id).filter(|id| reasons.contains(id)).map(str::to_owned).collect(),
+            errors,
+        }
+    }
+
+    /// For every permit whose scope matches, the first condition that does not hold: (rule, condition).
+    pub(crate) fn near_misses<'a>(
+        &'a self,
+        request: &'a Request,
+        entities: &'a Entities,
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let response = Authorizer::new().is_authorized(request, &self.scopes, entities);
+        let near: BTreeSet<String> = response.diagnostics().reason().map(ToString::to_string).collect();
+        self.list.iter().filter(move |r| near.contains(&r.id)).filter_map(|r| {
+            let holds = |c: &&Condition| {
+                matches!(eval_expression(request, entities, &c.expression), Ok(EvalResult::Bool(true)))
+            };
+            let failed = r.conditions.iter().find(|c| !holds(c))?;
+            Some((r.id.as_str(), failed.shown.as_str()))
+        })
+    }
+}
+
+/// Bounds what Cedar's recursive parser is given.
+fn check_sizes(file: &File<'_>, pieces: &[&[Token<'_>]]) -> Result<(), BundleError> {
+    let start = |tokens: &[Token<'_>]| tokens.first().map_or(0, |t| t.start);
+    if let Some(first_too_many) = pieces.get(RULES_MAX) {
+        let problem = Problem::TooLarge { what: "the number of rules", limit: RULES_MAX };
+        return Err(file.error(start(first_too_many), problem));
+    }
+    for tokens in pieces {
+        if source::span(file.text, tokens).len() > RULE_MAX_BYTES {
+            let problem = Problem::TooLarge { what: "the rule's size in bytes", limit: RULE_MAX_BYTES };
+            return Err(file.error(start(tokens), problem));
+        }
+        if source::depth(tokens) > DEPTH_MAX {
+            let what = "the rule's depth (brackets, operators and links of an attribute)";
+            let problem = Problem::TooLarge { what, limit: DEPTH_MAX };
+            return Err(file.error(start(tokens), problem));
+        }
+    }
+    Ok(())
+}
+
+/// Lets Cedar read the file as a whole, so that a syntax error is placed where the author made it.
+fn check_syntax(file: &File<'_>, tokens: &[Token<'_>], pieces: usize) -> Result<(), BundleError> {
+    let readable = Readable::new(file.text);
+    let set = PolicySet::from_str(&readable.text).map_err(|e| file.cedar(0, &readable, &DetailedError::from(&e)))?;
+    if set.num_of_templates() > 0 {
+        let slot = tokens.iter().find(|t| t.text == "?").map_or(0, |t| t.start);
+        return Err(file.error(slot, Problem::Template));
+    }
+    if set.num_of_policies() != pieces {
+        return Err(BundleError::whole(file.name, Problem::Internal { what: "rules are counted differently" }));
+    }
+    Ok(())
+}
+
+fn draft<'a>(file: &File<'_>, tokens: &'a [Token<'a>]) -> Result<Draft<'a>, BundleError> {
+    let start = tokens.first().map_or(0, |t| t.start);
+    let readable = Readable::new(source::span(file.text, tokens));
+    let policy =
+        Policy::parse(None, &readable.text).map_err(|e| file.cedar(start, &readable, &DetailedError::from(&e)))?;
+    for (name, _) in policy.annotations() {
+        if !matches!(name, "id" | "description") {
+            let at = source::annotation(tokens, name).unwrap_or(start);
+            return Err(file.error(at, unknown_annotation(name)));
+        }
+    }
+    let id = policy.annotation("id").ok_or_else(|| file.error(start, Problem::NoId))?;
+    let id = plain_name(id).ok_or_else(|| {
+        let want = "1 to 64 characters out of a-z, A-Z, 0-9, `.`, `_`, `-`";
+        let problem = Problem::Value { what: "rule id", given: id.into(), want };
+        file.error(source::annotation(tokens, "id").unwrap_or(start), problem)
+    })?;
+    let permits_all = policy.effect() == cedar_policy::Effect::Permit;
+    if permits_all && policy.action_constraint() == ActionConstraint::Any {
+        return Err(file.error(start, Problem::PermitAnyAction));
+    }
+    let policy = policy.new_id(PolicyId::new(&id));
+    Ok(Draft { tokens, start, readable, id, policy })
+}
+
+/// `@approvals` is part of the language, but asking people comes later.
+fn unknown_annotation(name: &str) -> Problem {
+    match name {
+        "approvals" => Problem::NotSupported { what: "annotation `@approvals`".into() },
+        _ => Problem::UnknownAnnotation { name: name.into() },
+    }
+}
+
+/// Strict validation. A warning is an error here: a rule that can never match does not do what its author meant.
+fn validate(file: &File<'_>, schema: &Schema, set: &PolicySet, drafts: &[Draft<'_>]) -> Result<(), BundleError> {
+    let result = Validator::new(schema.clone()).validate(set, ValidationMode::Strict);
+    let errors = result.validation_errors().map(|e| (e.policy_id(), DetailedError::from(e)));
+    let warnings = result.validation_warnings().map(|w| (w.policy_id(), DetailedError::from(w)));
+    let found = errors.chain(warnings).filter_map(|(id, e)| {
+        let position = drafts.iter().position(|d| PolicyId::new(&d.id) == *id)?;
+        let draft = drafts.get(position)?;
+        let breadth = e.source_locations.first().map_or(usize::MAX, |l| l.loc.end.saturating_sub(l.loc.start));
+        Some(((position, breadth), file.cedar(draft.start, &draft.readable, &e)))
+    });
+    // The first in the file, and of one rule the one that Cedar places best: one bundle always gives one error.
+    let first = found.min_by_key(|(order, e)| (*order, e.place.map(|p| (p.line, p.column))));
+    match first {
+        Some((_, e)) => Err(e),
+        None if result.validation_passed() => Ok(()),
+        None => Err(BundleError::whole(file.name, Problem::Internal { what: "validation" })),
+    }
+}
+
+fn check_references(file: &File<'_>, known: &Known<'_>, draft: &Draft<'_>) -> Result<(), BundleError> {
+    let internal = |_| file.error(draft.start, Problem::Internal { what: "rule as JSON" });
+    let json = draft.policy.to_json().map_err(internal)?;
+    match references::first_unknown(&json, known) {
+        Some(wrong) => {
+            let at = source::string(draft.tokens, &wrong.name).unwrap_or(draft.start);
+            Err(file.error(at, wrong.problem))
+        }
+        None => Ok(()),
+    }
+}
+
+fn scopes(drafts: &[Draft<'_>]) -> Result<PolicySet, Problem> {
+    let internal = || Problem::Internal { what: "scope of a rule" };
+    let mut scopes = PolicySet::new();
+    for d in drafts.iter().filter(|d| d.policy.effect() == cedar_policy::Effect::Permit) {
+        let mut json = d.policy.to_json().map_err(|_| internal())?;
+        let conditions = json.get_mut("conditions").ok_or_else(internal)?;
+        *conditions = serde_json::Value::Array(vec![]);
+        let scope = Policy::from_json(Some(PolicyId::new(&d.id)), json).map_err(|_| internal())?;
+        scopes.add(scope).map_err(|_| internal())?;
+    }
+    Ok(scopes)
+}
+
+fn rule(file: &File<'_>, draft: &Draft<'_>) -> Result<Rule, BundleError> {
+    let conditions = source::conditions(draft.tokens).into_iter().map(|c| {
+        let expression = Expression::from_str(&Readable::new(&c.expression).text)
+            .map_err(|_| file.error(draft.start, Problem::Internal { what: "condition of a rule" }))?;
+        Ok(Condition { shown: c.shown, expression })
+    });
+    let effect = match draft.policy.effect() {
+        cedar_policy::Effect::Permit => Effect::Permit,
+        cedar_policy::Effect::Forbid => Effect::Forbid,
+    };
+    Ok(Rule { id: draft.id.clone(), effect, conditions: conditions.collect::<Result<_, _>>()? })
+}

@@ -1,0 +1,87 @@
+//! The words of rules in Cedar's terms: the schema that we ship, and the entities of a bundle.
+
+use crate::bundle::Lists;
+use crate::error::Problem;
+use cedar_policy::{Entities, Entity, EntityId, EntityTypeName, EntityUid, Schema};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::str::FromStr;
+use tally_domain::roster::Roster;
+
+/// What rules can speak about, as a Cedar schema. Every bundle is checked against it.
+pub const SCHEMA: &str = include_str!("schema.cedarschema");
+
+/// The only method that facts have; `transfer` is for native coins and tokens.
+pub(crate) const METHODS: &[&str] = &["transfer"];
+
+/// The schema, read once, and its entity types.
+pub(crate) struct Vocabulary {
+    pub(crate) schema: Schema,
+    client: EntityTypeName,
+    group: EntityTypeName,
+    key: EntityTypeName,
+    address: EntityTypeName,
+    list: EntityTypeName,
+    action: EntityTypeName,
+}
+
+impl Vocabulary {
+    pub(crate) fn new() -> Result<Self, Problem> {
+        let internal = |what| Problem::Internal { what };
+        let (schema, _) = Schema::from_cedarschema_str(SCHEMA).map_err(|_| internal("schema"))?;
+        let kind = |name| EntityTypeName::from_str(name).map_err(|_| internal("entity type"));
+        Ok(Self {
+            schema,
+            client: kind("Client")?,
+            group: kind("Group")?,
+            key: kind("Key")?,
+            address: kind("Address")?,
+            list: kind("List")?,
+            action: kind("Action")?,
+        })
+    }
+
+    pub(crate) fn client(&self, id: &str) -> EntityUid {
+        uid(&self.client, id)
+    }
+
+    pub(crate) fn key(&self, name: &str) -> EntityUid {
+        uid(&self.key, name)
+    }
+
+    pub(crate) fn address(&self, address: &str) -> EntityUid {
+        uid(&self.address, address)
+    }
+
+    pub(crate) fn action(&self, name: &str) -> EntityUid {
+        uid(&self.action, name)
+    }
+
+    /// Clients in their groups and addresses in their lists. What is not here is in nothing.
+    pub(crate) fn entities(
+        &self,
+        roster: &Roster,
+        groups: &BTreeSet<String>,
+        lists: &Lists,
+    ) -> Result<Entities, Problem> {
+        let mut lists_of: BTreeMap<&str, HashSet<EntityUid>> = BTreeMap::new();
+        for (name, addresses) in lists {
+            for address in addresses {
+                lists_of.entry(address).or_default().insert(uid(&self.list, name));
+            }
+        }
+        let alone = |id| Entity::new_no_attrs(id, HashSet::new());
+        let clients = roster.clients.iter().map(|c| {
+            let parents = c.groups.iter().map(|g| uid(&self.group, g)).collect();
+            Entity::new_no_attrs(self.client(c.id.as_str()), parents)
+        });
+        let all = clients
+            .chain(groups.iter().map(|g| alone(uid(&self.group, g))))
+            .chain(lists.keys().map(|l| alone(uid(&self.list, l))))
+            .chain(lists_of.into_iter().map(|(a, parents)| Entity::new_no_attrs(self.address(a), parents)));
+        Entities::from_entities(all, Some(&self.schema)).map_err(|_| Problem::Internal { what: "entities" })
+    }
+}
+
+fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
+    EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
+}

@@ -1,0 +1,331 @@
+//! Admission, at every node by itself: signature, times, key, own decode, own digest, policy. Cheapest check first.
+//!
+//! Nothing that the leader or another node says is an input here, except the client's signed bytes.
+
+use tally_audit::event::Verdict;
+use tally_chains::ToSign;
+use tally_domain::dsse::{self, Envelope};
+use tally_domain::facts::Facts;
+use tally_domain::key::{KeyRecord, KeyState};
+use tally_domain::time::{CLOCK_TOLERANCE_MS, INTENT_VALIDITY_MAX_MS};
+use tally_domain::{Action, Digest, Intent, KeySpec, Purpose, Reason, Refusal, UnixMillis};
+use tally_domain::{ContentKind, DerivationPath, Scheme};
+use tally_policy::{Bundle, Decision, DecisionRequest, PolicyAction, decide};
+
+/// An intent whose client is known and whose signature has been checked over the received bytes. Says nothing yet
+/// about whether it may be done.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Opened {
+    intent: Intent,
+    envelope: Envelope,
+    digest: Digest,
+}
+
+impl Opened {
+    /// What the client asks for.
+    pub fn intent(&self) -> &Intent {
+        &self.intent
+    }
+
+    /// The bytes as received.
+    pub fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
+    /// Digest of the signed bytes.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+/// Checks size, client, tenant and signature, and reads the intent strictly.
+///
+/// # Errors
+/// `OVERSIZED`, `MALFORMED`, `UNKNOWN_CLIENT`, `INTENT_SIGNATURE`, `ACL`.
+pub fn open(bundle: &Bundle, envelope: Envelope) -> Result<Opened, Refusal> {
+    let claimed = Intent::claimed_client(&envelope)?;
+    let client = bundle.roster().client(&claimed).ok_or(Reason::UnknownClient)?;
+    let intent = Intent::open(&envelope, &client.intent_key)?;
+    if intent.tenant != client.tenant {
+        return Err(Reason::Acl.into());
+    }
+    let digest = dsse::content_digest(&envelope);
+    Ok(Opened { intent, envelope, digest })
+}
+
+/// A request to sign as this node reads it: the key, the facts and what is to be signed. Says nothing yet about
+/// whether it is permitted.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Subject {
+    opened: Opened,
+    record: KeyRecord,
+    facts: Facts,
+    to_sign: ToSign,
+}
+
+impl Subject {
+    /// The request.
+    pub fn opened(&self) -> &Opened {
+        &self.opened
+    }
+
+    /// The intent.
+    pub fn intent(&self) -> &Intent {
+        &self.opened.intent
+    }
+
+    /// The key.
+    pub fn record(&self) -> &KeyRecord {
+        &self.record
+    }
+
+    /// What this node decoded.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// The bytes that the scheme signs: a 32-byte digest, or the message.
+    pub fn bytes_to_sign(&self) -> Vec<u8> {
+        match &self.to_sign {
+            ToSign::Digest(d) => d.0.to_vec(),
+            ToSign::Message(m) => m.clone(),
+        }
+    }
+
+    /// One digest that stands for what is to be signed, for votes and session ids.
+    pub fn digest_to_sign(&self) -> Digest {
+        match &self.to_sign {
+            ToSign::Digest(d) => *d,
+            ToSign::Message(m) => Digest::of(m),
+        }
+    }
+}
+
+/// Decodes a request to sign against its key: state, purpose, path, content.
+///
+/// # Errors
+/// `KEY_NOT_FOUND`, `KEY_NOT_ACTIVE`, `KEY_PURPOSE`, `KEY_SCHEME`, `PARAMETER_RANGE`, `TX_UNPARSEABLE`, `CHAIN_MISMATCH`,
+/// `MALFORMED`.
+pub fn subject(opened: Opened, key: Option<(&KeyRecord, KeyState)>) -> Result<Subject, Refusal> {
+    let intent = &opened.intent;
+    expect_action(intent, Action::Sign)?;
+    let (record, state) = key.ok_or(Reason::KeyNotFound)?;
+    if record.tenant != intent.tenant {
+        return Err(Reason::KeyNotFound.into());
+    }
+    if state != KeyState::Active {
+        return Err(Reason::KeyNotActive.into());
+    }
+    check_purpose(intent, record)?;
+    check_path(&intent.path, record.scheme)?;
+    let decoded = tally_chains::decode(intent.kind, record.scheme, &intent.chain, &intent.content)
+        .map_err(|e| Refusal::new(e.reason()).with("detail", e.to_string()))?;
+    Ok(Subject { record: record.clone(), facts: decoded.facts, to_sign: decoded.to_sign, opened })
+}
+
+/// This node permits a signature, and by which rule of which bundle. Only [`admit_sign`] mints it.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Permit {
+    subject: Subject,
+    rule: String,
+    bundle: Digest,
+}
+
+impl Permit {
+    /// What is permitted.
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// The rule that decided.
+    pub fn rule(&self) -> &str {
+        &self.rule
+    }
+
+    /// The bundle that decided.
+    pub fn bundle(&self) -> Digest {
+        self.bundle
+    }
+}
+
+/// Decides whether this node takes part in signing.
+///
+/// # Errors
+/// A [`Refusal`]; `POLICY_DENIED` and `TX_OPAQUE` carry the rule and condition in their metadata.
+pub fn admit_sign(
+    opened: Opened,
+    key: Option<(&KeyRecord, KeyState)>,
+    bundle: &Bundle,
+    now: UnixMillis,
+) -> Result<Permit, Refusal> {
+    expect_action(&opened.intent, Action::Sign)?;
+    check_times(&opened.intent, now)?;
+    check_bundle_version(&opened.intent, bundle)?;
+    let subject = subject(opened, key)?;
+    let intent = subject.intent();
+    let request =
+        DecisionRequest { client: &intent.client, key: &intent.key, action: PolicyAction::Sign(&subject.facts) };
+    let rule = decided(decide(bundle, &request, now))?;
+    Ok(Permit { subject, rule, bundle: bundle.digest() })
+}
+
+/// This node permits the creation of a key. Only [`admit_create`] mints it.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct CreatePermit {
+    opened: Opened,
+    spec: KeySpec,
+    rule: String,
+    bundle: Digest,
+}
+
+impl CreatePermit {
+    /// The request.
+    pub fn opened(&self) -> &Opened {
+        &self.opened
+    }
+
+    /// The intent.
+    pub fn intent(&self) -> &Intent {
+        &self.opened.intent
+    }
+
+    /// What the key shall be.
+    pub fn spec(&self) -> KeySpec {
+        self.spec
+    }
+
+    /// The rule that decided.
+    pub fn rule(&self) -> &str {
+        &self.rule
+    }
+
+    /// The bundle that decided.
+    pub fn bundle(&self) -> Digest {
+        self.bundle
+    }
+}
+
+/// Decides whether this node takes part in creating a key.
+///
+/// # Errors
+/// A [`Refusal`].
+pub fn admit_create(opened: Opened, bundle: &Bundle, now: UnixMillis) -> Result<CreatePermit, Refusal> {
+    let intent = &opened.intent;
+    expect_action(intent, Action::CreateKey)?;
+    check_times(intent, now)?;
+    check_bundle_version(intent, bundle)?;
+    if intent.kind != ContentKind::KeySpec || !intent.path.is_root() || !intent.chain.is_empty() {
+        return Err(Refusal::new(Reason::Malformed).with("field", "kind"));
+    }
+    let spec = KeySpec::from_bytes(&intent.content).map_err(|_| {
+        Refusal::new(Reason::ParameterRange).with("detail", "scheme, purpose or threshold: 2 <= t <= n <= 16, 2t > n")
+    })?;
+    if spec.purpose != intent.purpose {
+        return Err(Reason::KeyPurpose.into());
+    }
+    if spec.scheme == Scheme::Ed25519 && spec.purpose == Purpose::Transaction {
+        return Err(Refusal::new(Reason::KeyScheme).with("detail", "no chain with ed25519 transactions is decoded yet"));
+    }
+    let signers = bundle.roster().signers().count();
+    if usize::from(spec.threshold.n()) != signers {
+        let detail = format!("n must be {signers}, the number of signer nodes in the roster");
+        return Err(Refusal::new(Reason::ParameterRange).with("detail", detail));
+    }
+    let request =
+        DecisionRequest { client: &intent.client, key: &intent.key, action: PolicyAction::CreateKey(&spec) };
+    let rule = decided(decide(bundle, &request, now))?;
+    Ok(CreatePermit { spec, rule, bundle: bundle.digest(), opened })
+}
+
+/// What the log says of a decision.
+pub fn verdict(outcome: Result<&str, &Refusal>) -> Verdict {
+    match outcome {
+        Ok(rule) => Verdict::Permitted { rule: rule.into() },
+        Err(refusal) => {
+            let fact = |name: &str| refusal.metadata.get(name).cloned().unwrap_or_default();
+            Verdict::Refused {
+                reason: refusal.reason.as_str().into(),
+                rule: fact("rule"),
+                condition: fact("condition"),
+            }
+        }
+    }
+}
+
+fn expect_action(intent: &Intent, action: Action) -> Result<(), Refusal> {
+    if intent.action == action { Ok(()) } else { Err(Refusal::new(Reason::Malformed).with("field", "action")) }
+}
+
+fn check_times(intent: &Intent, now: UnixMillis) -> Result<(), Refusal> {
+    if intent.expires_at <= intent.not_before
+        || intent.expires_at.0 - intent.not_before.0 > INTENT_VALIDITY_MAX_MS
+    {
+        return Err(Reason::ValidityTooLong.into());
+    }
+    if now.plus(CLOCK_TOLERANCE_MS) < intent.not_before {
+        return Err(Reason::TooEarly.into());
+    }
+    if now.minus(CLOCK_TOLERANCE_MS) >= intent.expires_at {
+        return Err(Reason::Expired.into());
+    }
+    Ok(())
+}
+
+fn check_bundle_version(intent: &Intent, bundle: &Bundle) -> Result<(), Refusal> {
+    if intent.min_bundle_version <= bundle.version() {
+        return Ok(());
+    }
+    Err(Refusal::new(Reason::StalePolicy)
+        .with("ours", bundle.version().to_string())
+        .with("wanted", intent.min_bundle_version.to_string()))
+}
+
+fn check_purpose(intent: &Intent, record: &KeyRecord) -> Result<(), Refusal> {
+    let needed = match intent.kind {
+        ContentKind::EvmTransaction => Purpose::Transaction,
+        ContentKind::Message => Purpose::Message,
+        ContentKind::KeySpec => return Err(Refusal::new(Reason::Malformed).with("field", "kind")),
+    };
+    if intent.kind == ContentKind::EvmTransaction && record.scheme == Scheme::Ed25519 {
+        return Err(Refusal::new(Reason::KeyScheme).with("scheme", record.scheme.as_str()));
+    }
+    if record.purpose != needed || intent.purpose != needed {
+        return Err(Refusal::new(Reason::KeyPurpose).with("purpose", record.purpose.as_str()));
+    }
+    Ok(())
+}
+
+fn check_path(path: &DerivationPath, scheme: Scheme) -> Result<(), Refusal> {
+    if path.is_root() || scheme == Scheme::EcdsaSecp256k1 {
+        return Ok(());
+    }
+    Err(Refusal::new(Reason::ParameterRange).with("detail", "derivation is not available for ed25519 keys; use path m"))
+}
+
+fn decided(decision: Decision) -> Result<String, Refusal> {
+    match decision {
+        Decision::Permit { rule } => Ok(rule),
+        Decision::Deny(denied) => {
+            let mut refusal = Refusal::new(denied.reason);
+            if let Some(first) = denied.forbidden_by.first() {
+                refusal = refusal.with("rule", first).with("condition", "this rule forbids it");
+            } else if let Some(miss) = denied.near_misses.first() {
+                refusal = refusal.with("rule", &miss.rule).with("condition", &miss.condition);
+            }
+            for (i, miss) in denied.near_misses.iter().enumerate().skip(1) {
+                refusal = refusal.with(&format!("near_miss_{i}"), format!("{}: {}", miss.rule, miss.condition));
+            }
+            if let Some(why) = denied.why_opaque {
+                refusal = refusal.with("opaque", why);
+            }
+            if let Some(error) = denied.errors.first() {
+                refusal = refusal.with("rule_error", error);
+            }
+            Err(refusal)
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The use cases: admit, claim, compute, release, record; and the sessions that drive them, as machines without I/O.
+//!
+//! Does: decides at this node whether a request may be signed, votes for it, computes and releases this node's partial
+//! signature only after the certificate and only after it is durable, combines and verifies the signature, creates
+//! keys, and says what to do with a request that an earlier attempt left unfinished.
+//! Does not: read a clock, draw randomness of its own, touch a disk, a socket or a token. Every session is an event in,
+//! actions out; the node drives it with real parts and a simulation drives it from a seed.
+//!
+//! The order of a signature is proved by types: [`admit::Opened`] -> [`admit::Permit`] -> [`claim::Certified`] ->
+//! [`release::Unreleased`] -> [`release::Released`]. Each is minted only by the step before it.
+
+pub mod admit;
+pub mod boot;
+pub mod claim;
+pub mod keygen_session;
+pub mod recovery;
+pub mod release;
+pub mod result;
+pub mod session;
+pub mod sign_session;
+mod wire;
+
+pub use session::{Action, Failure, PersistId};

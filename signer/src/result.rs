@@ -1,0 +1,149 @@
+//! The one result of a request, as bytes that every node stores and returns unchanged.
+
+use crate::admit::Subject;
+use crate::boot::BootIdentity;
+use prost::Message as _;
+use tally_audit::event::What;
+use tally_domain::ports::store::{Step, Write};
+use tally_domain::roster::Roster;
+use tally_domain::vote::Certificate;
+use tally_domain::{ContentKind, Reason, Refusal, Scheme, UnixMillis};
+use tally_mpc::{Signature, derive, verify};
+
+/// The result; field numbers are those of `SignResponse` in `proto/`, so that the stored bytes are the answer.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct SignResult {
+    /// The signature.
+    #[prost(message, optional, tag = "1")]
+    pub signature: Option<WireSignature>,
+    /// The complete transaction; empty for messages.
+    #[prost(bytes = "vec", tag = "2")]
+    pub signed_payload: Vec<u8>,
+    /// The (derived) public key.
+    #[prost(bytes = "vec", tag = "3")]
+    pub public_key: Vec<u8>,
+    /// The rule that permitted it.
+    #[prost(string, tag = "4")]
+    pub rule: String,
+    /// The votes of all signers.
+    #[prost(message, optional, tag = "5")]
+    pub certificate: Option<Certificate>,
+    /// What was signed.
+    #[prost(bytes = "vec", tag = "6")]
+    pub signed_bytes: Vec<u8>,
+}
+
+/// A signature on the wire.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct WireSignature {
+    /// 64 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub bytes: Vec<u8>,
+    /// ECDSA only.
+    #[prost(uint32, tag = "2")]
+    pub recovery_id: u32,
+}
+
+/// Builds the result from a signature that has been combined.
+///
+/// # Errors
+/// `INTERNAL` when the signature does not verify under the derived key, or does not fit the transaction: then nothing
+/// is returned or stored.
+pub fn build(
+    subject: &Subject,
+    rule: &str,
+    signature: &Signature,
+    certificate: Certificate,
+) -> Result<SignResult, Refusal> {
+    let intent = subject.intent();
+    let record = subject.record();
+    let derived = derive(&record.public_key, &record.chain_code, &intent.path).map_err(|_| Reason::Bug)?;
+    let signed_bytes = subject.bytes_to_sign();
+    if !verify(record.scheme, &derived.public_key, &signed_bytes, signature) {
+        return Err(Reason::Bug.into());
+    }
+    let (recovery_id, signed_payload) = match signature {
+        Signature::Ecdsa { r, s, recovery_id } => {
+            let payload = match intent.kind {
+                ContentKind::EvmTransaction => {
+                    tally_chains::signed_transaction(&intent.content, *r, *s, *recovery_id).map_err(|_| Reason::Bug)?
+                }
+                ContentKind::Message | ContentKind::KeySpec => Vec::new(),
+            };
+            (u32::from(*recovery_id), payload)
+        }
+        Signature::Ed25519(_) => (0, Vec::new()),
+    };
+    Ok(SignResult {
+        signature: Some(WireSignature { bytes: signature.to_bytes().to_vec(), recovery_id }),
+        signed_payload,
+        public_key: derived.public_key,
+        rule: rule.into(),
+        certificate: Some(certificate),
+        signed_bytes,
+    })
+}
+
+/// Checks a result that another node gives for a request that this node has decoded itself: the certificate must be
+/// for this very intent, and the signature must verify under the key.
+///
+/// # Errors
+/// `PROTOCOL_VIOLATION`: the result is not believed.
+pub fn check(bytes: &[u8], subject: &Subject, roster: &Roster) -> Result<SignResult, Refusal> {
+    let bad = || Refusal::new(Reason::ProtocolViolation).with("round", "complete");
+    let result = SignResult::decode(bytes).map_err(|_| bad())?;
+    let certificate = result.certificate.clone().ok_or_else(bad)?;
+    let body = certificate.open(roster).map_err(|_| bad())?;
+    let intent = subject.intent();
+    let record = subject.record();
+    let about_this = body.tenant == intent.tenant
+        && body.request_id == intent.request_id
+        && body.intent_digest == subject.opened().digest()
+        && body.digest == subject.digest_to_sign()
+        && body.signers.len() == usize::from(record.threshold.t())
+        && body.signers.iter().all(|s| record.party(s).is_some());
+    if !about_this {
+        return Err(bad());
+    }
+    let wire = result.signature.as_ref().ok_or_else(bad)?;
+    let signature = signature_in(record.scheme, wire).ok_or_else(bad)?;
+    let rebuilt = build(subject, &result.rule, &signature, certificate).map_err(|_| bad())?;
+    if rebuilt.encode_to_vec() == bytes { Ok(result) } else { Err(bad()) }
+}
+
+fn signature_in(scheme: Scheme, wire: &WireSignature) -> Option<Signature> {
+    let bytes: [u8; 64] = wire.bytes.as_slice().try_into().ok()?;
+    match scheme {
+        Scheme::EcdsaSecp256k1 => {
+            let (r, s) = bytes.split_first_chunk::<32>()?;
+            let recovery_id = u8::try_from(wire.recovery_id).ok()?;
+            Some(Signature::Ecdsa { r: *r, s: s.try_into().ok()?, recovery_id })
+        }
+        Scheme::Ed25519 => Some(Signature::Ed25519(bytes)),
+    }
+}
+
+/// The step that makes a result durable, with its leaf.
+pub fn complete_step(subject: &Subject, result: &SignResult, boot: &BootIdentity, now: UnixMillis) -> Step {
+    let intent = subject.intent();
+    let leaf = boot.leaf(
+        now,
+        What::Completed {
+            tenant: intent.tenant.clone(),
+            request_id: intent.request_id,
+            intent_digest: subject.opened().digest(),
+            key: intent.key.clone(),
+            path: intent.path.clone(),
+            signature: result.signature.as_ref().map(|s| s.bytes.clone()).unwrap_or_default(),
+            public_key: result.public_key.clone(),
+            to_sign: result.signed_bytes.clone(),
+        },
+    );
+    let write = Write::Complete {
+        tenant: intent.tenant.clone(),
+        request: intent.request_id,
+        result: result.encode_to_vec(),
+        at: now,
+    };
+    Step { writes: vec![write], leaves: vec![leaf] }
+}

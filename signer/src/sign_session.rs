@@ -1,0 +1,387 @@
+//! One attempt at one signature, as one member of S sees it. All members run the same machine; the leader only
+//! proposed it.
+//!
+//! ```text
+//! Hello -> Offline -> (vote durable) -> Voting -> (partial durable) -> Combining -> (result durable) -> done
+//! ```
+
+mod stage;
+
+use crate::admit::Permit;
+use crate::boot::BootIdentity;
+use crate::claim::{self, Ballot, Binding};
+use crate::release;
+use crate::result::{self, SignResult};
+use crate::session::{Action, Failure, Members, PersistId, Trouble, ban};
+use crate::wire::{self, Message};
+use prost::Message as _;
+use rand_core::CryptoRng;
+use stage::{Early, Stage};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tally_audit::event::What;
+use tally_domain::boot::Statement;
+use tally_domain::ports::store::{AttemptId, Step, Write};
+use tally_domain::vote::Abandonment;
+use tally_domain::{Attempt, Digest, NodeName, PartyIndex, SignerSet, UnixMillis};
+use tally_mpc::{KeyShare, Offline, Progress, Protocol, SessionContext};
+use tally_policy::Bundle;
+
+/// What happens to a session.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A member sent bytes over its authenticated channel.
+    Message {
+        /// Who, as the channel says.
+        from: &'a NodeName,
+        /// What.
+        bytes: &'a [u8],
+    },
+    /// A step is durable.
+    Persisted(PersistId),
+}
+
+/// What a session is started with.
+pub struct Start {
+    /// This node's own permit.
+    pub permit: Permit,
+    /// This node's share.
+    pub share: Arc<KeyShare>,
+    /// This start of this node.
+    pub boot: Arc<BootIdentity>,
+    /// The bundle that permitted; its roster is what votes are checked against.
+    pub bundle: Arc<Bundle>,
+    /// S, with names.
+    pub members: Members,
+    /// S.
+    pub signers: SignerSet,
+    /// Which try.
+    pub attempt: Attempt,
+}
+
+/// One member's view of one attempt.
+pub struct SignSession {
+    start: Start,
+    stage: Stage,
+    early: Early,
+    next_persist: u32,
+    voted: bool,
+    released: bool,
+}
+
+impl SignSession {
+    /// Begins: draws fresh randomness and greets the other members.
+    pub fn start<R: CryptoRng>(start: Start, rng: &mut R) -> (Self, Vec<Action<SignResult>>) {
+        let mut nonce = [0; 32];
+        rng.fill_bytes(&mut nonce);
+        let hello = Message::Hello { nonce, about: about(&start).0 }.encode();
+        let actions = start.members.to_all(&hello);
+        let stage = Stage::Hello { hellos: BTreeMap::from([(start.members.me(), nonce)]) };
+        let session = Self { start, stage, early: Early::default(), next_persist: 0, voted: false, released: false };
+        (session, actions)
+    }
+
+    /// Takes an event.
+    ///
+    /// # Errors
+    /// [`Trouble`]; the session is over, and [`SignSession::fail`] says what to do.
+    pub fn handle<R: CryptoRng>(
+        &mut self,
+        event: Event<'_>,
+        now: UnixMillis,
+        rng: &mut R,
+    ) -> Result<Vec<Action<SignResult>>, Trouble> {
+        let mut actions = match event {
+            Event::Message { from, bytes } => {
+                let stage = self.stage.name();
+                let violation = |what: &str| Trouble::Violation { from: from.clone(), stage, what: what.into() };
+                let party = self.start.members.party(from).ok_or_else(|| violation("not a member of this session"))?;
+                let message = Message::decode(bytes).ok_or_else(|| violation("malformed message"))?;
+                self.take(party, from, message, now, rng)?
+            }
+            Event::Persisted(id) => self.persisted(id, now)?,
+        };
+        // A stage that has just begun may find its messages waiting.
+        while let Some((party, message)) = self.early.next_for(self.stage.expects()) {
+            let Some(from) = self.start.members.name(party) else { continue };
+            actions.extend(self.take(party, &from, message, now, rng)?);
+        }
+        Ok(actions)
+    }
+
+    /// What the session waits for, and from whom: for time-outs.
+    pub fn waiting_for(&self) -> (&'static str, Vec<NodeName>) {
+        let missing: Vec<PartyIndex> = match &self.stage {
+            Stage::Hello { hellos } => self.start.signers.iter().filter(|p| !hellos.contains_key(p)).collect(),
+            Stage::Offline { machine, .. } => machine.missing(),
+            Stage::Voting { ballot, .. } => return (self.stage.name(), ballot.missing()),
+            Stage::Combining { received, .. } => self.start.signers.iter().filter(|p| !received.contains(p)).collect(),
+            Stage::PersistingVote { .. } | Stage::PersistingRelease { .. } | Stage::PersistingResult { .. } | Stage::Ended => {
+                Vec::new()
+            }
+        };
+        (self.stage.name(), missing.into_iter().filter_map(|p| self.start.members.name(p)).collect())
+    }
+
+    /// Ends the session: what must be durable before anyone hears of it, and what to tell.
+    pub fn fail(self, trouble: &Trouble, now: UnixMillis) -> Failure {
+        let Start { permit, boot, members, attempt, .. } = &self.start;
+        let record = permit.subject().record();
+        let name = |p| members.name(p);
+        let mut step = ban(trouble, &record.name, record.epoch, name, boot, now).unwrap_or_default();
+        let intent = permit.subject().intent();
+        if self.voted && !self.released {
+            let abandonment =
+                Abandonment { tenant: intent.tenant.clone(), request_id: intent.request_id, attempt: *attempt };
+            let abandon = abandon_step(&abandonment, boot, now);
+            step.writes.extend(abandon.writes);
+            step.leaves.extend(abandon.leaves);
+        }
+        let refusal = trouble.refusal(name);
+        let culprits = trouble.culprits(name);
+        step.leaves.push(boot.leaf(
+            now,
+            What::SessionFailed {
+                request_id: Some(intent.request_id),
+                what: refusal.reason.as_str().into(),
+                culprit: culprits.first().cloned(),
+            },
+        ));
+        Failure { step, refusal, culprits, voted: self.voted }
+    }
+
+    /// The message that tells the other members that this node has left.
+    pub fn abort_message(failure: &Failure) -> Vec<u8> {
+        Message::Abort(failure.refusal.reason.as_str().into()).encode()
+    }
+
+    fn take<R: CryptoRng>(
+        &mut self,
+        party: PartyIndex,
+        from: &NodeName,
+        message: Message,
+        now: UnixMillis,
+        rng: &mut R,
+    ) -> Result<Vec<Action<SignResult>>, Trouble> {
+        let stage = self.stage.name();
+        if let Message::Abort(reason) = message {
+            return Err(Trouble::PeerAborted { from: from.clone(), reason: reason.chars().take(32).collect() });
+        }
+        match self.stage.order_of(&message) {
+            std::cmp::Ordering::Equal => {}
+            std::cmp::Ordering::Greater => {
+                return self.early.keep(party, message).map(|()| Vec::new()).map_err(|what| Trouble::Violation {
+                    from: from.clone(),
+                    stage,
+                    what,
+                });
+            }
+            std::cmp::Ordering::Less => {
+                let what = "message of an earlier stage".into();
+                return Err(Trouble::Violation { from: from.clone(), stage, what });
+            }
+        }
+        match message {
+            Message::Hello { nonce, about } => self.hello(party, from, nonce, Digest(about), rng),
+            Message::Protocol { echo, bytes } => self.offline(party, Digest(echo), &bytes, now, rng),
+            Message::Statement(bytes) => self.vote(from, &bytes, now),
+            Message::Partial(bytes) => self.partial(party, from, &bytes, now),
+            Message::Abort(_) => Ok(Vec::new()),
+        }
+    }
+
+    fn hello<R: CryptoRng>(
+        &mut self,
+        party: PartyIndex,
+        from: &NodeName,
+        nonce: [u8; 32],
+        theirs: Digest,
+        rng: &mut R,
+    ) -> Result<Vec<Action<SignResult>>, Trouble> {
+        let Stage::Hello { hellos } = &mut self.stage else { return Ok(Vec::new()) };
+        if theirs != about(&self.start) {
+            return Err(Trouble::Mismatch { stage: "hello" });
+        }
+        if hellos.insert(party, nonce).is_some() {
+            let what = "second hello".into();
+            return Err(Trouble::Violation { from: from.clone(), stage: "hello", what });
+        }
+        if hellos.len() < self.start.signers.len() {
+            return Ok(Vec::new());
+        }
+        let echo = wire::echo(hellos);
+        let session = context(&self.start, std::mem::take(hellos)).id();
+        let (machine, out) = Offline::start(&self.start.share, &self.start.signers, session, rng).map_err(Trouble::Fault)?;
+        self.stage = Stage::Offline { session, echo, machine };
+        Ok(self.send_protocol(&echo, out))
+    }
+
+    fn offline<R: CryptoRng>(
+        &mut self,
+        party: PartyIndex,
+        their_echo: Digest,
+        bytes: &[u8],
+        now: UnixMillis,
+        rng: &mut R,
+    ) -> Result<Vec<Action<SignResult>>, Trouble> {
+        let Stage::Offline { session, echo, machine } = &mut self.stage else { return Ok(Vec::new()) };
+        if their_echo != *echo {
+            return Err(Trouble::Mismatch { stage: "offline" });
+        }
+        let (session, echo) = (*session, *echo);
+        match machine.message(&self.start.share, party, bytes, rng).map_err(Trouble::Fault)? {
+            Progress::Wait(out) => Ok(self.send_protocol(&echo, out)),
+            Progress::Done(out, presignature) => {
+                let mut actions = self.send_protocol(&echo, out);
+                let binding = Binding {
+                    attempt: self.start.attempt,
+                    signers: self.start.members.names(),
+                    nonce: presignature.binding(),
+                    session: session.digest(),
+                };
+                let body = claim::vote_body(&self.start.permit, &binding);
+                let (statement, step) = claim::vote(&body, &self.start.boot, now);
+                // From here on an end of the session must be written down, even if this write's answer is lost.
+                self.voted = true;
+                let id = self.persist_id();
+                self.stage = Stage::PersistingVote { id, body, statement, presignature };
+                actions.push(Action::Persist { id, step });
+                Ok(actions)
+            }
+        }
+    }
+
+    fn vote(&mut self, from: &NodeName, bytes: &[u8], now: UnixMillis) -> Result<Vec<Action<SignResult>>, Trouble> {
+        let Stage::Voting { ballot, .. } = &mut self.stage else { return Ok(Vec::new()) };
+        let violation = |what: String| Trouble::Violation { from: from.clone(), stage: "vote", what };
+        let statement = Statement::decode(bytes).map_err(|_| violation("malformed vote".into()))?;
+        match ballot.add(from, statement, self.start.bundle.roster()) {
+            Ok(()) => {}
+            Err(claim::BadVote::Differs) => return Err(Trouble::Mismatch { stage: "vote" }),
+            Err(bad) => return Err(violation(bad.to_string())),
+        }
+        if !ballot.missing().is_empty() {
+            return Ok(Vec::new());
+        }
+        self.close_ballot(now)
+    }
+
+    /// All of S have voted for the same: the one-time material is spent on it.
+    fn close_ballot(&mut self, now: UnixMillis) -> Result<Vec<Action<SignResult>>, Trouble> {
+        let Stage::Voting { ballot, presignature } = std::mem::replace(&mut self.stage, Stage::Ended) else {
+            return Ok(Vec::new());
+        };
+        let Ok(certified) = ballot.close() else { return Ok(Vec::new()) };
+        let unreleased = release::compute(certified, presignature, &self.start.share, self.start.permit.subject())
+            .map_err(Trouble::Fault)?;
+        let step = unreleased.step(&self.start.boot, now);
+        // If the write's answer is lost, it may be on the disk: never promise not to release from here on.
+        self.released = true;
+        let id = self.persist_id();
+        self.stage = Stage::PersistingRelease { id, unreleased };
+        Ok(vec![Action::Persist { id, step }])
+    }
+
+    fn partial(
+        &mut self,
+        party: PartyIndex,
+        from: &NodeName,
+        bytes: &[u8],
+        now: UnixMillis,
+    ) -> Result<Vec<Action<SignResult>>, Trouble> {
+        let Stage::Combining { combiner, received, certificate } = &mut self.stage else { return Ok(Vec::new()) };
+        if !received.insert(party) {
+            let what = "second partial".into();
+            return Err(Trouble::Violation { from: from.clone(), stage: "combine", what });
+        }
+        let Some(signature) = combiner.add(party, bytes).map_err(Trouble::Fault)? else { return Ok(Vec::new()) };
+        let subject = self.start.permit.subject();
+        let result = result::build(subject, self.start.permit.rule(), &signature, certificate.clone())
+            .map_err(Trouble::Own)?;
+        let step = result::complete_step(subject, &result, &self.start.boot, now);
+        let id = self.persist_id();
+        self.stage = Stage::PersistingResult { id, result };
+        Ok(vec![Action::Persist { id, step }])
+    }
+
+    fn persisted(&mut self, done: PersistId, now: UnixMillis) -> Result<Vec<Action<SignResult>>, Trouble> {
+        match std::mem::replace(&mut self.stage, Stage::Ended) {
+            Stage::PersistingVote { id, body, statement, presignature } if id == done => {
+                let bytes = Message::Statement(statement.encode_to_vec()).encode();
+                let ballot = Ballot::open(body, self.start.boot.node.clone(), statement);
+                self.stage = Stage::Voting { ballot, presignature };
+                Ok(self.start.members.to_all(&bytes))
+            }
+            Stage::PersistingRelease { id, unreleased } if id == done => {
+                let released = unreleased.persisted();
+                let bytes = Message::Partial(released.partial).encode();
+                self.stage = Stage::Combining {
+                    combiner: released.combiner,
+                    received: [self.start.members.me()].into(),
+                    certificate: released.certificate,
+                };
+                Ok(self.start.members.to_all(&bytes))
+            }
+            Stage::PersistingResult { id, result } if id == done => Ok(vec![Action::Done(result)]),
+            other => {
+                self.stage = other;
+                let _ = now;
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    fn persist_id(&mut self) -> PersistId {
+        self.next_persist += 1;
+        PersistId(self.next_persist)
+    }
+
+    fn send_protocol(&self, echo: &Digest, out: Vec<tally_mpc::Outgoing>) -> Vec<Action<SignResult>> {
+        out.into_iter()
+            .filter_map(|o| {
+                let to = self.start.members.name(o.to)?;
+                Some(Action::Send { to, bytes: Message::Protocol { echo: echo.0, bytes: o.bytes }.encode() })
+            })
+            .collect()
+    }
+}
+
+/// The step that makes a promise never to release durable, with its leaf.
+pub fn abandon_step(abandonment: &Abandonment, boot: &BootIdentity, now: UnixMillis) -> Step {
+    let statement = abandonment.sign(boot.key(), boot.cert());
+    let write = Write::Abandon {
+        attempt: AttemptId {
+            tenant: abandonment.tenant.clone(),
+            request: abandonment.request_id,
+            attempt: abandonment.attempt,
+        },
+        statement: statement.encode_to_vec(),
+    };
+    Step { writes: vec![write], leaves: vec![boot.leaf(now, What::Abandoned { statement })] }
+}
+
+/// What this member believes the session is for: the session's context before anyone's randomness.
+fn about(start: &Start) -> Digest {
+    context(start, BTreeMap::new()).id().digest()
+}
+
+fn context(start: &Start, nonces: BTreeMap<PartyIndex, [u8; 32]>) -> SessionContext {
+    let subject = start.permit.subject();
+    let (intent, record) = (subject.intent(), subject.record());
+    SessionContext {
+        protocol: Protocol::Sign,
+        scheme: record.scheme,
+        cluster: record.cluster.clone(),
+        key: record.name.clone(),
+        epoch: record.epoch,
+        threshold: record.threshold,
+        parties: start.members.pairs(),
+        tenant: intent.tenant.clone(),
+        request: intent.request_id,
+        attempt: start.attempt,
+        digest: subject.digest_to_sign(),
+        path: intent.path.clone(),
+        bundle: start.permit.bundle(),
+        nonces,
+    }
+}

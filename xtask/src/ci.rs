@@ -1,0 +1,78 @@
+//! Every gate in order, with the time each one took. The first failure stops and says what to run again.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context as _, bail, ensure};
+
+/// Pinned, so that every machine gives the same verdict on the same commit.
+const CARGO_DENY: &str = "0.20.2";
+
+/// One gate: its headline and the arguments of `cargo`.
+type Gate = (&'static str, &'static [&'static str]);
+
+/// Cheapest first. The dependencies on other people's code come before anything is linked.
+const BEFORE_DENY: [Gate; 4] = [
+    ("format", &["fmt", "--all", "--", "--check"]),
+    ("generated code", &["xtask", "codegen", "--check"]),
+    ("tidy", &["xtask", "tidy"]),
+    ("clippy", &["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+];
+
+/// `--all-targets` compiles with the very features that the tests will want, so nothing is built twice, and it leaves the
+/// binaries where the end-to-end tests look for them.
+const AFTER_DENY: [Gate; 2] = [
+    ("build", &["build", "--locked", "--workspace", "--all-targets"]),
+    ("tests", &["test", "--locked", "--workspace"]),
+];
+
+/// Runs all gates.
+pub fn run(root: &Path) -> anyhow::Result<()> {
+    let start = Instant::now();
+    for (headline, arguments) in BEFORE_DENY {
+        gate(root, headline, Command::new("cargo").args(arguments))?;
+    }
+    let deny = cargo_deny(root)?;
+    let checks = ["check", "--hide-inclusion-graph", "licenses", "bans", "sources"];
+    gate(root, "licences, bans, sources", Command::new(deny).args(["--locked", "--log-level", "error"]).args(checks))?;
+    for (headline, arguments) in AFTER_DENY {
+        gate(root, headline, Command::new("cargo").args(arguments))?;
+    }
+    println!("\n==> all gates passed in {:.0?}", start.elapsed());
+    Ok(())
+}
+
+fn gate(root: &Path, headline: &str, command: &mut Command) -> anyhow::Result<()> {
+    println!("\n==> {headline}");
+    let start = Instant::now();
+    let status = command.current_dir(root).status().with_context(|| format!("cannot start: {}", shown(command)))?;
+    if !status.success() {
+        bail!("\n==> {headline} FAILED after {:.1?}; to run it again: {}", start.elapsed(), shown(command));
+    }
+    println!("==> {headline}: {:.1?}", start.elapsed());
+    Ok(())
+}
+
+fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+/// The pinned cargo-deny inside the target directory, installed there unless it is there already.
+fn cargo_deny(root: &Path) -> anyhow::Result<PathBuf> {
+    let metadata = cargo_metadata::MetadataCommand::new().current_dir(root).no_deps().exec()?;
+    let home = metadata.target_directory.join("tools").join(format!("cargo-deny-{CARGO_DENY}")).into_std_path_buf();
+    let program = home.join("bin/cargo-deny");
+    if !program.is_file() {
+        let spec = format!("cargo-deny@{CARGO_DENY}");
+        let mut install = Command::new("cargo");
+        install.args(["install", "--quiet", "--locked", "--no-default-features", &spec, "--no-track", "--root"]);
+        // It runs for a second: what counts is how fast it compiles.
+        install.arg(&home).env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0");
+        install.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+        gate(root, "install cargo-deny", &mut install)?;
+        ensure!(program.is_file(), "cargo install left no {}", program.display());
+    }
+    Ok(program)
+}
