@@ -1,2 +1,89 @@
-//! x
-fn main() {}
+//! `tally`: the command line for operators, developers and auditors.
+//!
+//! Does: creates keys, signs, shows requests, keys, policy and nodes, exports and verifies audit logs offline, measures,
+//! makes and runs throw-away clusters, and gives the tour ([`demo`]).
+//! Does not: hold shares or decide anything. Signatures that it shows it has verified with libraries that no node uses.
+
+mod audit;
+mod bench;
+mod bundle;
+mod demo;
+mod dev;
+mod evm_tx;
+mod foreign;
+mod input;
+mod key;
+mod node;
+mod output;
+mod policy;
+mod profile;
+mod request;
+mod sign;
+
+use clap::{Parser, Subcommand};
+use output::{Out, Shown};
+use std::process::ExitCode;
+
+/// Threshold signing under policy: every node checks, t of n sign, everyone writes it down.
+#[derive(Debug, Parser)]
+#[command(name = "tally", version, arg_required_else_help = true)]
+struct Args {
+    /// Print one JSON document.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(flatten)]
+    profile: profile::ProfileArg,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The whole tour on a throw-away cluster, with a verdict for each step.
+    Demo(demo::Demo),
+    /// Make and run a cluster for development on this machine.
+    #[command(subcommand)]
+    Dev(dev::Dev),
+    /// Create and show keys.
+    #[command(subcommand)]
+    Key(key::Key),
+    /// Sign a transaction or a message, if policy permits it.
+    Sign(sign::Sign),
+    /// Show requests.
+    #[command(subcommand)]
+    Request(request::Request),
+    /// Check a policy bundle.
+    #[command(subcommand)]
+    Policy(policy::Policy),
+    /// Export and verify the nodes' audit logs.
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    /// Show how nodes are.
+    #[command(subcommand)]
+    Node(node::Node),
+    /// Measure, beside a floor from the same run.
+    #[command(subcommand)]
+    Bench(bench::Bench),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    let out = Out::new(args.json);
+    let shown = run(args.command, &args.profile, out).await.unwrap_or_else(|error| Shown::failure(&error));
+    out.finish(shown)
+}
+
+async fn run(command: Command, profile: &profile::ProfileArg, out: Out) -> anyhow::Result<Shown> {
+    match command {
+        Command::Demo(demo) => demo.run(out).await,
+        Command::Dev(dev) => dev.run(out).await,
+        Command::Key(key) => key.run(&profile.client()?).await,
+        Command::Sign(sign) => sign.run(&profile.client()?).await,
+        Command::Request(request) => request.run(&profile.client()?).await,
+        Command::Policy(policy) => policy.run(),
+        Command::Audit(audit) => audit.run(profile).await,
+        Command::Node(node) => node.run(&profile.client()?).await,
+        Command::Bench(bench) => bench.run(&profile.client()?).await,
+    }
+}

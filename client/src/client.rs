@@ -7,7 +7,7 @@ use crate::channel::{self, Link};
 use crate::error::ClientError;
 use crate::order::{Order, SealedIntent};
 use crate::profile::Profile;
-use crate::retry::Plan;
+use crate::retry::{ATTEMPTS_MAX, Plan};
 use std::sync::Arc;
 use std::time::Duration;
 use tally_domain::{DerivationPath, KeyName, RequestId};
@@ -42,6 +42,7 @@ pub(crate) const READ: Limits = Limits { attempt: Duration::from_secs(5), total:
 pub struct Client {
     profile: Arc<Profile>,
     links: Vec<Link>,
+    attempts_max: u32,
 }
 
 impl Client {
@@ -51,7 +52,7 @@ impl Client {
     /// [`ClientError::Profile`] when the profile makes no TLS identity, [`ClientError::NoRuntime`].
     pub fn new(profile: Profile) -> Result<Self, ClientError> {
         let links = channel::links(&profile)?;
-        Ok(Self { profile: Arc::new(profile), links })
+        Ok(Self { profile: Arc::new(profile), links, attempts_max: ATTEMPTS_MAX })
     }
 
     /// Who this client is.
@@ -66,7 +67,8 @@ impl Client {
 
     /// A client that asks only the endpoint at `index`.
     pub fn only(&self, index: usize) -> Option<Self> {
-        Some(Self { profile: self.profile.clone(), links: vec![self.links.get(index)?.clone()] })
+        let links = vec![self.links.get(index)?.clone()];
+        Some(Self { links, ..self.clone() })
     }
 
     /// A client that asks the same endpoints, `by` further on first: spreads leadership over the nodes.
@@ -75,7 +77,13 @@ impl Client {
         let mut links = self.links.clone();
         let count = links.len().max(1);
         links.rotate_left(by % count);
-        Self { profile: self.profile.clone(), links }
+        Self { links, ..self.clone() }
+    }
+
+    /// A client that sends each call once: to find out how a node is, rather than to get something done.
+    #[must_use]
+    pub fn once(&self) -> Self {
+        Self { attempts_max: 1, ..self.clone() }
     }
 
     /// Draws a request id unless the order has one, sets the times, and signs.
@@ -203,7 +211,7 @@ impl Client {
         Answer: Future<Output = Result<tonic::Response<W>, tonic::Status>>,
     {
         let until = Instant::now() + limits.total;
-        let mut plan = Plan::over(self.links.len());
+        let mut plan = Plan::over(self.links.len(), self.attempts_max);
         let mut trouble: Option<ClientError> = None;
         while let Some(next) = plan.next(getrandom::u32().map_err(|_| ClientError::Randomness)?) {
             let Some(link) = self.links.get(next.endpoint) else { break };

@@ -15,6 +15,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Plan {
     endpoints: usize,
+    attempts_max: u32,
     made: u32,
 }
 
@@ -28,14 +29,14 @@ pub(crate) struct Next {
 }
 
 impl Plan {
-    pub(crate) fn over(endpoints: usize) -> Self {
-        Self { endpoints: endpoints.max(1), made: 0 }
+    pub(crate) fn over(endpoints: usize, attempts_max: u32) -> Self {
+        Self { endpoints: endpoints.max(1), attempts_max, made: 0 }
     }
 
     /// The next attempt, if there is one. `jitter` is uniform over all of `u32`: without it, clients that failed
     /// together come back together.
     pub(crate) fn next(&mut self, jitter: u32) -> Option<Next> {
-        if self.made >= ATTEMPTS_MAX {
+        if self.made >= self.attempts_max {
             return None;
         }
         let made = usize::try_from(self.made).unwrap_or(usize::MAX);
@@ -59,18 +60,18 @@ mod tests {
 
     #[test]
     fn every_endpoint_is_asked_at_once_then_again_after_pauses_that_grow_and_end() {
-        let mut plan = Plan::over(3);
+        let mut plan = Plan::over(3, ATTEMPTS_MAX);
         let steps: Vec<_> = std::iter::from_fn(|| plan.next(u32::MAX)).collect();
         assert_eq!(steps.iter().map(|s| s.endpoint).collect::<Vec<_>>(), [0, 1, 2, 0, 1, 2]);
         assert!(steps[..3].iter().all(|s| s.pause.is_zero()));
         assert!(steps[3..].iter().all(|s| s.pause == PAUSE_BASE));
-        assert!(Plan::over(1).next(0).is_some_and(|s| s.pause.is_zero()));
+        assert!(Plan::over(1, ATTEMPTS_MAX).next(0).is_some_and(|s| s.pause.is_zero()));
     }
 
     #[test]
     fn pauses_stay_within_half_and_full_and_below_the_longest() {
         for jitter in [0, 1, u32::MAX / 2, u32::MAX] {
-            let mut plan = Plan::over(1);
+            let mut plan = Plan::over(1, ATTEMPTS_MAX);
             let pauses: Vec<_> = std::iter::from_fn(|| plan.next(jitter)).map(|s| s.pause).collect();
             assert_eq!(pauses.len(), ATTEMPTS_MAX as usize);
             for (round, pause) in pauses.iter().enumerate().skip(1) {

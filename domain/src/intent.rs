@@ -334,8 +334,12 @@ mod tests {
                 bad[i] ^= 1 << bit;
                 let Ok(e) = Envelope::decode(bad.as_slice()) else { continue };
                 // The key id is a hint outside the signature; flipping it changes nothing that is believed.
-                if e.payload == good.payload && e.payload_type == good.payload_type
-                    && e.signatures.first().is_some_and(|s| s.key_id != hint && s.signature == good.signatures[0].signature) {
+                if e.payload == good.payload
+                    && e.payload_type == good.payload_type
+                    && e.signatures
+                        .first()
+                        .is_some_and(|s| s.key_id != hint && s.signature == good.signatures[0].signature)
+                {
                     continue;
                 }
                 assert!(Intent::open(&e, &key.verifying_key()).is_err(), "byte {i} bit {bit}");
@@ -374,7 +378,8 @@ mod tests {
 
     #[test]
     fn key_spec_reads_back_and_refuses_impossible_thresholds() {
-        let spec = KeySpec { scheme: Scheme::Ed25519, threshold: Threshold::new(2, 3).unwrap(), purpose: Purpose::Message };
+        let spec =
+            KeySpec { scheme: Scheme::Ed25519, threshold: Threshold::new(2, 3).unwrap(), purpose: Purpose::Message };
         assert_eq!(KeySpec::from_bytes(&spec.to_bytes()).unwrap(), spec);
         let bad = SpecBody { scheme: 1, t: 1, n: 3, purpose: 1 }.encode_to_vec();
         assert_eq!(KeySpec::from_bytes(&bad), Err(BadIntent::Field { field: "threshold" }));

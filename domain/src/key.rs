@@ -130,8 +130,7 @@ impl KeyRecord {
     fn from_body(b: Body) -> Option<Self> {
         let threshold = Threshold::new(b.t, b.n).ok()?;
         let n = usize::from(threshold.n());
-        let participants =
-            b.participants.iter().map(|p| NodeName::parse(p).ok()).collect::<Option<Vec<NodeName>>>()?;
+        let participants = b.participants.iter().map(|p| NodeName::parse(p).ok()).collect::<Option<Vec<NodeName>>>()?;
         let distinct: BTreeSet<_> = participants.iter().collect();
         if participants.len() != n || distinct.len() != n || b.public_shares.len() != n {
             return None;

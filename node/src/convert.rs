@@ -19,8 +19,7 @@ use crate::sessions::SessionKey;
 /// `MALFORMED` when there is none.
 pub fn envelope_in(envelope: Option<v1::Envelope>) -> Result<Envelope, Refusal> {
     let e = envelope.ok_or_else(|| Refusal::new(Reason::Malformed).with("field", "intent"))?;
-    let signatures =
-        e.signatures.into_iter().map(|s| Signature { key_id: s.key_id, signature: s.signature }).collect();
+    let signatures = e.signatures.into_iter().map(|s| Signature { key_id: s.key_id, signature: s.signature }).collect();
     Ok(Envelope { payload: e.payload, payload_type: e.payload_type, signatures })
 }
 
@@ -114,8 +113,10 @@ pub fn request_out(row: RequestRow) -> v1::Request {
 pub fn key_out(held: &Held, certificate: Option<&KeyCertificate>) -> v1::Key {
     let record = &held.record;
     let secp = record.scheme == Scheme::EcdsaSecp256k1;
-    let xpub = if secp { tally_mpc::xpub(&record.public_key, &record.chain_code).unwrap_or_default() } else { String::new() };
-    let evm_address = if secp { tally_chains::evm_address(&record.public_key).unwrap_or_default() } else { String::new() };
+    let xpub =
+        if secp { tally_mpc::xpub(&record.public_key, &record.chain_code).unwrap_or_default() } else { String::new() };
+    let evm_address =
+        if secp { tally_chains::evm_address(&record.public_key).unwrap_or_default() } else { String::new() };
     v1::Key {
         name: record.name.to_string(),
         scheme: record.scheme.as_str().into(),

@@ -14,8 +14,7 @@ const SUMMARY_MAX_CHARS: usize = 512;
 /// An intent that could not even be opened: logged, and the refusal given back.
 pub async fn refuse_unopened(node: &Arc<Node>, envelope: &Envelope, from: Origin, refusal: Refusal) -> Refusal {
     let received = What::IntentReceived { envelope: envelope.clone(), from, digest: content_digest(envelope) };
-    let failed =
-        What::SessionFailed { request_id: None, what: refusal.reason.as_str().into(), culprit: None };
+    let failed = What::SessionFailed { request_id: None, what: refusal.reason.as_str().into(), culprit: None };
     let leaves = vec![node.leaf(received), node.leaf(failed)];
     match node.commit(Step { writes: Vec::new(), leaves }).await {
         Ok(_) => refusal,
@@ -81,13 +80,7 @@ pub fn received(node: &Node, opened: &Opened, from: Origin) -> Vec<u8> {
     node.leaf(What::IntentReceived { envelope: opened.envelope().clone(), from, digest: opened.digest() })
 }
 
-fn leaves(
-    node: &Node,
-    opened: &Opened,
-    from: Origin,
-    outcome: Result<&str, &Refusal>,
-    summary: &str,
-) -> Vec<Vec<u8>> {
+fn leaves(node: &Node, opened: &Opened, from: Origin, outcome: Result<&str, &Refusal>, summary: &str) -> Vec<Vec<u8>> {
     let intent = opened.intent();
     let decided = What::Decided {
         tenant: intent.tenant.clone(),

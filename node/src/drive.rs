@@ -1,5 +1,6 @@
 //! Drives a session: gives it events, does what it asks for, in order, and ends it when it is silent for too long.
 
+use crate::failpoint::{self, Moment};
 use crate::node::{Node, fresh_rng, now};
 use crate::peers::PEER_MESSAGE_MAX_BYTES;
 use crate::reply;
@@ -10,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 use tally_domain::ports::hsm::HsmError;
-use tally_domain::ports::store::{BanRow, Write};
+use tally_domain::ports::store::{BanRow, Step, Write};
 use tally_domain::{Digest, NodeName, Reason, Refusal, UnixMillis};
 use tally_proto::v1;
 use tally_signer::keygen_session::{self, Created, KeygenSession, SealRequest};
@@ -99,8 +100,6 @@ pub struct Failed {
     pub refusal: Refusal,
     /// Whom to leave out next time.
     pub culprits: Vec<NodeName>,
-    /// Whether this node voted.
-    pub voted: bool,
 }
 
 /// The name under which a session's pending check is kept.
@@ -169,7 +168,10 @@ impl<M: Machine> Drive<M> {
             match action {
                 Action::Send { to, bytes } => self.send(to, bytes),
                 Action::Persist { id, step } => {
+                    let place = failpoint::Place::of(&step);
+                    place.pass(Moment::Before);
                     self.node.commit(step).await.map_err(Trouble::Own)?;
+                    place.pass(Moment::After);
                     return Ok(Next::Event(Owned::Persisted(id)));
                 }
                 Action::Seal(request) => {
@@ -221,7 +223,7 @@ impl<M: Machine> Drive<M> {
             (this, outcome.unwrap_or(Err(Trouble::Crashed { from, stage })))
         });
         // Only a runtime that is shutting down cancels; the handle itself does not unwind.
-        turn.await.map_err(|_| Failed { refusal: Reason::SessionAborted.into(), culprits: Vec::new(), voted: true })
+        turn.await.map_err(|_| Failed { refusal: Reason::SessionAborted.into(), culprits: Vec::new() })
     }
 
     fn send(&self, to: NodeName, bytes: Vec<u8>) {
@@ -238,14 +240,14 @@ impl<M: Machine> Drive<M> {
     /// Ends the session: first what must be durable, then the word to the others.
     async fn end(self, trouble: &Trouble) -> Failed {
         let failure = self.machine.fail(trouble, now());
-        let Failure { step, refusal, culprits, voted } = &failure;
+        let Failure { step, refusal, culprits } = &failure;
         tracing::warn!(reason = refusal.reason.as_str(), facts = ?refusal.metadata, ?culprits, "session failed");
         let bans: Vec<BanRow> = step.writes.iter().filter_map(ban_row).collect();
-        let mut step = tally_domain::ports::store::Step { writes: step.writes.clone(), leaves: step.leaves.clone() };
+        let mut step = Step { writes: step.writes.clone(), leaves: step.leaves.clone() };
         step.writes.push(Write::CheckDone { session: check_id(self.seat.key) });
         if let Err(refusal) = self.node.commit(step).await {
             // What could not be written down must not be seen either: the others run into their time-out (S-3.15).
-            return Failed { refusal, culprits: Vec::new(), voted: true };
+            return Failed { refusal, culprits: Vec::new() };
         }
         self.node.keys.note_bans(bans);
         let bytes = M::abort_message(&failure);
@@ -254,7 +256,7 @@ impl<M: Machine> Drive<M> {
                 (self.node.clone(), self.seat.key, self.my_index, to.clone(), bytes.clone());
             tokio::spawn(async move { deliver(&node, &to, session, from, bytes).await });
         }
-        Failed { refusal: refusal.clone(), culprits: culprits.clone(), voted: *voted }
+        Failed { refusal: refusal.clone(), culprits: culprits.clone() }
     }
 }
 

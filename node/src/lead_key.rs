@@ -89,9 +89,10 @@ async fn lead(node: &Arc<Node>, opened: Opened, origin: Origin) -> Result<(Held,
 /// # Errors
 /// A [`Refusal`].
 pub async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<CreatePermit, Refusal> {
-    let taken = node.keys.get(&opened.intent().key).filter(|held| {
-        held.state == KeyState::Active || held.record.request_id != opened.intent().request_id
-    });
+    let taken = node
+        .keys
+        .get(&opened.intent().key)
+        .filter(|held| held.state == KeyState::Active || held.record.request_id != opened.intent().request_id);
     let outcome = match taken {
         Some(held) if held.state == KeyState::Pending => {
             // Its own request can still complete it; nobody else may take the name from it.
@@ -103,13 +104,8 @@ pub async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Resu
     let outcome = match &outcome {
         Ok(permit) => {
             let spec = permit.spec();
-            let summary = format!(
-                "create {} {} of {} for {}",
-                spec.scheme,
-                spec.threshold.t(),
-                spec.threshold.n(),
-                spec.purpose
-            );
+            let summary =
+                format!("create {} {} of {} for {}", spec.scheme, spec.threshold.t(), spec.threshold.n(), spec.purpose);
             Ok((permit.clone(), permit.rule(), summary))
         }
         Err(refusal) => Err(refusal.clone()),

@@ -341,9 +341,9 @@ fn in_doubt(attempt: Attempt, missing: &[NodeName]) -> Refusal {
 /// When no signer set is left, what went wrong before says more than that none is left.
 fn with_earlier(refusal: Refusal, earlier: Option<Refusal>) -> Refusal {
     match earlier {
-        Some(earlier) if refusal.reason == Reason::Signers => {
-            refusal.with("earlier", earlier.reason.as_str()).with("culprit", earlier.metadata.get("node").cloned().unwrap_or_default())
-        }
+        Some(earlier) if refusal.reason == Reason::Signers => refusal
+            .with("earlier", earlier.reason.as_str())
+            .with("culprit", earlier.metadata.get("node").cloned().unwrap_or_default()),
         _ => refusal,
     }
 }

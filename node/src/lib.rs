@@ -11,6 +11,7 @@ pub mod config;
 mod convert;
 mod decisions;
 mod drive;
+mod failpoint;
 mod inflight;
 mod keys;
 mod lead_key;

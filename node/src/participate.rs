@@ -71,15 +71,8 @@ pub async fn propose_sign(
     fit_attempt(node, permit.subject(), attempt, &abandonments)?;
     let share = node.keys.share(permit.subject().record(), node.name(), &*node.store, &*node.hsm).await?;
     let seat = node.sessions.open(session, &members)?;
-    let start = Start {
-        permit,
-        share,
-        boot: node.boot.clone(),
-        bundle: node.bundle.clone(),
-        members,
-        signers,
-        attempt,
-    };
+    let start =
+        Start { permit, share, boot: node.boot.clone(), bundle: node.bundle.clone(), members, signers, attempt };
     take_part(node, guard, seat, start);
     Ok(v1::ProposeSignResponse { result: Vec::new() })
 }
@@ -189,10 +182,8 @@ pub async fn complete(node: &Arc<Node>, peer: NodeName, request: v1::CompleteReq
     let subject = admit::subject(opened.clone(), held.as_ref().map(|h| (&*h.record, h.state)))?;
     let result = check(&request.result, &subject, node.bundle.roster())?;
     let done = complete_step(&subject, &result, &node.boot, now());
-    let mut step = Step {
-        writes: vec![decisions::claim(&opened)],
-        leaves: vec![decisions::received(node, &opened, origin)],
-    };
+    let mut step =
+        Step { writes: vec![decisions::claim(&opened)], leaves: vec![decisions::received(node, &opened, origin)] };
     step.writes.extend(done.writes);
     step.leaves.extend(done.leaves);
     node.commit(step).await.map(|_| ())

@@ -123,8 +123,11 @@ fn believed(node: &Node, subject: &Subject, peer: &NodeName, a: v1::RecoveredAtt
         return fits.then(|| Report { node: peer.clone(), vote, end: End::Abandoned(statement) });
     }
     let certificate = convert::certificate_in(a.certificate?);
-    (certificate.open(roster).ok()? == vote)
-        .then(|| Report { node: peer.clone(), vote, end: End::Released { partial: a.partial, certificate } })
+    (certificate.open(roster).ok()? == vote).then(|| Report {
+        node: peer.clone(),
+        vote,
+        end: End::Released { partial: a.partial, certificate },
+    })
 }
 
 /// Combines stored partials of an earlier attempt into the request's result.

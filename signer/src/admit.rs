@@ -235,8 +235,7 @@ pub fn admit_create(opened: Opened, bundle: &Bundle, now: UnixMillis) -> Result<
         let detail = format!("n must be {signers}, the number of signer nodes in the roster");
         return Err(Refusal::new(Reason::ParameterRange).with("detail", detail));
     }
-    let request =
-        DecisionRequest { client: &intent.client, key: &intent.key, action: PolicyAction::CreateKey(&spec) };
+    let request = DecisionRequest { client: &intent.client, key: &intent.key, action: PolicyAction::CreateKey(&spec) };
     let rule = decided(decide(bundle, &request, now))?;
     Ok(CreatePermit { spec, rule, bundle: bundle.digest(), opened })
 }
@@ -261,9 +260,7 @@ fn expect_action(intent: &Intent, action: Action) -> Result<(), Refusal> {
 }
 
 fn check_times(intent: &Intent, now: UnixMillis) -> Result<(), Refusal> {
-    if intent.expires_at <= intent.not_before
-        || intent.expires_at.0 - intent.not_before.0 > INTENT_VALIDITY_MAX_MS
-    {
+    if intent.expires_at <= intent.not_before || intent.expires_at.0 - intent.not_before.0 > INTENT_VALIDITY_MAX_MS {
         return Err(Reason::ValidityTooLong.into());
     }
     if now.plus(CLOCK_TOLERANCE_MS) < intent.not_before {

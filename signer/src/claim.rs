@@ -122,16 +122,13 @@ impl Ballot {
         self.body.signers.iter().filter(|s| !self.votes.contains_key(*s)).cloned().collect()
     }
 
-    /// The certificate, once all of S have voted; the ballot otherwise.
-    ///
-    /// # Errors
-    /// The ballot itself, while votes are missing.
-    pub fn close(self) -> Result<Certified, Self> {
+    /// The certificate, once all of S have voted. Ask [`Ballot::missing`] first: a ballot that is closed too early is gone.
+    pub fn close(self) -> Option<Certified> {
         if !self.missing().is_empty() {
-            return Err(self);
+            return None;
         }
         // Ordered by party, so that every member makes the same bytes of it.
         let votes = self.body.signers.iter().filter_map(|s| self.votes.get(s).cloned()).collect();
-        Ok(Certified { body: self.body, certificate: Certificate { votes } })
+        Some(Certified { body: self.body, certificate: Certificate { votes } })
     }
 }

@@ -163,7 +163,7 @@ impl KeygenSession {
             },
         );
         // No ban: there is no share yet that a failed check could leak, and the key does not exist.
-        Failure { step: Step { writes: Vec::new(), leaves: vec![leaf] }, refusal, culprits, voted: false }
+        Failure { step: Step { writes: Vec::new(), leaves: vec![leaf] }, refusal, culprits }
     }
 
     fn stage_name(&self) -> &'static str {
@@ -190,7 +190,9 @@ impl KeygenSession {
             (_, Message::Abort(reason)) => {
                 Err(Trouble::PeerAborted { from: from.clone(), reason: reason.chars().take(32).collect() })
             }
-            (Stage::Hello { .. }, Message::Hello { nonce, about }) => self.hello(party, from, nonce, Digest(about), rng),
+            (Stage::Hello { .. }, Message::Hello { nonce, about }) => {
+                self.hello(party, from, nonce, Digest(about), rng)
+            }
             (Stage::Rounds { .. }, Message::Protocol { echo, bytes }) => self.round(party, Digest(echo), &bytes, rng),
             (Stage::Signing { .. }, Message::Statement(bytes)) => self.statement(party, from, &bytes, now),
             (Stage::Hello { .. }, early @ Message::Protocol { .. })

@@ -7,9 +7,9 @@
 
 use std::collections::BTreeMap;
 use tally_domain::boot::Statement;
+use tally_domain::roster::Roster;
 use tally_domain::vote::{Abandonment, Certificate, VoteBody};
 use tally_domain::{Attempt, NodeName};
-use tally_domain::roster::Roster;
 
 /// What one node says it did in one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -77,10 +77,6 @@ impl Unreleased {
 
     /// Gives the bytes out. The session calls it on the event that the step is durable, and nowhere else.
     pub(crate) fn persisted(self) -> Released {
-        Released {
-            combiner: self.combiner,
-            partial: self.partial,
-            certificate: self.certified.certificate().clone(),
-        }
+        Released { combiner: self.combiner, partial: self.partial, certificate: self.certified.certificate().clone() }
     }
 }

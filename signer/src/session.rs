@@ -44,8 +44,6 @@ pub struct Failure {
     pub refusal: Refusal,
     /// Whom to leave out of the next attempt.
     pub culprits: Vec<NodeName>,
-    /// Whether this node voted, so that the next attempt needs a new number.
-    pub voted: bool,
 }
 
 /// What ends a session early.
@@ -106,9 +104,9 @@ impl Trouble {
                 .with("node", from.as_str())
                 .with("round", *stage)
                 .with("detail", what),
-            Self::Mismatch { stage } => {
-                Refusal::new(Reason::SessionAborted).with("round", *stage).with("detail", "the members saw different messages")
-            }
+            Self::Mismatch { stage } => Refusal::new(Reason::SessionAborted)
+                .with("round", *stage)
+                .with("detail", "the members saw different messages"),
             Self::Silent { missing, stage } => {
                 let names: Vec<_> = missing.iter().map(NodeName::as_str).collect();
                 Refusal::new(Reason::Signers).with("node", names.join(",")).with("round", *stage)
@@ -161,7 +159,9 @@ pub(crate) fn ban(
 ) -> Option<Step> {
     let (peer, what) = match trouble {
         Trouble::Fault(fault) => (fault.bans().and_then(name)?, fault.to_string()),
-        Trouble::Crashed { from: Some(peer), stage: "offline" } => (peer.clone(), "the check of its message crashed".into()),
+        Trouble::Crashed { from: Some(peer), stage: "offline" } => {
+            (peer.clone(), "the check of its message crashed".into())
+        }
         _ => return None,
     };
     let leaf = boot.leaf(now, What::Banned { key: key.clone(), epoch, peer: peer.clone(), what: what.clone() });

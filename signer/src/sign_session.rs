@@ -116,9 +116,10 @@ impl SignSession {
             Stage::Offline { machine, .. } => machine.missing(),
             Stage::Voting { ballot, .. } => return (self.stage.name(), ballot.missing()),
             Stage::Combining { received, .. } => self.start.signers.iter().filter(|p| !received.contains(p)).collect(),
-            Stage::PersistingVote { .. } | Stage::PersistingRelease { .. } | Stage::PersistingResult { .. } | Stage::Ended => {
-                Vec::new()
-            }
+            Stage::PersistingVote { .. }
+            | Stage::PersistingRelease { .. }
+            | Stage::PersistingResult { .. }
+            | Stage::Ended => Vec::new(),
         };
         (self.stage.name(), missing.into_iter().filter_map(|p| self.start.members.name(p)).collect())
     }
@@ -147,7 +148,7 @@ impl SignSession {
                 culprit: culprits.first().cloned(),
             },
         ));
-        Failure { step, refusal, culprits, voted: self.voted }
+        Failure { step, refusal, culprits }
     }
 
     /// The message that tells the other members that this node has left.
@@ -211,7 +212,8 @@ impl SignSession {
         }
         let echo = wire::echo(hellos);
         let session = context(&self.start, std::mem::take(hellos)).id();
-        let (machine, out) = Offline::start(&self.start.share, &self.start.signers, session, rng).map_err(Trouble::Fault)?;
+        let (machine, out) =
+            Offline::start(&self.start.share, &self.start.signers, session, rng).map_err(Trouble::Fault)?;
         self.stage = Stage::Offline { session, echo, machine };
         Ok(self.send_protocol(&echo, out))
     }
@@ -271,7 +273,7 @@ impl SignSession {
         let Stage::Voting { ballot, presignature } = std::mem::replace(&mut self.stage, Stage::Ended) else {
             return Ok(Vec::new());
         };
-        let Ok(certified) = ballot.close() else { return Ok(Vec::new()) };
+        let Some(certified) = ballot.close() else { return Ok(Vec::new()) };
         let unreleased = release::compute(certified, presignature, &self.start.share, self.start.permit.subject())
             .map_err(Trouble::Fault)?;
         let step = unreleased.step(&self.start.boot, now);
@@ -296,8 +298,8 @@ impl SignSession {
         }
         let Some(signature) = combiner.add(party, bytes).map_err(Trouble::Fault)? else { return Ok(Vec::new()) };
         let subject = self.start.permit.subject();
-        let result = result::build(subject, self.start.permit.rule(), &signature, certificate.clone())
-            .map_err(Trouble::Own)?;
+        let result =
+            result::build(subject, self.start.permit.rule(), &signature, certificate.clone()).map_err(Trouble::Own)?;
         let step = result::complete_step(subject, &result, &self.start.boot, now);
         let id = self.persist_id();
         self.stage = Stage::PersistingResult { id, result };

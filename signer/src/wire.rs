@@ -10,16 +10,10 @@ const VERSION: u8 = 1;
 pub(crate) enum Message {
     /// Fresh randomness of this session, and what the sender believes the session is for: whoever differs is seen
     /// before any arithmetic.
-    Hello {
-        nonce: [u8; 32],
-        about: [u8; 32],
-    },
+    Hello { nonce: [u8; 32], about: [u8; 32] },
     /// A message of the threshold protocol. `echo` is the hash of all hellos as the sender received them: if one
     /// member told different members different things, it shows here (S-3.17).
-    Protocol {
-        echo: [u8; 32],
-        bytes: Vec<u8>,
-    },
+    Protocol { echo: [u8; 32], bytes: Vec<u8> },
     /// An encoded statement: a vote, or a key record's signature.
     Statement(Vec<u8>),
     /// A released partial signature.
@@ -54,9 +48,7 @@ impl Message {
 pub(crate) fn echo(hellos: &std::collections::BTreeMap<tally_domain::PartyIndex, [u8; 32]>) -> Digest {
     hellos
         .iter()
-        .fold(tally_domain::digest::TaggedHash::new("tally/v1/echo"), |h, (p, nonce)| {
-            h.field(&[p.get()]).field(nonce)
-        })
+        .fold(tally_domain::digest::TaggedHash::new("tally/v1/echo"), |h, (p, nonce)| h.field(&[p.get()]).field(nonce))
         .finish()
 }
 

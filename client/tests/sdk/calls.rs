@@ -65,6 +65,8 @@ async fn attempts_end_and_the_nodes_reason_outlives_a_failed_connection() {
     assert_eq!(error.refused().unwrap().reason, Reason::Signers);
     assert_eq!(error.exit(), Exit::Unavailable);
     assert_eq!(away.seen.lock().unwrap().len(), ATTEMPTS_MAX as usize / 2);
+    client.once().sign(&intent(&client)).await.unwrap_err();
+    assert_eq!(away.seen.lock().unwrap().len(), ATTEMPTS_MAX as usize / 2 + 1);
 }
 
 #[tokio::test]

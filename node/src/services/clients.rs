@@ -91,8 +91,7 @@ impl SigningService for Clients {
         };
         let rows = self.0.store.requests(&tenant, skip, size).map_err(|e| status(&reply::of_store(&e)))?;
         let full = rows.len() == usize::try_from(size).unwrap_or(usize::MAX);
-        let next_page_token =
-            if full { skip.saturating_add(u64::from(size)).to_string() } else { String::new() };
+        let next_page_token = if full { skip.saturating_add(u64::from(size)).to_string() } else { String::new() };
         let requests = rows.into_iter().map(convert::request_out).collect();
         Ok(Response::new(v1::ListRequestsResponse { requests, next_page_token }))
     }
@@ -125,10 +124,7 @@ impl KeyService for Clients {
         Ok(Response::new(v1::GetKeyResponse { key: Some(convert::key_out(&held, certificate.as_ref())) }))
     }
 
-    async fn list_keys(
-        &self,
-        request: Request<v1::ListKeysRequest>,
-    ) -> Result<Response<v1::ListKeysResponse>, Status> {
+    async fn list_keys(&self, request: Request<v1::ListKeysRequest>) -> Result<Response<v1::ListKeysResponse>, Status> {
         client(&self.0, &request)?;
         let keys = self.0.keys.all().iter().map(|held| convert::key_out(held, None)).collect();
         Ok(Response::new(v1::ListKeysResponse { keys }))
@@ -159,8 +155,11 @@ impl PolicyService for Clients {
         client(&self.0, &request)?;
         let bundle = &self.0.bundle;
         let rules = bundle.rules().map(|(id, effect)| v1::Rule { id: id.into(), effect: effect_word(effect).into() });
-        let response =
-            v1::GetActiveResponse { digest: bundle.digest().0.to_vec(), version: bundle.version(), rules: rules.collect() };
+        let response = v1::GetActiveResponse {
+            digest: bundle.digest().0.to_vec(),
+            version: bundle.version(),
+            rules: rules.collect(),
+        };
         Ok(Response::new(response))
     }
 }

@@ -46,7 +46,10 @@ impl Stage {
             Self::Offline { .. } => Some(1),
             Self::Voting { .. } => Some(2),
             Self::Combining { .. } => Some(3),
-            Self::PersistingVote { .. } | Self::PersistingRelease { .. } | Self::PersistingResult { .. } | Self::Ended => None,
+            Self::PersistingVote { .. }
+            | Self::PersistingRelease { .. }
+            | Self::PersistingResult { .. }
+            | Self::Ended => None,
         }
     }
 

@@ -1,0 +1,32 @@
+//! A policy bundle from its directory.
+
+use crate::output::Usage;
+use anyhow::Context as _;
+use std::collections::BTreeMap;
+use std::path::Path;
+use tally_policy::{BUNDLE_MAX_BYTES, Bundle, FILES_MAX};
+
+/// Reads a directory and loads it as a bundle.
+pub fn load(dir: &Path) -> anyhow::Result<Bundle> {
+    let mut files = BTreeMap::new();
+    read(dir, "", &mut files)?;
+    Bundle::load(&files).map_err(|e| anyhow::anyhow!("{}/{e}", dir.display()))
+}
+
+/// Every file, by its path from the bundle's directory: a file that does not belong is the bundle's error, not ours to skip.
+fn read(dir: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>) -> anyhow::Result<()> {
+    let entries = std::fs::read_dir(dir).map_err(|e| Usage(format!("cannot read {}: {e}", dir.display())))?;
+    for entry in entries {
+        let entry = entry.with_context(|| format!("cannot read {}", dir.display()))?;
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() {
+            read(&entry.path(), &format!("{name}/"), files)?;
+            continue;
+        }
+        if files.len() > FILES_MAX {
+            return Err(Usage(format!("{} holds too many files for a bundle", dir.display())).into());
+        }
+        files.insert(name, crate::input::file(&entry.path(), BUNDLE_MAX_BYTES as u64)?);
+    }
+    Ok(())
+}

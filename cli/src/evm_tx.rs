@@ -1,0 +1,167 @@
+//! Unsigned EIP-1559 transactions from a file: hex of the payload, or JSON as wallets and libraries write it.
+
+use crate::output::Usage;
+use alloy_primitives::U256;
+use serde::Deserialize;
+use serde_json::Value;
+use tally_chains::{ChainError, Eip1559, decode, eip1559_unsigned, parse_evm_address};
+use tally_domain::facts::Amount;
+use tally_domain::{ContentKind, Scheme};
+
+/// EIP-2718 type of EIP-1559.
+const EIP1559_TYPE: u64 = 2;
+
+/// A payload to sign, and the chain that it is for (CAIP-2).
+#[derive(Debug, PartialEq, Eq)]
+pub struct Payload {
+    /// `eip155:<chain id>`.
+    pub chain: String,
+    /// `0x02 || rlp([..nine fields])`.
+    pub bytes: Vec<u8>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Json {
+    #[serde(rename = "type")]
+    kind: Option<Value>,
+    chain_id: Value,
+    nonce: Value,
+    max_priority_fee_per_gas: Value,
+    max_fee_per_gas: Value,
+    #[serde(alias = "gas")]
+    gas_limit: Value,
+    to: Option<String>,
+    value: Option<Value>,
+    #[serde(alias = "data")]
+    input: Option<String>,
+}
+
+/// Reads either form; the first character tells which.
+pub fn parse(file: &[u8]) -> Result<Payload, Usage> {
+    let text = std::str::from_utf8(file).map_err(|_| Usage("the transaction is neither JSON nor hex".into()))?.trim();
+    let bytes = if text.starts_with('{') { from_json(text)? } else { from_hex("the transaction", text)? };
+    let chain = chain_of(&bytes)?;
+    Ok(Payload { chain, bytes })
+}
+
+/// The chain that the payload itself names. The nodes' own decoder reads it, by saying that it is not the empty one.
+fn chain_of(payload: &[u8]) -> Result<String, Usage> {
+    match decode(ContentKind::EvmTransaction, Scheme::EcdsaSecp256k1, "", payload) {
+        Err(ChainError::ChainMismatch { chain_id, .. }) if chain_id != 0 => Ok(format!("eip155:{chain_id}")),
+        Err(ChainError::ChainMismatch { .. }) => Err(Usage("the transaction names no chain (chainId 0)".into())),
+        Err(other) => Err(Usage(other.to_string())),
+        Ok(_) => Err(Usage("the transaction names no chain".into())),
+    }
+}
+
+fn from_json(text: &str) -> Result<Vec<u8>, Usage> {
+    let tx: Json = serde_json::from_str(text).map_err(|e| Usage(format!("the transaction's JSON: {e}")))?;
+    if let Some(kind) = &tx.kind
+        && number("type", kind)? != U256::from(EIP1559_TYPE)
+    {
+        return Err(Usage("`type` must be 2: only EIP-1559 transactions can be signed".into()));
+    }
+    let to = tx.to.as_deref().map(parse_evm_address).transpose().map_err(|e| Usage(format!("`to`: {e}")))?;
+    let value = tx.value.as_ref().map(|v| number("value", v)).transpose()?.unwrap_or_default();
+    Ok(eip1559_unsigned(&Eip1559 {
+        chain_id: small("chainId", &tx.chain_id)?,
+        nonce: small("nonce", &tx.nonce)?,
+        max_priority_fee_per_gas: small("maxPriorityFeePerGas", &tx.max_priority_fee_per_gas)?,
+        max_fee_per_gas: small("maxFeePerGas", &tx.max_fee_per_gas)?,
+        gas_limit: small("gasLimit", &tx.gas_limit)?,
+        to,
+        value: Amount(value.to_be_bytes()),
+        input: tx.input.as_deref().map_or(Ok(Vec::new()), |data| from_hex("`input`", data))?,
+    }))
+}
+
+fn small<T: TryFrom<U256>>(field: &str, value: &Value) -> Result<T, Usage> {
+    T::try_from(number(field, value)?).map_err(|_| Usage(format!("`{field}` is too large")))
+}
+
+/// A JSON number, or a string of decimal or `0x` hex digits: JSON numbers end at 2^64 here, amounts do not.
+fn number(field: &str, value: &Value) -> Result<U256, Usage> {
+    let bad = || Usage(format!("`{field}` must be a whole number, or a string such as \"1000\" or \"0x3e8\""));
+    let (digits, radix) = match value {
+        Value::Number(n) => return n.as_u64().map(U256::from).ok_or_else(bad),
+        Value::String(s) => match s.strip_prefix("0x") {
+            Some(hex) => (hex, 16),
+            None => (s.as_str(), 10),
+        },
+        _ => return Err(bad()),
+    };
+    let plain = !digits.is_empty() && digits.bytes().all(|b| char::from(b).is_digit(radix));
+    if !plain {
+        return Err(bad());
+    }
+    U256::from_str_radix(digits, u64::from(radix)).map_err(|_| bad())
+}
+
+fn from_hex(what: &str, text: &str) -> Result<Vec<u8>, Usage> {
+    hex::decode(text.strip_prefix("0x").unwrap_or(text)).map_err(|e| Usage(format!("{what} is not hex: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TO: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
+
+    fn json(change: impl Fn(&mut serde_json::Map<String, Value>)) -> Vec<u8> {
+        let mut tx = serde_json::json!({
+            "chainId": 1, "nonce": "0x7", "maxPriorityFeePerGas": "1000000000", "maxFeePerGas": 20_000_000_000_u64,
+            "gasLimit": 21_000, "to": TO, "value": "0xde0b6b3a7640000", "input": "0x"
+        });
+        change(tx.as_object_mut().unwrap());
+        tx.to_string().into_bytes()
+    }
+
+    /// Written by `ethers.Transaction.from(..).unsignedSerialized` (ethers 6) for the same fields.
+    const UNSIGNED: &str = "02f00107843b9aca008504a817c8008252089470997970c51812dc3a010c7d01b50e0d17dc79c8880de0b6b3a764000080c0";
+
+    #[test]
+    fn json_in_any_spelling_and_hex_give_one_payload() {
+        let expected = Payload { chain: "eip155:1".into(), bytes: hex::decode(UNSIGNED).unwrap() };
+        assert_eq!(parse(&json(|_| ())).unwrap(), expected);
+        assert_eq!(parse(format!("0x{UNSIGNED}\n").as_bytes()).unwrap(), expected);
+        assert_eq!(parse(UNSIGNED.as_bytes()).unwrap(), expected);
+        let spelled = json(|tx| {
+            tx.insert("type".into(), "0x2".into());
+            let gas = tx.remove("gasLimit").unwrap();
+            tx.insert("gas".into(), gas);
+            let data = tx.remove("input").unwrap();
+            tx.insert("data".into(), data);
+            tx.insert("value".into(), "1000000000000000000".into());
+        });
+        assert_eq!(parse(&spelled).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_not_an_eip_1559_transaction_is_refused_with_the_fields_name() {
+        let change = |name: &'static str, value: Value| parse(&json(|tx| drop(tx.insert(name.into(), value.clone()))));
+        for (name, value) in [
+            ("chainId", Value::from(0)),
+            ("nonce", "18446744073709551616".into()),
+            ("nonce", (-1).into()),
+            ("nonce", "".into()),
+            ("nonce", "0x".into()),
+            ("nonce", "1e3".into()),
+            ("nonce", "0b11".into()),
+            ("value", 1.5.into()),
+            ("value", format!("0x1{}", "0".repeat(64)).into()),
+            ("type", 0.into()),
+            ("to", "0x70997970c51812dc3A010C7d01b50e0d17dc79C8".into()),
+            ("input", "0xabc".into()),
+            ("gas", 1.into()),
+            ("accessList", Value::Array(vec![])),
+        ] {
+            let error = change(name, value.clone()).unwrap_err().to_string();
+            assert!(error.contains(name) || error.contains("gasLimit") || name == "input", "{name} {value}: {error}");
+        }
+        for bad in ["", "{", "0xzz", "f86c", "02c0", "\u{ff}"] {
+            assert!(parse(bad.as_bytes()).is_err(), "{bad:?}");
+        }
+        assert!(parse(&[0xff, 0xfe]).is_err());
+    }
+}

@@ -1,0 +1,66 @@
+//! Signatures verified by libraries that no node uses: libsecp256k1 and AWS-LC. The digest is computed here from what was
+//! asked for, never taken from the answer.
+
+use anyhow::{Context as _, bail, ensure};
+use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
+use secp256k1::{Message, SECP256K1};
+use tally_chains::{ToSign, decode, evm_address};
+use tally_client::Signed;
+use tally_domain::{ContentKind, Intent, Scheme};
+
+/// A compressed point of secp256k1; an Ed25519 public key has 32 bytes.
+const SECP256K1_KEY_BYTES: usize = 33;
+
+/// A signature over what the intent asks for, by the public key that was answered.
+pub struct Verified {
+    /// EIP-55 address that libsecp256k1 recovers from an ECDSA signature.
+    pub sender: Option<String>,
+}
+
+/// Verifies what was answered to an intent.
+pub fn verify(intent: &Intent, signed: &Signed) -> anyhow::Result<Verified> {
+    let scheme = match signed.public_key.len() {
+        SECP256K1_KEY_BYTES => Scheme::EcdsaSecp256k1,
+        _ => Scheme::Ed25519,
+    };
+    match decode(intent.kind, scheme, &intent.chain, &intent.content)?.to_sign {
+        ToSign::Digest(digest) => {
+            let signer = recover(digest.0, &signed.signature, signed.recovery_id)?;
+            ensure!(signer == signed.public_key, "the signature is by another key than the answer says");
+            if intent.kind == ContentKind::EvmTransaction {
+                check_transaction(&intent.content, signed)?;
+            }
+            Ok(Verified { sender: Some(evm_address(&signer)?) })
+        }
+        ToSign::Message(message) => {
+            ed25519(&signed.public_key, &message, &signed.signature)?;
+            Ok(Verified { sender: None })
+        }
+    }
+}
+
+/// The compressed public key that libsecp256k1 recovers.
+pub fn recover(digest: [u8; 32], signature: &[u8], recovery_id: u8) -> anyhow::Result<Vec<u8>> {
+    let id = RecoveryId::try_from(i32::from(recovery_id)).context("the recovery id is out of range")?;
+    let signature = RecoverableSignature::from_compact(signature, id).context("libsecp256k1 refuses the signature")?;
+    let key = SECP256K1.recover_ecdsa(Message::from_digest(digest), &signature);
+    Ok(key.context("libsecp256k1 recovers no key from the signature")?.serialize().to_vec())
+}
+
+/// Verifies with AWS-LC.
+pub fn ed25519(public_key: &[u8], message: &[u8], signature: &[u8]) -> anyhow::Result<()> {
+    let key = aws_lc_rs::signature::UnparsedPublicKey::new(&aws_lc_rs::signature::ED25519, public_key);
+    if key.verify(message, signature).is_err() {
+        bail!("AWS-LC does not verify the Ed25519 signature");
+    }
+    Ok(())
+}
+
+/// The raw transaction must be the one that was asked for with this very signature in it.
+fn check_transaction(content: &[u8], signed: &Signed) -> anyhow::Result<()> {
+    let (r, s) = signed.signature.split_first_chunk::<32>().context("the signature is too short")?;
+    let s = s.try_into().context("the signature is not 64 bytes")?;
+    let expected = tally_chains::signed_transaction(content, *r, s, signed.recovery_id)?;
+    ensure!(expected == signed.signed_payload, "the raw transaction is not the one that was asked for");
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! `tally node`: how the nodes are.
+
+use crate::output::{Shown, field};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tally_client::{Client, ClientError, Exit, NodeInfo};
+
+/// `tally node ...`
+#[derive(Debug, clap::Subcommand)]
+pub enum Node {
+    /// Every endpoint of the profile.
+    Status,
+}
+
+impl Node {
+    /// Runs it.
+    pub async fn run(self, client: &Client) -> anyhow::Result<Shown> {
+        let Self::Status = self;
+        let asked = client.endpoints().enumerate().filter_map(|(i, endpoint)| Some((endpoint, client.only(i)?)));
+        let answers = join_all(asked.map(async |(endpoint, one)| (endpoint, one.once().node().await))).await;
+        let nobody = answers.iter().all(|(_, answer)| answer.is_err());
+        let text: Vec<_> = answers.iter().map(|(endpoint, answer)| record(endpoint, answer)).collect();
+        let json: Vec<_> = answers.iter().map(|(endpoint, answer)| to_json(endpoint, answer)).collect();
+        let exit = if nobody { Exit::Unavailable } else { Exit::Done };
+        Ok(Shown::with_exit(exit, text.join("\n"), json!({ "nodes": json })))
+    }
+}
+
+fn record(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> String {
+    let node = match answer {
+        Ok(node) => node,
+        Err(error) => return format!("{endpoint} down\n{}", field("why", error)),
+    };
+    let hsm = match &node.hsm.error {
+        None => format!("ok, {} ({}, serial {})", node.hsm.label, node.hsm.model, node.hsm.serial),
+        Some(error) => format!("NOT OK: {error}"),
+    };
+    let mut lines = vec![
+        format!("{} up at {endpoint}", node.node),
+        field("version", format!("{}, start {}", node.version, node.incarnation.0)),
+        field("bundle", format!("{} (version {})", node.bundle_digest, node.bundle_version)),
+        field("log", format!("{} leaves", node.log_size)),
+        field("work", format!("{} keys, {} sessions", node.keys, node.sessions)),
+        field("hsm", hsm),
+    ];
+    lines.extend(node.peers.iter().map(|p| {
+        let same = p.bundle_digest.is_none_or(|d| d == node.bundle_digest);
+        let bundle = if same { "" } else { ", OTHER BUNDLE" };
+        let how = if p.reachable { format!("reachable, clock {:+} ms{bundle}", p.clock_offset_ms) } else { "away".into() };
+        field("peer", format!("{} at {}: {how}", p.node, p.address))
+    }));
+    lines.extend(node.bans.iter().map(|b| field("BANNED", format!("{} for key {}: {}", b.node, b.key, b.what))));
+    lines.join("\n")
+}
+
+fn to_json(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> Value {
+    let node = match answer {
+        Ok(node) => node,
+        Err(error) => return json!({ "endpoint": endpoint, "up": false, "error": error.to_string() }),
+    };
+    let peers = node.peers.iter().map(|p| {
+        json!({
+            "node": p.node.as_str(), "address": p.address, "reachable": p.reachable, "incarnation": p.incarnation.0,
+            "bundle_digest": p.bundle_digest.map(|d| d.to_string()), "clock_offset_ms": p.clock_offset_ms,
+        })
+    });
+    let bans = node.bans.iter().map(|b| {
+        json!({ "key": b.key.as_str(), "epoch": b.epoch.0, "node": b.node.as_str(), "what": b.what })
+    });
+    json!({
+        "endpoint": endpoint, "up": true, "node": node.node.as_str(), "cluster": node.cluster.as_str(),
+        "version": node.version, "incarnation": node.incarnation.0, "bundle_digest": node.bundle_digest.to_string(),
+        "bundle_version": node.bundle_version, "time_ms": node.time.0, "started_at_ms": node.started_at.0,
+        "log_size": node.log_size, "sessions": node.sessions, "keys": node.keys,
+        "hsm": {
+            "ok": node.hsm.error.is_none(), "error": node.hsm.error, "module": node.hsm.module,
+            "model": node.hsm.model, "label": node.hsm.label, "serial": node.hsm.serial, "sessions": node.hsm.sessions,
+        },
+        "peers": peers.collect::<Vec<_>>(), "bans": bans.collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,107 @@
+//! `tally request`: what became of requests.
+
+use crate::input;
+use crate::output::{Shown, field};
+use serde_json::{Value, json};
+use tally_client::{Client, RequestInfo, RequestState};
+use tally_domain::RequestId;
+
+/// Most requests of one page; the nodes' own limit.
+const PAGE_MAX: u32 = 200;
+
+/// `tally request ...`
+#[derive(Debug, clap::Subcommand)]
+pub enum Request {
+    /// One request.
+    Show {
+        /// 32 hex digits.
+        #[arg(value_parser = input::request_id)]
+        id: RequestId,
+    },
+    /// The newest requests.
+    List {
+        /// How many.
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+    },
+}
+
+impl Request {
+    /// Runs it.
+    pub async fn run(self, client: &Client) -> anyhow::Result<Shown> {
+        match self {
+            Self::Show { id } => {
+                let request = client.request(id).await?;
+                Ok(Shown::done(record(&request), to_json(&request)))
+            }
+            Self::List { limit } => list(client, limit).await,
+        }
+    }
+}
+
+async fn list(client: &Client, limit: u32) -> anyhow::Result<Shown> {
+    let limit_all = usize::try_from(limit).unwrap_or(usize::MAX);
+    let (mut requests, mut page) = (Vec::new(), None);
+    while requests.len() < limit_all {
+        let answer = client.requests(limit.min(PAGE_MAX), page.as_deref()).await?;
+        // A page token that leads nowhere must not keep us here.
+        let was_empty = answer.requests.is_empty();
+        requests.extend(answer.requests);
+        page = answer.next;
+        if page.is_none() || was_empty {
+            break;
+        }
+    }
+    requests.truncate(limit_all);
+    let lines: Vec<_> = requests
+        .iter()
+        .map(|r| format!("{}  {:<10} {:<16} {:<16} {}", r.request_id, r.action, r.key, r.client, word(&r.state)))
+        .collect();
+    let text = if lines.is_empty() { "no requests".into() } else { lines.join("\n") };
+    Ok(Shown::done(text, json!({ "requests": requests.iter().map(to_json).collect::<Vec<_>>() })))
+}
+
+fn word(state: &RequestState) -> String {
+    match state {
+        RequestState::Received => "received".into(),
+        RequestState::Refused(reason) => format!("refused {reason}"),
+        RequestState::Completed(_) => "completed".into(),
+    }
+}
+
+fn record(r: &RequestInfo) -> String {
+    let mut lines = vec![
+        format!("request {}", r.request_id),
+        field("state", word(&r.state)),
+        field("action", &r.action),
+        field("key", &r.key),
+        field("tenant", &r.tenant),
+        field("client", &r.client),
+        field("intent digest", r.intent_digest),
+        field("received", format!("{} ms since 1970", r.received_at.0)),
+        field("updated", format!("{} ms since 1970", r.updated_at.0)),
+    ];
+    if let RequestState::Completed(Some(signed)) = &r.state {
+        lines.push(field("rule", &signed.rule));
+        lines.push(field("public key", hex::encode(&signed.public_key)));
+        lines.push(field("signature", hex::encode(&signed.signature)));
+        if !signed.signed_payload.is_empty() {
+            lines.push(field("raw transaction", format!("0x{}", hex::encode(&signed.signed_payload))));
+        }
+    }
+    lines.join("\n")
+}
+
+fn to_json(r: &RequestInfo) -> Value {
+    let (state, reason, signed) = match &r.state {
+        RequestState::Received => ("received", None, None),
+        RequestState::Refused(reason) => ("refused", Some(reason), None),
+        RequestState::Completed(signed) => ("completed", None, signed.as_deref()),
+    };
+    json!({
+        "request_id": r.request_id.to_string(), "state": state, "reason": reason, "action": r.action,
+        "key": r.key.as_str(), "tenant": r.tenant.as_str(), "client": r.client.as_str(),
+        "intent_digest": r.intent_digest.to_string(), "received_at_ms": r.received_at.0,
+        "updated_at_ms": r.updated_at.0, "result": signed.map(crate::sign::to_json),
+    })
+}

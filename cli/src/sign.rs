@@ -1,0 +1,99 @@
+//! `tally sign`: asks for a signature and shows it only after verifying it.
+
+use crate::foreign::{self, Verified};
+use crate::input;
+use crate::output::{Shown, field};
+use crate::{evm_tx, output::Usage};
+use alloy_primitives::keccak256;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use tally_client::{Client, Order, SealedIntent, Signed};
+use tally_domain::{DerivationPath, KeyName, RequestId};
+
+/// `tally sign NAME --evm-tx FILE | --message FILE`
+#[derive(Debug, clap::Args)]
+pub struct Sign {
+    /// The key.
+    key: KeyName,
+    #[command(flatten)]
+    content: Content,
+    /// A child of the key, such as m/0/7.
+    #[arg(long, value_parser = input::path, default_value = "m")]
+    path: DerivationPath,
+    /// 32 hex digits; give it again to ask for the same signature again.
+    #[arg(long, value_parser = input::request_id, value_name = "HEX32")]
+    request_id: Option<RequestId>,
+    /// For people: goes into every log.
+    #[arg(long, default_value = "")]
+    note: String,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Content {
+    /// An unsigned EIP-1559 transaction: hex of its payload (0x02...), or JSON. `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    evm_tx: Option<PathBuf>,
+    /// A message, signed byte for byte. `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    message: Option<PathBuf>,
+}
+
+impl Sign {
+    /// Runs it.
+    pub async fn run(self, client: &Client) -> anyhow::Result<Shown> {
+        let order = match (&self.content.evm_tx, &self.content.message) {
+            (Some(file), None) => {
+                let payload = evm_tx::parse(&input::read(file)?)?;
+                Order::sign_evm(self.key, &payload.chain, payload.bytes)
+            }
+            (None, Some(file)) => Order::sign_message(self.key, input::read(file)?),
+            _ => return Err(Usage("give one of --evm-tx and --message".into()).into()),
+        };
+        let order = order.path(self.path).note(&self.note);
+        let intent = client.seal(match self.request_id {
+            Some(id) => order.request_id(id),
+            None => order,
+        })?;
+        let signed = client.sign(&intent).await?;
+        let verified = foreign::verify(intent.intent(), &signed)?;
+        Ok(shown(&intent, &signed, &verified))
+    }
+}
+
+fn shown(intent: &SealedIntent, signed: &Signed, verified: &Verified) -> Shown {
+    let mut lines = vec![
+        format!("PERMITTED by rule {}", signed.rule),
+        field("request", intent.request_id()),
+        field("signers", signed.certificate.votes.len()),
+        field("public key", hex::encode(&signed.public_key)),
+        field("signature", hex::encode(&signed.signature)),
+    ];
+    let mut document = to_json(signed);
+    if let Value::Object(members) = &mut document {
+        members.insert("verdict".into(), "permitted".into());
+        members.insert("request_id".into(), intent.request_id().to_string().into());
+        members.insert("signer_address".into(), json!(verified.sender));
+    }
+    lines.extend(verified.sender.as_ref().map(|sender| field("sender", sender)));
+    if !signed.signed_payload.is_empty() {
+        lines.push(field("tx hash", keccak256(&signed.signed_payload)));
+        lines.push(field("raw transaction", format!("0x{}", hex::encode(&signed.signed_payload))));
+    }
+    Shown::done(lines.join("\n"), document)
+}
+
+/// A signature as a JSON object.
+pub fn to_json(signed: &Signed) -> Value {
+    let raw = (!signed.signed_payload.is_empty()).then(|| format!("0x{}", hex::encode(&signed.signed_payload)));
+    json!({
+        "rule": signed.rule,
+        "signers": signed.certificate.votes.len(),
+        "public_key": hex::encode(&signed.public_key),
+        "signature": hex::encode(&signed.signature),
+        "recovery_id": signed.recovery_id,
+        "signed_bytes": hex::encode(&signed.signed_bytes),
+        "transaction_hash": raw.is_some().then(|| keccak256(&signed.signed_payload).to_string()),
+        "raw_transaction": raw,
+    })
+}

@@ -1,0 +1,51 @@
+//! Places where a test kills this process for real (SIGKILL): just before and just after a step is durable. Only in
+//! debug builds; a release build has no such places.
+
+use tally_domain::ports::store::{Step, Write};
+
+/// Before or after the step is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Nothing of it is on the disk.
+    Before,
+    /// It is on the disk, and nothing has been said of it.
+    After,
+}
+
+/// A step that a test may name.
+#[derive(Debug, Clone, Copy)]
+pub struct Place(
+    #[cfg_attr(not(debug_assertions), expect(dead_code, reason = "only debug builds have failpoints"))] &'static str,
+);
+
+impl Place {
+    /// The place of a step: `vote`, `release`, `complete`, or none of them.
+    pub fn of(step: &Step) -> Self {
+        let name = step.writes.iter().find_map(|w| match w {
+            Write::Vote { .. } => Some("vote"),
+            Write::Release { .. } => Some("release"),
+            Write::Complete { .. } => Some("complete"),
+            _ => None,
+        });
+        Self(name.unwrap_or_default())
+    }
+
+    /// Dies here, if `TALLY_FAILPOINT` names this place and moment, such as `release.before`.
+    #[cfg(debug_assertions)]
+    pub fn pass(self, moment: Moment) {
+        let moment = match moment {
+            Moment::Before => "before",
+            Moment::After => "after",
+        };
+        if std::env::var("TALLY_FAILPOINT").is_ok_and(|wanted| wanted == format!("{}.{moment}", self.0)) {
+            let me = rustix::process::getpid();
+            // Nothing runs after this, even if the signal should fail.
+            let _ = rustix::process::kill_process(me, rustix::process::Signal::KILL);
+            std::thread::sleep(std::time::Duration::MAX);
+        }
+    }
+
+    /// Release builds have no such places.
+    #[cfg(not(debug_assertions))]
+    pub fn pass(self, _: Moment) {}
+}
