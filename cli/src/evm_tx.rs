@@ -117,8 +117,9 @@ mod tests {
         tx.to_string().into_bytes()
     }
 
-    /// Written by `ethers.Transaction.from(..).unsignedSerialized` (ethers 6) for the same fields.
-    const UNSIGNED: &str = "02f00107843b9aca008504a817c8008252089470997970c51812dc3a010c7d01b50e0d17dc79c8880de0b6b3a764000080c0";
+    /// The nine fields of EIP-1559 in RLP, by an encoder of ten lines that shares nothing with ours.
+    const UNSIGNED: &str =
+        "02f00107843b9aca008504a817c8008252089470997970c51812dc3a010c7d01b50e0d17dc79c8880de0b6b3a764000080c0";
 
     #[test]
     fn json_in_any_spelling_and_hex_give_one_payload() {

@@ -64,3 +64,13 @@ fn check_transaction(content: &[u8], signed: &Signed) -> anyhow::Result<()> {
     ensure!(expected == signed.signed_payload, "the raw transaction is not the one that was asked for");
     Ok(())
 }
+
+/// The compressed public key that the `bip32` crate derives from an extended public key.
+pub fn bip32_child(xpub: &str, steps: &[u32]) -> anyhow::Result<Vec<u8>> {
+    use bip32::{ChildNumber, ExtendedPublicKey, secp256k1::ecdsa::VerifyingKey};
+    let mut key: ExtendedPublicKey<VerifyingKey> = xpub.parse().context("the bip32 crate refuses the xpub")?;
+    for step in steps {
+        key = key.derive_child(ChildNumber::new(*step, false)?)?;
+    }
+    Ok(key.to_bytes().to_vec())
+}

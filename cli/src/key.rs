@@ -126,7 +126,13 @@ fn list(keys: &[KeyInfo]) -> Shown {
     let line = |k: &KeyInfo| {
         let shape = format!("{} of {}", k.threshold.t(), k.threshold.n());
         let public = k.evm_address.clone().unwrap_or_else(|| hex::encode(&k.public_key));
-        format!("{:<16} {:<16} {shape:<8} {:<12} {:<8} {public}", k.name, k.scheme.as_str(), k.purpose.as_str(), k.state)
+        format!(
+            "{:<16} {:<16} {shape:<8} {:<12} {:<8} {public}",
+            k.name,
+            k.scheme.as_str(),
+            k.purpose.as_str(),
+            k.state
+        )
     };
     let lines: Vec<_> = keys.iter().map(line).collect();
     let text = if lines.is_empty() { "no keys".into() } else { lines.join("\n") };

@@ -46,7 +46,8 @@ fn record(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> String {
     lines.extend(node.peers.iter().map(|p| {
         let same = p.bundle_digest.is_none_or(|d| d == node.bundle_digest);
         let bundle = if same { "" } else { ", OTHER BUNDLE" };
-        let how = if p.reachable { format!("reachable, clock {:+} ms{bundle}", p.clock_offset_ms) } else { "away".into() };
+        let how =
+            if p.reachable { format!("reachable, clock {:+} ms{bundle}", p.clock_offset_ms) } else { "away".into() };
         field("peer", format!("{} at {}: {how}", p.node, p.address))
     }));
     lines.extend(node.bans.iter().map(|b| field("BANNED", format!("{} for key {}: {}", b.node, b.key, b.what))));
@@ -64,9 +65,10 @@ fn to_json(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> Value {
             "bundle_digest": p.bundle_digest.map(|d| d.to_string()), "clock_offset_ms": p.clock_offset_ms,
         })
     });
-    let bans = node.bans.iter().map(|b| {
-        json!({ "key": b.key.as_str(), "epoch": b.epoch.0, "node": b.node.as_str(), "what": b.what })
-    });
+    let bans = node
+        .bans
+        .iter()
+        .map(|b| json!({ "key": b.key.as_str(), "epoch": b.epoch.0, "node": b.node.as_str(), "what": b.what }));
     json!({
         "endpoint": endpoint, "up": true, "node": node.node.as_str(), "cluster": node.cluster.as_str(),
         "version": node.version, "incarnation": node.incarnation.0, "bundle_digest": node.bundle_digest.to_string(),

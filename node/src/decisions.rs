@@ -22,42 +22,50 @@ pub async fn refuse_unopened(node: &Arc<Node>, envelope: &Envelope, from: Origin
     }
 }
 
-/// Logs a decision and takes the request id for this intent.
+/// Logs a permit and takes the request id for this intent, with whatever else must be durable before the session begins.
 ///
 /// # Errors
-/// The refusal itself if it was one; `REQUEST_ID_CONFLICT` when the id names another intent; `STORAGE`.
-pub async fn record<T>(
+/// `REQUEST_ID_CONFLICT` when the id names another intent; `STORAGE`.
+pub async fn permitted(
     node: &Arc<Node>,
     opened: &Opened,
     from: Origin,
-    outcome: Result<(T, &str, String), Refusal>,
+    rule: &str,
+    summary: &str,
     also: Vec<Write>,
-) -> Result<T, Refusal> {
-    let (result, rule, summary) = match outcome {
-        Ok((token, rule, summary)) => (Ok(token), Ok(rule.to_owned()), summary),
-        Err(refusal) => (Err(refusal.clone()), Err(refusal), String::new()),
-    };
+) -> Result<(), Refusal> {
     let mut writes = vec![claim(opened)];
-    if let Err(refusal) = &rule {
-        let intent = opened.intent();
-        writes.push(Write::Refuse {
-            tenant: intent.tenant.clone(),
-            request: intent.request_id,
-            reason: refusal.reason.as_str().into(),
-            at: now(),
-        });
-    } else {
-        writes.extend(also);
-    }
-    let leaves = leaves(node, opened, from.clone(), rule.as_ref().map(String::as_str), &summary);
+    writes.extend(also);
+    let leaves = leaves(node, opened, from.clone(), Ok(rule), summary);
     match node.commit(Step { writes, leaves }).await {
-        Ok(_) => result,
-        Err(conflict) => {
-            // The id names another intent: that, too, is written down.
-            let leaves = self::leaves(node, opened, from, Err(&conflict), &summary);
-            node.commit(Step { writes: Vec::new(), leaves }).await?;
-            Err(conflict)
-        }
+        Ok(_) => Ok(()),
+        Err(conflict) => Err(unclaimed(node, opened, from, conflict).await),
+    }
+}
+
+/// Logs a refusal and takes the request id all the same: a refused id does not become free for another intent. Gives the
+/// refusal back, or why it could not be written down.
+pub async fn refused(node: &Arc<Node>, opened: &Opened, from: Origin, refusal: Refusal) -> Refusal {
+    let intent = opened.intent();
+    let refuse = Write::Refuse {
+        tenant: intent.tenant.clone(),
+        request: intent.request_id,
+        reason: refusal.reason.as_str().into(),
+        at: now(),
+    };
+    let leaves = leaves(node, opened, from.clone(), Err(&refusal), "");
+    match node.commit(Step { writes: vec![claim(opened), refuse], leaves }).await {
+        Ok(_) => refusal,
+        Err(conflict) => unclaimed(node, opened, from, conflict).await,
+    }
+}
+
+/// The id names another intent: that, too, is written down.
+async fn unclaimed(node: &Arc<Node>, opened: &Opened, from: Origin, conflict: Refusal) -> Refusal {
+    let leaves = leaves(node, opened, from, Err(&conflict), "");
+    match node.commit(Step { writes: Vec::new(), leaves }).await {
+        Ok(_) => conflict,
+        Err(storage) => storage,
     }
 }
 

@@ -167,7 +167,10 @@ impl<M: Machine> Drive<M> {
         while let Some(action) = actions.pop_front() {
             match action {
                 Action::Send { to, bytes } => self.send(to, bytes),
-                Action::Persist { id, step } => {
+                Action::Persist { id, mut step } => {
+                    if step.writes.iter().any(|w| matches!(w, Write::Complete { .. })) {
+                        step.writes.push(Write::CheckDone { session: check_id(self.seat.key) });
+                    }
                     let place = failpoint::Place::of(&step);
                     place.pass(Moment::Before);
                     self.node.commit(step).await.map_err(Trouble::Own)?;

@@ -101,16 +101,15 @@ pub async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Resu
         Some(_) => Err(Refusal::from(Reason::KeyExists)),
         None => admit::admit_create(opened.clone(), &node.bundle, now()),
     };
-    let outcome = match &outcome {
+    match outcome {
         Ok(permit) => {
-            let spec = permit.spec();
-            let summary =
-                format!("create {} {} of {} for {}", spec.scheme, spec.threshold.t(), spec.threshold.n(), spec.purpose);
-            Ok((permit.clone(), permit.rule(), summary))
+            let (spec, t, n) = (permit.spec(), permit.spec().threshold.t(), permit.spec().threshold.n());
+            let summary = format!("create {} {t} of {n} for {}", spec.scheme, spec.purpose);
+            decisions::permitted(node, opened, origin, permit.rule(), &summary, Vec::new()).await?;
+            Ok(permit)
         }
-        Err(refusal) => Err(refusal.clone()),
-    };
-    decisions::record(node, opened, origin, outcome, Vec::new()).await
+        Err(refusal) => Err(decisions::refused(node, opened, origin, refusal).await),
+    }
 }
 
 /// All share-holders of a new key: the roster's signers, in its order.

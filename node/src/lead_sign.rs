@@ -59,11 +59,7 @@ async fn lead(node: &Arc<Node>, opened: Opened, origin: Origin) -> Result<Vec<u8
         match recover::completed(node, &opened) {
             Ok(Some(bytes)) => return Ok(bytes),
             Ok(None) => {}
-            Err(refusal) => {
-                return decisions::record::<()>(node, &opened, origin, Err(refusal), Vec::new())
-                    .await
-                    .and(Err(Reason::Bug.into()));
-            }
+            Err(refusal) => return Err(decisions::refused(node, &opened, origin, refusal).await),
         }
         let permitted = match permit.take() {
             Some(permit) => permit,
@@ -84,12 +80,14 @@ async fn lead(node: &Arc<Node>, opened: Opened, origin: Origin) -> Result<Vec<u8
 async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<Permit, Refusal> {
     let held = node.keys.get(&opened.intent().key);
     let key = held.as_ref().map(|h| (&*h.record, h.state));
-    let outcome = admit::admit_sign(opened.clone(), key, &node.bundle, now());
-    let outcome = match &outcome {
-        Ok(permit) => Ok((permit.clone(), permit.rule(), convert::summary(permit.subject().facts()))),
-        Err(refusal) => Err(refusal.clone()),
-    };
-    decisions::record(node, opened, origin, outcome, Vec::new()).await
+    match admit::admit_sign(opened.clone(), key, &node.bundle, now()) {
+        Ok(permit) => {
+            let summary = convert::summary(permit.subject().facts());
+            decisions::permitted(node, opened, origin, permit.rule(), &summary, Vec::new()).await?;
+            Ok(permit)
+        }
+        Err(refusal) => Err(decisions::refused(node, opened, origin, refusal).await),
+    }
 }
 
 /// One attempt after another, until there is a result, a refusal, or no further signer set to try.
@@ -178,11 +176,8 @@ async fn attempt_once(
         signers,
         attempt,
     };
-    let key = seat.key;
     let (session, actions) = SignSession::start(start, &mut fresh_rng());
-    let result = drive(node, seat, me, names, session, actions).await.map_err(Outcome::Failed)?;
-    check_done(node, key);
-    Ok(result)
+    drive(node, seat, me, names, session, actions).await.map_err(Outcome::Failed)
 }
 
 /// Finds t - 1 others that admit the request and will take part.
@@ -324,13 +319,6 @@ pub fn pending_check(node: &Node, permit: &Permit, key: SessionKey, members: &Me
         epoch: record.epoch,
         peers: members.names().into_iter().filter(|n| n != node.name()).collect(),
     }
-}
-
-/// Takes the mark away, in the background: a late removal only makes a crash in between look like a crash in the check.
-pub fn check_done(node: &Arc<Node>, key: SessionKey) {
-    let step = Step { writes: vec![Write::CheckDone { session: check_id(key) }], leaves: Vec::new() };
-    let node = node.clone();
-    tokio::spawn(async move { node.commit(step).await });
 }
 
 fn in_doubt(attempt: Attempt, missing: &[NodeName]) -> Refusal {

@@ -5,7 +5,7 @@ use crate::decisions;
 use crate::drive::drive;
 use crate::inflight::Guard;
 use crate::lead_key;
-use crate::lead_sign::{check_done, pending_check};
+use crate::lead_sign::pending_check;
 use crate::node::{Node, fresh_rng, now};
 use crate::recover;
 use crate::reply;
@@ -52,25 +52,24 @@ pub async fn propose_sign(
     let session: SessionKey = convert::session(&request.session)?;
     let held = node.keys.get(&intent.key);
     let key = held.as_ref().map(|h| (&*h.record, h.state));
-    let outcome = admit::admit_sign(opened.clone(), key, &node.bundle, now())
+    let admitted = admit::admit_sign(opened.clone(), key, &node.bundle, now())
         .and_then(|permit| join(node, &leader, &permit, &request.signers).map(|(m, s)| (permit, m, s)));
-    let (outcome, also) = match &outcome {
-        Ok((permit, members, signers)) => {
-            let also = match permit.subject().record().scheme {
-                Scheme::EcdsaSecp256k1 => vec![pending_check(node, permit, session, members)],
-                Scheme::Ed25519 => Vec::new(),
-            };
-            let facts = convert::summary(permit.subject().facts());
-            (Ok(((permit.clone(), members.clone(), signers.clone()), permit.rule(), facts)), also)
-        }
-        Err(refusal) => (Err(refusal.clone()), Vec::new()),
+    let (permit, members, signers) = match admitted {
+        Ok(admitted) => admitted,
+        Err(refusal) => return Err(decisions::refused(node, &opened, origin, refusal).await),
     };
-    let (permit, members, signers) = decisions::record(node, &opened, origin, outcome, also).await?;
     let attempt = Attempt(request.attempt);
     let abandonments: Vec<Statement> = request.abandonments.into_iter().map(convert::statement_in).collect();
     fit_attempt(node, permit.subject(), attempt, &abandonments)?;
-    let share = node.keys.share(permit.subject().record(), node.name(), &*node.store, &*node.hsm).await?;
+    let record = permit.subject().record();
+    let share = node.keys.share(record, node.name(), &*node.store, &*node.hsm).await?;
     let seat = node.sessions.open(session, &members)?;
+    let also = match record.scheme {
+        Scheme::EcdsaSecp256k1 => vec![pending_check(node, &permit, session, &members)],
+        Scheme::Ed25519 => Vec::new(),
+    };
+    let summary = convert::summary(permit.subject().facts());
+    decisions::permitted(node, &opened, origin, permit.rule(), &summary, also).await?;
     let start =
         Start { permit, share, boot: node.boot.clone(), bundle: node.bundle.clone(), members, signers, attempt };
     take_part(node, guard, seat, start);
@@ -79,14 +78,12 @@ pub async fn propose_sign(
 
 /// Runs this node's side of a session in the background.
 fn take_part(node: &Arc<Node>, guard: Guard, seat: Seat, start: Start) {
-    let (me, names, key) = (start.members.me().get(), start.members.names(), seat.key);
+    let (me, names) = (start.members.me().get(), start.members.names());
     let node = node.clone();
     let work = async move {
         let (session, actions) = SignSession::start(start, &mut fresh_rng());
         // A failure has been logged and told to the others by the driver.
-        if drive(&node, seat, me, names, session, actions).await.is_ok() {
-            check_done(&node, key);
-        }
+        let _ = drive(&node, seat, me, names, session, actions).await;
         drop(guard);
     };
     tokio::spawn(work.instrument(tracing::Span::current()));

@@ -100,10 +100,10 @@ impl Peers {
         self.0.get(peer).map(|l| l.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap_or_default()
     }
 
-    /// All peers, those that were reachable last first.
+    /// All peers, those that were reachable at the last call first, and otherwise in random order to spread the work.
     pub fn by_reachability(&self) -> Vec<NodeName> {
         let mut names: Vec<_> = self.0.keys().cloned().collect();
-        names.sort_by_key(|n| (!self.seen(n).reachable, n.clone()));
+        names.sort_by_cached_key(|n| (!self.seen(n).reachable, rand::random::<u32>()));
         names
     }
 

@@ -1,9 +1,11 @@
 //! Decisions on the example bundle and on small ones.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail loudly")]
 
-mod common;
+mod common {
+    pub mod bundle;
+}
 
-use common::*;
+use common::bundle::*;
 use proptest::prelude::*;
 use tally_domain::facts::{Amount, AssetRef, Facts, MessageFacts, Movement, OpaqueFacts, TransactionFacts};
 use tally_domain::{KeySpec, Purpose, Reason, Scheme, Threshold, UnixMillis};

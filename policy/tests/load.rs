@@ -7,9 +7,11 @@
     reason = "tests fail loudly"
 )]
 
-mod common;
+mod common {
+    pub mod bundle;
+}
 
-use common::*;
+use common::bundle::*;
 use proptest::prelude::*;
 use tally_policy::{BUNDLE_MAX_BYTES, Bundle, DEPTH_MAX, Effect, FILES_MAX, Place, Problem, RULE_MAX_BYTES, RULES_MAX};
 

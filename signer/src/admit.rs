@@ -112,7 +112,7 @@ pub fn subject(opened: Opened, key: Option<(&KeyRecord, KeyState)>) -> Result<Su
     let intent = &opened.intent;
     expect_action(intent, Action::Sign)?;
     let (record, state) = key.ok_or(Reason::KeyNotFound)?;
-    if record.tenant != intent.tenant {
+    if record.tenant != intent.tenant || record.name != intent.key {
         return Err(Reason::KeyNotFound.into());
     }
     if state != KeyState::Active {

@@ -69,9 +69,14 @@ pub enum BadVote {
     /// Signed by another node than the one that sent it.
     #[error("the vote is not the sender's own")]
     NotTheSenders,
-    /// For something else: the sender saw other round-one messages, another digest, or another bundle.
+    /// For something else than ours.
     #[error("the vote is for something else than ours")]
-    Differs,
+    Differs {
+        /// Whether it contradicts the sender's own earlier messages: a member that is in the session at all has shown,
+        /// by its greeting and its echo, that it computes the same session id. Only the intent's envelope and the
+        /// one-time material are not in that id; if the difference is there, a third member may have caused it.
+        own_words: bool,
+    },
 }
 
 /// The votes of all of S on exactly what this node voted for. Only [`Ballot::close`] mints it; a partial signature
@@ -110,8 +115,11 @@ impl Ballot {
         if cert.node != *from {
             return Err(BadVote::NotTheSenders);
         }
-        if VoteBody::from_bytes(bytes)? != self.body {
-            return Err(BadVote::Differs);
+        let theirs = VoteBody::from_bytes(bytes)?;
+        if theirs != self.body {
+            let VoteBody { intent_digest, nonce_binding, .. } = theirs.clone();
+            let blameless = VoteBody { intent_digest, nonce_binding, ..self.body.clone() };
+            return Err(BadVote::Differs { own_words: theirs != blameless });
         }
         self.votes.insert(from.clone(), vote);
         Ok(())

@@ -52,7 +52,7 @@ pub enum Next {
     Start {
         /// Number of the new attempt.
         attempt: Attempt,
-        /// One promise for each earlier attempt.
+        /// For each earlier attempt, a promise of a node that it needed.
         abandonments: Vec<Statement>,
     },
     /// An attempt may still complete at nodes that did not answer.
@@ -66,48 +66,57 @@ pub enum Next {
 
 /// Decides from what this node and the others report. Reports that contradict a certificate are left out by the
 /// caller, which has checked every statement against the roster.
+///
+/// Two leaders who did not know of each other may have proposed one number to two sets of nodes. The votes of at most
+/// one of the sets are complete, and a promise ends only what its maker was needed for.
 pub fn next(reports: &[Report]) -> Next {
-    let mut by_attempt: BTreeMap<Attempt, Vec<&Report>> = BTreeMap::new();
+    let mut attempts: BTreeMap<Attempt, Vec<&Report>> = BTreeMap::new();
     for report in reports {
-        by_attempt.entry(report.vote.attempt).or_default().push(report);
+        attempts.entry(report.vote.attempt).or_default().push(report);
     }
-    let mut abandonments = Vec::new();
+    let mut abandonments: Vec<Statement> = Vec::new();
     let mut last = Attempt(0);
-    for (attempt, reports) in by_attempt {
+    for (attempt, reports) in attempts {
         last = attempt;
-        if let Some(promise) = reports.iter().find_map(|r| match &r.end {
-            End::Abandoned(statement) => Some(statement.clone()),
-            End::Released { .. } => None,
-        }) {
-            abandonments.push(promise);
-            continue;
+        for (at, report) in reports.iter().enumerate() {
+            let vote = &report.vote;
+            if reports.iter().take(at).any(|r| r.vote == *vote) {
+                continue;
+            }
+            match promise(vote, &reports) {
+                Some(statement) if abandonments.contains(statement) => {}
+                Some(statement) => abandonments.push(statement.clone()),
+                None => return undecided(vote, &reports),
+            }
         }
-        return undecided(attempt, &reports);
     }
     Next::Start { attempt: Attempt(last.0.saturating_add(1)), abandonments }
 }
 
-/// Nobody of the attempt has promised: either all have released, or someone has not been heard.
-fn undecided(attempt: Attempt, reports: &[&Report]) -> Next {
-    let released: BTreeMap<NodeName, Vec<u8>> = reports
-        .iter()
-        .filter_map(|r| match &r.end {
-            End::Released { partial, .. } => Some((r.node.clone(), partial.clone())),
-            End::Abandoned(_) => None,
-        })
-        .collect();
-    let first = reports.iter().find_map(|r| match &r.end {
-        End::Released { certificate, .. } => Some((&r.vote, certificate)),
-        End::Abandoned(_) => None,
-    });
-    let Some((vote, certificate)) = first else {
-        return Next::InDoubt { attempt, missing: Vec::new() };
-    };
-    let missing: Vec<_> = vote.signers.iter().filter(|s| !released.contains_key(*s)).cloned().collect();
-    if missing.is_empty() {
-        Next::Combine { vote: Box::new(vote.clone()), certificate: certificate.clone(), partials: released }
-    } else {
-        Next::InDoubt { attempt, missing }
+/// The promise of a node without which `vote` cannot complete.
+fn promise<'a>(vote: &VoteBody, reports: &[&'a Report]) -> Option<&'a Statement> {
+    reports.iter().filter(|r| vote.signers.contains(&r.node)).find_map(|r| match &r.end {
+        End::Abandoned(statement) => Some(statement),
+        End::Released { .. } => None,
+    })
+}
+
+/// Nobody that was needed has promised: either all have released, or someone has not been heard.
+fn undecided(vote: &VoteBody, reports: &[&Report]) -> Next {
+    let mut allowed = None;
+    let mut partials = BTreeMap::new();
+    for report in reports.iter().filter(|r| r.vote == *vote) {
+        if let End::Released { partial, certificate } = &report.end {
+            allowed.get_or_insert(certificate);
+            partials.insert(report.node.clone(), partial.clone());
+        }
+    }
+    let missing: Vec<_> = vote.signers.iter().filter(|s| !partials.contains_key(*s)).cloned().collect();
+    match allowed {
+        Some(certificate) if missing.is_empty() => {
+            Next::Combine { vote: Box::new(vote.clone()), certificate: certificate.clone(), partials }
+        }
+        _ => Next::InDoubt { attempt: vote.attempt, missing },
     }
 }
 

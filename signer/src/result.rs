@@ -4,6 +4,8 @@ use crate::admit::Subject;
 use crate::boot::BootIdentity;
 use prost::Message as _;
 use tally_audit::event::What;
+use tally_domain::boot::BootCert;
+use tally_domain::dsse::{Envelope, VerifyingKey};
 use tally_domain::ports::store::{Step, Write};
 use tally_domain::roster::Roster;
 use tally_domain::vote::Certificate;
@@ -85,7 +87,8 @@ pub fn build(
 }
 
 /// Checks a result that another node gives for a request that this node has decoded itself: the certificate must be
-/// for this very intent, and the signature must verify under the key.
+/// for this very intent, and the signature must verify under the key. The rule is the other node's word: votes do not
+/// name it.
 ///
 /// # Errors
 /// `PROTOCOL_VIOLATION`: the result is not believed.
@@ -94,6 +97,9 @@ pub fn check(bytes: &[u8], subject: &Subject, roster: &Roster) -> Result<SignRes
     let result = SignResult::decode(bytes).map_err(|_| bad())?;
     let certificate = result.certificate.clone().ok_or_else(bad)?;
     let body = certificate.open(roster).map_err(|_| bad())?;
+    if !hints_are_true(&certificate, roster) {
+        return Err(bad());
+    }
     let intent = subject.intent();
     let record = subject.record();
     let about_this = body.tenant == intent.tenant
@@ -109,6 +115,21 @@ pub fn check(bytes: &[u8], subject: &Subject, roster: &Roster) -> Result<SignRes
     let signature = signature_in(record.scheme, wire).ok_or_else(bad)?;
     let rebuilt = build(subject, &result.rule, &signature, certificate).map_err(|_| bad())?;
     if rebuilt.encode_to_vec() == bytes { Ok(result) } else { Err(bad()) }
+}
+
+/// The key ids in envelopes are outside the signatures. A result is compared byte for byte, so they must say what is so.
+fn hints_are_true(certificate: &Certificate, roster: &Roster) -> bool {
+    let signed_by = |envelope: &Envelope, key: &VerifyingKey| {
+        let name = key.to_string();
+        envelope.signatures.iter().all(|s| s.key_id == name)
+    };
+    certificate.votes.iter().all(|vote| {
+        let (Some(signed), Some(cert)) = (&vote.signed, &vote.boot_cert) else { return false };
+        BootCert::open(cert, roster).is_ok_and(|boot| {
+            signed_by(signed, &boot.boot_key)
+                && roster.node(&boot.node).is_some_and(|node| signed_by(cert, &node.identity))
+        })
+    })
 }
 
 fn signature_in(scheme: Scheme, wire: &WireSignature) -> Option<Signature> {

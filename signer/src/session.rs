@@ -123,12 +123,23 @@ impl Trouble {
     pub fn culprits(&self, name: impl Fn(PartyIndex) -> Option<NodeName>) -> Vec<NodeName> {
         match self {
             Self::Fault(fault) => fault.culprit().and_then(name).into_iter().collect(),
-            Self::Violation { from, .. } | Self::PeerAborted { from, .. } => vec![from.clone()],
+            Self::Violation { from, .. } => vec![from.clone()],
+            Self::PeerAborted { from, reason } if is_own_trouble(reason) => vec![from.clone()],
+            // Whoever leaves because of a third member is not to blame for it.
+            Self::PeerAborted { .. } => Vec::new(),
             Self::Silent { missing, .. } => missing.clone(),
             Self::Crashed { from, .. } => from.iter().cloned().collect(),
             Self::Mismatch { .. } | Self::Own(_) => Vec::new(),
         }
     }
+}
+
+/// Whether a member that leaves with this word says that it is itself out of order.
+fn is_own_trouble(reason: &str) -> bool {
+    matches!(
+        Reason::parse(reason),
+        Some(Reason::Hsm | Reason::Storage | Reason::Overloaded | Reason::Tampered | Reason::Deadline | Reason::Bug)
+    )
 }
 
 fn fault_refusal(fault: &Fault, name: impl Fn(PartyIndex) -> Option<NodeName>) -> Refusal {

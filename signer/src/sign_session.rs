@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tally_audit::event::What;
 use tally_domain::boot::Statement;
+use tally_domain::digest::TaggedHash;
 use tally_domain::ports::store::{AttemptId, Step, Write};
 use tally_domain::vote::Abandonment;
 use tally_domain::{Attempt, Digest, NodeName, PartyIndex, SignerSet, UnixMillis};
@@ -99,7 +100,7 @@ impl SignSession {
                 let message = Message::decode(bytes).ok_or_else(|| violation("malformed message"))?;
                 self.take(party, from, message, now, rng)?
             }
-            Event::Persisted(id) => self.persisted(id, now)?,
+            Event::Persisted(id) => self.persisted(id),
         };
         // A stage that has just begun may find its messages waiting.
         while let Some((party, message)) = self.early.next_for(self.stage.expects()) {
@@ -243,8 +244,6 @@ impl SignSession {
                 };
                 let body = claim::vote_body(&self.start.permit, &binding);
                 let (statement, step) = claim::vote(&body, &self.start.boot, now);
-                // From here on an end of the session must be written down, even if this write's answer is lost.
-                self.voted = true;
                 let id = self.persist_id();
                 self.stage = Stage::PersistingVote { id, body, statement, presignature };
                 actions.push(Action::Persist { id, step });
@@ -259,7 +258,7 @@ impl SignSession {
         let statement = Statement::decode(bytes).map_err(|_| violation("malformed vote".into()))?;
         match ballot.add(from, statement, self.start.bundle.roster()) {
             Ok(()) => {}
-            Err(claim::BadVote::Differs) => return Err(Trouble::Mismatch { stage: "vote" }),
+            Err(claim::BadVote::Differs { own_words: false }) => return Err(Trouble::Mismatch { stage: "vote" }),
             Err(bad) => return Err(violation(bad.to_string())),
         }
         if !ballot.missing().is_empty() {
@@ -306,13 +305,17 @@ impl SignSession {
         Ok(vec![Action::Persist { id, step }])
     }
 
-    fn persisted(&mut self, done: PersistId, now: UnixMillis) -> Result<Vec<Action<SignResult>>, Trouble> {
+    fn persisted(&mut self, done: PersistId) -> Vec<Action<SignResult>> {
         match std::mem::replace(&mut self.stage, Stage::Ended) {
             Stage::PersistingVote { id, body, statement, presignature } if id == done => {
+                // Only now can a promise be owed: a vote whose write failed has not left, and a promise for an attempt
+                // without a vote would take its number away for ever. One that is on the disk after all is given up
+                // by recovery.
+                self.voted = true;
                 let bytes = Message::Statement(statement.encode_to_vec()).encode();
                 let ballot = Ballot::open(body, self.start.boot.node.clone(), statement);
                 self.stage = Stage::Voting { ballot, presignature };
-                Ok(self.start.members.to_all(&bytes))
+                self.start.members.to_all(&bytes)
             }
             Stage::PersistingRelease { id, unreleased } if id == done => {
                 let released = unreleased.persisted();
@@ -322,13 +325,12 @@ impl SignSession {
                     received: [self.start.members.me()].into(),
                     certificate: released.certificate,
                 };
-                Ok(self.start.members.to_all(&bytes))
+                self.start.members.to_all(&bytes)
             }
-            Stage::PersistingResult { id, result } if id == done => Ok(vec![Action::Done(result)]),
+            Stage::PersistingResult { id, result } if id == done => vec![Action::Done(result)],
             other => {
                 self.stage = other;
-                let _ = now;
-                Ok(Vec::new())
+                Vec::new()
             }
         }
     }
@@ -383,7 +385,13 @@ fn context(start: &Start, nonces: BTreeMap<PartyIndex, [u8; 32]>) -> SessionCont
         attempt: start.attempt,
         digest: subject.digest_to_sign(),
         path: intent.path.clone(),
-        bundle: start.permit.bundle(),
+        bundle: decision(&start.permit),
         nonces,
     }
+}
+
+/// The bundle and the rule of it that decided. Around a full hour two honest clocks may find two rules; members whose
+/// results would differ in the rule find out before they vote.
+fn decision(permit: &Permit) -> Digest {
+    TaggedHash::new("tally/v1/decision").field(&permit.bundle().0).field(permit.rule().as_bytes()).finish()
 }

@@ -1,0 +1,182 @@
+//! The text files of a development cluster.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+/// Name of the cluster.
+pub const CLUSTER: &str = "dev";
+/// Whose requests the client makes.
+pub const TENANT: &str = "acme";
+/// The one client.
+pub const CLIENT: &str = "payouts-1";
+/// A vendor on the list: the second account of every local EVM node (Anvil, Hardhat).
+pub const VENDOR: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
+/// USDC on Ethereum.
+pub const USDC: &str = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48";
+
+/// `bundle.toml`
+pub const BUNDLE: &str = "version = 1\n";
+
+/// `assets.toml`
+pub const ASSETS: &str = r#"[[asset]]
+symbol = "ETH"
+chain = "eip155:1"
+decimals = 18
+
+[[asset]]
+symbol = "USDC"
+chain = "eip155:1"
+contract = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48"
+decimals = 6
+"#;
+
+/// `lists/vendors.txt`
+pub const VENDORS: &str = "\
+# Who is paid without asking anyone. The second and third accounts of every local EVM node.
+0x70997970C51812dc3A010C7d01b50e0d17dc79C8
+0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC
+";
+
+/// `policy.cedar`
+pub const POLICY: &str = r#"// What is permitted. All else is denied.
+
+@id("payouts-small")
+permit (principal in Group::"payouts", action == Action::"sign", resource == Key::"hot")
+when { context.tx.method == "transfer" && context.tx.asset == "USDC" && context.tx.to in List::"vendors"
+       && context.tx.amount.lessThanOrEqual(decimal("1000")) };
+
+@id("eth-small")
+permit (principal in Group::"payouts", action == Action::"sign", resource == Key::"hot")
+when { context.tx.method == "transfer" && context.tx.asset == "ETH" && context.tx.to in List::"vendors"
+       && context.tx.amount.lessThanOrEqual(decimal("0.5")) };
+
+@id("messages")
+permit (principal in Group::"payouts", action == Action::"sign_message", resource == Key::"fast");
+
+@id("operators-create-keys")
+permit (principal in Group::"operators", action == Action::"create_key", resource);
+"#;
+
+/// A node as its files name it.
+pub struct NodeFacts {
+    /// `node-1`
+    pub name: String,
+    /// `127.0.0.1:7101`
+    pub address: String,
+    /// `ed25519:<hex>`
+    pub identity: String,
+    /// Of its certificate.
+    pub spki_sha256: String,
+}
+
+/// `roster.toml`
+pub fn roster(nodes: &[NodeFacts], intent_key: &str, client_spki_sha256: &str) -> String {
+    let mut text = format!("cluster = \"{CLUSTER}\"\n");
+    for node in nodes {
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "\n[[node]]\nname = \"{}\"\nrole = \"signer\"\naddress = \"{}\"\nidentity = \"{}\"\ntls_spki_sha256 = \"{}\"\n",
+            node.name, node.address, node.identity, node.spki_sha256
+        );
+    }
+    let _ = write!(
+        text,
+        "\n[[client]]\nid = \"{CLIENT}\"\ntenant = \"{TENANT}\"\nintent_key = \"{intent_key}\"\n\
+         tls_spki_sha256 = [\"{client_spki_sha256}\"]\ngroups = [\"payouts\", \"operators\", \"auditors\"]\n"
+    );
+    text
+}
+
+/// `node.toml`; `module` is the PKCS#11 module, TOML-quoted here because it is a path of this machine.
+pub fn node(name: &str, address: &str, module: &Path, serial: &str) -> String {
+    let module = toml::Value::String(module.display().to_string());
+    format!(
+        r#"cluster = "{CLUSTER}"
+name = "{name}"
+listen = "{address}"
+data_dir = "data"
+bundle_dir = "../policy"
+
+[tls]
+ca = "../ca.pem"
+cert = "node.pem"
+key = "node.key"
+
+[hsm]
+module = {module}
+token_label = "tally-{name}"
+token_serial = "{serial}"
+pin_file = "pin"
+workers = 2
+env = {{ SOFTHSM2_CONF = "softhsm2.conf" }}
+
+[log]
+format = "text"
+level = "info"
+"#
+    )
+}
+
+/// `profile.toml`
+pub fn profile(addresses: &[String]) -> String {
+    let endpoints: Vec<_> = addresses.iter().map(|a| format!("\"https://{a}\"")).collect();
+    format!(
+        "tenant = \"{TENANT}\"\nclient = \"{CLIENT}\"\ncluster = \"{CLUSTER}\"\nendpoints = [{}]\nca = \"../ca.pem\"\n\
+         cert = \"client.pem\"\nkey = \"client.key\"\nintent_key = \"intent.key\"\n",
+        endpoints.join(", ")
+    )
+}
+
+/// Who may read a file.
+#[derive(Debug, Clone, Copy)]
+pub enum Mode {
+    /// Everyone.
+    Public,
+    /// Its owner alone, and nobody may write.
+    Secret,
+}
+
+/// Writes a new file.
+pub fn write(path: &Path, text: &str, mode: Mode) -> anyhow::Result<()> {
+    let bits = match mode {
+        Mode::Public => 0o644,
+        Mode::Secret => 0o400,
+    };
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(bits).open(path);
+    file.and_then(|mut f| f.write_all(text.as_bytes()))
+        .map_err(|e| anyhow::anyhow!("cannot write {}: {e}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn the_bundle_loads_as_a_node_loads_it() {
+        let key = |seed: u8| tally_domain::dsse::SigningKey::ed25519(&[seed; 32]).verifying_key().to_string();
+        let node = |i: u8| NodeFacts {
+            name: format!("node-{i}"),
+            address: format!("127.0.0.1:710{i}"),
+            identity: key(i),
+            spki_sha256: format!("{i:064x}"),
+        };
+        let roster = roster(&[node(1), node(2), node(3)], &key(9), &format!("{:064x}", 9));
+        let files = [
+            ("policy.cedar", POLICY),
+            ("assets.toml", ASSETS),
+            ("bundle.toml", BUNDLE),
+            ("roster.toml", &roster),
+            ("lists/vendors.txt", VENDORS),
+        ];
+        let files: BTreeMap<_, _> = files.iter().map(|(p, t)| ((*p).to_owned(), t.as_bytes().to_vec())).collect();
+        let bundle = tally_policy::Bundle::load(&files).unwrap();
+        let summary = bundle.summary();
+        assert_eq!(summary.permits, ["payouts-small", "eth-small", "messages", "operators-create-keys"]);
+        assert_eq!((summary.nodes, summary.clients, summary.lists["vendors"]), (3, 1, 2));
+        assert!(VENDORS.contains(VENDOR) && ASSETS.contains(USDC));
+    }
+}

@@ -1,0 +1,164 @@
+//! `tally dev init`: everything that a cluster on this machine needs, in one directory.
+
+use super::certs::Authority;
+use super::files::{self, Mode, NodeFacts};
+use super::{cluster, softhsm};
+use crate::output::{Shown, Usage, field};
+use anyhow::{Context as _, bail};
+use serde_json::json;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tally_domain::dsse::{SigningKey, VerifyingKey};
+use zeroize::Zeroizing;
+
+/// Where a cluster listens unless told otherwise.
+pub const BASE_PORT: u16 = 7101;
+
+/// `tally dev init`
+#[derive(Debug, clap::Args)]
+pub struct Init {
+    /// A new or empty directory.
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// How many nodes.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=16))]
+    pub nodes: u8,
+    /// The first node listens here on 127.0.0.1, the others on the ports after it; 0 picks free ports.
+    #[arg(long, default_value_t = BASE_PORT)]
+    pub base_port: u16,
+    /// The node program; without it the one beside this program, or on the PATH.
+    #[arg(long)]
+    pub tallyd: Option<PathBuf>,
+}
+
+/// What the node program answers to `--init`.
+#[derive(serde::Deserialize)]
+struct Identity {
+    identity: String,
+}
+
+impl Init {
+    /// Runs it.
+    pub fn run(self) -> anyhow::Result<Shown> {
+        let addresses = self.make()?;
+        let dir = self.dir.display();
+        let mut lines = vec![format!("a cluster of {} nodes is in {dir}", self.nodes)];
+        lines.extend(addresses.iter().enumerate().map(|(i, a)| field(&format!("node-{}", i + 1), a)));
+        lines.push(field("profile", format!("{dir}/client/profile.toml")));
+        lines.push(field("policy", format!("{dir}/policy")));
+        lines.push(format!("Run it: tally dev up --dir {dir}"));
+        let profile = self.dir.join("client/profile.toml");
+        Ok(Shown::done(lines.join("\n"), json!({ "dir": self.dir, "addresses": addresses, "profile": profile })))
+    }
+
+    /// Makes all files; gives the nodes' addresses.
+    pub fn make(&self) -> anyhow::Result<Vec<String>> {
+        let tallyd = cluster::find_tallyd(self.tallyd.as_deref())?;
+        let module = softhsm::module()?;
+        let dir = new_dir(&self.dir)?;
+        let addresses = self.addresses()?;
+        let authority = Authority::new(files::CLUSTER)?;
+        let (ca, ca_key) = authority.pem();
+        files::write(&dir.join("ca.pem"), &ca, Mode::Public)?;
+        files::write(&dir.join("ca.key"), &ca_key, Mode::Secret)?;
+        let (intent_key, client_spki) = client(&dir, &authority, &addresses)?;
+
+        let mut nodes = Vec::new();
+        for (index, address) in addresses.iter().enumerate() {
+            let name = format!("node-{}", index + 1);
+            let spki_sha256 = node(&dir.join(&name), &name, address, &authority, &module)?;
+            let identity = identity(&tallyd, &dir.join(&name).join("node.toml"))?;
+            nodes.push(NodeFacts { name, address: address.clone(), identity, spki_sha256 });
+        }
+        policy(&dir.join("policy"), &files::roster(&nodes, &intent_key, &client_spki))?;
+        Ok(addresses)
+    }
+
+    fn addresses(&self) -> anyhow::Result<Vec<String>> {
+        if self.base_port != 0 {
+            let ports = (0..u16::from(self.nodes)).map(|i| self.base_port.checked_add(i));
+            let ports = ports.collect::<Option<Vec<_>>>().ok_or_else(|| Usage("--base-port is too high".into()))?;
+            return Ok(ports.iter().map(|p| format!("127.0.0.1:{p}")).collect());
+        }
+        // All are held at once, so that no port is picked twice; the nodes take them when they start.
+        let held = (0..self.nodes).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>();
+        let held = held.context("cannot find free ports")?;
+        held.iter().map(|l| Ok(l.local_addr()?.to_string())).collect()
+    }
+}
+
+/// The directory as an absolute path, made if it is not there.
+fn new_dir(dir: &Path) -> anyhow::Result<PathBuf> {
+    let dir = std::path::absolute(dir).context("cannot tell the current directory")?;
+    make_dir(&dir)?;
+    let mut entries = std::fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))?;
+    if entries.next().is_some() {
+        return Err(Usage(format!("{} is not empty; give a new directory", dir.display())).into());
+    }
+    Ok(dir)
+}
+
+fn make_dir(dir: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.with_context(|| format!("cannot make {}", dir.display()))
+}
+
+/// The client's files; gives its public intent key and the hash of its certificate's key.
+fn client(dir: &Path, authority: &Authority, addresses: &[String]) -> anyhow::Result<(String, String)> {
+    let dir = dir.join("client");
+    make_dir(&dir)?;
+    let leaf = authority.client(files::CLIENT)?;
+    let mut seed = Zeroizing::new([0_u8; 32]);
+    getrandom::fill(seed.as_mut_slice()).context("the operating system gives no randomness")?;
+    let line = Zeroizing::new(format!("ed25519:{}\n", hex::encode(seed.as_slice())));
+    files::write(&dir.join("intent.key"), &line, Mode::Secret)?;
+    files::write(&dir.join("client.pem"), &leaf.cert, Mode::Public)?;
+    files::write(&dir.join("client.key"), &leaf.key, Mode::Secret)?;
+    files::write(&dir.join("profile.toml"), &files::profile(addresses), Mode::Public)?;
+    Ok((SigningKey::ed25519(&seed).verifying_key().to_string(), leaf.spki_sha256))
+}
+
+/// A node's files and token; gives the hash of its certificate's key.
+fn node(dir: &Path, name: &str, address: &str, authority: &Authority, module: &Path) -> anyhow::Result<String> {
+    for sub in ["tokens", "data"] {
+        make_dir(&dir.join(sub))?;
+    }
+    let leaf = authority.node(name)?;
+    files::write(&dir.join("node.pem"), &leaf.cert, Mode::Public)?;
+    files::write(&dir.join("node.key"), &leaf.key, Mode::Secret)?;
+    let conf = dir.join("softhsm2.conf");
+    files::write(&conf, &softhsm::configuration(&dir.join("tokens")), Mode::Public)?;
+    let token = softhsm::init_token(&conf, &format!("tally-{name}"))?;
+    files::write(&dir.join("pin"), &token.pin, Mode::Secret)?;
+    files::write(&dir.join("node.toml"), &files::node(name, address, module, &token.serial), Mode::Public)?;
+    Ok(leaf.spki_sha256)
+}
+
+/// Has the node program make its identity key on the token.
+fn identity(tallyd: &Path, config: &Path) -> anyhow::Result<String> {
+    let run = Command::new(tallyd).arg("--config").arg(config).arg("--init").output();
+    let output = run.with_context(|| format!("cannot run {}", tallyd.display()))?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr);
+        bail!("{} --init failed for {}: {}", tallyd.display(), config.display(), why.trim());
+    }
+    let what = || format!("{} --init printed no identity", tallyd.display());
+    let answer: Identity = serde_json::from_slice(&output.stdout).with_context(what)?;
+    Ok(VerifyingKey::parse(&answer.identity).with_context(what)?.to_string())
+}
+
+fn policy(dir: &Path, roster: &str) -> anyhow::Result<()> {
+    make_dir(&dir.join("lists"))?;
+    for (name, text) in [
+        ("bundle.toml", files::BUNDLE),
+        ("policy.cedar", files::POLICY),
+        ("assets.toml", files::ASSETS),
+        ("roster.toml", roster),
+        ("lists/vendors.txt", files::VENDORS),
+    ] {
+        files::write(&dir.join(name), text, Mode::Public)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,249 @@
+//! A cluster of real processes in a directory of its own, stopped when it is dropped.
+
+use super::certs::{Authority, Issued, write_secret};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tally_client::{Client, Profile};
+use tally_domain::dsse::SigningKey;
+use tally_hsm_adapter::testing::SoftHsmToken;
+use tempfile::TempDir;
+
+pub const CLUSTER: &str = "test";
+pub const TENANT: &str = "acme";
+pub const VENDOR: &str = "0x1111111111111111111111111111111111111111";
+pub const USDC: &str = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48";
+
+/// Longest wait for a node to serve: a debug build on a busy machine starts in a second or two.
+const START_MAX: Duration = Duration::from_secs(60);
+
+pub struct Cluster {
+    pub dir: TempDir,
+    pub nodes: Vec<NodeProcess>,
+    pub authority: Authority,
+    pub clients: BTreeMap<String, TestClient>,
+}
+
+pub struct NodeProcess {
+    pub name: String,
+    pub port: u16,
+    pub dir: PathBuf,
+    pub tls: Issued,
+    pub token: SoftHsmToken,
+    child: Option<Child>,
+}
+
+pub struct TestClient {
+    pub tls: Issued,
+    pub seed: [u8; 32],
+    pub kind: &'static str,
+}
+
+impl TestClient {
+    pub fn intent_key(&self) -> SigningKey {
+        match self.kind {
+            "p256" => SigningKey::p256(&self.seed).unwrap(),
+            _ => SigningKey::ed25519(&self.seed),
+        }
+    }
+}
+
+impl Cluster {
+    /// Three nodes that serve, with clients `payouts-1` (Ed25519), `payouts-2` (P-256) and `reader` (no groups).
+    pub async fn start() -> Self {
+        let mut cluster = Self::prepare(3);
+        for i in 0..3 {
+            cluster.launch(i, &[]);
+        }
+        cluster.all_serving().await;
+        cluster
+    }
+
+    /// Everything on disk, nothing running.
+    pub fn prepare(n: usize) -> Self {
+        let dir = TempDir::new().unwrap();
+        let authority = Authority::new();
+        let mut clients = BTreeMap::new();
+        for (id, kind, seed) in [("payouts-1", "ed25519", 11), ("payouts-2", "p256", 12), ("reader", "ed25519", 13)] {
+            let tls = authority.issue(&format!("spiffe://{CLUSTER}/client/{id}"));
+            clients.insert(id.to_owned(), TestClient { tls, seed: [seed; 32], kind });
+        }
+        let nodes = (1..=n).map(|i| node(dir.path(), &authority, i)).collect();
+        let cluster = Self { dir, nodes, authority, clients };
+        cluster.write_files();
+        cluster
+    }
+
+    fn write_files(&self) {
+        let root = self.dir.path();
+        std::fs::write(root.join("ca.pem"), self.authority.pem()).unwrap();
+        std::fs::create_dir(root.join("policy")).unwrap();
+        std::fs::create_dir(root.join("policy/lists")).unwrap();
+        self.nodes.iter().for_each(|n| n.write_config());
+        let identities: Vec<String> = self.nodes.iter().map(NodeProcess::init_identity).collect();
+        std::fs::write(root.join("policy/bundle.toml"), "version = 1\n").unwrap();
+        std::fs::write(root.join("policy/policy.cedar"), include_str!("policy.cedar")).unwrap();
+        std::fs::write(root.join("policy/assets.toml"), include_str!("assets.toml")).unwrap();
+        std::fs::write(root.join("policy/lists/vendors.txt"), format!("{VENDOR}\n")).unwrap();
+        std::fs::write(root.join("policy/roster.toml"), self.roster(&identities)).unwrap();
+        self.clients.iter().for_each(|(id, c)| self.write_client(id, c));
+    }
+
+    fn roster(&self, identities: &[String]) -> String {
+        let mut text = format!("cluster = \"{CLUSTER}\"\n");
+        for (n, identity) in self.nodes.iter().zip(identities) {
+            let (name, port, spki) = (&n.name, n.port, &n.tls.spki);
+            write!(
+                text,
+                "[[node]]\nname = \"{name}\"\nrole = \"signer\"\naddress = \"127.0.0.1:{port}\"\n\
+                 identity = \"{identity}\"\ntls_spki_sha256 = \"{spki}\"\n"
+            )
+            .unwrap();
+        }
+        for (id, c) in &self.clients {
+            let groups = if id == "reader" { "[]" } else { r#"["payouts", "operators", "auditors"]"# };
+            let (key, spki) = (c.intent_key().verifying_key(), &c.tls.spki);
+            write!(
+                text,
+                "[[client]]\nid = \"{id}\"\ntenant = \"{TENANT}\"\nintent_key = \"{key}\"\n\
+                 tls_spki_sha256 = [\"{spki}\"]\ngroups = {groups}\n"
+            )
+            .unwrap();
+        }
+        text
+    }
+
+    fn write_client(&self, id: &str, client: &TestClient) {
+        let dir = self.dir.path().join(id);
+        std::fs::create_dir(&dir).unwrap();
+        client.tls.write(&dir, "client");
+        let seed: String = client.seed.iter().map(|b| format!("{b:02x}")).collect();
+        write_secret(&dir.join("intent.key"), format!("{}:{seed}\n", client.kind).as_bytes());
+        let endpoints: Vec<String> =
+            self.nodes.iter().map(|n| format!("\"https://127.0.0.1:{}\"", n.port)).collect();
+        let profile = format!(
+            "tenant = \"{TENANT}\"\nclient = \"{id}\"\ncluster = \"{CLUSTER}\"\nendpoints = [{}]\n\
+             ca = \"../ca.pem\"\ncert = \"client.pem\"\nkey = \"client.key\"\nintent_key = \"intent.key\"\n",
+            endpoints.join(", ")
+        );
+        std::fs::write(dir.join("profile.toml"), profile).unwrap();
+    }
+
+    /// A client that tries all nodes in order.
+    pub fn client(&self, id: &str) -> Client {
+        Client::new(Profile::load(&self.dir.path().join(id).join("profile.toml")).unwrap()).unwrap()
+    }
+
+    /// A client that asks one node, once.
+    pub fn at(&self, i: usize) -> Client {
+        self.client("payouts-1").only(i).unwrap().once()
+    }
+
+    /// Starts a node, with more environment.
+    pub fn launch(&mut self, i: usize, env: &[(&str, &str)]) {
+        let node = &mut self.nodes[i];
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(node.dir.join("tallyd.log")).unwrap();
+        let child = tallyd(&node.dir.join("node.toml"))
+            .envs(env.iter().copied())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        node.child = Some(child);
+    }
+
+    pub async fn serving(&mut self, i: usize) {
+        let client = self.at(i);
+        let end = Instant::now() + START_MAX;
+        while !client.healthy().await.unwrap_or(false) {
+            let exited = self.nodes[i].child.as_mut().unwrap().try_wait().unwrap();
+            let log = || std::fs::read_to_string(self.nodes[i].dir.join("tallyd.log")).unwrap();
+            assert!(exited.is_none(), "node {i} stopped: {}", log());
+            assert!(Instant::now() < end, "node {i} does not serve: {}", log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub async fn all_serving(&mut self) {
+        for i in 0..self.nodes.len() {
+            self.serving(i).await;
+        }
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self, i: usize) {
+        let mut child = self.nodes[i].child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Waits until a node has killed itself at a failpoint.
+    pub async fn died(&mut self, i: usize) {
+        let end = Instant::now() + Duration::from_secs(30);
+        let child = self.nodes[i].child.as_mut().unwrap();
+        while child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < end, "node {i} did not reach its failpoint");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.nodes[i].child = None;
+    }
+
+    /// What a node has logged.
+    pub fn log_of(&self, i: usize) -> String {
+        std::fs::read_to_string(self.nodes[i].dir.join("tallyd.log")).unwrap()
+    }
+}
+
+impl NodeProcess {
+    fn write_config(&self) {
+        self.tls.write(&self.dir, "node");
+        let (name, port, token) = (&self.name, self.port, &self.token);
+        let config = format!(
+            "cluster = \"{CLUSTER}\"\nname = \"{name}\"\nlisten = \"127.0.0.1:{port}\"\ndata_dir = \"data\"\n\
+             bundle_dir = \"../policy\"\n[tls]\nca = \"../ca.pem\"\ncert = \"node.pem\"\nkey = \"node.key\"\n\
+             [hsm]\nmodule = \"{}\"\ntoken_label = \"{}\"\ntoken_serial = \"{}\"\npin_file = \"{}\"\n\
+             env = {{ {} = \"{}\" }}\n[log]\nlevel = \"info\"\n",
+            token.module.display(),
+            token.label,
+            token.serial,
+            token.pin_file.display(),
+            token.env.0,
+            token.env.1.display(),
+        );
+        std::fs::write(self.dir.join("node.toml"), config).unwrap();
+    }
+
+    fn init_identity(&self) -> String {
+        let output = tallyd(&self.dir.join("node.toml")).arg("--init").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.split('"').nth(3).unwrap().to_owned()
+    }
+}
+
+impl Drop for NodeProcess {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn node(root: &Path, authority: &Authority, i: usize) -> NodeProcess {
+    let name = format!("node-{i}");
+    let dir = root.join(&name);
+    std::fs::create_dir(&dir).unwrap();
+    let token = SoftHsmToken::create(&dir.join("token"), &format!("tally-{name}")).unwrap();
+    let tls = authority.issue(&format!("spiffe://{CLUSTER}/node/{name}"));
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    NodeProcess { name, port, dir, tls, token, child: None }
+}
+
+pub fn tallyd(config: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tallyd"));
+    command.arg("--config").arg(config);
+    command
+}

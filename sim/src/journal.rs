@@ -1,0 +1,248 @@
+//! What one node has on its disk: the rules of the store port, in memory. A step that was not committed before a crash
+//! is gone with the rest of the process; one that was is still here at the next start.
+
+use std::collections::{BTreeMap, BTreeSet};
+use tally_domain::key::KeyState;
+use tally_domain::ports::store::{
+    AttemptId, AttemptRow, AttemptState, ClaimRequest, Conflict, RequestState, Step, Write,
+};
+use tally_domain::{Attempt, Digest, Epoch, Incarnation, KeyName, NodeName, RequestId, Tenant};
+
+/// What names a request.
+pub type RequestKey = (Tenant, RequestId);
+
+/// A key as it is stored. Nothing is sealed here: there is no token to steal it from.
+#[derive(Clone)]
+pub struct StoredKey {
+    /// Encoded record.
+    pub record: Vec<u8>,
+    /// The request that makes it.
+    pub request: RequestId,
+    /// This node's share.
+    pub share: Vec<u8>,
+    /// Pending or active.
+    pub state: KeyState,
+}
+
+#[derive(Clone)]
+struct StoredAttempt {
+    statement: Option<Vec<u8>>,
+    row: AttemptRow,
+}
+
+#[derive(Clone, Default)]
+struct Tables {
+    requests: BTreeMap<RequestKey, (ClaimRequest, RequestState)>,
+    attempts: BTreeMap<(RequestKey, Attempt), StoredAttempt>,
+    keys: BTreeMap<KeyName, StoredKey>,
+    bans: BTreeSet<(KeyName, Epoch, NodeName)>,
+    checks: BTreeSet<Digest>,
+    incarnation: u64,
+}
+
+/// One node's durable state and log.
+#[derive(Clone, Default)]
+pub struct Journal {
+    tables: Tables,
+    leaves: Vec<Vec<u8>>,
+}
+
+impl Journal {
+    /// Applies a step as a whole or not at all.
+    ///
+    /// # Errors
+    /// The rule that a write does not fit.
+    pub fn commit(&mut self, step: Step) -> Result<(), Conflict> {
+        let mut tables = self.tables.clone();
+        step.writes.into_iter().try_for_each(|write| tables.apply(write))?;
+        self.tables = tables;
+        self.leaves.extend(step.leaves);
+        Ok(())
+    }
+
+    /// One request.
+    pub fn request(&self, key: &RequestKey) -> Option<&(ClaimRequest, RequestState)> {
+        self.tables.requests.get(key)
+    }
+
+    /// All requests with their results, where they have one.
+    pub fn results(&self) -> impl Iterator<Item = (&RequestKey, &[u8])> {
+        self.tables.requests.iter().filter_map(|(key, (_, state))| match state {
+            RequestState::Completed(bytes) => Some((key, bytes.as_slice())),
+            RequestState::Received | RequestState::Refused(_) => None,
+        })
+    }
+
+    /// The attempts at one request, in order.
+    pub fn attempts(&self, key: &RequestKey) -> Vec<AttemptRow> {
+        let of_it = self.tables.attempts.iter().filter(|((k, _), _)| k == key);
+        of_it.map(|(_, stored)| stored.row.clone()).collect()
+    }
+
+    /// All attempts.
+    pub fn all_attempts(&self) -> impl Iterator<Item = (&RequestKey, &AttemptRow)> {
+        self.tables.attempts.iter().map(|((key, _), stored)| (key, &stored.row))
+    }
+
+    /// The vote that was cast in an attempt.
+    pub fn vote(&self, key: &RequestKey, attempt: Attempt) -> Option<&[u8]> {
+        self.tables.attempts.get(&(key.clone(), attempt))?.statement.as_deref()
+    }
+
+    /// What was released in an attempt.
+    pub fn released(&self, key: &RequestKey, attempt: Attempt) -> Option<&[u8]> {
+        match &self.tables.attempts.get(&(key.clone(), attempt))?.row.state {
+            AttemptState::Released { partial, .. } => Some(partial),
+            AttemptState::Voted(_) | AttemptState::Abandoned(_) => None,
+        }
+    }
+
+    /// All keys.
+    pub fn keys(&self) -> impl Iterator<Item = (&KeyName, &StoredKey)> {
+        self.tables.keys.iter()
+    }
+
+    /// Whether a peer is banned for a key.
+    pub fn banned(&self, key: &KeyName, epoch: Epoch, peer: &NodeName) -> bool {
+        self.tables.bans.contains(&(key.clone(), epoch, peer.clone()))
+    }
+
+    /// Everyone who is banned.
+    pub fn bans(&self) -> impl Iterator<Item = &NodeName> {
+        self.tables.bans.iter().map(|(_, _, peer)| peer)
+    }
+
+    /// Checks of peers' messages that have begun and not ended.
+    pub fn pending_checks(&self) -> usize {
+        self.tables.checks.len()
+    }
+
+    /// The last start.
+    pub fn incarnation(&self) -> Incarnation {
+        Incarnation(self.tables.incarnation)
+    }
+
+    /// The log.
+    pub fn leaves(&self) -> &[Vec<u8>] {
+        &self.leaves
+    }
+}
+
+impl Tables {
+    fn apply(&mut self, write: Write) -> Result<(), Conflict> {
+        match write {
+            Write::ClaimRequest(claim) => self.claim(claim),
+            Write::Refuse { tenant, request, reason, .. } => {
+                let state = self.state(tenant, request)?;
+                if !matches!(state, RequestState::Completed(_)) {
+                    *state = RequestState::Refused(reason);
+                }
+                Ok(())
+            }
+            Write::Vote { attempt, statement, body } => self.vote(attempt, statement, body),
+            Write::Release { attempt, partial, certificate } => self.release(&attempt, partial, certificate),
+            Write::Abandon { attempt, statement } => self.abandon(attempt, statement),
+            Write::Complete { tenant, request, result, .. } => match self.state(tenant, request)? {
+                RequestState::Completed(known) if *known == result => Ok(()),
+                RequestState::Completed(_) => Err(Conflict::Completed),
+                state => {
+                    *state = RequestState::Completed(result);
+                    Ok(())
+                }
+            },
+            Write::PutPendingKey { name, request, record, sealed_share, .. } => {
+                let free = |k: &StoredKey| k.state == KeyState::Pending && k.request == request;
+                if !self.keys.get(&name).is_none_or(free) {
+                    return Err(Conflict::KeyExists);
+                }
+                self.keys.insert(name, StoredKey { record, request, share: sealed_share, state: KeyState::Pending });
+                Ok(())
+            }
+            Write::ActivateKey { name, record, .. } => {
+                let key = self.keys.get_mut(&name).filter(|k| k.record == record).ok_or(Conflict::NoKey)?;
+                key.state = KeyState::Active;
+                // The request that made it is known to `node/`'s store; here a key is made before any request.
+                Ok(())
+            }
+            Write::Ban { key, epoch, peer, .. } => {
+                self.bans.insert((key, epoch, peer));
+                Ok(())
+            }
+            Write::CheckPending { session, .. } => {
+                self.checks.insert(session);
+                Ok(())
+            }
+            Write::CheckDone { session } => {
+                self.checks.remove(&session);
+                Ok(())
+            }
+            Write::Incarnation(next) if next.0 == self.incarnation + 1 => {
+                self.incarnation = next.0;
+                Ok(())
+            }
+            Write::Incarnation(_) => Err(Conflict::Backwards),
+            Write::PeerIncarnation { .. } | Write::Checkpoint { .. } => Ok(()),
+        }
+    }
+
+    fn claim(&mut self, claim: ClaimRequest) -> Result<(), Conflict> {
+        let key = (claim.tenant.clone(), claim.request);
+        let (known, _) = self.requests.entry(key).or_insert_with(|| (claim.clone(), RequestState::Received));
+        if known.intent_digest == claim.intent_digest { Ok(()) } else { Err(Conflict::RequestDigest) }
+    }
+
+    fn state(&mut self, tenant: Tenant, request: RequestId) -> Result<&mut RequestState, Conflict> {
+        self.requests.get_mut(&(tenant, request)).map(|(_, state)| state).ok_or(Conflict::NoRequest)
+    }
+
+    fn vote(&mut self, id: AttemptId, statement: Vec<u8>, body: Vec<u8>) -> Result<(), Conflict> {
+        let at = ((id.tenant, id.request), id.attempt);
+        match self.attempts.get(&at) {
+            Some(StoredAttempt { row: AttemptRow { state: AttemptState::Abandoned(_), .. }, .. }) => {
+                Err(Conflict::Abandoned)
+            }
+            Some(stored) if stored.statement.as_ref() == Some(&statement) => Ok(()),
+            Some(_) => Err(Conflict::Voted),
+            None => {
+                let state = AttemptState::Voted(statement.clone());
+                let row = AttemptRow { attempt: id.attempt, vote_body: Some(body), state };
+                self.attempts.insert(at, StoredAttempt { statement: Some(statement), row });
+                Ok(())
+            }
+        }
+    }
+
+    fn release(&mut self, id: &AttemptId, partial: Vec<u8>, certificate: Vec<u8>) -> Result<(), Conflict> {
+        let at = ((id.tenant.clone(), id.request), id.attempt);
+        let stored = self.attempts.get_mut(&at).ok_or(Conflict::NotVoted)?;
+        match &stored.row.state {
+            AttemptState::Abandoned(_) => Err(Conflict::Abandoned),
+            AttemptState::Released { partial: known, .. } if *known == partial => Ok(()),
+            AttemptState::Released { .. } => Err(Conflict::Released),
+            AttemptState::Voted(_) => {
+                stored.row.state = AttemptState::Released { partial, certificate };
+                Ok(())
+            }
+        }
+    }
+
+    fn abandon(&mut self, id: AttemptId, statement: Vec<u8>) -> Result<(), Conflict> {
+        let at = ((id.tenant, id.request), id.attempt);
+        let abandoned = AttemptState::Abandoned(statement);
+        match self.attempts.get_mut(&at) {
+            None => {
+                let row = AttemptRow { attempt: id.attempt, vote_body: None, state: abandoned };
+                self.attempts.insert(at, StoredAttempt { statement: None, row });
+                Ok(())
+            }
+            Some(stored) => match stored.row.state {
+                AttemptState::Released { .. } => Err(Conflict::Released),
+                AttemptState::Abandoned(_) => Ok(()),
+                AttemptState::Voted(_) => {
+                    stored.row.state = abandoned;
+                    Ok(())
+                }
+            },
+        }
+    }
+}
