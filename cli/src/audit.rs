@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use tally_audit::export::{CHECKPOINT_FILE, ENTRIES_FILE, append_entry, parse_entries};
 use tally_audit::note::NOTE_MAX_BYTES;
-use tally_audit::verify::{ExportedLog, Report, verify_together};
+use tally_audit::verify::{ExportedLog, RefusalLine, Report, verify_together};
 use tally_client::{Client, Exit};
 use tally_domain::NodeName;
 use tally_domain::roster::Roster;
@@ -21,7 +21,7 @@ const LOG_MAX_BYTES: u64 = 16 * 1024 * 1024 * 1024;
 pub enum Audit {
     /// Write every reachable node's log to DIR/<node>/.
     Export {
-        /// Where to; a node's directory must not exist yet.
+        /// A new or empty directory.
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
     },
@@ -68,6 +68,10 @@ pub struct Exported {
 /// Exports the log of every endpoint that answers.
 pub async fn export(client: &Client, out: &Path) -> anyhow::Result<Vec<Exported>> {
     std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    if std::fs::read_dir(out).with_context(|| format!("cannot read {}", out.display()))?.next().is_some() {
+        // What is there may be evidence; it is not written over or mixed with.
+        return Err(Usage(format!("{} is not empty; export to a new directory", out.display())).into());
+    }
     let mut logs = Vec::new();
     for (index, endpoint) in client.endpoints().enumerate() {
         let Some(one) = client.only(index) else { continue };
@@ -96,7 +100,7 @@ async fn export_one(client: &Client, out: &Path) -> anyhow::Result<(NodeName, u6
         .await?;
     too_large?;
     let dir = out.join(node.as_str());
-    std::fs::create_dir(&dir).with_context(|| format!("cannot make {}: export to a new directory", dir.display()))?;
+    std::fs::create_dir(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     std::fs::write(dir.join(ENTRIES_FILE), entries).context("cannot write the log")?;
     std::fs::write(dir.join(CHECKPOINT_FILE), checkpoint.note).context("cannot write the checkpoint")?;
     Ok((node, checkpoint.size))
@@ -162,6 +166,13 @@ pub fn counts(report: &Report) -> String {
     )
 }
 
+/// A refusal in one line.
+pub fn refusal(r: &RefusalLine) -> String {
+    let parts = [r.reason.as_str(), r.rule.as_str(), r.condition.as_str(), r.summary.as_str()];
+    let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    format!("{} {}", r.request_id, parts.join(", "))
+}
+
 fn good(reports: &[Report], verbose: bool) -> Shown {
     let mut lines = Vec::new();
     for report in reports {
@@ -174,10 +185,7 @@ fn good(reports: &[Report], verbose: bool) -> Shown {
                     .iter()
                     .map(|p| field("permit", format!("{} by {}: {}", p.request_id, p.rule, p.summary))),
             );
-            lines.extend(report.refusals.iter().map(|r| {
-                let why = [r.reason.as_str(), &r.rule, &r.condition].join(" ");
-                field("refusal", format!("{} {}: {}", r.request_id, why.trim(), r.summary))
-            }));
+            lines.extend(report.refusals.iter().map(|r| field("refusal", refusal(r))));
             lines.extend(report.warnings.iter().map(|w| field("warning", w)));
         } else if !report.warnings.is_empty() {
             lines.push(field("warnings", format!("{}; see them with --verbose", report.warnings.len())));

@@ -1,7 +1,9 @@
 //! `tally key`: creates and shows keys.
 
 use crate::input;
+use crate::intents::Kept;
 use crate::output::{Progress, Shown, Usage, field};
+use crate::profile::ProfileArg;
 use serde_json::{Value, json};
 use tally_client::{Client, KeyInfo, Order};
 use tally_domain::{DerivationPath, KeyName, KeySpec, Purpose, RequestId, Scheme, Threshold};
@@ -65,9 +67,10 @@ pub struct Create {
 
 impl Key {
     /// Runs it.
-    pub async fn run(self, client: &Client) -> anyhow::Result<Shown> {
+    pub async fn run(self, profile: &ProfileArg) -> anyhow::Result<Shown> {
+        let client = profile.client()?;
         match self {
-            Self::Create(create) => create.run(client).await,
+            Self::Create(create) => create.run(&client, &Kept::beside(profile.path()?)).await,
             Self::List => Ok(list(&client.keys().await?)),
             Self::Show { name } => {
                 let key = client.key(&name).await?;
@@ -88,7 +91,7 @@ impl Key {
 }
 
 impl Create {
-    async fn run(self, client: &Client) -> anyhow::Result<Shown> {
+    async fn run(self, client: &Client, kept: &Kept) -> anyhow::Result<Shown> {
         let n = match self.of {
             Some(n) => n,
             None => u32::try_from(client.node().await?.peers.len())?.saturating_add(1),
@@ -97,18 +100,17 @@ impl Create {
         let purpose = self.purpose.unwrap_or(usual_purpose(self.scheme));
         let spec = KeySpec { scheme: self.scheme, threshold, purpose };
         let order = Order::create_key(self.name.clone(), spec).note(&self.note);
-        let intent = client.seal(match self.request_id {
-            Some(id) => order.request_id(id),
-            None => order,
-        })?;
-        let _progress = Progress::start(&format!("creating {}", self.name), None);
-        let created = client.create_key(&intent).await?;
+        let asked = kept.seal(client, order, self.request_id)?;
+        let progress = Progress::start(&format!("creating {}", self.name), None);
+        let created = client.create_key(&asked.intent).await;
+        drop(progress);
+        let created = kept.settle(&asked, created)?;
         let text = format!("PERMITTED by rule {}\n{}", created.rule, record(&created.key));
         let mut document = to_json(&created.key);
         if let Value::Object(members) = &mut document {
             members.insert("verdict".into(), "permitted".into());
             members.insert("rule".into(), created.rule.into());
-            members.insert("request_id".into(), intent.request_id().to_string().into());
+            members.insert("request_id".into(), asked.intent.request_id().to_string().into());
         }
         Ok(Shown::done(text, document))
     }

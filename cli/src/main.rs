@@ -12,6 +12,7 @@ mod dev;
 mod evm_tx;
 mod foreign;
 mod input;
+mod intents;
 mod key;
 mod node;
 mod output;
@@ -78,8 +79,8 @@ async fn run(command: Command, profile: &profile::ProfileArg, out: Out) -> anyho
     match command {
         Command::Demo(demo) => demo.run(out).await,
         Command::Dev(dev) => dev.run(out).await,
-        Command::Key(key) => key.run(&profile.client()?).await,
-        Command::Sign(sign) => sign.run(&profile.client()?).await,
+        Command::Key(key) => key.run(profile).await,
+        Command::Sign(sign) => sign.run(profile).await,
         Command::Request(request) => request.run(&profile.client()?).await,
         Command::Policy(policy) => policy.run(),
         Command::Audit(audit) => audit.run(profile).await,

@@ -1,5 +1,6 @@
 //! Everything that is printed: plain text for people, one JSON document for scripts, and the exit code.
 
+use crate::intents::Failed;
 use serde_json::{Value, json};
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -48,18 +49,43 @@ impl Shown {
 
     /// What an error looks like.
     pub fn failure(error: &anyhow::Error) -> Self {
-        if let Some(client) = error.downcast_ref::<ClientError>() {
-            if let Some(refused) = client.refused() {
-                return refusal(refused, client.exit());
+        let failed = error.downcast_ref::<Failed>();
+        let client = failed.map(|f| &f.error).or_else(|| error.downcast_ref::<ClientError>());
+        let mut shown = match client.and_then(|client| client.refused()) {
+            Some(refused) => refusal(refused),
+            None => {
+                let usual = if error.is::<Usage>() { Exit::Usage } else { Exit::Other };
+                let json = json!({ "verdict": "error", "error": format!("{error:#}") });
+                let exit = client.map_or(usual, ClientError::exit);
+                Self {
+                    text: format!("error: {}", client.map_or_else(|| format!("{error:#}"), ToString::to_string)),
+                    json,
+                    exit,
+                    is_error: true,
+                }
             }
-            let json = json!({ "verdict": "error", "error": format!("{error:#}") });
-            return Self { text: format!("error: {error:#}"), json, exit: client.exit(), is_error: true };
+        };
+        if let Some(failed) = failed {
+            shown.add_request(failed);
         }
-        let exit = if error.is::<Usage>() { Exit::Usage } else { Exit::Other };
-        let json = json!({ "verdict": "error", "error": format!("{error:#}") });
-        Self { text: format!("error: {error:#}"), json, exit, is_error: true }
+        shown
+    }
+
+    fn add_request(&mut self, failed: &Failed) {
+        self.text.push_str(&format!("\n{}", field("request", failed.request_id)));
+        if failed.can_be_sent_again {
+            let again = format!("the same command with --request-id {}", failed.request_id);
+            self.text.push_str(&format!("\n{}", field("retry", again)));
+        }
+        if let Value::Object(members) = &mut self.json {
+            members.insert("request_id".into(), failed.request_id.to_string().into());
+            members.insert("can_be_sent_again".into(), failed.can_be_sent_again.into());
+        }
     }
 }
+
+/// Facts about a refusal that are shown before the others.
+const FACTS_FIRST: [&str; 2] = ["rule", "condition"];
 
 /// The word for a refusal: denied is not failed.
 pub fn verdict(exit: Exit) -> &'static str {
@@ -71,11 +97,14 @@ pub fn verdict(exit: Exit) -> &'static str {
     }
 }
 
-fn refusal(refused: &Refused, exit: Exit) -> Shown {
-    let mut lines = vec![format!("{} {}", verdict(exit), refused.reason.as_str())];
-    lines.extend(refused.metadata.iter().map(|(name, value)| field(name, value)));
-    lines.push(field("node", &refused.endpoint));
-    lines.push(refused.sentence().to_owned());
+fn refusal(refused: &Refused) -> Shown {
+    let exit = Exit::of(refused.reason);
+    let mut lines = vec![format!("{} {}: {}", verdict(exit), refused.reason.as_str(), refused.sentence())];
+    let named = |name: &&str| refused.metadata.contains_key(*name);
+    let first = FACTS_FIRST.into_iter().filter(named);
+    let rest = refused.metadata.keys().map(String::as_str).filter(|name| !FACTS_FIRST.contains(name));
+    lines.extend(first.chain(rest).filter_map(|name| Some(field(name, refused.metadata.get(name)?))));
+    lines.push(field("endpoint", &refused.endpoint));
     let json = json!({
         "verdict": verdict(exit).to_lowercase(),
         "reason": refused.reason.as_str(),

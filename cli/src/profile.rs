@@ -18,16 +18,20 @@ pub struct ProfileArg {
 impl ProfileArg {
     /// A client with the profile.
     pub fn client(&self) -> anyhow::Result<Client> {
-        let path = match &self.profile {
-            Some(path) => path.as_path(),
-            None if Path::new(DEFAULT).exists() => Path::new(DEFAULT),
-            None => {
-                let what = "no profile: give --profile FILE or set TALLY_PROFILE; \
-                            `tally dev init --dir D` makes one at D/client/profile.toml";
-                return Err(Usage(what.into()).into());
-            }
-        };
-        client(path)
+        client(self.path()?)
+    }
+
+    /// The profile's file.
+    pub fn path(&self) -> Result<&Path, Usage> {
+        match &self.profile {
+            Some(path) => Ok(path),
+            None if Path::new(DEFAULT).exists() => Ok(Path::new(DEFAULT)),
+            None => Err(Usage(
+                "no profile: give --profile FILE or set TALLY_PROFILE; \
+                 `tally dev init --dir D` makes one at D/client/profile.toml"
+                    .into(),
+            )),
+        }
     }
 }
 

@@ -55,7 +55,16 @@ async fn list(client: &Client, limit: u32) -> anyhow::Result<Shown> {
     requests.truncate(limit_all);
     let lines: Vec<_> = requests
         .iter()
-        .map(|r| format!("{}  {:<10} {:<16} {:<16} {}", r.request_id, r.action, r.key, r.client, word(&r.state)))
+        .map(|r| {
+            format!(
+                "{}  {:<10} {:<16} {:<16} {}",
+                r.request_id,
+                r.action,
+                r.key.as_str(),
+                r.client.as_str(),
+                word(&r.state)
+            )
+        })
         .collect();
     let text = if lines.is_empty() { "no requests".into() } else { lines.join("\n") };
     Ok(Shown::done(text, json!({ "requests": requests.iter().map(to_json).collect::<Vec<_>>() })))

@@ -2,12 +2,14 @@
 
 use crate::foreign::{self, Verified};
 use crate::input;
+use crate::intents::Kept;
 use crate::output::{Shown, field};
+use crate::profile::ProfileArg;
 use crate::{evm_tx, output::Usage};
 use alloy_primitives::keccak256;
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use tally_client::{Client, Order, SealedIntent, Signed};
+use tally_client::{Order, SealedIntent, Signed};
 use tally_domain::{DerivationPath, KeyName, RequestId};
 
 /// `tally sign NAME --evm-tx FILE | --message FILE`
@@ -41,7 +43,7 @@ struct Content {
 
 impl Sign {
     /// Runs it.
-    pub async fn run(self, client: &Client) -> anyhow::Result<Shown> {
+    pub async fn run(self, profile: &ProfileArg) -> anyhow::Result<Shown> {
         let order = match (&self.content.evm_tx, &self.content.message) {
             (Some(file), None) => {
                 let payload = evm_tx::parse(&input::read(file)?)?;
@@ -50,12 +52,10 @@ impl Sign {
             (None, Some(file)) => Order::sign_message(self.key, input::read(file)?),
             _ => return Err(Usage("give one of --evm-tx and --message".into()).into()),
         };
-        let order = order.path(self.path).note(&self.note);
-        let intent = client.seal(match self.request_id {
-            Some(id) => order.request_id(id),
-            None => order,
-        })?;
-        let signed = client.sign(&intent).await?;
+        let (client, kept) = (profile.client()?, Kept::beside(profile.path()?));
+        let asked = kept.seal(&client, order.path(self.path).note(&self.note), self.request_id)?;
+        let signed = kept.settle(&asked, client.sign(&asked.intent).await)?;
+        let intent = asked.intent;
         let verified = foreign::verify(intent.intent(), &signed)?;
         Ok(shown(&intent, &signed, &verified))
     }

@@ -128,6 +128,24 @@ impl Order {
         }
         Ok(SealedIntent { intent, envelope })
     }
+
+    /// Whether the intent asks for just this. Its times do not count, nor its request id unless the order names one.
+    pub fn is_asked_by(&self, sealed: &SealedIntent) -> bool {
+        let intent = &sealed.intent;
+        let asked = Self {
+            action: intent.action,
+            key: intent.key.clone(),
+            path: intent.path.clone(),
+            kind: intent.kind,
+            chain: intent.chain.clone(),
+            content: intent.content.clone(),
+            purpose: intent.purpose,
+            min_bundle_version: intent.min_bundle_version,
+            note: intent.note.clone(),
+            request_id: self.request_id.map(|_| intent.request_id),
+        };
+        asked == *self
+    }
 }
 
 /// A signed intent: these very bytes are sent, however often.
@@ -151,6 +169,23 @@ impl SealedIntent {
     /// The signed bytes and the signature.
     pub fn envelope(&self) -> &Envelope {
         &self.envelope
+    }
+
+    /// The envelope in protobuf, to be kept until the outcome is known: a request can be sent again byte for byte.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        prost::Message::encode_to_vec(&self.envelope)
+    }
+
+    /// Reads kept bytes; only an intent that this profile's own key has signed is taken.
+    ///
+    /// # Errors
+    /// [`ClientError::Order`].
+    pub fn from_bytes(bytes: &[u8], profile: &Profile) -> Result<Self, ClientError> {
+        let bad =
+            || ClientError::Order { field: "kept intent", want: "an envelope that this profile's key has signed" };
+        let envelope: Envelope = prost::Message::decode(bytes).map_err(|_| bad())?;
+        let intent = Intent::open(&envelope, &profile.intent_key.verifying_key()).map_err(|_| bad())?;
+        Ok(Self { intent, envelope })
     }
 
     pub(crate) fn to_wire(&self) -> v1::Envelope {

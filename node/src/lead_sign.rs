@@ -235,6 +235,7 @@ async fn assemble(
                 | Reason::PeerBanned
                 | Reason::KeyNotFound
                 | Reason::KeyNotActive
+                | Reason::BundleMismatch
                 | Reason::Deadline
                 | Reason::Bug => {
                     excluded.insert(peer);

@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 use clap::Parser;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use tally_node::config::{Config, LogFormat};
 
 /// One Tigertally node.
@@ -20,8 +21,19 @@ struct Args {
 /// Cedar recurses over a rule's expression: a debug build takes up to 50 KiB a level, of at most 24 levels.
 const THREAD_STACK_BYTES: usize = 4 * 1024 * 1024;
 
-fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    match start(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line with all its causes; a log that is read by machines stays readable.
+            let line = format!("tallyd: {error:#}\n");
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(args: &Args) -> anyhow::Result<()> {
     let config = Config::load(&args.config)?;
     with_module_environment(&config)?;
     // A core dump would hold shares; a debugger could read them (S-3.1).
@@ -46,11 +58,7 @@ fn main() -> anyhow::Result<()> {
         .thread_stack_size(THREAD_STACK_BYTES)
         .build()
         .context("cannot start the runtime")?;
-    let outcome = runtime.block_on(tally_node::run(config));
-    if let Err(error) = &outcome {
-        tracing::error!(error = format!("{error:#}"), "the node stops");
-    }
-    outcome
+    runtime.block_on(tally_node::run(config))
 }
 
 /// Sets what the PKCS#11 module reads from its environment by starting this program again with it: a running process

@@ -161,7 +161,6 @@ impl Tables {
             Write::ActivateKey { name, record, .. } => {
                 let key = self.keys.get_mut(&name).filter(|k| k.record == record).ok_or(Conflict::NoKey)?;
                 key.state = KeyState::Active;
-                // The request that made it is known to `node/`'s store; here a key is made before any request.
                 Ok(())
             }
             Write::Ban { key, epoch, peer, .. } => {

@@ -43,12 +43,7 @@ fn refusals(reports: &[Report]) -> anyhow::Result<Vec<String>> {
         let there = seen.keys().any(|(_, reason)| *reason == expected.as_str());
         ensure!(there, "no log has the refusal {}", expected.as_str());
     }
-    let line = |r: &&tally_audit::verify::RefusalLine| {
-        let why = [r.reason.as_str(), r.rule.as_str(), r.condition.as_str()];
-        let why: Vec<_> = why.into_iter().filter(|w| !w.is_empty()).collect();
-        format!("refused {}: {} ({})", r.request_id, why.join(", "), r.summary)
-    };
-    Ok(seen.values().map(line).collect())
+    Ok(seen.values().map(|r| format!("refused {}", audit::refusal(r))).collect())
 }
 
 /// Copies all logs and flips one bit in the middle of the first one's entries.

@@ -106,3 +106,21 @@ fn notes_and_contents_that_nodes_refuse_are_refused_before_they_are_sent() {
     let large = Order::sign_message(key("fast"), vec![0; 64 * 1024]).seal(&profile);
     assert!(matches!(large, Err(ClientError::Order { field: "content", .. })));
 }
+
+#[test]
+fn a_kept_intent_is_the_same_to_the_byte_and_only_our_own_is_taken() {
+    let (files, profile) = (Files::new(&["https://127.0.0.1:7101".to_owned()]), profile());
+    files.write("intent.key", &format!("ed25519:{}", "08".repeat(32)), 0o600);
+    let other = Profile::load(&files.path()).unwrap();
+    for order in orders() {
+        let sealed = order.clone().seal(&profile).unwrap();
+        assert_eq!(SealedIntent::from_bytes(&sealed.to_bytes(), &profile).unwrap(), sealed);
+        assert!(SealedIntent::from_bytes(&sealed.to_bytes(), &other).is_err());
+        assert!(SealedIntent::from_bytes(&sealed.to_bytes()[1..], &profile).is_err());
+        assert!(order.is_asked_by(&sealed));
+        assert!(order.clone().request_id(sealed.request_id()).is_asked_by(&sealed));
+        assert!(!order.clone().request_id(RequestId([9; 16])).is_asked_by(&sealed));
+        assert!(!order.clone().note("another").is_asked_by(&sealed));
+        assert!(!order.path(DerivationPath::parse("m/1").unwrap()).is_asked_by(&sealed));
+    }
+}

@@ -23,3 +23,4 @@ mod main_job;
 mod outages;
 mod peers;
 mod reads;
+mod starts;

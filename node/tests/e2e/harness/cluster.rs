@@ -121,8 +121,7 @@ impl Cluster {
         client.tls.write(&dir, "client");
         let seed: String = client.seed.iter().map(|b| format!("{b:02x}")).collect();
         write_secret(&dir.join("intent.key"), format!("{}:{seed}\n", client.kind).as_bytes());
-        let endpoints: Vec<String> =
-            self.nodes.iter().map(|n| format!("\"https://127.0.0.1:{}\"", n.port)).collect();
+        let endpoints: Vec<String> = self.nodes.iter().map(|n| format!("\"https://127.0.0.1:{}\"", n.port)).collect();
         let profile = format!(
             "tenant = \"{TENANT}\"\nclient = \"{id}\"\ncluster = \"{CLUSTER}\"\nendpoints = [{}]\n\
              ca = \"../ca.pem\"\ncert = \"client.pem\"\nkey = \"client.key\"\nintent_key = \"intent.key\"\n",

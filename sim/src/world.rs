@@ -1,0 +1,169 @@
+//! Who is there and what they want: nodes with identities, a client with its key, a bundle, and signed intents.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use tally_chains::{Eip1559, eip1559_unsigned};
+use tally_domain::dsse::{Envelope, SigningKey};
+use tally_domain::facts::Amount;
+use tally_domain::intent::PAYLOAD_TYPE;
+use tally_domain::{
+    Action, ClientId, ContentKind, DerivationPath, Intent, KeyName, KeySpec, NodeName, Purpose, RequestId, Scheme,
+    Tenant, Threshold, UnixMillis,
+};
+use tally_policy::Bundle;
+
+/// The message key.
+pub const NOTES: &str = "notes";
+/// The transaction key.
+pub const HOT: &str = "hot";
+
+/// 2026-11-21T22:01:00Z.
+pub const START_OF_TIME: UnixMillis = UnixMillis(1_795_298_460_000);
+
+const POLICY: &str = r#"
+@id("notes-by-night")
+permit (principal in Group::"payouts", action == Action::"sign_message", resource == Key::"notes")
+when { context.message.bytes <= 1024 && context.now.hour >= 23 };
+
+@id("notes")
+permit (principal in Group::"payouts", action == Action::"sign_message", resource == Key::"notes")
+when { context.message.bytes <= 1024 };
+
+@id("payouts")
+permit (principal in Group::"payouts", action == Action::"sign", resource == Key::"hot")
+when { context.tx.asset == "ETH" && context.tx.amount.lessThanOrEqual(decimal("1")) };
+
+@id("make-keys")
+permit (principal in Group::"payouts", action == Action::"create_key", resource);
+"#;
+
+const ASSETS: &str = r#"
+[[asset]]
+symbol = "ETH"
+chain = "eip155:1"
+decimals = 18
+"#;
+
+/// Everything that does not change during a run.
+pub struct World {
+    /// The bundle that every node has.
+    pub bundle: Arc<Bundle>,
+    /// All nodes, in the order of the roster.
+    pub names: Vec<NodeName>,
+    client: SigningKey,
+}
+
+impl World {
+    /// A cluster of `n` nodes.
+    pub fn new(n: u8) -> Self {
+        let client = SigningKey::ed25519(&[200; 32]);
+        let names: Vec<_> = (1..=n).map(node_name).collect();
+        let mut roster = String::from("cluster = \"sim\"\ngroups = [\"payouts\"]\n");
+        for (i, name) in names.iter().enumerate() {
+            let identity = identity(name).verifying_key();
+            let spki = format!("{:02x}", i + 1).repeat(32);
+            write!(
+                roster,
+                "[[node]]\nname = \"{name}\"\nrole = \"signer\"\naddress = \"{name}:1\"\nidentity = \"{identity}\"\n\
+                 tls_spki_sha256 = \"{spki}\"\n"
+            )
+            .expect("writing to a string");
+        }
+        write!(
+            roster,
+            "[[client]]\nid = \"client\"\ntenant = \"acme\"\nintent_key = \"{}\"\ntls_spki_sha256 = [\"{}\"]\n\
+             groups = [\"payouts\"]\n",
+            client.verifying_key(),
+            "ee".repeat(32)
+        )
+        .expect("writing to a string");
+        let file = |path: &str, text: &str| (path.to_owned(), text.as_bytes().to_vec());
+        let files = BTreeMap::from([
+            file("policy.cedar", POLICY),
+            file("assets.toml", ASSETS),
+            file("roster.toml", &roster),
+            file("bundle.toml", "version = 1\n"),
+        ]);
+        let bundle = Arc::new(Bundle::load(&files).expect("the simulation's bundle loads"));
+        Self { bundle, names, client }
+    }
+
+    /// A request to sign a message of its own.
+    pub fn note(&self, id: u8, text: &str) -> Envelope {
+        self.seal(&Intent { content: text.as_bytes().to_vec(), ..blank(id, NOTES) })
+    }
+
+    /// A request to sign a transaction with the child key of that index.
+    pub fn payout(&self, id: u8, child: u32) -> Envelope {
+        let mut amount = [0; 32];
+        amount[31] = id;
+        let content = eip1559_unsigned(&Eip1559 {
+            chain_id: 1,
+            nonce: u64::from(id),
+            max_priority_fee_per_gas: 1_000_000_000,
+            max_fee_per_gas: 13_000_000_000,
+            gas_limit: 21_000,
+            to: Some([7; 20]),
+            value: Amount(amount),
+            input: Vec::new(),
+        });
+        self.seal(&Intent {
+            kind: ContentKind::EvmTransaction,
+            purpose: Purpose::Transaction,
+            chain: "eip155:1".into(),
+            path: DerivationPath::new(vec![0, child]).expect("a short path"),
+            content,
+            ..blank(id, HOT)
+        })
+    }
+
+    /// A request to make the key of a scheme.
+    pub fn key(&self, scheme: Scheme, threshold: Threshold) -> Envelope {
+        let (name, purpose) = match scheme {
+            Scheme::EcdsaSecp256k1 => (HOT, Purpose::Transaction),
+            Scheme::Ed25519 => (NOTES, Purpose::Message),
+        };
+        self.seal(&Intent {
+            action: Action::CreateKey,
+            kind: ContentKind::KeySpec,
+            purpose,
+            content: KeySpec { scheme, threshold, purpose }.to_bytes(),
+            ..blank(250, name)
+        })
+    }
+
+    fn seal(&self, intent: &Intent) -> Envelope {
+        self.client.seal(PAYLOAD_TYPE, intent.to_bytes())
+    }
+}
+
+fn blank(id: u8, key: &str) -> Intent {
+    Intent {
+        request_id: RequestId([id; 16]),
+        tenant: Tenant::parse("acme").expect("a name"),
+        client: ClientId::parse("client").expect("a name"),
+        action: Action::Sign,
+        key: KeyName::parse(key).expect("a name"),
+        path: DerivationPath::default(),
+        kind: ContentKind::Message,
+        chain: String::new(),
+        content: Vec::new(),
+        purpose: Purpose::Message,
+        not_before: START_OF_TIME.minus(1_000),
+        expires_at: START_OF_TIME.plus(9 * 60 * 1_000),
+        min_bundle_version: 1,
+        note: String::new(),
+    }
+}
+
+/// `node-1` and so on.
+pub fn node_name(i: u8) -> NodeName {
+    NodeName::parse(&format!("node-{i}")).expect("a name")
+}
+
+/// A node's identity key: its token, as far as the simulation goes.
+pub fn identity(name: &NodeName) -> SigningKey {
+    let seed = tally_domain::digest::TaggedHash::new("sim/identity").field(name.as_str().as_bytes()).finish();
+    SigningKey::ed25519(&seed.0)
+}
