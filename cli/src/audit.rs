@@ -19,7 +19,7 @@ const LOG_MAX_BYTES: u64 = 16 * 1024 * 1024 * 1024;
 /// `tally audit ...`
 #[derive(Debug, clap::Subcommand)]
 pub enum Audit {
-    /// Write every reachable node's log to DIR/<node>/.
+    /// Write every reachable node's log to a directory of its own in DIR.
     Export {
         /// A new or empty directory.
         #[arg(long, value_name = "DIR")]

@@ -5,7 +5,7 @@ mod outage;
 mod sign;
 mod tour;
 
-use crate::dev::up::{Stop, hints};
+use crate::dev::up::{Keys, Stop, hints};
 use crate::output::{Out, Shown};
 use anyhow::Context as _;
 use serde_json::json;
@@ -74,5 +74,9 @@ impl Demo {
 }
 
 fn kept(dir: &Path, client: &tally_client::Client) -> String {
-    format!("{}\nThe nodes keep running. Stop them: tally dev down --dir {}", hints(dir, client), dir.display())
+    format!(
+        "{}\nThe nodes keep running. Stop them: tally dev down --dir {}",
+        hints(dir, client, Keys::OfTheTour),
+        dir.display()
+    )
 }

@@ -8,6 +8,9 @@ use tally_mpc::Fault;
 
 use crate::boot::BootIdentity;
 
+/// The word of a leader whose session does not take place.
+const DISMISSED: &str = "DISMISSED";
+
 /// Names a step that the session waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PersistId(pub u32);
@@ -93,7 +96,7 @@ pub enum Trouble {
 impl Trouble {
     /// What the leader tells those who agreed to a session that then does not take place.
     pub fn dismissal() -> Vec<u8> {
-        crate::wire::Message::Abort("DISMISSED".into()).encode()
+        crate::wire::Message::Abort(DISMISSED.into()).encode()
     }
 
     /// The reason and facts for the caller.
@@ -124,7 +127,7 @@ impl Trouble {
         match self {
             Self::Fault(fault) => fault.culprit().and_then(name).into_iter().collect(),
             Self::Violation { from, .. } => vec![from.clone()],
-            Self::PeerAborted { from, reason } if is_own_trouble(reason) => vec![from.clone()],
+            Self::PeerAborted { from, reason } if blames_itself(reason) => vec![from.clone()],
             // Whoever leaves because of a third member is not to blame for it.
             Self::PeerAborted { .. } => Vec::new(),
             Self::Silent { missing, .. } => missing.clone(),
@@ -134,12 +137,16 @@ impl Trouble {
     }
 }
 
-/// Whether a member that leaves with this word says that it is itself out of order.
-fn is_own_trouble(reason: &str) -> bool {
-    matches!(
-        Reason::parse(reason),
-        Some(Reason::Hsm | Reason::Storage | Reason::Overloaded | Reason::Tampered | Reason::Deadline | Reason::Bug)
-    )
+/// Whether a member that leaves with this word says that it is itself out of order, or is: we know all words of
+/// correct members.
+fn blames_itself(reason: &str) -> bool {
+    match Reason::parse(reason) {
+        Some(reason) => matches!(
+            reason,
+            Reason::Hsm | Reason::Storage | Reason::Overloaded | Reason::Tampered | Reason::Deadline | Reason::Bug
+        ),
+        None => reason != DISMISSED,
+    }
 }
 
 fn fault_refusal(fault: &Fault, name: impl Fn(PartyIndex) -> Option<NodeName>) -> Refusal {

@@ -103,8 +103,7 @@ pub(crate) fn incarnate(
     let identity = identity(name);
     let signature = identity.sign(&uncertified.to_sign());
     let boot = uncertified.certified(identity.verifying_key().to_string(), signature);
-    let what =
-        What::Boot { boot_cert: boot.cert().clone(), bundle: world.bundle.digest(), version: "sim".into() };
+    let what = What::Boot { boot_cert: boot.cert().clone(), bundle: world.bundle.digest(), version: "sim".into() };
     let step = Step { writes: vec![Write::Incarnation(incarnation)], leaves: vec![boot.leaf(now, what)] };
     journal.commit(step).expect("the next start follows the last");
     boot

@@ -1,16 +1,13 @@
 //! Steps that sign, or must not.
 
 use super::tour::{Done, Told, Tour};
-use crate::dev::files::{USDC, VENDOR};
+use crate::dev::files::{USDC, USDC_UNIT, VENDOR};
 use crate::foreign;
 use anyhow::{bail, ensure};
 use tally_chains::{Eip1559, eip1559_unsigned, erc20_transfer_input, parse_evm_address};
 use tally_client::{Client, ClientError, Order, Refused, SealedIntent, Signed};
 use tally_domain::facts::Amount;
 use tally_domain::{KeyName, Reason, RequestId};
-
-/// One USDC in its smallest unit.
-const USDC_UNIT: u128 = 1_000_000;
 
 /// A tenth of an ether in wei.
 const TENTH_OF_ETHER: u128 = 100_000_000_000_000_000;
@@ -114,7 +111,7 @@ pub fn permitted(tour: &Tour, what: &str, intent: &SealedIntent, signed: &Signed
 
 /// A USDC transfer to the vendor.
 pub fn usdc_transfer(nonce: u64, whole: u128) -> anyhow::Result<Vec<u8>> {
-    to_usdc(nonce, erc20_transfer_input(parse_evm_address(VENDOR)?, amount(whole * USDC_UNIT)))
+    to_usdc(nonce, erc20_transfer_input(parse_evm_address(VENDOR)?, amount(whole * u128::from(USDC_UNIT))))
 }
 
 fn to_usdc(nonce: u64, input: Vec<u8>) -> anyhow::Result<Vec<u8>> {

@@ -1,9 +1,12 @@
 //! The text files of a development cluster.
 
+use alloy_primitives::U256;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use tally_chains::{erc20_transfer_input, parse_evm_address};
+use tally_domain::facts::Amount;
 
 /// Name of the cluster.
 pub const CLUSTER: &str = "dev";
@@ -15,6 +18,9 @@ pub const CLIENT: &str = "payouts-1";
 pub const VENDOR: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
 /// USDC on Ethereum.
 pub const USDC: &str = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48";
+
+/// One USDC in its smallest unit.
+pub const USDC_UNIT: u64 = 1_000_000;
 
 /// `bundle.toml`
 pub const BUNDLE: &str = "version = 1\n";
@@ -130,6 +136,26 @@ pub fn profile(addresses: &[String]) -> String {
     )
 }
 
+/// `examples/usdc-<whole>.json`: a transfer to the vendor, as `tally sign --evm-tx` reads it.
+pub fn usdc_transfer(whole: u64) -> anyhow::Result<String> {
+    let amount = U256::from(whole) * U256::from(USDC_UNIT);
+    let input = erc20_transfer_input(parse_evm_address(VENDOR)?, Amount(amount.to_be_bytes()));
+    Ok(format!(
+        r#"{{
+  "chainId": 1,
+  "nonce": 0,
+  "maxPriorityFeePerGas": "1000000000",
+  "maxFeePerGas": "20000000000",
+  "gasLimit": 100000,
+  "to": "{USDC}",
+  "value": "0",
+  "input": "0x{}"
+}}
+"#,
+        hex::encode(input)
+    ))
+}
+
 /// Who may read a file.
 #[derive(Debug, Clone, Copy)]
 pub enum Mode {
@@ -178,5 +204,13 @@ mod tests {
         assert_eq!(summary.permits, ["payouts-small", "eth-small", "messages", "operators-create-keys"]);
         assert_eq!((summary.nodes, summary.clients, summary.lists["vendors"]), (3, 1, 2));
         assert!(VENDORS.contains(VENDOR) && ASSETS.contains(USDC));
+    }
+
+    #[test]
+    fn examples_are_transactions() {
+        let payload = crate::evm_tx::parse(usdc_transfer(250).unwrap().as_bytes()).unwrap();
+        assert_eq!(payload.chain, "eip155:1");
+        // 250 USDC are 250,000,000 = 0x0ee6b280 units, at the end of the call data, before the empty access list.
+        assert!(hex::encode(&payload.bytes).ends_with("0ee6b280c0"));
     }
 }

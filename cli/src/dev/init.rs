@@ -72,6 +72,7 @@ impl Init {
             nodes.push(NodeFacts { name, address: address.clone(), identity, spki_sha256 });
         }
         policy(&dir.join("policy"), &files::roster(&nodes, &intent_key, &client_spki))?;
+        examples(&dir.join("examples"))?;
         Ok(addresses)
     }
 
@@ -147,6 +148,15 @@ fn identity(tallyd: &Path, config: &Path) -> anyhow::Result<String> {
     let what = || format!("{} --init printed no identity", tallyd.display());
     let answer: Identity = serde_json::from_slice(&output.stdout).with_context(what)?;
     Ok(VerifyingKey::parse(&answer.identity).with_context(what)?.to_string())
+}
+
+/// Transfers to try: one that the policy permits and one that it denies.
+fn examples(dir: &Path) -> anyhow::Result<()> {
+    make_dir(dir)?;
+    for whole in [250, 5_000] {
+        files::write(&dir.join(format!("usdc-{whole}.json")), &files::usdc_transfer(whole)?, Mode::Public)?;
+    }
+    Ok(())
 }
 
 fn policy(dir: &Path, roster: &str) -> anyhow::Result<()> {

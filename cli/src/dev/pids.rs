@@ -75,15 +75,23 @@ fn running(dir: &Path) -> anyhow::Result<Vec<Running>> {
 }
 
 async fn stop(node: &Running) -> anyhow::Result<()> {
-    kill_process(node.pid, Signal::TERM).context("cannot stop a node")?;
+    tell(node, Signal::TERM)?;
     let began = Instant::now();
     while is_running(node) {
         if began.elapsed() > STOP_TIMEOUT {
-            kill_process(node.pid, Signal::KILL).context("cannot kill a node")?;
+            tell(node, Signal::KILL)?;
         }
         tokio::time::sleep(TICK).await;
     }
     Ok(())
+}
+
+fn tell(node: &Running, signal: Signal) -> anyhow::Result<()> {
+    match kill_process(node.pid, signal) {
+        // It has ended by itself in the meantime.
+        Err(rustix::io::Errno::SRCH) => Ok(()),
+        told => told.with_context(|| format!("cannot stop {}", node.name)),
+    }
 }
 
 /// Whether the process was started with this configuration: process ids are used again. One that has ended has no

@@ -39,7 +39,7 @@ impl Up {
             () = stop.told() => return Ok(Shown::nothing(Exit::Done)),
         }
         drop(starting);
-        out.say(&hints(&self.dir, &client));
+        out.say(&hints(&self.dir, &client, Keys::Unknown));
         out.document(&json!({ "endpoints": client.endpoints().collect::<Vec<_>>(), "dir": self.dir }));
         let exit = watch(&mut cluster, &mut stop, out).await?;
         cluster.stop_all().await?;
@@ -86,22 +86,34 @@ impl Stop {
     }
 }
 
+/// Which keys a cluster has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keys {
+    /// Perhaps none yet.
+    Unknown,
+    /// Those of the tour, whose logs are exported too.
+    OfTheTour,
+}
+
 /// Where the nodes are and what to try.
-pub fn hints(dir: &Path, client: &Client) -> String {
+pub fn hints(dir: &Path, client: &Client, keys: Keys) -> String {
+    let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    let dir = dir.display();
     let mut lines: Vec<_> =
         client.endpoints().enumerate().map(|(i, e)| format!("node-{} listens at {e}", i + 1)).collect();
-    let dir = dir.display();
+    lines.extend(["Try in another terminal:".to_owned(), format!("  export TALLY_PROFILE={dir}/client/profile.toml")]);
+    lines.push("  tally node status".into());
+    if keys == Keys::Unknown {
+        lines.push("  tally key create hot --scheme ecdsa-secp256k1 --threshold 2".into());
+        lines.push("  tally key create fast --scheme ed25519 --threshold 2".into());
+    }
     lines.extend([
-        "Try in another terminal:".to_owned(),
-        format!("  export TALLY_PROFILE={dir}/client/profile.toml"),
-        "  tally node status".into(),
-        "  tally key create hot --scheme ecdsa-secp256k1 --threshold 2".into(),
-        "  tally key create fast --scheme ed25519 --threshold 2".into(),
+        format!("  tally sign hot --evm-tx {dir}/examples/usdc-250.json"),
+        format!("  tally sign hot --evm-tx {dir}/examples/usdc-5000.json"),
         "  echo hello | tally sign fast --message -".into(),
         "  tally request list".into(),
-        format!(
-            "  tally audit export --out {dir}/logs && tally audit verify {dir}/logs --bundle {dir}/policy --verbose"
-        ),
+        format!("  tally audit export --out {dir}/exported"),
+        format!("  tally audit verify {dir}/exported --bundle {dir}/policy --verbose"),
     ]);
     lines.join("\n")
 }

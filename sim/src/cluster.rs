@@ -1,0 +1,397 @@
+//! The cluster and its scheduler: one event at a time, which one is drawn from the seed.
+
+use crate::byzantine::Cheat;
+use crate::genesis::Genesis;
+use crate::history::History;
+use crate::journal::Journal;
+use crate::node::{Call, Node, SessionKey};
+use crate::world::{START_OF_TIME, World};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tally_domain::boot::Statement;
+use tally_domain::dsse::Envelope;
+use tally_domain::ports::store::{Conflict, Step};
+use tally_domain::{Attempt, NodeName, Reason, Refusal, SignerSet, UnixMillis};
+use tally_signer::recovery::Report;
+use tally_signer::session::Trouble;
+
+/// Events in one run before it counts as stuck: a run of five requests takes some thousands.
+const EVENTS_MAX: u32 = 200_000;
+
+/// How often things go wrong, each as a probability.
+#[derive(Debug, Clone, Copy)]
+pub struct Faults {
+    /// A packet is lost.
+    pub drop: f64,
+    /// A packet arrives twice.
+    pub duplicate: f64,
+    /// A node goes down at a write, before or after it.
+    pub crash_at_write: f64,
+    /// A node goes down at an event.
+    pub crash: f64,
+    /// A node that is down comes back at an event.
+    pub restart: f64,
+    /// The disk refuses a write.
+    pub storage: f64,
+    /// The network is cut in two at an event.
+    pub cut: f64,
+    /// It is mended at an event.
+    pub mend: f64,
+    /// Someone loses patience though there are packets under way.
+    pub hasty: f64,
+}
+
+impl Faults {
+    /// Only the order of packets is drawn.
+    pub const NONE: Self = Self {
+        drop: 0.0,
+        duplicate: 0.0,
+        crash_at_write: 0.0,
+        crash: 0.0,
+        restart: 1.0,
+        storage: 0.0,
+        cut: 0.0,
+        mend: 1.0,
+        hasty: 0.0,
+    };
+
+    /// Everything goes wrong now and then.
+    pub const ALL: Self = Self {
+        drop: 0.02,
+        duplicate: 0.01,
+        crash_at_write: 0.04,
+        crash: 0.004,
+        restart: 0.05,
+        storage: 0.01,
+        cut: 0.004,
+        mend: 0.03,
+        hasty: 0.01,
+    };
+}
+
+/// A proposal to sign together.
+pub(crate) struct Proposal {
+    pub(crate) session: SessionKey,
+    pub(crate) envelope: Envelope,
+    pub(crate) attempt: Attempt,
+    pub(crate) signers: SignerSet,
+    pub(crate) abandonments: Vec<Statement>,
+}
+
+/// What a node answers when asked for a request.
+#[derive(Clone)]
+pub(crate) struct Recovered {
+    pub(crate) result: Vec<u8>,
+    pub(crate) reports: Vec<Report>,
+}
+
+/// What travels. `rpc` ties an answer to its question.
+#[derive(Clone)]
+pub(crate) enum Body {
+    Session { key: SessionKey, bytes: Vec<u8> },
+    Propose { rpc: u64, proposal: Arc<Proposal> },
+    Proposed { rpc: u64, answer: Result<Vec<u8>, Refusal> },
+    Recover { rpc: u64, envelope: Arc<Envelope> },
+    Recovered { rpc: u64, answer: Result<Recovered, Refusal> },
+    Complete { envelope: Arc<Envelope>, result: Vec<u8> },
+}
+
+/// A packet under way.
+#[derive(Clone)]
+pub(crate) struct Packet {
+    pub(crate) from: NodeName,
+    pub(crate) to: NodeName,
+    pub(crate) body: Body,
+}
+
+/// Why a node does not go on with what it does.
+pub(crate) enum Stop {
+    /// It is down.
+    Crashed,
+    /// It cannot.
+    Refused(Refusal),
+}
+
+/// A client's call that has not been made yet.
+struct Arrival {
+    call: Call,
+    at: NodeName,
+    envelope: Envelope,
+}
+
+/// The cluster.
+pub struct Cluster {
+    /// What does not change.
+    pub world: Arc<World>,
+    /// What has left the nodes so far, and what it broke.
+    pub history: History,
+    pub(crate) nodes: BTreeMap<NodeName, Node>,
+    pub(crate) rng: StdRng,
+    pub(crate) now: UnixMillis,
+    pub(crate) cheat: Option<Cheat>,
+    net: Vec<Packet>,
+    /// Tidings of results for requests that are being worked on: they wait for their turn.
+    pub(crate) parked: Vec<Packet>,
+    arrivals: Vec<Arrival>,
+    answers: BTreeMap<Call, Result<Vec<u8>, Refusal>>,
+    faults: Faults,
+    cut: BTreeSet<NodeName>,
+    next_id: u64,
+    events: u32,
+}
+
+/// Who can lose patience.
+enum Waiting {
+    Session(NodeName, SessionKey),
+    Leader(NodeName, Call),
+}
+
+impl Cluster {
+    /// All nodes start from what key generation left.
+    pub fn new(genesis: &Genesis, seed: u64, faults: Faults) -> Self {
+        let nodes = genesis.journals.iter().map(|(name, j)| (name.clone(), Node::new(j.clone()))).collect();
+        let mut this = Self {
+            world: genesis.world.clone(),
+            history: History::new(genesis.world.clone()),
+            nodes,
+            rng: StdRng::seed_from_u64(seed),
+            now: START_OF_TIME.plus(1),
+            cheat: None,
+            net: Vec::new(),
+            parked: Vec::new(),
+            arrivals: Vec::new(),
+            answers: BTreeMap::new(),
+            faults,
+            cut: BTreeSet::new(),
+            next_id: 0,
+            events: 0,
+        };
+        for name in genesis.world.names.clone() {
+            this.start(&name);
+        }
+        this
+    }
+
+    /// A client will call `at` at some moment; gives the name of the call.
+    pub fn call(&mut self, at: &NodeName, envelope: &Envelope) -> Call {
+        let call = self.fresh_id();
+        self.arrivals.push(Arrival { call, at: at.clone(), envelope: envelope.clone() });
+        call
+    }
+
+    /// What a call was answered, if it was: a leader that crashes answers nothing.
+    pub fn answer(&self, call: Call) -> Option<&Result<Vec<u8>, Refusal>> {
+        self.answers.get(&call)
+    }
+
+    /// From now on things go wrong this often.
+    pub fn set_faults(&mut self, faults: Faults) {
+        self.faults = faults;
+    }
+
+    /// Mends the network and starts everyone but `stay_down`.
+    pub fn mend(&mut self, stay_down: Option<&NodeName>) {
+        self.cut.clear();
+        for name in self.world.names.clone() {
+            if Some(&name) == stay_down {
+                self.crash(&name);
+            } else if self.nodes[&name].live.is_none() {
+                self.start(&name);
+            }
+        }
+    }
+
+    /// Whether a node is up.
+    pub fn is_up(&self, name: &NodeName) -> bool {
+        self.nodes[name].live.is_some()
+    }
+
+    /// A node's disk.
+    pub fn journal(&self, name: &NodeName) -> &Journal {
+        &self.nodes[name].journal
+    }
+
+    /// The moment.
+    pub fn now(&self) -> UnixMillis {
+        self.now
+    }
+
+    /// Moves the clock of all nodes on.
+    pub fn skip_to(&mut self, moment: UnixMillis) {
+        self.now = self.now.max(moment);
+    }
+
+    /// Plays until nothing is left to happen.
+    pub fn run(&mut self) {
+        while self.step() {
+            self.events += 1;
+            if self.events > EVENTS_MAX {
+                self.history.broken("the run does not come to rest".into());
+                return;
+            }
+        }
+    }
+
+    fn step(&mut self) -> bool {
+        self.now = self.now.plus(self.rng.random_range(0..3));
+        self.weather();
+        if !self.arrivals.is_empty() && (self.net.is_empty() || self.rng.random_bool(0.05)) {
+            let at = self.rng.random_range(0..self.arrivals.len());
+            let Arrival { call, at, envelope } = self.arrivals.swap_remove(at);
+            self.sign(&at, call, &envelope);
+            return true;
+        }
+        if self.net.is_empty() || self.rng.random_bool(self.faults.hasty) {
+            let waiting = self.waiting();
+            if waiting.is_empty() {
+                return !self.net.is_empty();
+            }
+            let at = self.rng.random_range(0..waiting.len());
+            self.lose_patience(&waiting[at]);
+            return true;
+        }
+        let at = self.rng.random_range(0..self.net.len());
+        let packet = self.net.swap_remove(at);
+        let across = self.cut.contains(&packet.from) != self.cut.contains(&packet.to);
+        if across || self.rng.random_bool(self.faults.drop) {
+            return true;
+        }
+        if self.rng.random_bool(self.faults.duplicate) {
+            self.net.push(packet.clone());
+        }
+        self.deliver(packet);
+        true
+    }
+
+    /// Nodes that go down and come back, and the network.
+    fn weather(&mut self) {
+        for name in self.world.names.clone() {
+            if self.nodes[&name].live.is_some() {
+                if self.rng.random_bool(self.faults.crash) {
+                    self.crash(&name);
+                }
+            } else if self.faults.crash > 0.0 && self.rng.random_bool(self.faults.restart) {
+                self.start(&name);
+            }
+        }
+        if self.rng.random_bool(self.faults.mend) {
+            self.cut.clear();
+        } else if self.rng.random_bool(self.faults.cut) {
+            let names = self.world.names.clone();
+            self.cut = names.into_iter().filter(|_| self.rng.random_bool(0.4)).collect();
+        }
+    }
+
+    fn deliver(&mut self, packet: Packet) {
+        let Packet { from, to, body } = packet;
+        if self.nodes[&to].live.is_none() {
+            return;
+        }
+        if let Some(cheat) = self.cheat.as_mut().filter(|c| c.node == to) {
+            cheat.receives(&body);
+        }
+        match body {
+            Body::Session { key, bytes } => self.session_message(&to, &from, key, bytes),
+            Body::Propose { rpc, proposal } => self.propose(&to, &from, rpc, &proposal),
+            Body::Recover { rpc, envelope } => self.recover(&to, &from, rpc, &envelope),
+            Body::Complete { envelope, result } => self.complete(&to, &from, envelope, result),
+            Body::Proposed { rpc, answer } => self.proposed(&to, &from, rpc, answer),
+            Body::Recovered { rpc, answer } => self.recovered(&to, &from, rpc, answer),
+        }
+    }
+
+    fn waiting(&self) -> Vec<Waiting> {
+        let mut waiting = Vec::new();
+        for (name, node) in &self.nodes {
+            let Some(live) = &node.live else { continue };
+            waiting.extend(live.sessions.keys().map(|key| Waiting::Session(name.clone(), *key)));
+            let asking = live.leading.iter().filter(|(_, lead)| lead.waits());
+            waiting.extend(asking.map(|(call, _)| Waiting::Leader(name.clone(), *call)));
+        }
+        waiting
+    }
+
+    fn lose_patience(&mut self, who: &Waiting) {
+        match who {
+            Waiting::Session(name, key) => {
+                let Some(running) = self.live(name).sessions.get(key) else { return };
+                let (stage, missing) = running.session.waiting_for();
+                self.end_session(name, *key, &Trouble::Silent { missing, stage });
+            }
+            Waiting::Leader(name, call) => self.lead_patience(name, *call),
+        }
+    }
+
+    /// Sends: what leaves a node is held against its disk first.
+    pub(crate) fn send(&mut self, from: &NodeName, to: &NodeName, body: Body) {
+        let bodies = match self.cheat.take() {
+            Some(mut cheat) if cheat.node == *from => {
+                let bodies = cheat.send(self, to, body);
+                self.cheat = Some(cheat);
+                bodies
+            }
+            other => {
+                self.cheat = other;
+                self.history.leaves(from, &self.nodes[from], &body);
+                vec![body]
+            }
+        };
+        self.net.extend(bodies.into_iter().map(|body| Packet { from: from.clone(), to: to.clone(), body }));
+    }
+
+    /// Makes a step durable, or crashes before or after, or finds the disk full.
+    pub(crate) fn commit(&mut self, at: &NodeName, step: Step) -> Result<(), Stop> {
+        let crash = self.rng.random_bool(self.faults.crash_at_write);
+        let before = self.rng.random_bool(0.5);
+        if crash && before {
+            self.crash(at);
+            return Err(Stop::Crashed);
+        }
+        if self.rng.random_bool(self.faults.storage) {
+            return Err(Stop::Refused(Reason::Storage.into()));
+        }
+        let done = self.nodes.get_mut(at).expect("a node").journal.commit(step);
+        match done {
+            Ok(()) if crash => {
+                self.crash(at);
+                Err(Stop::Crashed)
+            }
+            Ok(()) => Ok(()),
+            Err(Conflict::RequestDigest) => Err(Stop::Refused(Reason::RequestIdConflict.into())),
+            Err(conflict) => {
+                self.history.conflict(at, &conflict);
+                Err(Stop::Refused(Reason::Bug.into()))
+            }
+        }
+    }
+
+    pub(crate) fn crash(&mut self, at: &NodeName) {
+        self.nodes.get_mut(at).expect("a node").live = None;
+    }
+
+    fn start(&mut self, at: &NodeName) {
+        let seed = self.rng.random();
+        let node = self.nodes.get_mut(at).expect("a node");
+        node.boot(&self.world, at, &seed, self.now);
+    }
+
+    pub(crate) fn answered(&mut self, call: Call, answer: Result<Vec<u8>, Refusal>) {
+        self.answers.insert(call, answer);
+    }
+
+    /// Tidings that waited for a request to be free go their way again.
+    pub(crate) fn unpark(&mut self) {
+        self.net.append(&mut self.parked);
+    }
+
+    pub(crate) fn fresh_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    pub(crate) fn live(&mut self, at: &NodeName) -> &mut crate::node::Live {
+        self.nodes.get_mut(at).and_then(|n| n.live.as_mut()).expect("a node that acts is up")
+    }
+}

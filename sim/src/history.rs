@@ -1,0 +1,151 @@
+//! What has left the nodes so far. Everything that leaves an honest node is held against its disk at that moment.
+
+use crate::byzantine::{Message, read};
+use crate::cluster::Body;
+use crate::journal::RequestKey;
+use crate::node::Node;
+use crate::world::World;
+use prost::Message as _;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tally_domain::boot::Statement;
+use tally_domain::ports::store::Conflict;
+use tally_domain::vote::{VOTE_TYPE, VoteBody};
+use tally_domain::{Attempt, NodeName, Refusal};
+use tally_signer::recovery::{End, Report};
+use tally_signer::session::{Failure, Trouble};
+
+/// A session that ended badly at one node.
+#[derive(Debug, Clone)]
+pub struct Failed {
+    /// Where.
+    pub node: NodeName,
+    /// What was seen, as the session says it.
+    pub trouble: String,
+    /// What the caller is told.
+    pub refusal: Refusal,
+    /// Who is named.
+    pub culprits: Vec<NodeName>,
+}
+
+type Part = (NodeName, RequestKey, Attempt);
+
+/// What happened in a run.
+pub struct History {
+    world: Arc<World>,
+    /// What must not be, in words.
+    pub violations: Vec<String>,
+    /// Sessions that ended badly.
+    pub failures: Vec<Failed>,
+    /// How often what has left the nodes.
+    pub counts: BTreeMap<&'static str, u64>,
+    partials: BTreeMap<Part, Vec<u8>>,
+    promises: BTreeSet<Part>,
+}
+
+impl History {
+    pub(crate) fn new(world: Arc<World>) -> Self {
+        Self {
+            world,
+            violations: Vec::new(),
+            failures: Vec::new(),
+            counts: BTreeMap::new(),
+            partials: BTreeMap::new(),
+            promises: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn broken(&mut self, what: String) {
+        self.violations.push(what);
+    }
+
+    /// A write that a node's own rules should never have asked for.
+    pub(crate) fn conflict(&mut self, at: &NodeName, conflict: &Conflict) {
+        self.broken(format!("{at} asked its store for what it must refuse: {conflict}"));
+    }
+
+    pub(crate) fn failed(&mut self, at: &NodeName, trouble: &Trouble, failure: &Failure) {
+        self.count("failed session");
+        self.failures.push(Failed {
+            node: at.clone(),
+            trouble: format!("{trouble:?}"),
+            refusal: failure.refusal.clone(),
+            culprits: failure.culprits.clone(),
+        });
+    }
+
+    fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    /// Something leaves an honest node.
+    pub(crate) fn leaves(&mut self, from: &NodeName, node: &Node, body: &Body) {
+        match body {
+            Body::Session { key, bytes } => match read(bytes) {
+                Some(Message::Statement(vote)) => self.vote(from, node, &vote),
+                Some(Message::Partial(partial)) => {
+                    let running = node.live.as_ref().and_then(|l| l.sessions.get(key));
+                    let running = running.expect("a partial leaves a session that runs");
+                    let part = (from.clone(), running.request.clone(), running.attempt);
+                    self.partial(part, node, &partial);
+                }
+                _ => {}
+            },
+            Body::Recovered { answer: Ok(recovered), .. } => {
+                self.count("recovery");
+                recovered.reports.iter().for_each(|report| self.report(from, node, report));
+            }
+            Body::Complete { result, .. } => {
+                self.count("result told");
+                if !node.journal.results().any(|(_, known)| known == result) {
+                    self.broken(format!("{from} tells of a result that it has not written down"));
+                }
+            }
+            Body::Propose { .. } => self.count("proposal"),
+            Body::Proposed { .. } | Body::Recover { .. } | Body::Recovered { .. } => {}
+        }
+    }
+
+    /// I8: no vote leaves that is not on the disk.
+    fn vote(&mut self, from: &NodeName, node: &Node, bytes: &[u8]) {
+        self.count("vote");
+        let statement = Statement::decode(bytes).expect("an honest vote");
+        let (_, body) = statement.open(VOTE_TYPE, self.world.bundle.roster()).expect("an honest vote");
+        let vote = VoteBody::from_bytes(body).expect("an honest vote");
+        let request = (vote.tenant, vote.request_id);
+        if node.journal.vote(&request, vote.attempt) != Some(bytes) {
+            self.broken(format!("I8: {from} votes without having written it down"));
+        }
+    }
+
+    /// I2, I7: no partial leaves that is not on the disk, always the same bytes, and never after a promise.
+    fn partial(&mut self, part: Part, node: &Node, bytes: &[u8]) {
+        self.count("partial");
+        let (from, request, attempt) = &part;
+        if node.journal.vote(request, *attempt).is_none() || node.journal.released(request, *attempt) != Some(bytes) {
+            self.violations.push(format!("I7: {from} releases what is not on its disk"));
+        }
+        if self.promises.contains(&part) {
+            self.violations.push(format!("{from} releases in an attempt that it promised to abandon"));
+        }
+        let known = self.partials.entry(part.clone()).or_insert_with(|| bytes.to_vec());
+        if known != bytes {
+            self.violations.push(format!("I2: {} released two partials for one attempt", part.0));
+        }
+    }
+
+    fn report(&mut self, from: &NodeName, node: &Node, report: &Report) {
+        let request = (report.vote.tenant.clone(), report.vote.request_id);
+        let part = (from.clone(), request, report.vote.attempt);
+        match &report.end {
+            End::Released { partial, .. } => self.partial(part, node, partial),
+            End::Abandoned(_) => {
+                self.count("promise");
+                if self.partials.contains_key(&part) {
+                    self.broken(format!("{from} promises to abandon what it released"));
+                }
+                self.promises.insert(part);
+            }
+        }
+    }
+}
