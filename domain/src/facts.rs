@@ -30,6 +30,27 @@ pub struct TransactionFacts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Amount(pub [u8; 32]);
 
+/// In decimal digits.
+impl std::fmt::Display for Amount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut rest = self.0;
+        let mut digits = Vec::new();
+        while rest.iter().any(|b| *b != 0) {
+            // Long division by ten, from the most significant byte.
+            let remainder = rest.iter_mut().fold(0u16, |carry, byte| {
+                let part = carry * 256 + u16::from(*byte);
+                *byte = (part / 10) as u8;
+                part % 10
+            });
+            digits.push(char::from(b'0' + remainder as u8));
+        }
+        if digits.is_empty() {
+            digits.push('0');
+        }
+        f.write_str(&digits.iter().rev().collect::<String>())
+    }
+}
+
 /// One movement of one asset to one destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Movement {
@@ -68,4 +89,23 @@ pub struct OpaqueFacts {
     pub to: String,
     /// What was not understood, for people: `contract call with selector 0xdeadbeef`.
     pub why: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_print_in_decimal() {
+        let amount = |n: u128| {
+            let mut bytes = [0; 32];
+            bytes[16..].copy_from_slice(&n.to_be_bytes());
+            Amount(bytes)
+        };
+        for n in [0, 1, 9, 10, 255, 256, 250_000_000, u128::MAX] {
+            assert_eq!(amount(n).to_string(), n.to_string());
+        }
+        let max = "115792089237316195423570985008687907853269984665640564039457584007913129639935";
+        assert_eq!(Amount([0xff; 32]).to_string(), max);
+    }
 }

@@ -140,11 +140,11 @@ pub fn summary(facts: &Facts) -> String {
             let mut text = format!("{} on {}", tx.method, tx.chain);
             for m in &tx.movements {
                 let asset = match &m.asset {
-                    AssetRef::Native => "native",
+                    AssetRef::Native => "the native coin",
                     AssetRef::Contract(address) => address,
                 };
                 // Writing to a string does not fail.
-                let _ = write!(text, "; {asset} 0x{} to {}", hex::encode(m.amount.0).trim_start_matches('0'), m.to);
+                let _ = write!(text, "; {} of {asset} to {}", m.amount, m.to);
             }
             text
         }

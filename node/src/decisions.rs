@@ -1,12 +1,13 @@
 //! Writes down what was received and what was decided, refusals too, before anyone is answered.
 
+use crate::convert;
 use crate::node::{Node, now};
 use std::sync::Arc;
 use tally_audit::event::{Origin, What};
 use tally_domain::Refusal;
 use tally_domain::dsse::{Envelope, content_digest};
 use tally_domain::ports::store::{ClaimRequest, Step, Write};
-use tally_signer::admit::{Opened, verdict};
+use tally_signer::admit::{self, Opened, verdict};
 
 /// Most bytes of the summary of the facts in the log.
 const SUMMARY_MAX_CHARS: usize = 512;
@@ -46,6 +47,7 @@ pub async fn permitted(
 /// Logs a refusal and takes the request id all the same: a refused id does not become free for another intent. Gives the
 /// refusal back, or why it could not be written down.
 pub async fn refused(node: &Arc<Node>, opened: &Opened, from: Origin, refusal: Refusal) -> Refusal {
+    let summary = summary(node, opened);
     let intent = opened.intent();
     let refuse = Write::Refuse {
         tenant: intent.tenant.clone(),
@@ -53,11 +55,18 @@ pub async fn refused(node: &Arc<Node>, opened: &Opened, from: Origin, refusal: R
         reason: refusal.reason.as_str().into(),
         at: now(),
     };
-    let leaves = leaves(node, opened, from.clone(), Err(&refusal), "");
+    let leaves = leaves(node, opened, from.clone(), Err(&refusal), &summary);
     match node.commit(Step { writes: vec![claim(opened), refuse], leaves }).await {
         Ok(_) => refusal,
         Err(conflict) => unclaimed(node, opened, from, conflict).await,
     }
+}
+
+/// What this node decodes of a request that it refuses, as far as it can.
+fn summary(node: &Node, opened: &Opened) -> String {
+    let held = node.keys.get(&opened.intent().key);
+    let key = held.as_ref().map(|h| (&*h.record, h.state));
+    admit::subject(opened.clone(), key).map(|s| convert::summary(s.facts())).unwrap_or_default()
 }
 
 /// The id names another intent: that, too, is written down.

@@ -81,6 +81,7 @@ fn take_part(node: &Arc<Node>, guard: Guard, seat: Seat, start: Start) {
     let (me, names) = (start.members.me().get(), start.members.names());
     let node = node.clone();
     let work = async move {
+        tracing::info!(attempt = start.attempt.0, "joins");
         let (session, actions) = SignSession::start(start, &mut fresh_rng());
         // A failure has been logged and told to the others by the driver.
         let _ = drive(&node, seat, me, names, session, actions).await;

@@ -29,7 +29,7 @@ pub struct Denied {
     pub reason: Reason,
     /// Rules that forbid it.
     pub forbidden_by: Vec<String>,
-    /// Permits that are for this client, action and key, with the first condition that does not hold.
+    /// Permits that are for this client, action and key, with the first condition that does not hold; the nearest first.
     pub near_misses: Vec<NearMiss>,
     /// Rules that could not be evaluated, or facts that rules cannot express.
     pub errors: Vec<String>,
@@ -153,7 +153,7 @@ impl Case<'_> {
                 None => inexpressible("the deciding rule has no name".into()),
             };
         }
-        let near = rules.near_misses(&request, entities).take(NEAR_MISSES_MAX);
+        let near = rules.near_misses(&request, entities).into_iter().take(NEAR_MISSES_MAX);
         Decision::Deny(Denied {
             reason: Reason::PolicyDenied,
             forbidden_by: if answer.permitted { vec![] } else { answer.decided_by },

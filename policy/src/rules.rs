@@ -136,21 +136,24 @@ impl Rules {
         }
     }
 
-    /// For every permit whose scope matches, the first condition that does not hold: (rule, condition).
-    pub(crate) fn near_misses<'a>(
-        &'a self,
-        request: &'a Request,
-        entities: &'a Entities,
-    ) -> impl Iterator<Item = (&'a str, &'a str)> {
+    /// For every permit whose scope matches, the first condition that does not hold: (rule, condition). The permit that
+    /// came nearest, by how much of it holds before that, comes first.
+    pub(crate) fn near_misses<'a>(&'a self, request: &Request, entities: &Entities) -> Vec<(&'a str, &'a str)> {
         let response = Authorizer::new().is_authorized(request, &self.scopes, entities);
         let near: BTreeSet<String> = response.diagnostics().reason().map(ToString::to_string).collect();
-        self.list.iter().filter(move |r| near.contains(&r.id)).filter_map(|r| {
-            let holds = |c: &&Condition| {
-                matches!(eval_expression(request, entities, &c.expression), Ok(EvalResult::Bool(true)))
-            };
-            let failed = r.conditions.iter().find(|c| !holds(c))?;
-            Some((r.id.as_str(), failed.shown.as_str()))
-        })
+        let holds =
+            |c: &Condition| matches!(eval_expression(request, entities, &c.expression), Ok(EvalResult::Bool(true)));
+        let mut misses: Vec<_> = self
+            .list
+            .iter()
+            .filter(|r| near.contains(&r.id))
+            .filter_map(|r| {
+                let (met, failed) = r.conditions.iter().enumerate().find(|(_, c)| !holds(c))?;
+                Some((met, (r.id.as_str(), failed.shown.as_str())))
+            })
+            .collect();
+        misses.sort_by_key(|(met, _)| std::cmp::Reverse(*met));
+        misses.into_iter().map(|(_, miss)| miss).collect()
     }
 }
 

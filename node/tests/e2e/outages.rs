@@ -35,3 +35,42 @@ async fn one_node_down_still_signs_and_two_down_refuse_until_they_are_back() {
     verified_ed25519(&fast, b"later", &said.signature);
     client.create_key(&create).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_node_is_left_out_and_two_silent_ones_are_named() {
+    let cluster = Cluster::start().await;
+    let client = cluster.client("payouts-1");
+    let fast = create_fast(&client).await;
+    cluster.freeze(1, true);
+    for n in 0..3 {
+        let text = format!("silent node 2, {n}");
+        let said = sign(&cluster.at(0), say(&text)).await.unwrap();
+        verified_ed25519(&fast, text.as_bytes(), &said.signature);
+    }
+    cluster.freeze(2, true);
+    let id = RequestId([5; 16]);
+    let intent = client.seal(say("nobody there").request_id(id)).unwrap();
+    assert_eq!(reason(cluster.at(0).sign(&intent).await), Reason::Signers);
+    cluster.freeze(1, false);
+    cluster.freeze(2, false);
+    let said = client.sign(&intent).await.unwrap();
+    verified_ed25519(&fast, b"nobody there", &said.signature);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_request_can_be_followed_through_the_logs_of_all_its_nodes() {
+    let mut cluster = Cluster::start().await;
+    let client = cluster.client("payouts-1");
+    create_fast(&client).await;
+    let id = RequestId([0xab; 16]);
+    // Nobody can complete this: node 2 dies when it should vote, node 3 is away.
+    cluster.kill(2);
+    cluster.kill(1);
+    cluster.launch(1, &[("TALLY_FAILPOINT", "vote.before")]);
+    cluster.serving(1).await;
+    assert_eq!(reason(sign(&cluster.at(0), say("traced").request_id(id)).await), Reason::Signers);
+    cluster.died(1).await;
+    let (leader, member) = (cluster.log_of(0), cluster.log_of(1));
+    assert!(leader.contains(&format!("request=\"{id}\"")), "{leader}");
+    assert!(member.contains(&format!("request=\"{id}\"")), "{member}");
+}

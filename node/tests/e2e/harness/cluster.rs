@@ -178,6 +178,13 @@ impl Cluster {
         child.wait().unwrap();
     }
 
+    /// Stops a node's processor time (SIGSTOP) or gives it back (SIGCONT): it is there, and says nothing.
+    pub fn freeze(&self, i: usize, frozen: bool) {
+        use rustix::process::{Pid, Signal, kill_process};
+        let pid = Pid::from_child(self.nodes[i].child.as_ref().unwrap());
+        kill_process(pid, if frozen { Signal::STOP } else { Signal::CONT }).unwrap();
+    }
+
     /// Waits until a node has killed itself at a failpoint.
     pub async fn died(&mut self, i: usize) {
         let end = Instant::now() + Duration::from_secs(30);
