@@ -14,8 +14,9 @@ setup: ## Install SoftHSM 2 if it is missing (apt-get; sudo when not root)
 build: ## Build tallyd and tally, optimised
 	cargo build --locked --release -p tally-node -p tally-cli
 
-demo: setup build ## Run the whole tour on a throw-away cluster
-	$(TARGET_DIR)/release/tally demo
+demo: setup ## Build and run the whole tour on a throw-away cluster
+	cargo build --locked -p tally-node -p tally-cli
+	$(TARGET_DIR)/debug/tally demo
 
 test: setup ## Run every check and test, as continuous integration does
 	cargo xtask ci

@@ -10,7 +10,12 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 /// The status of a refusal.
 pub fn status(refusal: &Refusal) -> Status {
-    let metadata: HashMap<String, String> = refusal.metadata.clone().into_iter().collect();
+    let mut metadata: HashMap<String, String> = refusal.metadata.clone().into_iter().collect();
+    if refusal.reason == Reason::Bug {
+        let id = format!("{:016x}", rand::random::<u64>());
+        tracing::error!(id, facts = ?refusal.metadata, "an error of this node's own");
+        metadata.insert("id".into(), id);
+    }
     let details = ErrorDetails::with_error_info(refusal.reason.as_str(), ERROR_DOMAIN, metadata);
     Status::with_error_details(code(refusal.reason.class()), refusal.reason.sentence(), details)
 }
