@@ -36,12 +36,14 @@ fn main() -> ExitCode {
 fn start(args: &Args) -> anyhow::Result<()> {
     let config = Config::load(&args.config)?;
     with_module_environment(&config)?;
-    // A core dump would hold shares; a debugger could read them (S-3.1).
+    // A core dump would hold shares, and a debugger of the same user could read them (S-3.1).
     rustix::process::setrlimit(
         rustix::process::Resource::Core,
         rustix::process::Rlimit { current: Some(0), maximum: Some(0) },
     )
     .context("cannot switch core dumps off")?;
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .context("cannot refuse debuggers")?;
     start_log(&config)?;
     // The text of a panic may hold what was being computed with; where it happened does not.
     std::panic::set_hook(Box::new(|info| {

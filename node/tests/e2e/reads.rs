@@ -42,6 +42,9 @@ async fn requests_keys_policy_and_nodes_can_be_read() {
     assert_eq!(reason(child), Reason::ParameterRange);
     let rules: Vec<_> = client.policy().await.unwrap().rules.into_iter().map(|r| r.id).collect();
     assert_eq!(rules, ["payouts-small", "messages", "make-keys"]);
+    let limits = cluster.proc_file(0, "limits").unwrap();
+    let core = limits.lines().find(|l| l.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_ascii_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "S-3.1: no core dumps");
     let node = client.node().await.unwrap();
     assert!(node.hsm.error.is_none() && node.peers.len() == 2 && node.log_size > 0, "{node:?}");
 }

@@ -178,6 +178,12 @@ impl Cluster {
         child.wait().unwrap();
     }
 
+    /// A file below the node's `/proc` directory.
+    pub fn proc_file(&self, i: usize, name: &str) -> std::io::Result<String> {
+        let pid = self.nodes[i].child.as_ref().unwrap().id();
+        std::fs::read_to_string(format!("/proc/{pid}/{name}"))
+    }
+
     /// Stops a node's processor time (SIGSTOP) or gives it back (SIGCONT): it is there, and says nothing.
     pub fn freeze(&self, i: usize, frozen: bool) {
         use rustix::process::{Pid, Signal, kill_process};
