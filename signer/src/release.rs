@@ -19,15 +19,15 @@ pub struct Unreleased {
     certified: Certified,
 }
 
-/// A partial signature that is on the disk and may leave.
+/// A partial signature that is on the disk and may leave. Only a session that was told of the durable step has one.
 #[must_use]
 pub struct Released {
     /// Collects the other partials.
-    pub combiner: Combiner,
+    pub(crate) combiner: Combiner,
     /// The bytes that leave.
-    pub partial: Vec<u8>,
+    pub(crate) partial: Vec<u8>,
     /// What allowed it.
-    pub certificate: Certificate,
+    pub(crate) certificate: Certificate,
 }
 
 /// The public input of the signing equation. All members derive the same: the entropy comes from the session's fresh

@@ -94,6 +94,8 @@ pub enum Behaviour {
     FlipPartial,
     /// The partial of an earlier session.
     PartialOfAnother,
+    /// Leads a next attempt although all of an earlier one have released, and without a promise.
+    StartAnew,
     /// Says nothing from this stage on.
     SilentAt(Stage),
     /// Leaves at this stage, with a word that correct members use.
@@ -134,6 +136,11 @@ impl Cluster {
 }
 
 impl Cheat {
+    /// Whether it starts anew where it should finish.
+    pub(crate) fn starts_anew(&self) -> bool {
+        self.behaviour == Behaviour::StartAnew
+    }
+
     /// Something comes to the cheat.
     pub(crate) fn receives(&mut self, body: &Body) {
         if let Body::Session { bytes, .. } = body

@@ -1,7 +1,9 @@
 //! What must hold when a run is over, and that it can be brought to a good end.
 
-use crate::cluster::{Cluster, Faults};
+use crate::cluster::Cluster;
+use crate::faults::Faults;
 use crate::genesis::Genesis;
+use crate::journal::RequestKey;
 use crate::world::{World, identity};
 use prost::Message as _;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +12,7 @@ use tally_audit::verify::{ExportedLog, Report, verify_log, verify_together};
 use tally_audit::{Checkpoint, checkpoint};
 use tally_domain::dsse::{Envelope, VerifyingKey};
 use tally_domain::key::KeyState;
-use tally_domain::ports::store::AttemptState;
+use tally_domain::ports::store::{AttemptRow, AttemptState};
 use tally_domain::vote::{Certificate, VoteBody};
 use tally_domain::{Intent, NodeName, Reason, Scheme};
 use tally_signer::admit;
@@ -56,6 +58,30 @@ impl Cluster {
                 let first = nonces.entry(body.nonce_binding).or_insert_with(|| body.clone());
                 if *first != body {
                     broken.push(format!("I3: a nonce of request {} is in two certificates", request.1));
+                }
+            }
+        }
+        self.history.violations.extend(broken);
+        self.verify_order(honest);
+    }
+
+    /// G4: an honest node releases in a later attempt only when a node that the earlier one needed has given it up.
+    fn verify_order(&mut self, honest: &BTreeSet<NodeName>) {
+        let mut broken = Vec::new();
+        let gave_up = |n: &NodeName, request: &RequestKey, attempt| {
+            let rows = self.journal(n).attempts(request);
+            rows.iter().any(|r| r.attempt == attempt && matches!(r.state, AttemptState::Abandoned(_)))
+        };
+        for name in honest {
+            let mut before: BTreeMap<&RequestKey, VoteBody> = BTreeMap::new();
+            let released = |row: &AttemptRow| matches!(row.state, AttemptState::Released { .. });
+            for (request, row) in self.journal(name).all_attempts().filter(|(_, row)| released(row)) {
+                let vote = row.vote_body.as_deref().expect("a release needs a vote");
+                let vote = VoteBody::from_bytes(vote).expect("an own vote");
+                if let Some(earlier) = before.insert(request, vote)
+                    && !earlier.signers.iter().any(|n| gave_up(n, request, earlier.attempt))
+                {
+                    broken.push(format!("G4: {name} released twice for request {}", request.1));
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! The cluster and its scheduler: one event at a time, which one is drawn from the seed.
 
-use crate::byzantine::Cheat;
+use crate::byzantine::{Cheat, Message, read};
+use crate::faults::Faults;
 use crate::genesis::Genesis;
 use crate::history::History;
 use crate::journal::Journal;
@@ -20,56 +21,8 @@ use tally_signer::session::Trouble;
 /// Events in one run before it counts as stuck: a run of five requests takes some thousands.
 const EVENTS_MAX: u32 = 200_000;
 
-/// How often things go wrong, each as a probability.
-#[derive(Debug, Clone, Copy)]
-pub struct Faults {
-    /// A packet is lost.
-    pub drop: f64,
-    /// A packet arrives twice.
-    pub duplicate: f64,
-    /// A node goes down at a write, before or after it.
-    pub crash_at_write: f64,
-    /// A node goes down at an event.
-    pub crash: f64,
-    /// A node that is down comes back at an event.
-    pub restart: f64,
-    /// The disk refuses a write.
-    pub storage: f64,
-    /// The network is cut in two at an event.
-    pub cut: f64,
-    /// It is mended at an event.
-    pub mend: f64,
-    /// Someone loses patience though there are packets under way.
-    pub hasty: f64,
-}
-
-impl Faults {
-    /// Only the order of packets is drawn.
-    pub const NONE: Self = Self {
-        drop: 0.0,
-        duplicate: 0.0,
-        crash_at_write: 0.0,
-        crash: 0.0,
-        restart: 1.0,
-        storage: 0.0,
-        cut: 0.0,
-        mend: 1.0,
-        hasty: 0.0,
-    };
-
-    /// Everything goes wrong now and then.
-    pub const ALL: Self = Self {
-        drop: 0.02,
-        duplicate: 0.01,
-        crash_at_write: 0.04,
-        crash: 0.004,
-        restart: 0.05,
-        storage: 0.01,
-        cut: 0.004,
-        mend: 0.03,
-        hasty: 0.01,
-    };
-}
+/// Tries of one call against another leader of the same request.
+const CONTENTION_TRIES_MAX: u32 = 8;
 
 /// A proposal to sign together.
 pub(crate) struct Proposal {
@@ -114,11 +67,13 @@ pub(crate) enum Stop {
     Refused(Refusal),
 }
 
-/// A client's call that has not been made yet.
-struct Arrival {
-    call: Call,
-    at: NodeName,
-    envelope: Envelope,
+/// A client's call that has not been made yet, or that waits for another leader of its request.
+#[derive(Clone)]
+pub(crate) struct Arrival {
+    pub(crate) call: Call,
+    pub(crate) at: NodeName,
+    pub(crate) envelope: Envelope,
+    pub(crate) tries: u32,
 }
 
 /// The cluster.
@@ -138,6 +93,7 @@ pub struct Cluster {
     answers: BTreeMap<Call, Result<Vec<u8>, Refusal>>,
     faults: Faults,
     cut: BTreeSet<NodeName>,
+    skew_ms: BTreeMap<NodeName, u64>,
     next_id: u64,
     events: u32,
 }
@@ -165,6 +121,7 @@ impl Cluster {
             answers: BTreeMap::new(),
             faults,
             cut: BTreeSet::new(),
+            skew_ms: BTreeMap::new(),
             next_id: 0,
             events: 0,
         };
@@ -177,7 +134,7 @@ impl Cluster {
     /// A client will call `at` at some moment; gives the name of the call.
     pub fn call(&mut self, at: &NodeName, envelope: &Envelope) -> Call {
         let call = self.fresh_id();
-        self.arrivals.push(Arrival { call, at: at.clone(), envelope: envelope.clone() });
+        self.arrivals.push(Arrival { call, at: at.clone(), envelope: envelope.clone(), tries: 0 });
         call
     }
 
@@ -191,9 +148,10 @@ impl Cluster {
         self.faults = faults;
     }
 
-    /// Mends the network and starts everyone but `stay_down`.
+    /// Mends the network and the clocks, and starts everyone but `stay_down`.
     pub fn mend(&mut self, stay_down: Option<&NodeName>) {
         self.cut.clear();
+        self.skew_ms.clear();
         for name in self.world.names.clone() {
             if Some(&name) == stay_down {
                 self.crash(&name);
@@ -218,6 +176,16 @@ impl Cluster {
         self.now
     }
 
+    /// Sets a node's clock ahead for its decisions.
+    pub fn set_ahead(&mut self, at: &NodeName, ms: u64) {
+        self.skew_ms.insert(at.clone(), ms);
+    }
+
+    /// A node's own clock.
+    pub(crate) fn clock(&self, at: &NodeName) -> UnixMillis {
+        self.now.plus(self.skew_ms.get(at).copied().unwrap_or_default())
+    }
+
     /// Moves the clock of all nodes on.
     pub fn skip_to(&mut self, moment: UnixMillis) {
         self.now = self.now.max(moment);
@@ -237,25 +205,30 @@ impl Cluster {
     fn step(&mut self) -> bool {
         self.now = self.now.plus(self.rng.random_range(0..3));
         self.weather();
-        if !self.arrivals.is_empty() && (self.net.is_empty() || self.rng.random_bool(0.05)) {
+        let calm = self.net.is_empty();
+        let waiting = if calm || self.rng.random_bool(self.faults.hasty) { self.waiting() } else { Vec::new() };
+        let soon = if calm { 0.3 } else { 0.05 };
+        if !self.arrivals.is_empty() && (calm && waiting.is_empty() || self.rng.random_bool(soon)) {
             let at = self.rng.random_range(0..self.arrivals.len());
-            let Arrival { call, at, envelope } = self.arrivals.swap_remove(at);
-            self.sign(&at, call, &envelope);
+            let arrival = self.arrivals.swap_remove(at);
+            self.sign(arrival);
             return true;
         }
-        if self.net.is_empty() || self.rng.random_bool(self.faults.hasty) {
-            let waiting = self.waiting();
-            if waiting.is_empty() {
-                return !self.net.is_empty();
-            }
+        if !waiting.is_empty() {
             let at = self.rng.random_range(0..waiting.len());
             self.lose_patience(&waiting[at]);
             return true;
         }
+        if calm {
+            return false;
+        }
         let at = self.rng.random_range(0..self.net.len());
         let packet = self.net.swap_remove(at);
         let across = self.cut.contains(&packet.from) != self.cut.contains(&packet.to);
-        if across || self.rng.random_bool(self.faults.drop) {
+        let partial =
+            matches!(&packet.body, Body::Session { bytes, .. } if matches!(read(bytes), Some(Message::Partial(_))));
+        let drop = if partial { self.faults.drop_partial } else { self.faults.drop };
+        if across || self.rng.random_bool(drop) {
             return true;
         }
         if self.rng.random_bool(self.faults.duplicate) {
@@ -272,7 +245,7 @@ impl Cluster {
                 if self.rng.random_bool(self.faults.crash) {
                     self.crash(&name);
                 }
-            } else if self.faults.crash > 0.0 && self.rng.random_bool(self.faults.restart) {
+            } else if self.rng.random_bool(self.faults.restart) {
                 self.start(&name);
             }
         }
@@ -377,8 +350,14 @@ impl Cluster {
         node.boot(&self.world, at, &seed, self.now);
     }
 
-    pub(crate) fn answered(&mut self, call: Call, answer: Result<Vec<u8>, Refusal>) {
-        self.answers.insert(call, answer);
+    /// The call is over, unless another leader was in the way: then it is tried again after a pause.
+    pub(crate) fn answered(&mut self, arrival: Arrival, answer: Result<Vec<u8>, Refusal>) {
+        let contention = matches!(&answer, Err(refusal) if refusal.reason == Reason::Contention);
+        if contention && arrival.tries < CONTENTION_TRIES_MAX {
+            self.arrivals.push(Arrival { tries: arrival.tries + 1, ..arrival });
+        } else {
+            self.answers.insert(arrival.call, answer);
+        }
     }
 
     /// Tidings that waited for a request to be free go their way again.

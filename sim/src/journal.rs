@@ -180,7 +180,11 @@ impl Tables {
                 Ok(())
             }
             Write::Incarnation(_) => Err(Conflict::Backwards),
-            Write::PeerIncarnation { .. } | Write::Checkpoint { .. } => Ok(()),
+            Write::PeerIncarnation { .. }
+            | Write::PeerHead { .. }
+            | Write::FencePeer { .. }
+            | Write::AcceptPeer { .. }
+            | Write::Checkpoint { .. } => Ok(()),
         }
     }
 

@@ -1,26 +1,23 @@
-//! Leading a signature, as `node/src/lead_sign.rs` and `node/src/recover.rs` do: find out what earlier attempts left,
+//! Leading a signature, as `node/src/lead_sign.rs` does: find out what earlier attempts left,
 //! choose S, propose, take part, tell everyone.
 
-use crate::cluster::{Body, Cluster, Proposal, Recovered, Stop};
+use crate::cluster::{Arrival, Body, Cluster, Proposal, Recovered, Stop};
 use crate::drive::Failed;
 use crate::journal::RequestKey;
 use crate::member::request_key;
 use crate::node::{Call, SessionKey};
+use crate::recover::{believed, combine};
 use prost::Message as _;
 use rand::RngExt as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tally_audit::event::Origin;
 use tally_domain::boot::Statement;
-use tally_domain::dsse::Envelope;
 use tally_domain::key::KeyRecord;
-use tally_domain::roster::Roster;
-use tally_domain::vote::{Abandonment, Certificate, VoteBody};
 use tally_domain::{Attempt, NodeName, PartyIndex, Reason, Refusal, SignerSet};
-use tally_signer::admit::{self, Permit, Subject};
-use tally_signer::recovery::{End, Next, Report, next};
-use tally_signer::release::sign_input;
-use tally_signer::result::{self, SignResult, check, complete_step};
+use tally_signer::admit::{self, Permit};
+use tally_signer::recovery::{Next, Report, next};
+use tally_signer::result::{SignResult, check, complete_step};
 use tally_signer::session::{Members, Trouble};
 use tally_signer::sign_session::Start;
 
@@ -29,6 +26,7 @@ const ATTEMPTS_MAX: u32 = 3;
 
 /// One call that a node leads.
 pub(crate) struct Lead {
+    arrival: Arrival,
     permit: Permit,
     request: RequestKey,
     excluded: BTreeSet<NodeName>,
@@ -74,14 +72,15 @@ impl Lead {
 
 impl Cluster {
     /// A client asks this node for a signature.
-    pub(crate) fn sign(&mut self, at: &NodeName, call: Call, envelope: &Envelope) {
+    pub(crate) fn sign(&mut self, arrival: Arrival) {
+        let (at, call) = (&arrival.at.clone(), arrival.call);
         if !self.is_up(at) {
             return;
         }
-        let opened = admit::open(&self.world.bundle, envelope.clone()).expect("clients are honest");
+        let opened = admit::open(&self.world.bundle, arrival.envelope.clone()).expect("clients are honest");
         let request = request_key(&opened);
         if !self.live(at).guards.insert(request.clone()) {
-            return self.answered(call, Err(Reason::Contention.into()));
+            return self.answered(arrival, Err(Reason::Contention.into()));
         }
         let admitted = match self.completed(at, &opened) {
             Ok(Some(bytes)) => Ok(Err(bytes)),
@@ -93,15 +92,16 @@ impl Cluster {
             Err(Stop::Crashed) => return,
             Ok(Err(bytes)) => {
                 self.free(at, &request);
-                return self.answered(call, Ok(bytes));
+                return self.answered(arrival, Ok(bytes));
             }
             Err(Stop::Refused(refusal)) => {
                 self.free(at, &request);
-                return self.answered(call, Err(refusal));
+                return self.answered(arrival, Err(refusal));
             }
         };
         let fresh = self.nodes[at].journal.attempts(&request).is_empty();
         let lead = Lead {
+            arrival,
             permit,
             request,
             excluded: BTreeSet::new(),
@@ -167,7 +167,12 @@ impl Cluster {
     fn decide(&mut self, at: &NodeName, call: Call) {
         let lead = self.lead(at, call);
         let Phase::Asking { reports, .. } = std::mem::replace(&mut lead.phase, Phase::Idle) else { return };
+        let permit = lead.permit.clone();
+        let anew = self.cheat.as_ref().is_some_and(|c| c.node == *at && c.starts_anew());
         match next(&reports) {
+            Next::Combine { vote, .. } if anew => {
+                self.assemble(at, call, Attempt(vote.attempt.0 + 1), Vec::new());
+            }
             Next::InDoubt { attempt, missing } => {
                 let names: Vec<_> = missing.iter().map(NodeName::as_str).collect();
                 let refusal =
@@ -175,7 +180,6 @@ impl Cluster {
                 self.finish(at, call, Err(refusal));
             }
             Next::Combine { vote, certificate, partials } => {
-                let permit = lead.permit.clone();
                 match combine(permit.subject(), permit.rule(), &vote, certificate, &partials) {
                     Ok(result) => self.keep(at, call, &result),
                     Err(refusal) => self.finish(at, call, Err(refusal)),
@@ -351,7 +355,7 @@ impl Cluster {
     fn finish(&mut self, at: &NodeName, call: Call, answer: Result<Vec<u8>, Refusal>) {
         let lead = self.live(at).leading.remove(&call).expect("a call that ends");
         self.free(at, &lead.request);
-        self.answered(call, answer);
+        self.answered(lead.arrival, answer);
     }
 }
 
@@ -361,42 +365,4 @@ fn set(record: &KeyRecord, me: &NodeName, peers: &[NodeName]) -> (Members, Signe
     let parties: Vec<_> = names.keys().copied().collect();
     let signers = SignerSet::new(record.threshold, &parties).expect("t participants");
     (Members::new(record.party(me).expect("a participant"), names), signers)
-}
-
-/// Whether a peer's report is proved by its statement or certificate.
-fn believed(subject: &Subject, roster: &Roster, peer: &NodeName, report: &Report) -> bool {
-    let (vote, intent) = (&report.vote, subject.intent());
-    let about_this = report.node == *peer
-        && vote.tenant == intent.tenant
-        && vote.request_id == intent.request_id
-        && vote.intent_digest == subject.opened().digest()
-        && vote.signers.contains(peer);
-    about_this
-        && match &report.end {
-            End::Abandoned(statement) => Abandonment::open(statement, roster).is_ok_and(|(who, promise)| {
-                who == *peer
-                    && promise.attempt == vote.attempt
-                    && promise.request_id == vote.request_id
-                    && promise.tenant == vote.tenant
-            }),
-            End::Released { certificate, .. } => certificate.open(roster).as_ref() == Ok(vote),
-        }
-}
-
-/// Combines stored partials of an earlier attempt into the request's result.
-fn combine(
-    subject: &Subject,
-    rule: &str,
-    vote: &VoteBody,
-    certificate: Certificate,
-    partials: &BTreeMap<NodeName, Vec<u8>>,
-) -> Result<SignResult, Refusal> {
-    let record = subject.record();
-    let by_party: BTreeMap<PartyIndex, Vec<u8>> =
-        partials.iter().filter_map(|(n, p)| Some((record.party(n)?, p.clone()))).collect();
-    let parties: Vec<PartyIndex> = vote.signers.iter().filter_map(|s| record.party(s)).collect();
-    let signers = SignerSet::new(record.threshold, &parties).map_err(|_| Reason::SessionAborted)?;
-    let input = sign_input(subject, &vote.session, &vote.nonce_binding);
-    let signature = tally_mpc::combine(&by_party, record, &signers, &input).map_err(|_| Reason::SessionAborted)?;
-    result::build(subject, rule, &signature, certificate)
 }

@@ -19,6 +19,7 @@
 pub mod byzantine;
 pub mod check;
 pub mod cluster;
+pub mod faults;
 pub mod genesis;
 pub mod history;
 pub mod journal;
@@ -28,8 +29,10 @@ mod drive;
 mod lead;
 mod member;
 mod node;
+mod recover;
 
 pub use byzantine::Behaviour;
-pub use cluster::{Cluster, Faults};
+pub use cluster::Cluster;
+pub use faults::Faults;
 pub use genesis::Genesis;
 pub use world::World;

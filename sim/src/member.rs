@@ -99,7 +99,7 @@ impl Cluster {
     pub(crate) fn admitted(&mut self, at: &NodeName, opened: &Opened, from: Origin) -> Result<Permit, Stop> {
         let held = self.live(at).key(&opened.intent().key);
         let key = held.as_ref().map(|h| (&*h.record, h.state));
-        let outcome = admit::admit_sign(opened.clone(), key, &self.world.bundle, self.now);
+        let outcome = admit::admit_sign(opened.clone(), key, &self.world.bundle, self.clock(at));
         let mut writes = vec![self.claim(opened)];
         if let Err(refusal) = &outcome {
             let (tenant, request) = request_key(opened);

@@ -18,8 +18,10 @@ pub const NOTES: &str = "notes";
 /// The transaction key.
 pub const HOT: &str = "hot";
 
-/// 2026-11-21T22:01:00Z.
-pub const START_OF_TIME: UnixMillis = UnixMillis(1_795_298_460_000);
+/// 2026-11-21T22:55:00Z.
+pub const START_OF_TIME: UnixMillis = UnixMillis(1_795_301_700_000);
+/// When another rule begins to decide on messages.
+pub const NIGHT: UnixMillis = UnixMillis(START_OF_TIME.0 + 5 * 60 * 1_000);
 
 const POLICY: &str = r#"
 @id("notes-by-night")

@@ -1,0 +1,16 @@
+//! The use cases through their public interface. Sessions are proved by `sim/`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "tests fail loudly"
+)]
+
+mod admission;
+mod ballots;
+mod recovery;
+mod results;
+mod types;
+mod world;

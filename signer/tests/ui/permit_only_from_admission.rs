@@ -1,0 +1,8 @@
+use tally_domain::Digest;
+use tally_signer::admit::{Permit, Subject};
+
+fn forge(subject: Subject) -> Permit {
+    Permit { subject, rule: String::new(), bundle: Digest([0; 32]) }
+}
+
+fn main() {}
