@@ -1,15 +1,21 @@
 //! The offline check: of one node's log, and of several together. Needs the roster, the leaves and the checkpoints.
 //!
 //! One log shows that its node kept the rules by itself: it voted only for what it had permitted, released only on a
-//! certificate, never used a nonce twice. That no two nodes tell different stories shows only together. What the check
-//! does not do: run policy again, or decode content again; it takes the node's word for what it permitted.
+//! certificate, never used a nonce twice. That no two nodes tell different stories shows only together, and so does that
+//! no node has shortened its own: a certificate in any log names votes that their voters' logs must hold. What the check
+//! does not do: run policy again, or decode content again; it takes the node's word for what it permitted. Nor can it
+//! find what a node did alone, such as a refusal, once the node has rewritten its log.
 
+mod absence;
 mod finding;
 mod ledger;
 mod signature;
 mod walk;
+mod warning;
 
-pub use finding::{Finding, Oddity, Problem, Warning};
+pub use absence::{CLOCK_SLACK_MS, EXPORT_SLACK_MS};
+pub use finding::{Finding, Problem, Witness};
+pub use warning::{Oddity, Warning};
 
 use ledger::{Ledger, Scope};
 use std::collections::BTreeSet;
@@ -104,12 +110,33 @@ pub fn verify_log(
     conclude(vec![walk], Scope::OneLog).map(|mut reports| reports.remove(0))
 }
 
-/// Checks several nodes' logs, each by itself and all against each other. Only with the logs of all share-holders can
-/// it be told that a signature has no certificate or no key anywhere; with fewer these are warnings.
+/// Checks the logs of all nodes of the roster, each by itself and all against each other.
 ///
 /// # Errors
-/// Everything that is wrong, at most [`FINDINGS_MAX`] a log and as many across them.
+/// Everything that is wrong, at most [`FINDINGS_MAX`] a log and as many across them. A node of the roster without a log
+/// is one of it.
 pub fn verify_together(roster: &Roster, logs: &[ExportedLog]) -> Result<Vec<Report>, Vec<Finding>> {
+    let given: BTreeSet<_> = logs.iter().map(|log| &log.node).collect();
+    let missing = roster.nodes.iter().filter(|n| !given.contains(&n.name));
+    let missing = missing.map(|n| Finding { node: n.name.clone(), leaf: None, problem: Problem::LogMissing });
+    let mut missing: Vec<_> = missing.collect();
+    match verify_partial(roster, logs) {
+        Ok(reports) if missing.is_empty() => Ok(reports),
+        Ok(_) => Err(missing),
+        Err(found) => {
+            missing.extend(found);
+            Err(missing)
+        }
+    }
+}
+
+/// As [`verify_together`] with the logs of some nodes only. What only an absent log holds is not found; and only with
+/// the logs of all share-holders can it be told that a signature has no certificate or no key anywhere, so that with
+/// fewer these are warnings.
+///
+/// # Errors
+/// Everything that is wrong with the logs that are given.
+pub fn verify_partial(roster: &Roster, logs: &[ExportedLog]) -> Result<Vec<Report>, Vec<Finding>> {
     let mut seen = BTreeSet::new();
     let twice: Vec<_> = logs
         .iter()
@@ -124,15 +151,17 @@ pub fn verify_together(roster: &Roster, logs: &[ExportedLog]) -> Result<Vec<Repo
     conclude(walks, if complete { Scope::AllSigners } else { Scope::SomeLogs })
 }
 
-/// Puts what the logs say into one ledger and sorts the outcome.
+/// Puts what the logs say into one ledger, looks for what they leave out, and sorts the outcome.
 fn conclude(walks: Vec<Walk>, scope: Scope) -> Result<Vec<Report>, Vec<Finding>> {
     let mut ledger = Ledger::new(scope);
     for walk in &walks {
-        for (leaf, fact) in &walk.facts {
-            ledger.enter(&walk.report.node, *leaf, fact);
+        for seen in &walk.facts {
+            ledger.enter(&walk.report.node, seen.leaf, &seen.fact);
         }
     }
-    let (across, warnings) = ledger.close();
+    let (across, mut warnings) = ledger.close();
+    let (absent, not_yet) = absence::check(&walks, scope);
+    warnings.extend(not_yet);
     let mut findings = Vec::new();
     let mut reports = Vec::new();
     for walk in walks {
@@ -140,6 +169,7 @@ fn conclude(walks: Vec<Walk>, scope: Scope) -> Result<Vec<Report>, Vec<Finding>>
         reports.push(walk.report);
     }
     findings.extend(across);
+    findings.extend(absent);
     if !findings.is_empty() {
         return Err(findings);
     }

@@ -6,7 +6,7 @@
 mod world;
 
 use tally_audit::event::What;
-use tally_audit::verify::{ExportedLog, Oddity, Problem, verify_log, verify_together};
+use tally_audit::verify::{ExportedLog, Oddity, Problem, verify_log, verify_partial, verify_together};
 use tally_domain::*;
 use world::*;
 
@@ -19,7 +19,7 @@ fn problems(w: &World, logs: &[ExportedLog]) -> Vec<Problem> {
     for log in logs {
         verify_log(&w.roster, &log.node, &log.entries, &log.checkpoint).unwrap();
     }
-    verify_together(&w.roster, logs).unwrap_err().into_iter().map(|f| f.problem).collect()
+    verify_partial(&w.roster, logs).unwrap_err().into_iter().map(|f| f.problem).collect()
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn honest_logs_verify_together() {
     assert!(reports.iter().all(|r| r.signatures == 2 && r.warnings.is_empty()));
     let mut logs = honest(&w);
     logs[1].node = node_name(0);
-    assert_eq!(verify_together(&w.roster, &logs).unwrap_err()[0].problem, Problem::TwoLogs);
+    assert_eq!(verify_partial(&w.roster, &logs).unwrap_err()[0].problem, Problem::TwoLogs);
     let mut logs = honest(&w);
     logs[2].entries.pop();
     assert_eq!(verify_together(&w.roster, &logs).unwrap_err()[0].node, node_name(2));
@@ -97,7 +97,7 @@ fn a_signature_without_certificate_or_key_is_an_error_only_with_all_logs() {
         let log = [vec![w.boot(i)], begin, vec![w.completed(&intent)]].concat();
         w.export(i, log)
     };
-    let reports = verify_together(&w.roster, &[log(0), log(1)]).unwrap();
+    let reports = verify_partial(&w.roster, &[log(0), log(1)]).unwrap();
     let odd: Vec<_> = reports[0].warnings.iter().map(|o| o.what.clone()).collect();
     let elsewhere = Oddity::CertificateElsewhere { request: request(1) };
     assert_eq!(odd, [elsewhere, Oddity::KeyElsewhere { key: key_name(HOT) }]);

@@ -1,15 +1,16 @@
 //! `tally audit`: takes the nodes' logs home and checks them there, without any server.
 
+pub mod export;
+
 use crate::output::{Progress, Shown, Usage, field};
 use crate::profile::ProfileArg;
 use crate::{bundle, input};
-use anyhow::Context as _;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use tally_audit::export::{CHECKPOINT_FILE, ENTRIES_FILE, append_entry, parse_entries};
+use tally_audit::export::{CHECKPOINT_FILE, ENTRIES_FILE, parse_entries};
 use tally_audit::note::NOTE_MAX_BYTES;
-use tally_audit::verify::{ExportedLog, RefusalLine, Report, verify_together};
-use tally_client::{Client, Exit};
+use tally_audit::verify::{ExportedLog, Problem, RefusalLine, Report, verify_partial, verify_together};
+use tally_client::Exit;
 use tally_domain::NodeName;
 use tally_domain::roster::Roster;
 
@@ -19,19 +20,22 @@ const LOG_MAX_BYTES: u64 = 16 * 1024 * 1024 * 1024;
 /// `tally audit ...`
 #[derive(Debug, clap::Subcommand)]
 pub enum Audit {
-    /// Write every reachable node's log to a directory of its own in DIR.
+    /// Write every node's log to a directory of its own in DIR. Ends with 5, and names them, if some cannot be had.
     Export {
         /// A new or empty directory.
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
     },
-    /// Check exported logs, each by itself and all against each other. Asks no server.
+    /// Check exported logs, each by itself and all against each other. Asks no server. Ends with 1 if anything is wrong.
     Verify {
         /// The exported logs.
         dir: PathBuf,
         /// The policy bundle of that time, for its roster.
         #[arg(long, value_name = "BUNDLEDIR")]
         bundle: PathBuf,
+        /// Take the logs of some nodes; without it, a node of the roster without a log is a finding.
+        #[arg(long)]
+        partial: bool,
         /// List permits, refusals and warnings.
         #[arg(long)]
         verbose: bool,
@@ -44,89 +48,38 @@ impl Audit {
         match self {
             Self::Export { out } => {
                 let progress = Progress::start("exporting", None);
-                let logs = export(&profile.client()?, &out).await?;
+                let logs = export::export(&profile.client()?, &out).await?;
                 drop(progress);
-                Ok(exported(&logs))
+                Ok(export::shown(&logs))
             }
-            Self::Verify { dir, bundle, verbose } => {
-                let bundle = bundle::load(&bundle)?;
-                Ok(match verify(&dir, bundle.roster())? {
-                    Ok(reports) => good(&reports, verbose),
-                    Err(findings) => bad(&findings),
-                })
+            Self::Verify { dir, bundle, partial, verbose } => {
+                verified(&dir, &bundle, if partial { Extent::Partial } else { Extent::All }, verbose)
             }
         }
     }
 }
 
-/// What became of the export of one node's log.
-pub struct Exported {
-    endpoint: String,
-    outcome: anyhow::Result<(NodeName, u64)>,
+/// Runs `tally audit verify`.
+fn verified(dir: &Path, bundle: &Path, extent: Extent, verbose: bool) -> anyhow::Result<Shown> {
+    let bundle = bundle::load(bundle)?;
+    Ok(match verify(dir, bundle.roster(), extent)? {
+        Ok(reports) => good(&reports, verbose),
+        Err(findings) => bad(&findings),
+    })
 }
 
-/// Exports the log of every endpoint that answers.
-pub async fn export(client: &Client, out: &Path) -> anyhow::Result<Vec<Exported>> {
-    std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
-    if std::fs::read_dir(out).with_context(|| format!("cannot read {}", out.display()))?.next().is_some() {
-        // What is there may be evidence; it is not written over or mixed with.
-        return Err(Usage(format!("{} is not empty; export to a new directory", out.display())).into());
-    }
-    let mut logs = Vec::new();
-    for (index, endpoint) in client.endpoints().enumerate() {
-        let Some(one) = client.only(index) else { continue };
-        let outcome = export_one(&one.once(), out).await;
-        logs.push(Exported { endpoint: endpoint.to_owned(), outcome });
-    }
-    Ok(logs)
-}
-
-async fn export_one(client: &Client, out: &Path) -> anyhow::Result<(NodeName, u64)> {
-    let node = client.node().await?.node;
-    // A node names itself; `.` and `..` are names, but no directories of ours.
-    if node.as_str().bytes().all(|b| b == b'.') {
-        return Err(Usage(format!("the node calls itself `{node}`, which is no directory")).into());
-    }
-    // The checkpoint first: it covers all leaves of its moment, and the log only grows.
-    let checkpoint = client.checkpoint().await?;
-    let mut entries = Vec::new();
-    let mut too_large = Ok(());
-    client
-        .read_log(checkpoint.size, |leaf| {
-            if too_large.is_ok() {
-                too_large = append_entry(&mut entries, &leaf);
-            }
-        })
-        .await?;
-    too_large?;
-    let dir = out.join(node.as_str());
-    std::fs::create_dir(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    std::fs::write(dir.join(ENTRIES_FILE), entries).context("cannot write the log")?;
-    std::fs::write(dir.join(CHECKPOINT_FILE), checkpoint.note).context("cannot write the checkpoint")?;
-    Ok((node, checkpoint.size))
-}
-
-fn exported(logs: &[Exported]) -> Shown {
-    let (mut lines, mut documents) = (Vec::new(), Vec::new());
-    for log in logs {
-        match &log.outcome {
-            Ok((node, leaves)) => {
-                lines.push(format!("{node}: {leaves} leaves"));
-                documents.push(json!({ "endpoint": log.endpoint, "node": node.as_str(), "leaves": leaves }));
-            }
-            Err(error) => {
-                lines.push(format!("{}: not exported: {error:#}", log.endpoint));
-                documents.push(json!({ "endpoint": log.endpoint, "error": format!("{error:#}") }));
-            }
-        }
-    }
-    let exit = if logs.iter().any(|log| log.outcome.is_ok()) { Exit::Done } else { Exit::Unavailable };
-    Shown::with_exit(exit, lines.join("\n"), json!({ "logs": documents }))
+/// Which logs must be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Those of all nodes of the roster.
+    All,
+    /// Any.
+    Partial,
 }
 
 /// Verifies all logs in a directory: what they contain, or what is wrong.
-pub fn verify(dir: &Path, roster: &Roster) -> anyhow::Result<Result<Vec<Report>, Vec<String>>> {
-    let (mut logs, mut damaged) = (Vec::new(), Vec::new());
+pub fn verify(dir: &Path, roster: &Roster, extent: Extent) -> anyhow::Result<Result<Vec<Report>, Vec<String>>> {
+    let (mut logs, mut damaged, mut unread) = (Vec::new(), Vec::new(), Vec::new());
     let entries = std::fs::read_dir(dir).map_err(|e| Usage(format!("cannot read {}: {e}", dir.display())))?;
     let mut dirs: Vec<_> = entries.flatten().map(|e| e.path()).filter(|path| path.is_dir()).collect();
     dirs.sort();
@@ -139,17 +92,27 @@ pub fn verify(dir: &Path, roster: &Roster) -> anyhow::Result<Result<Vec<Report>,
                 let checkpoint = String::from_utf8_lossy(&checkpoint).into_owned();
                 logs.push(ExportedLog { node, entries, checkpoint });
             }
-            Err(error) => damaged.push(format!("log of {node}: {error}")),
+            Err(error) => {
+                damaged.push(format!("log of {node}: {error}"));
+                unread.push(node);
+            }
         }
     }
     if logs.is_empty() && damaged.is_empty() {
         return Err(Usage(format!("{} holds no exported log", dir.display())).into());
     }
-    Ok(match verify_together(roster, &logs) {
-        Ok(reports) if damaged.is_empty() => Ok(reports),
-        Ok(_) => Err(damaged),
-        Err(findings) => Err(damaged.into_iter().chain(findings.iter().map(ToString::to_string)).collect()),
-    })
+    let outcome = match extent {
+        Extent::All => verify_together(roster, &logs),
+        Extent::Partial => verify_partial(roster, &logs),
+    };
+    let findings = match outcome {
+        Ok(reports) if damaged.is_empty() => return Ok(Ok(reports)),
+        Ok(_) => Vec::new(),
+        Err(findings) => findings,
+    };
+    // A log that cannot be read is not missing.
+    let found = findings.iter().filter(|f| f.problem != Problem::LogMissing || !unread.contains(&f.node));
+    Ok(Err(damaged.into_iter().chain(found.map(ToString::to_string)).collect()))
 }
 
 /// `3 permits, 1 refusal ...` of one log.

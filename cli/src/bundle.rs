@@ -8,9 +8,19 @@ use tally_policy::{BUNDLE_MAX_BYTES, Bundle, FILES_MAX};
 
 /// Reads a directory and loads it as a bundle.
 pub fn load(dir: &Path) -> anyhow::Result<Bundle> {
+    of(dir, &files(dir)?)
+}
+
+/// All files of a directory, by their paths in it.
+pub fn files(dir: &Path) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
     let mut files = BTreeMap::new();
     read(dir, "", &mut files)?;
-    Bundle::load(&files).map_err(|e| anyhow::anyhow!("{}/{e}", dir.display()))
+    Ok(files)
+}
+
+/// Loads files of a directory as a bundle.
+pub fn of(dir: &Path, files: &BTreeMap<String, Vec<u8>>) -> anyhow::Result<Bundle> {
+    Bundle::load(files).map_err(|e| anyhow::anyhow!("{}/{e}", dir.display()))
 }
 
 /// Every file, by its path from the bundle's directory: a file that does not belong is the bundle's error, not ours to skip.

@@ -5,8 +5,10 @@ mod outage;
 mod sign;
 mod tour;
 
+use crate::dev::cluster::NODE_LOG;
 use crate::dev::up::{Keys, Stop, hints};
-use crate::output::{Out, Shown};
+use crate::output::{Out, Shown, sentence};
+use crate::words::quoted;
 use anyhow::Context as _;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -50,7 +52,7 @@ impl Demo {
             failed = outcome.is_err();
             let (verdict, lines) = match outcome {
                 Ok(lines) => ("ok", lines),
-                Err(error) => ("FAILED", vec![format!("{error:#}")]),
+                Err(error) => ("FAILED", vec![sentence(&error)]),
             };
             out.say(&format!("{number:>2}  {verdict:<6}  {} ({seconds:.2} s)", step.title()));
             lines.iter().for_each(|line| out.say(&format!("            {}", line.replace('\n', "\n            "))));
@@ -61,22 +63,33 @@ impl Demo {
         }
         let seconds = began.elapsed().as_secs_f64();
         let verdict = if failed { "FAILED" } else { "ok" };
-        let text = match (failed, &self.keep) {
-            (true, None) => format!("FAILED after {seconds:.1} s; the nodes' logs are in {}", scratch.keep().display()),
+        // Without a node that ran there is no log to read, and nothing to keep.
+        let left = match self.keep {
+            Some(dir) => Some(dir),
+            None => (failed && any_ran(&dir)).then(|| scratch.keep()),
+        };
+        let text = match (failed, &left) {
             (true, Some(dir)) => format!("FAILED after {seconds:.1} s; the nodes' logs are in {}", dir.display()),
-            (false, None) => format!("all steps ok in {seconds:.1} s"),
+            (true, None) => format!("FAILED after {seconds:.1} s"),
             (false, Some(dir)) => format!("all steps ok in {seconds:.1} s\n{}", tour.keep_running(|c| kept(dir, c))?),
+            (false, None) => format!("all steps ok in {seconds:.1} s"),
         };
         let exit = if failed { Exit::Other } else { Exit::Done };
-        let document = json!({ "verdict": verdict, "seconds": seconds, "dir": self.keep, "steps": told });
+        let document = json!({ "verdict": verdict, "seconds": seconds, "dir": left, "steps": told });
         Ok(Shown::with_exit(exit, text, document))
     }
+}
+
+/// Whether a node of the directory has run: then it has a log.
+fn any_ran(dir: &Path) -> bool {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| entry.path().join(NODE_LOG).exists())
 }
 
 fn kept(dir: &Path, client: &tally_client::Client) -> String {
     format!(
         "{}\nThe nodes keep running. Stop them: tally dev down --dir {}",
         hints(dir, client, Keys::OfTheTour),
-        dir.display()
+        quoted(dir)
     )
 }

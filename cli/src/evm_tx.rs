@@ -11,6 +11,9 @@ use tally_domain::{ContentKind, Scheme};
 /// EIP-2718 type of EIP-1559.
 const EIP1559_TYPE: u64 = 2;
 
+/// What a transaction costs before it does anything (the yellow paper's G_transaction).
+const GAS_MIN: u64 = 21_000;
+
 /// A payload to sign, and the chain that it is for (CAIP-2).
 #[derive(Debug, PartialEq, Eq)]
 pub struct Payload {
@@ -62,14 +65,27 @@ fn from_json(text: &str) -> Result<Vec<u8>, Usage> {
     {
         return Err(Usage("`type` must be 2: only EIP-1559 transactions can be signed".into()));
     }
+    let fees: (u128, u128) =
+        (small("maxPriorityFeePerGas", &tx.max_priority_fee_per_gas)?, small("maxFeePerGas", &tx.max_fee_per_gas)?);
+    if fees.0 > fees.1 {
+        let what =
+            "`maxPriorityFeePerGas` is more than `maxFeePerGas`; the tip is a part of the fee, no chain takes more";
+        return Err(Usage(what.into()));
+    }
+    let gas_limit = small("gasLimit", &tx.gas_limit)?;
+    if gas_limit < GAS_MIN {
+        let what =
+            format!("`gasLimit` is {gas_limit}; every transaction costs at least {GAS_MIN}, so no chain takes it");
+        return Err(Usage(what));
+    }
     let to = tx.to.as_deref().map(parse_evm_address).transpose().map_err(|e| Usage(format!("`to`: {e}")))?;
     let value = tx.value.as_ref().map(|v| number("value", v)).transpose()?.unwrap_or_default();
     Ok(eip1559_unsigned(&Eip1559 {
         chain_id: small("chainId", &tx.chain_id)?,
         nonce: small("nonce", &tx.nonce)?,
-        max_priority_fee_per_gas: small("maxPriorityFeePerGas", &tx.max_priority_fee_per_gas)?,
-        max_fee_per_gas: small("maxFeePerGas", &tx.max_fee_per_gas)?,
-        gas_limit: small("gasLimit", &tx.gas_limit)?,
+        max_priority_fee_per_gas: fees.0,
+        max_fee_per_gas: fees.1,
+        gas_limit,
         to,
         value: Amount(value.to_be_bytes()),
         input: tx.input.as_deref().map_or(Ok(Vec::new()), |data| from_hex("`input`", data))?,
@@ -155,6 +171,9 @@ mod tests {
             ("to", "0x70997970c51812dc3A010C7d01b50e0d17dc79C8".into()),
             ("input", "0xabc".into()),
             ("gas", 1.into()),
+            ("gasLimit", 20_999.into()),
+            ("maxFeePerGas", 999_999_999.into()),
+            ("maxPriorityFeePerGas", 20_000_000_001_u64.into()),
             ("accessList", Value::Array(vec![])),
         ] {
             let error = change(name, value.clone()).unwrap_err().to_string();

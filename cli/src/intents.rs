@@ -3,14 +3,19 @@
 
 use anyhow::Context as _;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tally_client::{Client, ClientError, Order, SealedIntent};
-use tally_domain::RequestId;
 use tally_domain::intent::ENVELOPE_MAX_BYTES;
+use tally_domain::{RequestId, UnixMillis};
 
 /// Beside the profile.
 const DIR: &str = "intents";
+
+/// How long an intent is kept after it has expired: no node takes it any more, but its result can still be asked for by
+/// whoever comes back to it the next morning.
+const KEPT_EXPIRED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Where a profile's intents are kept.
 pub struct Kept {
@@ -47,6 +52,7 @@ impl Kept {
     pub fn seal(&self, client: &Client, order: Order, id: Option<RequestId>) -> anyhow::Result<Asked> {
         let Some(id) = id else {
             let intent = client.seal(order)?;
+            self.prune(client);
             // Without it this command cannot be repeated, but no one has said that it will be.
             let _ = self.keep(&intent);
             return Ok(Asked { intent, named: false });
@@ -59,6 +65,7 @@ impl Kept {
             return Ok(Asked { intent, named: true });
         }
         let intent = client.seal(order)?;
+        self.prune(client);
         self.keep(&intent)?;
         Ok(Asked { intent, named: true })
     }
@@ -79,7 +86,7 @@ impl Kept {
     fn keep(&self, intent: &SealedIntent) -> anyhow::Result<()> {
         let path = self.path(intent.request_id());
         let write = || {
-            std::fs::create_dir_all(&self.dir)?;
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
             let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
             file.write_all(&intent.to_bytes())?;
             file.sync_all()
@@ -87,7 +94,32 @@ impl Kept {
         write().with_context(|| format!("cannot keep the signed intent in {}", path.display()))
     }
 
+    /// Removes intents that expired long ago. What cannot be read as one of this profile's stays.
+    fn prune(&self, client: &Client) {
+        let Ok(entries) = std::fs::read_dir(&self.dir) else { return };
+        let now = SystemTime::now();
+        let long_ago = UnixMillis(since_epoch(now)).minus(KEPT_EXPIRED.as_secs() * 1_000);
+        for path in entries.flatten().map(|entry| entry.path()) {
+            // A file that is younger cannot hold one that expired before that; it need not be opened.
+            let written = path.metadata().and_then(|m| m.modified());
+            if !written.is_ok_and(|at| at + KEPT_EXPIRED < now) {
+                continue;
+            }
+            let read = crate::input::file(&path, ENVELOPE_MAX_BYTES as u64).ok();
+            let kept = read.and_then(|bytes| SealedIntent::from_bytes(&bytes, client.profile()).ok());
+            if kept.is_some_and(|kept| kept.intent().expires_at < long_ago) {
+                // Left behind, it does no harm.
+                let _ = std::fs::remove_file(&path);
+            }
+        }
+    }
+
     fn path(&self, id: RequestId) -> PathBuf {
         self.dir.join(id.to_string())
     }
+}
+
+fn since_epoch(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

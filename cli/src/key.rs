@@ -51,13 +51,15 @@ pub struct Create {
     /// How many nodes sign.
     #[arg(long, value_name = "T")]
     threshold: u32,
-    /// How many nodes hold shares; without it, all nodes of the cluster.
+    /// How many nodes hold shares. All signer nodes of the roster do, so that only their number is taken. Without it, all
+    /// nodes of the cluster; give it where some are witnesses, which vote and hold no share.
     #[arg(long, value_name = "N")]
     of: Option<u32>,
     /// transaction or message; without it transaction for ecdsa-secp256k1, message for ed25519.
     #[arg(long, value_parser = |s: &str| Purpose::parse(s))]
     purpose: Option<Purpose>,
-    /// 32 hex digits; give it again to retry.
+    /// Names the request: 32 hex digits. The same id sends the very same signed bytes again while this profile's intents/
+    /// directory keeps them, until a day after they expire; with other content it is refused. Without it, a fresh one.
     #[arg(long, value_parser = input::request_id, value_name = "HEX32")]
     request_id: Option<RequestId>,
     /// For people: goes into every log.

@@ -20,6 +20,7 @@ mod policy;
 mod profile;
 mod request;
 mod sign;
+mod words;
 
 use clap::{Parser, Subcommand};
 use output::{Out, Shown};
@@ -69,7 +70,10 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(wrong) => return output::misread(&wrong),
+    };
     let out = Out::new(args.json);
     let shown = run(args.command, &args.profile, out).await.unwrap_or_else(|error| Shown::failure(&error));
     out.finish(shown)

@@ -8,7 +8,8 @@ use tally_client::{Client, ClientError, Exit, NodeInfo};
 /// `tally node ...`
 #[derive(Debug, clap::Subcommand)]
 pub enum Node {
-    /// Every endpoint of the profile.
+    /// Every endpoint of the profile. Ends with 0 only if all answer, hold the same policy bundle and have a token that
+    /// works; else with 5.
     Status,
 }
 
@@ -18,12 +19,21 @@ impl Node {
         let Self::Status = self;
         let asked = client.endpoints().enumerate().filter_map(|(i, endpoint)| Some((endpoint, client.only(i)?)));
         let answers = join_all(asked.map(async |(endpoint, one)| (endpoint, one.once().node().await))).await;
-        let nobody = answers.iter().all(|(_, answer)| answer.is_err());
+        let exit = if all_well(&answers) { Exit::Done } else { Exit::Unavailable };
         let text: Vec<_> = answers.iter().map(|(endpoint, answer)| record(endpoint, answer)).collect();
         let json: Vec<_> = answers.iter().map(|(endpoint, answer)| to_json(endpoint, answer)).collect();
-        let exit = if nobody { Exit::Unavailable } else { Exit::Done };
-        Ok(Shown::with_exit(exit, text.join("\n"), json!({ "nodes": json })))
+        let document = json!({ "well": exit == Exit::Done, "nodes": json });
+        Ok(Shown::with_exit(exit, text.join("\n"), document))
     }
+}
+
+/// Whether all answer, hold one bundle, have a token that works, and are trusted by their peers.
+fn all_well(answers: &[(&str, Result<NodeInfo, ClientError>)]) -> bool {
+    let mut bundle = None;
+    answers.iter().all(|(_, answer)| {
+        let Ok(node) = answer else { return false };
+        !node.recovering && node.hsm.error.is_none() && *bundle.get_or_insert(node.bundle_digest) == node.bundle_digest
+    })
 }
 
 fn record(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> String {
@@ -43,12 +53,16 @@ fn record(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> String {
         field("work", format!("{} keys, {} sessions", node.keys, node.sessions)),
         field("hsm", hsm),
     ];
+    if node.recovering {
+        lines.push(field("RECOVERING", "restored from an older copy; takes part in nothing until its peers accept it"));
+    }
     lines.extend(node.peers.iter().map(|p| {
         let same = p.bundle_digest.is_none_or(|d| d == node.bundle_digest);
         let bundle = if same { "" } else { ", OTHER BUNDLE" };
         let how =
             if p.reachable { format!("reachable, clock {:+} ms{bundle}", p.clock_offset_ms) } else { "away".into() };
-        field("peer", format!("{} at {}: {how}", p.node, p.address))
+        let fence = if p.fenced { ", FENCED" } else { "" };
+        field("peer", format!("{} at {}: {how}{fence}", p.node, p.address))
     }));
     lines.extend(node.bans.iter().map(|b| field("BANNED", format!("{} for key {}: {}", b.node, b.key, b.what))));
     lines.join("\n")
@@ -63,6 +77,7 @@ fn to_json(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> Value {
         json!({
             "node": p.node.as_str(), "address": p.address, "reachable": p.reachable, "incarnation": p.incarnation.0,
             "bundle_digest": p.bundle_digest.map(|d| d.to_string()), "clock_offset_ms": p.clock_offset_ms,
+            "fenced": p.fenced,
         })
     });
     let bans = node
@@ -79,5 +94,53 @@ fn to_json(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> Value {
             "model": node.hsm.model, "label": node.hsm.label, "serial": node.hsm.serial, "sessions": node.hsm.sessions,
         },
         "peers": peers.collect::<Vec<_>>(), "bans": bans.collect::<Vec<_>>(),
+        "recovering": node.recovering,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tally_client::HsmInfo;
+    use tally_domain::{ClusterId, Digest, Incarnation, NodeName, UnixMillis};
+
+    fn node(name: &str) -> NodeInfo {
+        NodeInfo {
+            cluster: ClusterId::parse("dev").unwrap(),
+            node: NodeName::parse(name).unwrap(),
+            version: "0.1.0".into(),
+            incarnation: Incarnation(1),
+            bundle_digest: Digest::of(b"bundle"),
+            bundle_version: 1,
+            time: UnixMillis(0),
+            started_at: UnixMillis(0),
+            log_size: 1,
+            sessions: 0,
+            keys: 0,
+            hsm: HsmInfo {
+                module: String::new(),
+                model: String::new(),
+                label: String::new(),
+                serial: String::new(),
+                sessions: 1,
+                error: None,
+            },
+            peers: vec![],
+            bans: vec![],
+            recovering: false,
+        }
+    }
+
+    #[test]
+    fn all_is_well_only_if_all_answer_with_one_bundle_and_a_token_that_works() {
+        let mut other = node("node-2");
+        other.bundle_digest = Digest::of(b"another");
+        let mut broken = node("node-2");
+        broken.hsm.error = Some("the token is gone".into());
+        let away = ClientError::Deadline { endpoint: "b".into() };
+        for (second, well) in [(Ok(node("node-2")), true), (Ok(other), false), (Ok(broken), false), (Err(away), false)]
+        {
+            assert_eq!(all_well(&[("a", Ok(node("node-1"))), ("b", second)]), well);
+        }
+    }
 }

@@ -55,14 +55,9 @@ impl Shown {
             Some(refused) => refusal(refused),
             None => {
                 let usual = if error.is::<Usage>() { Exit::Usage } else { Exit::Other };
-                let json = json!({ "verdict": "error", "error": format!("{error:#}") });
                 let exit = client.map_or(usual, ClientError::exit);
-                Self {
-                    text: format!("error: {}", client.map_or_else(|| format!("{error:#}"), ToString::to_string)),
-                    json,
-                    exit,
-                    is_error: true,
-                }
+                let message = sentence(error);
+                Self { text: format!("error: {message}"), json: error_document(exit, &message), exit, is_error: true }
             }
         };
         if let Some(failed) = failed {
@@ -114,6 +109,44 @@ fn refusal(refused: &Refused) -> Shown {
         "sentence": refused.sentence(),
     });
     Shown::with_exit(exit, lines.join("\n"), json)
+}
+
+/// What is wrong, then why. Causes that the text before has named already are not named again.
+pub fn sentence(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+fn error_document(exit: Exit, message: &str) -> Value {
+    let kind = match exit {
+        Exit::Usage => "usage",
+        Exit::Denied => "denied",
+        Exit::Unavailable => "unavailable",
+        Exit::Done | Exit::Other => "other",
+    };
+    json!({ "verdict": "error", "error": { "kind": kind, "message": message } })
+}
+
+/// Prints that the arguments make no command, or the help that they ask for; gives the exit code.
+pub fn misread(wrong: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    if !json || !wrong.use_stderr() {
+        // Nowhere left to say that it cannot be printed.
+        let _ = wrong.print();
+        return ExitCode::from(u8::try_from(wrong.exit_code()).unwrap_or(Exit::Usage.code()));
+    }
+    let text = wrong.render().to_string();
+    let message = text.split("\n\nUsage:").next().unwrap_or_default().trim_start_matches("error: ").trim();
+    let document = error_document(Exit::Usage, message);
+    Out::new(true).finish(Shown { text, json: document, exit: Exit::Usage, is_error: true })
 }
 
 /// A line of a record: name, then value, aligned.

@@ -2,9 +2,10 @@
 
 use crate::input;
 use crate::output::{Shown, field};
+use crate::words::utc;
 use serde_json::{Value, json};
 use tally_client::{Client, RequestInfo, RequestState};
-use tally_domain::RequestId;
+use tally_domain::{Reason, RequestId};
 
 /// Most requests of one page; the nodes' own limit.
 const PAGE_MAX: u32 = 200;
@@ -12,7 +13,7 @@ const PAGE_MAX: u32 = 200;
 /// `tally request ...`
 #[derive(Debug, clap::Subcommand)]
 pub enum Request {
-    /// One request.
+    /// One request, as the first node that knows it tells it.
     Show {
         /// 32 hex digits.
         #[arg(value_parser = input::request_id)]
@@ -31,7 +32,7 @@ impl Request {
     pub async fn run(self, client: &Client) -> anyhow::Result<Shown> {
         match self {
             Self::Show { id } => {
-                let request = client.request(id).await?;
+                let request = client.find_request(id).await?;
                 Ok(Shown::done(record(&request), to_json(&request)))
             }
             Self::List { limit } => list(client, limit).await,
@@ -78,18 +79,26 @@ fn word(state: &RequestState) -> String {
     }
 }
 
+/// What a refusal's word means; nothing for a word of another version.
+fn why(state: &RequestState) -> Option<&'static str> {
+    match state {
+        RequestState::Refused(word) => Reason::parse(word).map(Reason::sentence),
+        RequestState::Received | RequestState::Completed(_) => None,
+    }
+}
+
 fn record(r: &RequestInfo) -> String {
-    let mut lines = vec![
-        format!("request {}", r.request_id),
-        field("state", word(&r.state)),
+    let mut lines = vec![format!("request {}", r.request_id), field("state", word(&r.state))];
+    lines.extend(why(&r.state).map(|sentence| field("why", sentence)));
+    lines.extend([
         field("action", &r.action),
         field("key", &r.key),
         field("tenant", &r.tenant),
         field("client", &r.client),
         field("intent digest", r.intent_digest),
-        field("received", format!("{} ms since 1970", r.received_at.0)),
-        field("updated", format!("{} ms since 1970", r.updated_at.0)),
-    ];
+        field("received", utc(r.received_at)),
+        field("updated", utc(r.updated_at)),
+    ]);
     if let RequestState::Completed(Some(signed)) = &r.state {
         lines.push(field("rule", &signed.rule));
         lines.push(field("public key", hex::encode(&signed.public_key)));
@@ -108,9 +117,37 @@ fn to_json(r: &RequestInfo) -> Value {
         RequestState::Completed(signed) => ("completed", None, signed.as_deref()),
     };
     json!({
-        "request_id": r.request_id.to_string(), "state": state, "reason": reason, "action": r.action,
+        "request_id": r.request_id.to_string(), "state": state, "reason": reason,
+        "sentence": why(&r.state), "action": r.action,
         "key": r.key.as_str(), "tenant": r.tenant.as_str(), "client": r.client.as_str(),
-        "intent_digest": r.intent_digest.to_string(), "received_at_ms": r.received_at.0,
-        "updated_at_ms": r.updated_at.0, "result": signed.map(crate::sign::to_json),
+        "intent_digest": r.intent_digest.to_string(), "received_at": utc(r.received_at),
+        "received_at_ms": r.received_at.0, "updated_at": utc(r.updated_at), "updated_at_ms": r.updated_at.0, "result": signed.map(crate::sign::to_json),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tally_domain::{ClientId, Digest, KeyName, Tenant, UnixMillis};
+
+    #[test]
+    fn a_refused_request_is_shown_with_the_reasons_sentence_and_times_in_utc() {
+        let request = RequestInfo {
+            tenant: Tenant::parse("acme").unwrap(),
+            request_id: RequestId([1; 16]),
+            client: ClientId::parse("payouts-1").unwrap(),
+            key: KeyName::parse("hot").unwrap(),
+            action: "sign".into(),
+            intent_digest: Digest::of(b"intent"),
+            state: RequestState::Refused("POLICY_DENIED".into()),
+            received_at: UnixMillis(1_795_298_460_000),
+            updated_at: UnixMillis(1_795_298_460_007),
+        };
+        let text = record(&request);
+        assert!(text.contains(Reason::PolicyDenied.sentence()), "{text}");
+        assert!(text.contains("2026-11-21T22:01:00.000Z") && text.contains("2026-11-21T22:01:00.007Z"), "{text}");
+        assert_eq!(to_json(&request)["sentence"], Reason::PolicyDenied.sentence());
+        let newer = RequestInfo { state: RequestState::Refused("OF_A_LATER_VERSION".into()), ..request };
+        assert!(!record(&newer).contains("why") && to_json(&newer)["sentence"].is_null());
+    }
 }

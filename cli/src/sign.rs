@@ -22,7 +22,8 @@ pub struct Sign {
     /// A child of the key, such as m/0/7.
     #[arg(long, value_parser = input::path, default_value = "m")]
     path: DerivationPath,
-    /// 32 hex digits; give it again to ask for the same signature again.
+    /// Names the request: 32 hex digits. The same id sends the very same signed bytes again while this profile's intents/
+    /// directory keeps them, until a day after they expire; with other content it is refused. Without it, a fresh one.
     #[arg(long, value_parser = input::request_id, value_name = "HEX32")]
     request_id: Option<RequestId>,
     /// For people: goes into every log.
@@ -88,7 +89,7 @@ pub fn to_json(signed: &Signed) -> Value {
     let raw = (!signed.signed_payload.is_empty()).then(|| format!("0x{}", hex::encode(&signed.signed_payload)));
     json!({
         "rule": signed.rule,
-        "signers": signed.certificate.votes.len(),
+        "signer_count": signed.certificate.votes.len(),
         "public_key": hex::encode(&signed.public_key),
         "signature": hex::encode(&signed.signature),
         "recovery_id": signed.recovery_id,

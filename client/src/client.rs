@@ -10,7 +10,7 @@ use crate::profile::Profile;
 use crate::retry::{ATTEMPTS_MAX, Plan};
 use std::sync::Arc;
 use std::time::Duration;
-use tally_domain::{DerivationPath, KeyName, RequestId};
+use tally_domain::{DerivationPath, KeyName, Reason, RequestId};
 use tally_proto::v1;
 use tally_proto::v1::key_service_client::KeyServiceClient;
 use tally_proto::v1::node_service_client::NodeServiceClient;
@@ -123,6 +123,24 @@ impl Client {
         let request = v1::GetRequestRequest { tenant: self.tenant(), request_id: id.0.to_vec() };
         let send = |c, r: v1::GetRequestRequest| async move { SigningServiceClient::new(c).get_request(r).await };
         self.call(READ, request, send, |r| answer::request(r.request)).await
+    }
+
+    /// One request as the first endpoint that knows it tells it: a node that was away when it came has not heard of it.
+    ///
+    /// # Errors
+    /// [`ClientError`]; that it is not known only if no node that answers knows it.
+    pub async fn find_request(&self, id: RequestId) -> Result<RequestInfo, ClientError> {
+        let mut unknown = None;
+        let mut trouble = None;
+        for index in 0..self.links.len() {
+            let Some(one) = self.only(index) else { continue };
+            match one.once().request(id).await {
+                Err(e) if e.refused().is_some_and(|r| r.reason == Reason::RequestNotFound) => unknown = Some(e),
+                Err(e) if e.is_transient() => trouble = Some(e),
+                told => return told,
+            }
+        }
+        Err(unknown.or(trouble).unwrap_or(ClientError::Deadline { endpoint: "the cluster".into() }))
     }
 
     /// The tenant's requests, newest first, from `page` on.

@@ -121,6 +121,7 @@ impl Order {
             expires_at: now.plus(VALIDITY_MS),
             min_bundle_version: self.min_bundle_version,
             note: self.note,
+            cluster: profile.cluster.clone(),
         };
         let envelope = profile.intent_key.seal(intent::PAYLOAD_TYPE, intent.to_bytes());
         if prost::Message::encoded_len(&envelope) > intent::ENVELOPE_MAX_BYTES {

@@ -6,7 +6,7 @@
 
 use crate::digest::Digest;
 use crate::dsse::{self, BadSignature, Envelope, VerifyingKey};
-use crate::ids::{ClientId, KeyName, RequestId, Tenant};
+use crate::ids::{ClientId, ClusterId, KeyName, RequestId, Tenant};
 use crate::path::DerivationPath;
 use crate::scheme::{Purpose, Scheme};
 use crate::threshold::Threshold;
@@ -73,6 +73,8 @@ pub struct Intent {
     pub min_bundle_version: u64,
     /// For people.
     pub note: String,
+    /// The cluster that is asked: another one with the same tenant, client and key names refuses it.
+    pub cluster: ClusterId,
 }
 
 /// What a new key should be.
@@ -143,6 +145,8 @@ struct Body {
     min_bundle_version: u64,
     #[prost(string, tag = "14")]
     note: String,
+    #[prost(string, tag = "15")]
+    cluster: String,
 }
 
 /// [`KeySpec`] as protobuf; field numbers are those of `KeySpecBody` in `proto/`.
@@ -217,6 +221,7 @@ impl Intent {
             expires_at_ms: self.expires_at.0,
             min_bundle_version: self.min_bundle_version,
             note: self.note.clone(),
+            cluster: self.cluster.as_str().into(),
         }
         .encode_to_vec()
     }
@@ -246,6 +251,7 @@ impl Intent {
             expires_at: UnixMillis(b.expires_at_ms),
             min_bundle_version: b.min_bundle_version,
             note: b.note,
+            cluster: ClusterId::parse(&b.cluster).map_err(|_| BadIntent::Field { field: "cluster" })?,
         })
     }
 }
@@ -318,6 +324,7 @@ mod tests {
             expires_at: UnixMillis(2),
             min_bundle_version: 1,
             note: "invoice 7".into(),
+            cluster: ClusterId::parse("prod").unwrap(),
         }
     }
 

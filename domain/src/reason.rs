@@ -89,7 +89,7 @@ reasons! {
     /// The intent's signature does not verify.
     IntentSignature = "INTENT_SIGNATURE", Unauthenticated, "The intent's signature does not verify under the client's registered key.";
     /// The client may not act for this tenant.
-    Acl = "ACL", PermissionDenied, "The client may not act for this tenant or call this method.";
+    Acl = "ACL", PermissionDenied, "The client may not act for this tenant, ask this cluster, or call this method.";
     /// The rules deny.
     PolicyDenied = "POLICY_DENIED", PermissionDenied, "Policy does not permit this; see the rule and the condition in the metadata.";
     /// The key has another purpose.
@@ -116,6 +116,10 @@ reasons! {
     StalePolicy = "STALE_POLICY", FailedPrecondition, "The node's policy bundle is older than the intent demands; update the bundle.";
     /// A node started again, or an older start of it speaks.
     StaleIncarnation = "STALE_INCARNATION", FailedPrecondition, "The message is from an earlier start of the node; retry.";
+    /// A node has forgotten what it had shown.
+    RolledBack = "ROLLED_BACK", FailedPrecondition, "The node shows less than it had shown before: it was restored from an older copy and may have forgotten votes. Its peers have fenced it; an operator of each of them must accept it.";
+    /// This node is the one.
+    Recovering = "RECOVERING", Unavailable, "This node was restored from an older copy and its peers have fenced it; it takes part in nothing until their operators accept it. Ask another node.";
     /// Fewer than t signers.
     Signers = "SIGNERS", Unavailable, "Fewer signers than the key's threshold can be reached; bring nodes back and retry with the same request id.";
     /// Not all nodes that a key needs.

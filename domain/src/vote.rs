@@ -36,6 +36,8 @@ pub struct VoteBody {
     pub session: Digest,
     /// The policy bundle under which each member decided.
     pub bundle: Digest,
+    /// The rule by which each member decided.
+    pub rule: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -58,6 +60,8 @@ struct Body {
     session: Vec<u8>,
     #[prost(bytes = "vec", tag = "9")]
     bundle: Vec<u8>,
+    #[prost(string, tag = "10")]
+    rule: String,
 }
 
 impl VoteBody {
@@ -73,6 +77,7 @@ impl VoteBody {
             nonce_binding: self.nonce_binding.0.to_vec(),
             session: self.session.0.to_vec(),
             bundle: self.bundle.0.to_vec(),
+            rule: self.rule.clone(),
         }
         .encode_to_vec()
     }
@@ -98,6 +103,7 @@ impl VoteBody {
             nonce_binding: digest(&b.nonce_binding)?,
             session: digest(&b.session)?,
             bundle: digest(&b.bundle)?,
+            rule: b.rule,
         })
     }
 

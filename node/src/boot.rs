@@ -1,6 +1,6 @@
 //! Start of a node: bundle, token, store, a new incarnation and its boot certificate.
 
-use crate::checkpoint::Checkpointer;
+use crate::checkpoint::{self, Checkpointer};
 use crate::config::Config;
 use crate::keys::Keys;
 use crate::node::{Node, fresh_rng, now};
@@ -9,14 +9,16 @@ use crate::tls::Tls;
 use anyhow::{Context as _, bail};
 use rand::Rng as _;
 use std::collections::BTreeMap;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tally_audit::event::What;
-use tally_domain::Incarnation;
 use tally_domain::dsse::VerifyingKey;
 use tally_domain::ports::hsm::Hsm;
 use tally_domain::ports::store::{Step, Store, Write};
+use tally_domain::{Incarnation, NodeName};
 use tally_hsm_adapter::Pkcs11Hsm;
 use tally_policy::Bundle;
 use tally_signer::boot::{BootIdentity, Uncertified};
@@ -91,15 +93,22 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
         bail!("the roster is for cluster `{}`, the configuration for `{}`", roster.cluster, config.cluster);
     }
     let tls = Tls::load(&config.tls)?;
+    if tls.spki_sha256()? != own.tls_spki_sha256 {
+        bail!("the key of {} is not the one that the roster names for `{}`", config.tls.cert.display(), config.name);
+    }
     let hsm: Arc<dyn Hsm> = Arc::new(Pkcs11Hsm::connect(hsm_config(&config)?).context("cannot use the token")?);
     if hsm.identity() != own.identity {
         bail!("the token's identity key is not the one that the roster names for `{}`", config.name);
     }
-    std::fs::create_dir_all(&config.data_dir)
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&config.data_dir)
         .with_context(|| format!("cannot make the data directory {}", config.data_dir.display()))?;
     let path = config.data_dir.join("tally.db");
     let store: Arc<dyn Store> =
         Arc::new(SqliteStore::open(&path).with_context(|| format!("cannot open the store {}", path.display()))?);
+    checkpoint::check_log(&*store, &config, &hsm.identity())?;
     let boot = Arc::new(incarnate(&config, &*store, &*hsm, &bundle).await?);
     report_interrupted_checks(&*store, &boot).await?;
     let keys = Keys::load(&*store)?;
@@ -116,8 +125,24 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
         inflight: Arc::default(),
         checkpoints: Checkpointer::default(),
         started_at: now(),
+        recovering: AtomicBool::new(false),
     };
+    node.checkpoints.note(&node).await.context("cannot sign a checkpoint of the log")?;
+    node.peers.load_fences(&*node.store).context("cannot read what peers have shown")?;
     Ok((Arc::new(node), tls))
+}
+
+/// Makes this node, which must be stopped, accept what a peer is now, after the peer was restored from an older copy.
+///
+/// # Errors
+/// When the store is in use or cannot be written.
+pub fn accept_restore(config: &Config, peer: &NodeName) -> anyhow::Result<()> {
+    let path = config.data_dir.join("tally.db");
+    let store = SqliteStore::open(&path).with_context(|| format!("cannot open the store {}", path.display()))?;
+    let step = Step { writes: vec![Write::AcceptPeer { node: peer.clone() }], leaves: Vec::new() };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().context("cannot start the runtime")?;
+    runtime.block_on(store.commit(step))?;
+    Ok(())
 }
 
 /// The next start of this node, with a fresh boot key that the identity certifies.

@@ -42,6 +42,12 @@ impl Caller {
     }
 }
 
+/// SHA-256 of a certificate's subject public key info, in hex.
+pub fn spki_sha256(certificate: &[u8]) -> Option<String> {
+    let (_, cert) = X509Certificate::from_der(certificate).ok()?;
+    Some(hex::encode(Sha256::digest(cert.public_key().raw)))
+}
+
 /// The caller as a client.
 ///
 /// # Errors

@@ -100,6 +100,8 @@ pub struct Failed {
     pub refusal: Refusal,
     /// Whom to leave out next time.
     pub culprits: Vec<NodeName>,
+    /// The other members, if nobody could be named.
+    pub members: Vec<NodeName>,
 }
 
 /// The name under which a session's pending check is kept.
@@ -226,7 +228,11 @@ impl<M: Machine> Drive<M> {
             (this, outcome.unwrap_or(Err(Trouble::Crashed { from, stage })))
         });
         // Only a runtime that is shutting down cancels; the handle itself does not unwind.
-        turn.await.map_err(|_| Failed { refusal: Reason::SessionAborted.into(), culprits: Vec::new() })
+        turn.await.map_err(|_| Failed {
+            refusal: Reason::SessionAborted.into(),
+            culprits: Vec::new(),
+            members: Vec::new(),
+        })
     }
 
     fn send(&self, to: NodeName, bytes: Vec<u8>) {
@@ -250,7 +256,7 @@ impl<M: Machine> Drive<M> {
         step.writes.push(Write::CheckDone { session: check_id(self.seat.key) });
         if let Err(refusal) = self.node.commit(step).await {
             // What could not be written down must not be seen either: the others run into their time-out (S-3.15).
-            return Failed { refusal, culprits: Vec::new() };
+            return Failed { refusal, culprits: Vec::new(), members: Vec::new() };
         }
         self.node.keys.note_bans(bans);
         let bytes = M::abort_message(&failure);
@@ -259,7 +265,9 @@ impl<M: Machine> Drive<M> {
                 (self.node.clone(), self.seat.key, self.my_index, to.clone(), bytes.clone());
             tokio::spawn(async move { deliver(&node, &to, session, from, bytes).await });
         }
-        Failed { refusal: refusal.clone(), culprits: culprits.clone() }
+        let unnamed = culprits.is_empty();
+        let members = self.members.iter().filter(|m| unnamed && *m != self.node.name()).cloned().collect();
+        Failed { refusal: refusal.clone(), culprits: culprits.clone(), members }
     }
 }
 

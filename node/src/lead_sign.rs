@@ -15,10 +15,11 @@ use std::time::Duration;
 use tally_audit::event::Origin;
 use tally_domain::boot::Statement;
 use tally_domain::dsse::Envelope;
-use tally_domain::ports::store::{Step, Write};
+use tally_domain::key::KeyRecord;
+use tally_domain::ports::store::{AttemptState, Step, Write};
 use tally_domain::{Attempt, ClientId, NodeName, Reason, Refusal, Scheme, SignerSet};
 use tally_proto::v1;
-use tally_signer::admit::{self, Opened, Permit};
+use tally_signer::admit::{self, Opened, Permit, Subject};
 use tally_signer::recovery::Next;
 use tally_signer::result::{SignResult, check, complete_step};
 use tally_signer::session::{Members, Trouble};
@@ -61,6 +62,9 @@ async fn lead(node: &Arc<Node>, opened: Opened, origin: Origin) -> Result<Vec<u8
             Ok(None) => {}
             Err(refusal) => return Err(decisions::refused(node, &opened, origin, refusal).await),
         }
+        if let Some(bytes) = unfinished(node, &opened).await? {
+            return Ok(bytes);
+        }
         let permitted = match permit.take() {
             Some(permit) => permit,
             None => admitted(node, &opened, origin.clone()).await?,
@@ -74,6 +78,28 @@ async fn lead(node: &Arc<Node>, opened: Opened, origin: Origin) -> Result<Vec<u8
         tokio::time::sleep(Duration::from_millis(pause)).await;
     }
     Err(Reason::Contention.into())
+}
+
+/// The result of an earlier attempt that this node released in, if it can be had now: whatever time or policy say today,
+/// the signature exists.
+async fn unfinished(node: &Arc<Node>, opened: &Opened) -> Result<Option<Vec<u8>>, Refusal> {
+    let intent = opened.intent();
+    let attempts = node.store.attempts(&intent.tenant, &intent.request_id).map_err(|e| crate::reply::of_store(&e))?;
+    if !attempts.iter().any(|a| matches!(a.state, AttemptState::Released { .. })) {
+        return Ok(None);
+    }
+    let held = node.keys.get(&intent.key);
+    let subject = admit::subject(opened.clone(), held.as_ref().map(|h| (&*h.record, h.state)))?;
+    match recover::gather(node, &subject, &BTreeSet::new()).await? {
+        Known::Completed(bytes) => adopt(node, &subject, bytes).await.map(Some),
+        Known::Next(Next::Combine { vote, certificate, partials }) => {
+            match recover::combine(&subject, &vote, certificate, &partials) {
+                Ok(result) => finish(node, &subject, &result).await.map(Some),
+                Err(_) => Ok(None),
+            }
+        }
+        Known::Next(Next::Start { .. } | Next::InDoubt { .. }) => Ok(None),
+    }
 }
 
 /// Decides here, and writes it down.
@@ -94,8 +120,9 @@ async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<P
 async fn attempts(node: &Arc<Node>, permit: &Permit) -> Result<Vec<u8>, Refusal> {
     let subject = permit.subject();
     let intent = subject.intent();
-    let mut excluded = BTreeSet::new();
+    let mut shunned = Shunned::default();
     let mut last: Option<Refusal> = None;
+    let mut hopeless = BTreeSet::new();
     let mut fresh =
         node.store.attempts(&intent.tenant, &intent.request_id).map_err(|e| crate::reply::of_store(&e))?.is_empty();
     let mut tried = 0;
@@ -103,26 +130,33 @@ async fn attempts(node: &Arc<Node>, permit: &Permit) -> Result<Vec<u8>, Refusal>
         let plan = if fresh {
             Known::Next(Next::Start { attempt: Attempt(1), abandonments: Vec::new() })
         } else {
-            recover::gather(node, subject).await?
+            recover::gather(node, subject, &hopeless).await?
         };
         match plan {
-            Known::Completed(bytes) => return adopt(node, permit, bytes).await,
+            Known::Completed(bytes) => return adopt(node, subject, bytes).await,
             Known::Next(Next::InDoubt { attempt, missing }) => return Err(in_doubt(attempt, &missing)),
             Known::Next(Next::Combine { vote, certificate, partials }) => {
-                let result = recover::combine(subject, permit.rule(), &vote, certificate, &partials)?;
-                node.commit(complete_step(subject, &result, &node.boot, now())).await?;
-                return Ok(told(node, permit, &result));
+                match recover::combine(subject, &vote, certificate, &partials) {
+                    Ok(result) => return finish(node, subject, &result).await,
+                    Err(refusal) => {
+                        // One of the partials is no good, and honest members have no other: it will never complete.
+                        tracing::warn!(attempt = vote.attempt.0, %refusal, "stored partials make no signature");
+                        hopeless.insert(vote.attempt);
+                        shunned.suspect(&vote.signers);
+                    }
+                }
             }
             Known::Next(Next::Start { attempt, abandonments }) => {
-                match attempt_once(node, permit, attempt, &abandonments, &mut excluded).await {
-                    Ok(result) => return Ok(told(node, permit, &result)),
-                    Err(Outcome::Completed(bytes)) => return adopt(node, permit, bytes).await,
+                match attempt_once(node, permit, attempt, &abandonments, &mut shunned).await {
+                    Ok(result) => return Ok(told(node, subject, &result)),
+                    Err(Outcome::Completed(bytes)) => return adopt(node, subject, bytes).await,
                     Err(Outcome::Prior) => fresh = false,
                     Err(Outcome::Refused(refusal)) => return Err(with_earlier(refusal, last)),
                     Err(Outcome::Failed(failed)) => {
                         // Without a vote the attempt's number is still free, but a peer may have voted for it.
                         fresh = false;
-                        excluded.extend(failed.culprits);
+                        shunned.excluded.extend(failed.culprits);
+                        shunned.suspect(&failed.members);
                         last = Some(failed.refusal);
                     }
                 }
@@ -131,6 +165,33 @@ async fn attempts(node: &Arc<Node>, permit: &Permit) -> Result<Vec<u8>, Refusal>
         }
     }
     Err(last.unwrap_or_else(|| Reason::SessionAborted.into()))
+}
+
+/// Whom not to ask, and whom to ask last, in this call.
+#[derive(Default)]
+struct Shunned {
+    /// Named by a failed attempt, or refused.
+    excluded: BTreeSet<NodeName>,
+    /// Were there when an attempt failed and nobody could be named.
+    suspects: BTreeSet<NodeName>,
+}
+
+impl Shunned {
+    fn suspect(&mut self, members: &[NodeName]) {
+        self.suspects.extend(members.iter().cloned());
+    }
+}
+
+/// Peers to ask, best first: neither named nor banned nor fenced, and those without suspicion before the others.
+fn candidates(node: &Node, record: &KeyRecord, shunned: &Shunned, needed: usize) -> Vec<NodeName> {
+    let mut peers = node.peers.by_reachability();
+    peers.retain(|p| {
+        let barred = shunned.excluded.contains(p) || node.keys.banned(record, p) || node.peers.seen(p).fenced;
+        record.party(p).is_some() && !barred
+    });
+    peers.sort_by_key(|p| shunned.suspects.contains(p));
+    peers.truncate(needed);
+    peers
 }
 
 /// How an attempt ended without a result.
@@ -156,9 +217,9 @@ async fn attempt_once(
     permit: &Permit,
     attempt: Attempt,
     abandonments: &[Statement],
-    excluded: &mut BTreeSet<NodeName>,
+    shunned: &mut Shunned,
 ) -> Result<SignResult, Outcome> {
-    let (seat, members, signers) = assemble(node, permit, attempt, abandonments, excluded).await?;
+    let (seat, members, signers) = assemble(node, permit, attempt, abandonments, shunned).await?;
     let record = permit.subject().record();
     let share = node.keys.share(record, node.name(), &*node.store, &*node.hsm).await?;
     if record.scheme == Scheme::EcdsaSecp256k1 {
@@ -186,19 +247,13 @@ async fn assemble(
     permit: &Permit,
     attempt: Attempt,
     abandonments: &[Statement],
-    excluded: &mut BTreeSet<NodeName>,
+    shunned: &mut Shunned,
 ) -> Result<(Seat, Members, SignerSet), Outcome> {
     let record = permit.subject().record();
     let needed = usize::from(record.threshold.t()) - 1;
     let mut away: Option<Refusal> = None;
     loop {
-        let peers: Vec<NodeName> = node
-            .peers
-            .by_reachability()
-            .into_iter()
-            .filter(|p| record.party(p).is_some() && !excluded.contains(p) && !node.keys.banned(record, p))
-            .take(needed)
-            .collect();
+        let peers = candidates(node, record, shunned, needed);
         if peers.len() < needed {
             let refusal = away.filter(|r| r.reason != Reason::Signers).unwrap_or_else(|| {
                 Refusal::new(Reason::Signers)
@@ -212,10 +267,13 @@ async fn assemble(
         fresh_rng().fill_bytes(&mut key);
         let seat = node.sessions.open(key, &members)?;
         let answers = propose(node, permit, attempt, abandonments, key, &signers, &peers).await;
-        let mut refused = Vec::new();
+        let (mut refused, mut completed) = (Vec::new(), None);
         for (peer, answer) in peers.iter().zip(answers) {
             match answer {
-                Ok(response) if !response.result.is_empty() => return Err(Outcome::Completed(response.result)),
+                Ok(response) if !response.result.is_empty() => {
+                    completed = Some(response.result);
+                    refused.push((peer.clone(), Reason::Contention.into()));
+                }
                 Ok(_) => {}
                 Err(refusal) => refused.push((peer.clone(), refusal)),
             }
@@ -224,6 +282,9 @@ async fn assemble(
             return Ok((seat, members, signers));
         }
         dismiss(node, &peers, &refused, key, members.me().get());
+        if let Some(result) = completed {
+            return Err(Outcome::Completed(result));
+        }
         for (peer, refusal) in refused {
             match refusal.reason {
                 Reason::InDoubt => return Err(Outcome::Prior),
@@ -236,10 +297,15 @@ async fn assemble(
                 | Reason::KeyNotFound
                 | Reason::KeyNotActive
                 | Reason::BundleMismatch
+                | Reason::RolledBack
+                | Reason::Recovering
                 | Reason::Deadline
                 | Reason::Bug => {
-                    excluded.insert(peer);
-                    away = Some(refusal);
+                    shunned.excluded.insert(peer);
+                    // That a node is away says least of why there are too few.
+                    if away.as_ref().is_none_or(|r: &Refusal| r.reason == Reason::Signers) {
+                        away = Some(refusal);
+                    }
                 }
                 _ => return Err(Outcome::Refused(refusal)),
             }
@@ -291,19 +357,23 @@ fn dismiss(node: &Arc<Node>, peers: &[NodeName], refused: &[(NodeName, Refusal)]
 }
 
 /// Believes a result that a peer has, after checking it, and keeps it.
-async fn adopt(node: &Arc<Node>, permit: &Permit, bytes: Vec<u8>) -> Result<Vec<u8>, Refusal> {
-    let result = check(&bytes, permit.subject(), node.bundle.roster())?;
-    node.commit(complete_step(permit.subject(), &result, &node.boot, now())).await?;
+async fn adopt(node: &Arc<Node>, subject: &Subject, bytes: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+    let result = check(&bytes, subject, node.bundle.roster())?;
+    node.commit(complete_step(subject, &result, &node.boot, now())).await?;
     Ok(bytes)
 }
 
+/// Keeps a result that was combined from stored partials, and tells everyone.
+async fn finish(node: &Arc<Node>, subject: &Subject, result: &SignResult) -> Result<Vec<u8>, Refusal> {
+    node.commit(complete_step(subject, result, &node.boot, now())).await?;
+    Ok(told(node, subject, result))
+}
+
 /// Tells every other node of the result, in the background; each checks it for itself.
-fn told(node: &Arc<Node>, permit: &Permit, result: &SignResult) -> Vec<u8> {
+fn told(node: &Arc<Node>, subject: &Subject, result: &SignResult) -> Vec<u8> {
     let bytes = result.encode_to_vec();
-    let request = v1::CompleteRequest {
-        intent: Some(convert::envelope_out(permit.subject().opened().envelope())),
-        result: bytes.clone(),
-    };
+    let request =
+        v1::CompleteRequest { intent: Some(convert::envelope_out(subject.opened().envelope())), result: bytes.clone() };
     for peer in node.peers.by_reachability() {
         let (node, request) = (node.clone(), request.clone());
         tokio::spawn(async move { node.peers.call(&peer, |mut p| async move { p.complete(request).await }).await });

@@ -12,6 +12,7 @@ mod convert;
 mod decisions;
 mod drive;
 mod failpoint;
+mod greet;
 mod inflight;
 mod keys;
 mod lead_key;
@@ -27,5 +28,5 @@ mod sessions;
 mod tls;
 mod typed_errors;
 
-pub use boot::{init_identity, load_bundle};
+pub use boot::{accept_restore, init_identity, load_bundle};
 pub use serve::run;

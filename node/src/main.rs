@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tally_domain::NodeName;
 use tally_node::config::{Config, LogFormat};
 
 /// One Tigertally node.
@@ -16,6 +17,9 @@ struct Args {
     /// Make the identity key on the token, if there is none, print its public half as JSON, and stop.
     #[arg(long)]
     init: bool,
+    /// Accept what this peer is now, after it was restored from an older copy, and stop. The node must be stopped.
+    #[arg(long, value_name = "NODE")]
+    accept_restore: Option<NodeName>,
 }
 
 /// Cedar recurses over a rule's expression: a debug build takes up to 50 KiB a level, of at most 24 levels.
@@ -55,6 +59,9 @@ fn start(args: &Args) -> anyhow::Result<()> {
         let line = serde_json::json!({ "identity": identity.to_string() });
         return print_line(&line.to_string());
     }
+    if let Some(peer) = &args.accept_restore {
+        return tally_node::accept_restore(&config, peer);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_stack_size(THREAD_STACK_BYTES)
@@ -78,6 +85,13 @@ fn with_module_environment(config: &Config) -> anyhow::Result<()> {
 
 fn start_log(config: &Config) -> anyhow::Result<()> {
     use tracing_subscriber::EnvFilter;
+    // A word that is no level would be read as the name of a module, and nothing would be logged.
+    let level = config.log.level.as_str();
+    if !level.contains('=') && level.parse::<tracing_subscriber::filter::LevelFilter>().is_err() {
+        anyhow::bail!(
+            "`log.level` is `{level}`: use off, error, warn, info, debug or trace, or a filter such as `tally_node=debug`"
+        );
+    }
     // cryptoki logs an error for each mechanism that it has no name for.
     let filter =
         EnvFilter::try_new(format!("{},cryptoki=off", config.log.level)).context("`log.level` is not a filter")?;

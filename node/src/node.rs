@@ -8,6 +8,7 @@ use crate::peers::Peers;
 use crate::reply;
 use crate::sessions::Sessions;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tally_audit::event::What;
 use tally_domain::ports::hsm::Hsm;
@@ -40,6 +41,8 @@ pub struct Node {
     pub checkpoints: Checkpointer,
     /// When this start began.
     pub started_at: UnixMillis,
+    /// Peers have fenced this node.
+    pub recovering: AtomicBool,
 }
 
 impl Node {
@@ -54,6 +57,14 @@ impl Node {
     /// A refusal for the caller; what the operator needs is in this node's own log.
     pub async fn commit(&self, step: Step) -> Result<Committed, Refusal> {
         self.store.commit(step).await.map_err(|e| reply::of_store(&e))
+    }
+
+    /// Refuses to take part in anything while peers have fenced this node.
+    ///
+    /// # Errors
+    /// `RECOVERING`.
+    pub fn check_standing(&self) -> Result<(), Refusal> {
+        if self.recovering.load(Ordering::Relaxed) { Err(Reason::Recovering.into()) } else { Ok(()) }
     }
 
     /// A leaf of this node at this moment.

@@ -101,6 +101,7 @@ fn join(node: &Node, leader: &NodeName, permit: &Permit, signers: &[u8]) -> Resu
     record.party(leader).filter(|p| set.contains(*p)).ok_or_else(range)?;
     let names: std::collections::BTreeMap<_, _> =
         set.iter().filter_map(|p| Some((p, record.node(p)?.clone()))).collect();
+    names.values().try_for_each(|n| node.peers.check_fence(n))?;
     if let Some(banned) = names.values().find(|n| node.keys.banned(record, n)) {
         return Err(Refusal::new(Reason::PeerBanned).with("peer", banned.as_str()));
     }

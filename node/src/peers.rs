@@ -6,6 +6,7 @@ use hyper_util::rt::TokioIo;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tally_domain::ports::store::{Store, StoreError};
 use tally_domain::roster::{Roster, RosterNode};
 use tally_domain::{Incarnation, NodeName, Reason, Refusal, UnixMillis};
 use tally_proto::v1::peer_service_client::PeerServiceClient;
@@ -32,6 +33,8 @@ pub struct Seen {
     pub bundle_digest: Vec<u8>,
     /// Its clock minus ours.
     pub clock_offset_ms: i64,
+    /// It has shown less than before, and is left out of everything.
+    pub fenced: bool,
 }
 
 struct Link {
@@ -98,6 +101,26 @@ impl Peers {
     /// What has been seen of a peer.
     pub fn seen(&self, peer: &NodeName) -> Seen {
         self.0.get(peer).map(|l| l.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap_or_default()
+    }
+
+    /// Reads which peers are fenced.
+    ///
+    /// # Errors
+    /// When the store does not read.
+    pub fn load_fences(&self, store: &dyn Store) -> Result<(), StoreError> {
+        for peer in self.0.keys() {
+            let fenced = store.peer_head(peer)?.is_some_and(|h| h.fenced);
+            self.note(peer, |seen| seen.fenced = fenced);
+        }
+        Ok(())
+    }
+
+    /// Refuses a peer that is fenced.
+    ///
+    /// # Errors
+    /// `ROLLED_BACK`.
+    pub fn check_fence(&self, peer: &NodeName) -> Result<(), Refusal> {
+        if self.seen(peer).fenced { Err(Refusal::new(Reason::RolledBack).with("peer", peer.as_str())) } else { Ok(()) }
     }
 
     /// All peers, those that were reachable at the last call first, and otherwise in random order to spread the work.

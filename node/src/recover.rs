@@ -6,12 +6,12 @@ use crate::node::{Node, now};
 use crate::reply;
 use futures_util::future::join_all;
 use prost::Message as _;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tally_domain::boot::Statement;
 use tally_domain::ports::store::{AttemptRow, AttemptState, RequestState};
 use tally_domain::vote::{Abandonment, Certificate, VoteBody};
-use tally_domain::{NodeName, PartyIndex, Reason, Refusal, SignerSet};
+use tally_domain::{Attempt, NodeName, PartyIndex, Reason, Refusal, SignerSet};
 use tally_proto::v1;
 use tally_signer::admit::{Opened, Subject};
 use tally_signer::recovery::{End, Next, Report, next};
@@ -78,11 +78,15 @@ fn own_report(me: &NodeName, row: &AttemptRow) -> Result<Option<Report>, Refusal
     Ok(Some(Report { node: me.clone(), vote, end }))
 }
 
-/// Asks every share-holder of the key, and decides.
+/// Most attempts at one request that this node believes in. Each takes a failed session among t nodes; a peer that
+/// reports more wants to use the numbers up.
+const ATTEMPT_MAX: u32 = 1_000;
+
+/// Asks every share-holder of the key, and decides. Attempts whose stored partials make no signature are left out.
 ///
 /// # Errors
 /// `STORAGE`, `TAMPERED`.
-pub async fn gather(node: &Arc<Node>, subject: &Subject) -> Result<Known, Refusal> {
+pub async fn gather(node: &Arc<Node>, subject: &Subject, hopeless: &BTreeSet<Attempt>) -> Result<Known, Refusal> {
     let mut reports = own_reports(node, subject.opened()).await?;
     let others: Vec<&NodeName> = subject.record().participants.iter().filter(|p| *p != node.name()).collect();
     let answers = join_all(others.iter().map(|peer| {
@@ -97,7 +101,15 @@ pub async fn gather(node: &Arc<Node>, subject: &Subject) -> Result<Known, Refusa
         }
         reports.extend(answer.attempts.into_iter().filter_map(|a| believed(node, subject, peer, a)));
     }
-    Ok(Known::Next(next(&reports)))
+    let known = reports.iter().map(|r| r.vote.attempt).max();
+    reports.retain(|r| !hopeless.contains(&r.vote.attempt));
+    Ok(Known::Next(match (next(&reports), known) {
+        // The numbers of hopeless attempts are used up all the same.
+        (Next::Start { attempt, abandonments }, Some(last)) if attempt <= last => {
+            Next::Start { attempt: Attempt(last.0.saturating_add(1)), abandonments }
+        }
+        (decided, _) => decided,
+    }))
 }
 
 /// A peer's report, if its statement or certificate proves it.
@@ -109,6 +121,7 @@ fn believed(node: &Node, subject: &Subject, peer: &NodeName, a: v1::RecoveredAtt
         && vote.request_id == intent.request_id
         && vote.intent_digest == subject.opened().digest()
         && vote.attempt.0 == a.attempt
+        && a.attempt <= ATTEMPT_MAX
         && vote.signers.contains(peer);
     if !about_this {
         return None;
@@ -136,7 +149,6 @@ fn believed(node: &Node, subject: &Subject, peer: &NodeName, a: v1::RecoveredAtt
 /// `SESSION_ABORTED` when they do not make a signature.
 pub fn combine(
     subject: &Subject,
-    rule: &str,
     vote: &VoteBody,
     certificate: Certificate,
     partials: &BTreeMap<NodeName, Vec<u8>>,
@@ -149,5 +161,5 @@ pub fn combine(
     let signers = SignerSet::new(record.threshold, &parties).map_err(|_| bad())?;
     let input = sign_input(subject, &vote.session, &vote.nonce_binding);
     let signature = tally_mpc::combine(&by_party, record, &signers, &input).map_err(|_| bad())?;
-    result::build(subject, rule, &signature, certificate)
+    result::build(subject, &vote.rule, &signature, certificate)
 }

@@ -3,19 +3,16 @@
 use crate::boot::boot;
 use crate::caller::{Caller, CallerStream};
 use crate::config::Config;
-use crate::node::{Node, now};
-use crate::peers::{PEER_MESSAGE_MAX_BYTES, offset};
+use crate::greet;
+use crate::node::Node;
+use crate::peers::PEER_MESSAGE_MAX_BYTES;
 use crate::services;
 use crate::tls::Tls;
 use crate::typed_errors::TypedErrors;
 use anyhow::Context as _;
 use std::sync::Arc;
 use std::time::Duration;
-use tally_domain::boot::BootCert;
 use tally_domain::key::KeyState;
-use tally_domain::ports::store::{Step, Write};
-use tally_domain::{NodeName, Reason, Refusal, UnixMillis};
-use tally_proto::v1;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
@@ -45,11 +42,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}", node.config.listen))?;
     let connections = accept(listener, tls, node.clone());
     let (health, health_service) = tonic_health::server::health_reporter();
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(tally_proto::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .context("the contract's descriptors do not load")?;
+    let described = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(tally_proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let reflection = described().build_v1().context("the contract's descriptors do not load")?;
+    // Older tools know only the alpha of the same protocol.
+    let reflection_alpha = described().build_v1alpha().context("the contract's descriptors do not load")?;
     let limit = PEER_MESSAGE_MAX_BYTES;
     let server = Server::builder()
         .max_concurrent_streams(STREAMS_MAX)
@@ -58,13 +58,19 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         .layer(TypedErrors)
         .add_service(health_service)
         .add_service(reflection)
+        .add_service(reflection_alpha)
         .add_service(services::signing(node.clone(), limit))
         .add_service(services::key(node.clone(), limit))
         .add_service(services::policy(node.clone(), limit))
         .add_service(services::audit(node.clone(), limit))
         .add_service(services::node(node.clone(), limit))
         .add_service(services::peer(node.clone(), limit));
-    health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    // Peers may know that this node was restored from an older copy; it must hear so before it serves.
+    let peers = node.peers.by_reachability();
+    futures_util::future::join_all(peers.iter().map(|peer| greet::greet(&node, peer))).await;
+    for service in std::iter::once("").chain(services::NAMES) {
+        health.set_service_status(service, tonic_health::ServingStatus::Serving).await;
+    }
     tracing::info!(node = %node.name(), address = %node.config.listen, incarnation = node.boot.incarnation.0,
         bundle = %node.bundle.digest(), "serving");
     let housekeeping = tokio::spawn(keep_house(node.clone()));
@@ -134,7 +140,7 @@ async fn keep_house(node: Arc<Node>) {
         tick.tick().await;
         for peer in node.peers.by_reachability() {
             let node = node.clone();
-            tokio::spawn(async move { greet(&node, &peer).await });
+            tokio::spawn(async move { greet::greet(&node, &peer).await });
         }
         for held in node.keys.all().into_iter().filter(|h| h.state == KeyState::Pending) {
             crate::lead_key::sync_key(&node, &held.record.name).await;
@@ -143,51 +149,4 @@ async fn keep_house(node: Arc<Node>) {
             tracing::warn!(%refusal, "no checkpoint");
         }
     }
-}
-
-/// Tells a peer who this is, and learns the same of it.
-async fn greet(node: &Arc<Node>, peer: &NodeName) {
-    let request = v1::GreetRequest {
-        boot_cert: Some(crate::convert::envelope_out(node.boot.cert())),
-        bundle_digest: node.bundle.digest().0.to_vec(),
-        time_ms: now().0,
-    };
-    let Ok(answer) = node.peers.call(peer, |mut p| async move { p.greet(request).await }).await else { return };
-    let known = greeted(node, peer, answer.boot_cert, answer.bundle_digest, UnixMillis(answer.time_ms)).await;
-    if let Err(refusal) = known {
-        tracing::warn!(peer = %peer, %refusal, "the peer's greeting is not believed");
-    }
-}
-
-/// Notes what a peer says of itself. An earlier start than the last one seen is fenced off (S-3.5).
-///
-/// # Errors
-/// `UNKNOWN_NODE`, `STALE_INCARNATION`, `STORAGE`.
-pub async fn greeted(
-    node: &Arc<Node>,
-    peer: &NodeName,
-    boot_cert: Option<v1::Envelope>,
-    bundle_digest: Vec<u8>,
-    time: UnixMillis,
-) -> Result<(), Refusal> {
-    let envelope = crate::convert::envelope_in(boot_cert)?;
-    let cert = BootCert::open(&envelope, node.bundle.roster()).map_err(|_| Reason::UnknownNode)?;
-    if cert.node != *peer {
-        return Err(Reason::UnknownNode.into());
-    }
-    let last = node.store.peer_incarnation(peer).map_err(|e| crate::reply::of_store(&e))?;
-    if last.is_some_and(|last| cert.incarnation < last) {
-        return Err(Reason::StaleIncarnation.into());
-    }
-    if last != Some(cert.incarnation) {
-        let write = Write::PeerIncarnation { node: peer.clone(), incarnation: cert.incarnation };
-        node.commit(Step { writes: vec![write], leaves: Vec::new() }).await?;
-    }
-    node.peers.note(peer, |seen| {
-        seen.reachable = true;
-        seen.incarnation = Some(cert.incarnation);
-        seen.bundle_digest = bundle_digest;
-        seen.clock_offset_ms = offset(time, now());
-    });
-    Ok(())
 }

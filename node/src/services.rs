@@ -15,6 +15,16 @@ use tally_domain::roster::RosterClient;
 use tally_domain::{Reason, Refusal, Tenant};
 use tonic::{Request, Status};
 
+/// Full names, for health checks of one service.
+pub const NAMES: [&str; 6] = [
+    "tally.v1.SigningService",
+    "tally.v1.KeyService",
+    "tally.v1.PolicyService",
+    "tally.v1.AuditService",
+    "tally.v1.NodeService",
+    "tally.v1.PeerService",
+];
+
 /// The client that calls, as the roster has it.
 fn client<'a, T>(node: &'a Node, request: &Request<T>) -> Result<&'a RosterClient, Status> {
     let id = caller::client(request).map_err(|r| reply::status(&r))?;

@@ -1,7 +1,7 @@
 //! TLS 1.3, mutual, with one authority; and links to peers pinned to the key that the roster names.
 
 use crate::config;
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
@@ -21,6 +21,7 @@ pub struct Tls {
     /// For accepting.
     pub server: Arc<ServerConfig>,
     client: TlsConnector,
+    own: CertificateDer<'static>,
 }
 
 impl Tls {
@@ -36,6 +37,8 @@ impl Tls {
         }
         let roots = Arc::new(roots);
         let chain = certificates(&paths.cert)?;
+        let own = chain.first().with_context(|| format!("{} holds no certificate", paths.cert.display()))?.clone();
+        check_private(&paths.key)?;
         let key = || {
             PrivateKeyDer::from_pem_file(&paths.key)
                 .with_context(|| format!("cannot read the private key {}", paths.key.display()))
@@ -57,7 +60,15 @@ impl Tls {
             .with_client_auth_cert(chain, key()?)
             .context("the node's certificate and key do not fit")?;
         client.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(Self { server: Arc::new(server), client: TlsConnector::from(Arc::new(client)) })
+        Ok(Self { server: Arc::new(server), client: TlsConnector::from(Arc::new(client)), own })
+    }
+
+    /// SHA-256 of this node's own public key info, in hex, as the roster has it.
+    ///
+    /// # Errors
+    /// When the certificate does not read.
+    pub fn spki_sha256(&self) -> anyhow::Result<String> {
+        crate::caller::spki_sha256(&self.own).context("the node's certificate does not read")
     }
 
     /// Connects to a peer, and refuses whoever is not that very node with the key that the roster names.
@@ -81,6 +92,16 @@ impl Tls {
             _ => Err(std::io::Error::other("the node at that address is not the one of the roster")),
         }
     }
+}
+
+/// A private key that others can read is not private.
+fn check_private(path: &std::path::Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        bail!("{} holds a private key but others can read it; run: chmod 0400 {0}", path.display());
+    }
+    Ok(())
 }
 
 fn certificates(path: &std::path::Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {

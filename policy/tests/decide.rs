@@ -62,7 +62,7 @@ fn a_denial_names_the_first_condition_that_does_not_hold() {
     gas.fee_max = amount(10_000_000_000_000_001);
     let d = denied(sign(&b, &Facts::Transaction(gas)));
     let fee = r#"unless { context.tx.fee.greaterThan(decimal("0.01")) }"#;
-    assert_eq!(near(&d)[1], ("payouts-gas", fee));
+    assert_eq!(near(&d)[0], ("payouts-gas", fee));
 }
 
 #[test]

@@ -39,7 +39,7 @@ impl Opened {
     }
 }
 
-/// Checks size, client, tenant and signature, and reads the intent strictly.
+/// Checks size, client, cluster, tenant and signature, and reads the intent strictly.
 ///
 /// # Errors
 /// `OVERSIZED`, `MALFORMED`, `UNKNOWN_CLIENT`, `INTENT_SIGNATURE`, `ACL`.
@@ -47,6 +47,9 @@ pub fn open(bundle: &Bundle, envelope: Envelope) -> Result<Opened, Refusal> {
     let claimed = Intent::claimed_client(&envelope)?;
     let client = bundle.roster().client(&claimed).ok_or(Reason::UnknownClient)?;
     let intent = Intent::open(&envelope, &client.intent_key)?;
+    if intent.cluster != bundle.roster().cluster {
+        return Err(Refusal::new(Reason::Acl).with("field", "cluster"));
+    }
     if intent.tenant != client.tenant {
         return Err(Reason::Acl.into());
     }

@@ -37,6 +37,7 @@ pub fn vote_body(permit: &Permit, binding: &Binding) -> VoteBody {
         nonce_binding: binding.nonce,
         session: binding.session,
         bundle: permit.bundle(),
+        rule: permit.rule().into(),
     }
 }
 

@@ -106,6 +106,7 @@ pub fn check(bytes: &[u8], subject: &Subject, roster: &Roster) -> Result<SignRes
         && body.request_id == intent.request_id
         && body.intent_digest == subject.opened().digest()
         && body.digest == subject.digest_to_sign()
+        && body.rule == result.rule
         && body.signers.len() == usize::from(record.threshold.t())
         && body.signers.iter().all(|s| record.party(s).is_some());
     if !about_this {

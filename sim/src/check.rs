@@ -8,7 +8,7 @@ use crate::world::{World, identity};
 use prost::Message as _;
 use std::collections::{BTreeMap, BTreeSet};
 use tally_audit::merkle::{Frontier, leaf_hash};
-use tally_audit::verify::{ExportedLog, Report, verify_log, verify_together};
+use tally_audit::verify::{ExportedLog, Report, verify_log, verify_partial};
 use tally_audit::{Checkpoint, checkpoint};
 use tally_domain::dsse::{Envelope, VerifyingKey};
 use tally_domain::key::KeyState;
@@ -178,7 +178,7 @@ impl Cluster {
         for log in &logs {
             findings.extend(verify_log(roster, &log.node, &log.entries, &log.checkpoint).err().into_iter().flatten());
         }
-        let reports = verify_together(roster, &logs).unwrap_or_else(|found| {
+        let reports = verify_partial(roster, &logs).unwrap_or_else(|found| {
             findings.extend(found);
             Vec::new()
         });

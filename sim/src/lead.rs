@@ -180,7 +180,7 @@ impl Cluster {
                 self.finish(at, call, Err(refusal));
             }
             Next::Combine { vote, certificate, partials } => {
-                match combine(permit.subject(), permit.rule(), &vote, certificate, &partials) {
+                match combine(permit.subject(), &vote, certificate, &partials) {
                     Ok(result) => self.keep(at, call, &result),
                     Err(refusal) => self.finish(at, call, Err(refusal)),
                 }

@@ -32,7 +32,6 @@ pub(crate) fn believed(subject: &Subject, roster: &Roster, peer: &NodeName, repo
 /// Combines stored partials of an earlier attempt into the request's result.
 pub(crate) fn combine(
     subject: &Subject,
-    rule: &str,
     vote: &VoteBody,
     certificate: Certificate,
     partials: &BTreeMap<NodeName, Vec<u8>>,
@@ -44,5 +43,5 @@ pub(crate) fn combine(
     let signers = SignerSet::new(record.threshold, &parties).map_err(|_| Reason::SessionAborted)?;
     let input = sign_input(subject, &vote.session, &vote.nonce_binding);
     let signature = tally_mpc::combine(&by_party, record, &signers, &input).map_err(|_| Reason::SessionAborted)?;
-    result::build(subject, rule, &signature, certificate)
+    result::build(subject, &vote.rule, &signature, certificate)
 }

@@ -8,8 +8,8 @@ use tally_domain::dsse::{Envelope, SigningKey};
 use tally_domain::facts::Amount;
 use tally_domain::intent::PAYLOAD_TYPE;
 use tally_domain::{
-    Action, ClientId, ContentKind, DerivationPath, Intent, KeyName, KeySpec, NodeName, Purpose, RequestId, Scheme,
-    Tenant, Threshold, UnixMillis,
+    Action, ClientId, ClusterId, ContentKind, DerivationPath, Intent, KeyName, KeySpec, NodeName, Purpose, RequestId,
+    Scheme, Tenant, Threshold, UnixMillis,
 };
 use tally_policy::Bundle;
 
@@ -156,6 +156,7 @@ fn blank(id: u8, key: &str) -> Intent {
         expires_at: START_OF_TIME.plus(9 * 60 * 1_000),
         min_bundle_version: 1,
         note: String::new(),
+        cluster: ClusterId::parse("sim").expect("a name"),
     }
 }
 

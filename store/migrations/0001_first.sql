@@ -67,6 +67,14 @@ CREATE TABLE incarnation (
     value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- What peers have shown of their logs. A fenced one has shown less than before.
+CREATE TABLE peer_head (
+    node   TEXT    NOT NULL PRIMARY KEY,
+    size   INTEGER NOT NULL,
+    root   BLOB    NOT NULL CHECK (length(root) = 32),
+    fenced INTEGER NOT NULL DEFAULT 0 CHECK (fenced IN (0, 1))
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE checkpoint (
     id       INTEGER PRIMARY KEY CHECK (id = 0),
     size     INTEGER NOT NULL,

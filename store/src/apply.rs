@@ -38,6 +38,9 @@ fn apply_write(c: &Connection, write: &Write) -> Result<(), StoreError> {
         Write::CheckDone { session } => run(c, "DELETE FROM pending_check WHERE session = ?1", [session.0]).map(|_| ()),
         Write::Incarnation(next) => own_incarnation(c, *next),
         Write::PeerIncarnation { node, incarnation } => peer_incarnation(c, node, *incarnation),
+        Write::PeerHead { node, size, root } => peer_head(c, node, *size, root),
+        Write::FencePeer { node } => fence_peer(c, node),
+        Write::AcceptPeer { node } => accept_peer(c, node),
         Write::Checkpoint { size, note, frontier } => checkpoint(c, *size, note, frontier),
     }
 }
@@ -262,6 +265,26 @@ fn peer_incarnation(c: &Connection, node: &NodeName, seen: Incarnation) -> Resul
 fn set_incarnation(c: &Connection, node: &str, value: Incarnation) -> Result<(), StoreError> {
     let sql = "INSERT OR REPLACE INTO incarnation (node, value) VALUES (?1, ?2)";
     run(c, sql, params![node, value.0.cast_signed()]).map(|_| ())
+}
+
+fn peer_head(c: &Connection, node: &NodeName, size: u64, root: &Digest) -> Result<(), StoreError> {
+    let sql = "INSERT INTO peer_head (node, size, root) VALUES (?1, ?2, ?3)
+               ON CONFLICT (node) DO UPDATE SET size = ?2, root = ?3";
+    match read::peer_head(c, node)? {
+        Some(last) if size < last.size || (size == last.size && *root != last.root) => Err(Conflict::Backwards.into()),
+        Some(_) | None => run(c, sql, params![node.as_str(), size.cast_signed(), root.0]).map(|_| ()),
+    }
+}
+
+fn fence_peer(c: &Connection, node: &NodeName) -> Result<(), StoreError> {
+    let sql = "INSERT INTO peer_head (node, size, root, fenced) VALUES (?1, 0, zeroblob(32), 1)
+               ON CONFLICT (node) DO UPDATE SET fenced = 1";
+    run(c, sql, [node.as_str()]).map(|_| ())
+}
+
+fn accept_peer(c: &Connection, node: &NodeName) -> Result<(), StoreError> {
+    run(c, "DELETE FROM peer_head WHERE node = ?1", [node.as_str()])?;
+    run(c, "DELETE FROM incarnation WHERE node = ?1", [node.as_str()]).map(|_| ())
 }
 
 fn checkpoint(c: &Connection, size: u64, note: &str, frontier: &[u8]) -> Result<(), StoreError> {

@@ -23,7 +23,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tally_domain::ports::Pending;
 use tally_domain::ports::store::{
-    AttemptRow, BanRow, CheckpointRow, Committed, KeyRow, PendingCheck, RequestRow, Step, Store, StoreError,
+    AttemptRow, BanRow, CheckpointRow, Committed, KeyRow, PeerHead, PendingCheck, RequestRow, Step, Store, StoreError,
 };
 use tally_domain::{Incarnation, KeyName, NodeName, RequestId, Tenant};
 use writer::Writer;
@@ -108,6 +108,10 @@ impl Store for SqliteStore {
 
     fn peer_incarnation(&self, node: &NodeName) -> Result<Option<Incarnation>, StoreError> {
         read::incarnation(&self.reader(), Some(node))
+    }
+
+    fn peer_head(&self, node: &NodeName) -> Result<Option<PeerHead>, StoreError> {
+        read::peer_head(&self.reader(), node)
     }
 
     fn log_size(&self) -> Result<u64, StoreError> {

@@ -5,8 +5,8 @@ use rusqlite::{Connection, Row, params};
 use std::str::FromStr;
 use tally_domain::key::KeyState;
 use tally_domain::ports::store::{
-    AttemptRow, AttemptState, BanRow, CheckpointRow, ClaimRequest, KeyRow, PendingCheck, RequestRow, RequestState,
-    StoreError,
+    AttemptRow, AttemptState, BanRow, CheckpointRow, ClaimRequest, KeyRow, PeerHead, PendingCheck, RequestRow,
+    RequestState, StoreError,
 };
 use tally_domain::{Action, Attempt, Digest, Epoch, Incarnation, KeyName, NodeName, RequestId, Tenant, UnixMillis};
 
@@ -68,6 +68,13 @@ pub fn pending_checks(c: &Connection) -> Result<Vec<PendingCheck>, StoreError> {
 pub fn incarnation(c: &Connection, node: Option<&NodeName>) -> Result<Option<Incarnation>, StoreError> {
     let node = node.map_or("", NodeName::as_str);
     first(c, "SELECT value FROM incarnation WHERE node = ?1", [node], |row| number(row, 0).map(Incarnation))
+}
+
+/// What a peer has shown of its log.
+pub fn peer_head(c: &Connection, node: &NodeName) -> Result<Option<PeerHead>, StoreError> {
+    first(c, "SELECT size, root, fenced FROM peer_head WHERE node = ?1", [node.as_str()], |row| {
+        Ok(PeerHead { size: number(row, 0)?, root: Digest(column(row, 1)?), fenced: number(row, 2)? != 0 })
+    })
 }
 
 /// Number of leaves.

@@ -237,6 +237,27 @@ fn incarnations_never_go_back() {
 }
 
 #[test]
+fn what_a_peer_has_shown_never_shrinks_and_a_fence_stays_until_an_operator_lifts_it() {
+    let (_dir, s) = store();
+    let head = |size, root| Write::PeerHead { node: node("n2"), size, root: Digest([root; 32]) };
+    fits(&s, head(5, 1));
+    fits(&s, head(5, 1));
+    clashes(&s, head(5, 2), Conflict::Backwards);
+    clashes(&s, head(4, 1), Conflict::Backwards);
+    fits(&s, head(6, 3));
+    fits(&s, Write::FencePeer { node: node("n2") });
+    fits(&s, head(9, 4));
+    let fenced = s.peer_head(&node("n2")).unwrap().unwrap();
+    assert_eq!((fenced.size, fenced.fenced), (9, true));
+    fits(&s, Write::PeerIncarnation { node: node("n2"), incarnation: Incarnation(7) });
+    fits(&s, Write::AcceptPeer { node: node("n2") });
+    assert_eq!(s.peer_head(&node("n2")).unwrap(), None);
+    assert_eq!(s.peer_incarnation(&node("n2")).unwrap(), None);
+    fits(&s, Write::FencePeer { node: node("n3") });
+    assert!(s.peer_head(&node("n3")).unwrap().unwrap().fenced);
+}
+
+#[test]
 fn checkpoints_never_cover_less() {
     let (_dir, s) = store();
     let checkpoint = |size, note: &str| Write::Checkpoint { size, note: note.into(), frontier: vec![1, 2] };

@@ -38,6 +38,9 @@ pub enum Problem {
     /// Two logs are said to be the same node's.
     #[error("two logs are given for this node; check them one at a time, then ask which is its own")]
     TwoLogs,
+    /// The roster names the node, but its log was not given.
+    #[error("the log is missing; export it, or say that the check is to be partial")]
+    LogMissing,
     /// The checkpoint is not believed.
     #[error("{0}")]
     Checkpoint(#[from] BadNote),
@@ -267,6 +270,51 @@ pub enum Problem {
         /// The key.
         key: KeyName,
     },
+    /// The node voted, but its own log, which goes on after that, does not hold the vote.
+    #[error(
+        "{voter} voted for request {request}, attempt {}, as {shown_by} shows, but its own log does not hold the vote; leaves were removed",
+        .attempt.0
+    )]
+    VoteRemoved {
+        /// Who.
+        voter: NodeName,
+        /// The request.
+        request: RequestId,
+        /// Which try.
+        attempt: Attempt,
+        /// Where its vote is.
+        shown_by: Witness,
+    },
+    /// The node released, but its own log, which goes on after that, does not say so.
+    #[error(
+        "request {request} has a signature, as {shown_by} shows, but of its attempt {} the log does not hold {signer}'s release; leaves were removed",
+        .attempt.0
+    )]
+    ReleaseRemoved {
+        /// Who.
+        signer: NodeName,
+        /// The request.
+        request: RequestId,
+        /// Which try.
+        attempt: Attempt,
+        /// Where the signature is.
+        shown_by: Witness,
+    },
+    /// The log ends before something that the node did, while others go on for long after it.
+    #[error(
+        "the log ends before {node}'s part in request {request}, attempt {}, as {shown_by} shows it; its end was cut, or it is an older export",
+        .attempt.0
+    )]
+    EndsEarly {
+        /// Who.
+        node: NodeName,
+        /// The request.
+        request: RequestId,
+        /// Which try.
+        attempt: Attempt,
+        /// What shows it.
+        shown_by: Witness,
+    },
     /// No log has the key's certificate.
     #[error("request {request} is signed with key {key}, whose certificate is in no log")]
     NoKey {
@@ -277,53 +325,17 @@ pub enum Problem {
     },
 }
 
-/// Something that is allowed but worth a look, and where.
+/// A leaf of another node's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warning {
+pub struct Witness {
     /// Whose log.
     pub node: NodeName,
     /// Index of the leaf.
     pub leaf: u64,
-    /// What it is.
-    pub what: Oddity,
 }
 
-impl fmt::Display for Warning {
+impl fmt::Display for Witness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "log of {}, leaf {}: {}", self.node, self.leaf, self.what)
+        write!(f, "{}'s leaf {}", self.node, self.leaf)
     }
-}
-
-/// What is worth a look.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Oddity {
-    /// The node's clock went back.
-    #[error("the node's clock went back by {ms} ms")]
-    ClockWentBack {
-        /// How far.
-        ms: u64,
-    },
-    /// A peer was banned.
-    #[error("{peer} was banned for key {key}")]
-    Banned {
-        /// Who.
-        peer: NodeName,
-        /// For which key.
-        key: KeyName,
-    },
-    /// The node voted for a request and holds its signature, but no certificate.
-    #[error(
-        "the node voted for request {request}, but the certificate of its signature is not in this log; check it with the other signers' logs"
-    )]
-    CertificateElsewhere {
-        /// The request.
-        request: RequestId,
-    },
-    /// The key of a signature is certified in none of the logs that were given.
-    #[error("key {key} is not certified in this log; check it with its participants' logs")]
-    KeyElsewhere {
-        /// The key.
-        key: KeyName,
-    },
 }

@@ -1,8 +1,9 @@
 //! What may be so only once: over all leaves of a log, and over all logs that are checked together.
 
 use super::FINDINGS_MAX;
-use super::finding::{Finding, Oddity, Problem, Warning};
+use super::finding::{Finding, Problem};
 use super::signature;
+use super::warning::{Oddity, Warning};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use tally_domain::key::KeyRecord;

@@ -1,7 +1,8 @@
 //! One log from its first leaf to its last: each leaf by itself, and against what the same node wrote before it.
 
-use super::finding::{Finding, Oddity, Problem, Warning};
+use super::finding::{Finding, Problem};
 use super::ledger::{Completion, Fact, Request};
+use super::warning::{Oddity, Warning};
 use super::{FINDINGS_MAX, PermitLine, RefusalLine, Report, signature};
 use crate::checkpoint::{self, Checkpoint};
 use crate::event::{Event, Verdict, What};
@@ -22,17 +23,25 @@ pub(super) struct Walk<'a> {
     pub(super) report: Report,
     /// What is wrong.
     pub(super) findings: Vec<Finding>,
-    /// What must hold across leaves and logs, with the index of its leaf.
-    pub(super) facts: Vec<(u64, Fact)>,
+    /// What must hold across leaves and logs, and where it stands.
+    pub(super) facts: Vec<Seen>,
+    /// Time of the last leaf that was read.
+    pub(super) time: UnixMillis,
     leaf: u64,
     incarnation: Option<Incarnation>,
-    time: UnixMillis,
     intents: BTreeMap<Digest, Result<Intent, Problem>>,
     /// Request, intent and bundle of every permit.
     permits: BTreeSet<(Request, Digest, Digest)>,
     votes: BTreeMap<(Request, Attempt), Rc<VoteBody>>,
     signatures: BTreeSet<Request>,
     keys: BTreeSet<KeyName>,
+}
+
+/// A fact with the leaf that says it.
+pub(super) struct Seen {
+    pub(super) leaf: u64,
+    pub(super) time: UnixMillis,
+    pub(super) fact: Fact,
 }
 
 /// What a leaf says about the signature of a request.
@@ -64,9 +73,9 @@ impl<'a> Walk<'a> {
             report,
             findings: Vec::new(),
             facts: Vec::new(),
+            time: UnixMillis(0),
             leaf: 0,
             incarnation: None,
-            time: UnixMillis(0),
             intents: BTreeMap::new(),
             permits: BTreeSet::new(),
             votes: BTreeMap::new(),
@@ -120,7 +129,7 @@ impl<'a> Walk<'a> {
     }
 
     fn fact(&mut self, fact: Fact) {
-        self.facts.push((self.leaf, fact));
+        self.facts.push(Seen { leaf: self.leaf, time: self.time, fact });
     }
 
     fn event(&mut self, event: Event) {

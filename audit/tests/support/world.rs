@@ -132,6 +132,7 @@ impl World {
             expires_at: UnixMillis(2),
             min_bundle_version: 1,
             note: String::new(),
+            cluster: self.roster.cluster.clone(),
         }
     }
 
@@ -163,6 +164,7 @@ impl World {
             nonce_binding: Digest::of(format!("nonce {once}").as_bytes()),
             session: Digest::of(format!("session {once}").as_bytes()),
             bundle: bundle(),
+            rule: "payouts-small".into(),
         }
     }
 

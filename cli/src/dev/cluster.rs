@@ -2,6 +2,7 @@
 
 use super::pids;
 use crate::output::Usage;
+use crate::words::quoted;
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
@@ -23,6 +24,9 @@ const TICK: Duration = Duration::from_millis(20);
 
 /// How much of a failed node's log is shown.
 const LOG_SHOWN_BYTES: u64 = 2_000;
+
+/// A node's log, in its directory.
+pub const NODE_LOG: &str = "tallyd.log";
 
 /// All nodes of a directory, in the order of their numbers. Those that run are killed when it is dropped.
 pub struct Cluster {
@@ -62,9 +66,12 @@ impl Cluster {
         let names = (1..).map(|i| format!("node-{i}")).take_while(|name| dir.join(name).join("node.toml").exists());
         let nodes: Vec<_> = names.map(|name| Node { name, state: State::Stopped }).collect();
         if nodes.is_empty() {
-            return Err(
-                Usage(format!("{0} holds no cluster; make one: tally dev init --dir {0}", dir.display())).into()
-            );
+            return Err(Usage(format!(
+                "{} holds no cluster; make one: tally dev init --dir {}",
+                dir.display(),
+                quoted(&dir)
+            ))
+            .into());
         }
         Ok(Self { tallyd: find_tallyd(tallyd)?, dir, nodes })
     }
@@ -78,7 +85,7 @@ impl Cluster {
     pub fn start(&mut self, index: usize) -> anyhow::Result<()> {
         let node = self.nodes.get_mut(index).context("there is no such node")?;
         let dir = self.dir.join(&node.name);
-        let log = File::options().create(true).append(true).open(dir.join("tallyd.log"));
+        let log = File::options().create(true).append(true).open(dir.join(NODE_LOG));
         let log = log.with_context(|| format!("cannot write the log of {}", node.name))?;
         let child = Command::new(&self.tallyd)
             .arg("--config")
@@ -194,7 +201,7 @@ impl Cluster {
 
     fn log_tail(&self, name: &str) -> String {
         let read = || -> std::io::Result<String> {
-            let mut file = File::open(self.dir.join(name).join("tallyd.log"))?;
+            let mut file = File::open(self.dir.join(name).join(NODE_LOG))?;
             let length = file.metadata()?.len();
             file.seek(SeekFrom::Start(length.saturating_sub(LOG_SHOWN_BYTES)))?;
             let mut tail = Vec::new();

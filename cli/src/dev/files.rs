@@ -46,17 +46,19 @@ pub const VENDORS: &str = "\
 ";
 
 /// `policy.cedar`
-pub const POLICY: &str = r#"// What is permitted. All else is denied.
+pub const POLICY: &str = r#"// What is permitted. All else is denied. The fee is in ETH, the most that the transaction can cost.
 
 @id("payouts-small")
 permit (principal in Group::"payouts", action == Action::"sign", resource == Key::"hot")
 when { context.tx.method == "transfer" && context.tx.asset == "USDC" && context.tx.to in List::"vendors"
-       && context.tx.amount.lessThanOrEqual(decimal("1000")) };
+       && context.tx.amount.lessThanOrEqual(decimal("1000"))
+       && context.tx.fee.lessThanOrEqual(decimal("0.05")) };
 
 @id("eth-small")
 permit (principal in Group::"payouts", action == Action::"sign", resource == Key::"hot")
 when { context.tx.method == "transfer" && context.tx.asset == "ETH" && context.tx.to in List::"vendors"
-       && context.tx.amount.lessThanOrEqual(decimal("0.5")) };
+       && context.tx.amount.lessThanOrEqual(decimal("0.5"))
+       && context.tx.fee.lessThanOrEqual(decimal("0.05")) };
 
 @id("messages")
 permit (principal in Group::"payouts", action == Action::"sign_message", resource == Key::"fast");
@@ -180,9 +182,11 @@ pub fn write(path: &Path, text: &str, mode: Mode) -> anyhow::Result<()> {
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
+    use tally_chains::decode;
+    use tally_domain::{ClientId, ContentKind, KeyName, Scheme, UnixMillis};
+    use tally_policy::{Decision, DecisionRequest, PolicyAction, decide};
 
-    #[test]
-    fn the_bundle_loads_as_a_node_loads_it() {
+    fn bundle() -> tally_policy::Bundle {
         let key = |seed: u8| tally_domain::dsse::SigningKey::ed25519(&[seed; 32]).verifying_key().to_string();
         let node = |i: u8| NodeFacts {
             name: format!("node-{i}"),
@@ -199,11 +203,36 @@ mod tests {
             ("lists/vendors.txt", VENDORS),
         ];
         let files: BTreeMap<_, _> = files.iter().map(|(p, t)| ((*p).to_owned(), t.as_bytes().to_vec())).collect();
-        let bundle = tally_policy::Bundle::load(&files).unwrap();
-        let summary = bundle.summary();
+        tally_policy::Bundle::load(&files).unwrap()
+    }
+
+    #[test]
+    fn the_bundle_loads_as_a_node_loads_it() {
+        let summary = bundle().summary();
         assert_eq!(summary.permits, ["payouts-small", "eth-small", "messages", "operators-create-keys"]);
         assert_eq!((summary.nodes, summary.clients, summary.lists["vendors"]), (3, 1, 2));
         assert!(VENDORS.contains(VENDOR) && ASSETS.contains(USDC));
+    }
+
+    #[test]
+    fn a_transfer_is_bounded_in_amount_and_in_fee() {
+        let (bundle, client, key) = (bundle(), ClientId::parse(CLIENT).unwrap(), KeyName::parse("hot").unwrap());
+        let ask = |whole, gas_price: &str| {
+            let tx = usdc_transfer(whole).unwrap().replace("20000000000", gas_price);
+            let payload = crate::evm_tx::parse(tx.as_bytes()).unwrap();
+            let scheme = Scheme::EcdsaSecp256k1;
+            let decoded = decode(ContentKind::EvmTransaction, scheme, &payload.chain, &payload.bytes).unwrap();
+            let request = DecisionRequest { client: &client, key: &key, action: PolicyAction::Sign(&decoded.facts) };
+            match decide(&bundle, &request, UnixMillis(0)) {
+                Decision::Permit { rule } => rule,
+                Decision::Deny(denied) => denied.near_misses.into_iter().next().unwrap().condition,
+            }
+        };
+        assert_eq!(ask(250, "20000000000"), "payouts-small");
+        assert_eq!(ask(5_000, "20000000000"), "context.tx.amount.lessThanOrEqual(decimal(\"1000\"))");
+        // 100,000 gas at 500 and at 501 gwei: 0.05 and 0.0501 ETH.
+        assert_eq!(ask(250, "500000000000"), "payouts-small");
+        assert_eq!(ask(250, "501000000000"), "context.tx.fee.lessThanOrEqual(decimal(\"0.05\"))");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::certs::Authority;
 use super::files::{self, Mode, NodeFacts};
 use super::{cluster, softhsm};
 use crate::output::{Shown, Usage, field};
+use crate::words::quoted;
 use anyhow::{Context as _, bail};
 use serde_json::json;
 use std::net::TcpListener;
@@ -47,7 +48,7 @@ impl Init {
         lines.extend(addresses.iter().enumerate().map(|(i, a)| field(&format!("node-{}", i + 1), a)));
         lines.push(field("profile", format!("{dir}/client/profile.toml")));
         lines.push(field("policy", format!("{dir}/policy")));
-        lines.push(format!("Run it: tally dev up --dir {dir}"));
+        lines.push(format!("Run it: tally dev up --dir {}", quoted(&self.dir)));
         let profile = self.dir.join("client/profile.toml");
         Ok(Shown::done(lines.join("\n"), json!({ "dir": self.dir, "addresses": addresses, "profile": profile })))
     }
@@ -58,6 +59,8 @@ impl Init {
         let module = softhsm::module()?;
         let dir = new_dir(&self.dir)?;
         let addresses = self.addresses()?;
+        // It holds private keys, and may lie in someone's repository.
+        files::write(&dir.join(".gitignore"), "*\n", Mode::Public)?;
         let authority = Authority::new(files::CLUSTER)?;
         let (ca, ca_key) = authority.pem();
         files::write(&dir.join("ca.pem"), &ca, Mode::Public)?;

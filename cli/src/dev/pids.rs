@@ -1,6 +1,7 @@
 //! Which processes are the nodes of a directory, for whoever wants to stop them later.
 
 use crate::output::{Shown, Usage};
+use crate::words::quoted;
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -31,7 +32,7 @@ pub fn ensure_down(dir: &Path) -> anyhow::Result<()> {
     match running(dir)?.first() {
         None => Ok(()),
         Some(node) => {
-            let what = format!("{} runs already; stop it: tally dev down --dir {}", node.name, dir.display());
+            let what = format!("{} runs already; stop it: tally dev down --dir {}", node.name, quoted(dir));
             Err(Usage(what).into())
         }
     }
@@ -39,6 +40,9 @@ pub fn ensure_down(dir: &Path) -> anyhow::Result<()> {
 
 /// `tally dev down`
 pub async fn down(dir: &Path) -> anyhow::Result<Shown> {
+    if !dir.is_dir() {
+        return Err(Usage(format!("{} is no directory", dir.display())).into());
+    }
     let mut stopped = Vec::new();
     for node in running(dir)? {
         stop(&node).await?;

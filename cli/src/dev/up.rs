@@ -4,8 +4,10 @@ use super::cluster::Cluster;
 use super::pids;
 use crate::output::{Out, Progress, Shown};
 use crate::profile;
+use crate::words::quoted;
 use anyhow::Context as _;
 use serde_json::json;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tally_client::{Client, Exit};
@@ -31,6 +33,7 @@ impl Up {
         let mut cluster = Cluster::open(&self.dir, self.tallyd.as_deref())?;
         pids::ensure_down(&self.dir)?;
         let client = profile::client(&self.dir.join(profile::DEFAULT))?;
+        ensure_free(&client)?;
         let mut stop = Stop::listen()?;
         cluster.start_all()?;
         let starting = Progress::start("starting", None);
@@ -46,6 +49,21 @@ impl Up {
         out.say("stopped");
         Ok(Shown::nothing(exit))
     }
+}
+
+/// Refuses if another program listens where a node is to listen.
+fn ensure_free(client: &Client) -> anyhow::Result<()> {
+    for address in client.endpoints().filter_map(|endpoint| endpoint.strip_prefix("https://")) {
+        if let Err(e) = TcpListener::bind(address)
+            && e.kind() == std::io::ErrorKind::AddrInUse
+        {
+            anyhow::bail!(
+                "another program listens at {address}; stop it, or make a cluster on free ports: \
+                 tally dev init --base-port 0 --dir NEW"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Tells of nodes that stop, until all have or someone says so.
@@ -98,22 +116,22 @@ pub enum Keys {
 /// Where the nodes are and what to try.
 pub fn hints(dir: &Path, client: &Client, keys: Keys) -> String {
     let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
-    let dir = dir.display();
+    let at = |name: &str| quoted(&dir.join(name));
     let mut lines: Vec<_> =
         client.endpoints().enumerate().map(|(i, e)| format!("node-{} listens at {e}", i + 1)).collect();
-    lines.extend(["Try in another terminal:".to_owned(), format!("  export TALLY_PROFILE={dir}/client/profile.toml")]);
+    lines.extend(["Try in another terminal:".to_owned(), format!("  export TALLY_PROFILE={}", at(profile::DEFAULT))]);
     lines.push("  tally node status".into());
     if keys == Keys::Unknown {
         lines.push("  tally key create hot --scheme ecdsa-secp256k1 --threshold 2".into());
         lines.push("  tally key create fast --scheme ed25519 --threshold 2".into());
     }
     lines.extend([
-        format!("  tally sign hot --evm-tx {dir}/examples/usdc-250.json"),
-        format!("  tally sign hot --evm-tx {dir}/examples/usdc-5000.json"),
+        format!("  tally sign hot --evm-tx {}", at("examples/usdc-250.json")),
+        format!("  tally sign hot --evm-tx {}", at("examples/usdc-5000.json")),
         "  echo hello | tally sign fast --message -".into(),
         "  tally request list".into(),
-        format!("  tally audit export --out {dir}/exported"),
-        format!("  tally audit verify {dir}/exported --bundle {dir}/policy --verbose"),
+        format!("  tally audit export --out {}", at("exported")),
+        format!("  tally audit verify {} --bundle {} --verbose", at("exported"), at("policy")),
     ]);
     lines.join("\n")
 }

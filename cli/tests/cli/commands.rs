@@ -1,6 +1,6 @@
-use crate::world::{Stub, World};
+use crate::world::{Stub, World, ran};
 
-const TX: &str = r#"{"chainId":1,"nonce":0,"maxPriorityFeePerGas":1,"maxFeePerGas":2,"gas":21000,
+pub const TX: &str = r#"{"chainId":1,"nonce":0,"maxPriorityFeePerGas":1,"maxFeePerGas":2,"gas":21000,
     "to":"0x70997970C51812dc3A010C7d01b50e0d17dc79C8","value":"1"}"#;
 
 #[test]
@@ -63,51 +63,50 @@ fn without_nodes_everything_that_needs_one_ends_with_5() {
 }
 
 #[test]
-fn an_intent_whose_outcome_is_open_is_kept_and_sent_again_byte_for_byte() {
+fn with_json_every_error_is_one_document() {
+    let world = World::with_cluster(Stub::Ends);
+    for (args, message) in [
+        (vec!["--json", "nonsense"], "nonsense"),
+        (vec!["sign", "hot", "--json"], "--evm-tx"),
+        (vec!["key", "--json"], "requires a subcommand"),
+        (vec!["--json", "key"], "requires a subcommand"),
+        (vec!["--json"], "requires a subcommand"),
+        (vec!["sign", "hot", "--evm-tx", "missing.json", "--json"], "missing.json"),
+        (vec!["key", "create", "hot", "--scheme", "rot13", "--threshold", "2", "--json"], "rot13"),
+    ] {
+        let ran = world.client(&args);
+        assert_eq!((ran.code, ran.stderr.as_str()), (2, ""), "{args:?}");
+        let error = &ran.json()["error"];
+        assert_eq!(error["kind"], "usage", "{args:?}");
+        let told = error["message"].as_str().unwrap();
+        assert!(told.contains(message) && !told.contains("Usage:") && !told.starts_with("error"), "{args:?}: {told}");
+    }
+    let help = world.tally(&["--json", "--help"]);
+    assert!(help.code == 0 && help.stdout.contains("Usage: tally"));
+}
+
+#[test]
+fn no_error_says_the_same_twice() {
     let world = World::with_cluster(Stub::Ends);
     std::fs::write(world.path("tx.json"), TX).unwrap();
-    let failed = world.client(&["sign", "hot", "--evm-tx", "tx.json", "--json"]);
-    assert_eq!(failed.code, 5);
-    let failed = failed.json();
-    assert_eq!(failed["can_be_sent_again"], true);
-    let id = failed["request_id"].as_str().unwrap();
-    let kept = world.path("d/client/intents").join(id);
-    let before = std::fs::read(&kept).unwrap();
-    for _ in 0..2 {
-        let again = world.client(&["sign", "hot", "--evm-tx", "tx.json", "--request-id", id]);
-        assert_eq!(again.code, 5);
-        assert!(again.stderr.contains(id));
-        assert_eq!(std::fs::read(&kept).unwrap(), before);
-    }
-    // Bytes that this profile has not signed are not sent.
-    std::fs::write(&kept, &before[..before.len() - 1]).unwrap();
-    assert_eq!(world.client(&["sign", "hot", "--evm-tx", "tx.json", "--request-id", id]).code, 2);
+    let no_profile = world.tally(&["key", "list", "--profile", "nowhere", "--json"]).json();
+    let message = no_profile["error"]["message"].as_str().unwrap();
+    assert_eq!(message.matches("No such file").count(), 1, "{message}");
+    let away = world.client(&["sign", "hot", "--evm-tx", "tx.json", "--json"]).json();
+    let message = away["error"]["message"].as_str().unwrap();
+    assert_eq!(message.matches("cannot be reached").count(), 1, "{message}");
+    assert_eq!(away["error"]["kind"], "unavailable");
 }
 
 #[test]
-fn a_bundle_with_an_error_is_refused_with_its_place() {
+fn fees_that_no_chain_takes_are_refused_before_anything_is_signed() {
     let world = World::with_cluster(Stub::Ends);
-    let policy = world.path("d/policy/policy.cedar");
-    let text = std::fs::read_to_string(&policy).unwrap();
-    std::fs::write(&policy, text.replace("List::\"vendors\"", "List::\"friends\"")).unwrap();
-    let checked = world.tally(&["policy", "check", "d/policy"]);
-    assert_eq!(checked.code, 1);
-    assert!(checked.stderr.contains("d/policy/policy.cedar:5:"), "{}", checked.stderr);
-    assert!(checked.stderr.contains("friends"), "{}", checked.stderr);
-}
-
-#[test]
-fn logs_that_do_not_verify_end_with_1_and_a_finding() {
-    let world = World::with_cluster(Stub::Ends);
-    std::fs::create_dir_all(world.path("logs/node-1")).unwrap();
-    assert_eq!(world.tally(&["audit", "verify", "logs/node-1", "--bundle", "d/policy"]).code, 2);
-    std::fs::write(world.path("logs/node-1/checkpoint.txt"), "tally/dev/node/node-1\n0\n\n").unwrap();
-    for entries in [vec![], vec![0, 0, 0, 1, 7], vec![0, 0, 0, 9]] {
-        std::fs::write(world.path("logs/node-1/entries.bin"), entries).unwrap();
-        let verified = world.tally(&["audit", "verify", "logs", "--bundle", "d/policy", "--json"]);
-        assert_eq!(verified.code, 1, "{}", verified.stdout);
-        assert_eq!(verified.json()["verified"], false);
-        assert!(verified.json()["findings"][0].as_str().unwrap().contains("node-1"));
+    for (tx, word) in [(TX.replace("21000", "20999"), "21000"), (TX.replace("Gas\":1,", "Gas\":3,"), "maxFeePerGas")] {
+        std::fs::write(world.path("tx.json"), tx).unwrap();
+        let ran = world.client(&["sign", "hot", "--evm-tx", "tx.json"]);
+        assert_eq!(ran.code, 2);
+        assert!(ran.stderr.contains(word), "{}", ran.stderr);
+        assert!(!world.path("d/client/intents").exists());
     }
 }
 
@@ -121,4 +120,18 @@ fn the_tour_fails_when_a_step_fails() {
     assert_eq!(demo["steps"].as_array().unwrap().len(), 1);
     assert!(demo["steps"][0]["details"][0].as_str().unwrap().contains("this is no node"));
     assert!(!world.path("tour/pids").exists());
+}
+
+#[test]
+fn a_tour_that_ends_before_any_node_ran_leaves_nothing_behind() {
+    let world = World::new(Stub::Ends);
+    std::fs::create_dir(world.path("tmp")).unwrap();
+    let demo = world.command(&["demo", "--tallyd", "/bin/true", "--json"]).env("TMPDIR", world.path("tmp")).output();
+    let demo = ran(demo.unwrap());
+    assert_eq!((demo.code, &demo.json()["dir"]), (1, &serde_json::Value::Null));
+    assert_eq!(std::fs::read_dir(world.path("tmp")).unwrap().count(), 0);
+    // With a node that ran there is a log to read.
+    let demo = world.command(&["demo", "--tallyd", "tallyd", "--json"]).env("TMPDIR", world.path("tmp")).output();
+    let kept = ran(demo.unwrap()).json()["dir"].as_str().unwrap().to_owned();
+    assert!(std::path::Path::new(&kept).join("node-1/tallyd.log").exists());
 }

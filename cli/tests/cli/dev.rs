@@ -60,6 +60,27 @@ fn init_touches_no_directory_that_holds_something() {
 }
 
 #[test]
+fn init_keeps_its_keys_out_of_repositories_and_quotes_what_is_to_be_copied() {
+    let world = World::new(Stub::Ends);
+    let made = world.tally(&["dev", "init", "--dir", "my cluster", "--base-port", "0", "--tallyd", "tallyd"]);
+    assert!(made.stdout.contains("tally dev up --dir 'my cluster'"), "{}{}", made.stdout, made.stderr);
+    assert_eq!(std::fs::read_to_string(world.path("my cluster/.gitignore")).unwrap(), "*\n");
+}
+
+#[test]
+fn up_says_who_has_the_port_and_how_to_get_others() {
+    let world = World::with_cluster(Stub::Runs);
+    let profile = std::fs::read_to_string(world.path("d/client/profile.toml")).unwrap();
+    let address = profile.split("https://").nth(2).unwrap().split('"').next().unwrap();
+    let taken = std::net::TcpListener::bind(address).unwrap();
+    let up = world.tally(&["dev", "up", "--dir", "d", "--tallyd", "tallyd"]);
+    assert_eq!(up.code, 1);
+    assert!(up.stderr.contains(address) && up.stderr.contains("--base-port 0"), "{}", up.stderr);
+    assert!(!world.path("d/pids").exists());
+    drop(taken);
+}
+
+#[test]
 fn init_says_what_is_missing() {
     let world = World::new(Stub::Ends);
     let no_tallyd = world.tally(&["dev", "init", "--dir", "d", "--tallyd", "nowhere"]);
@@ -122,6 +143,8 @@ fn up_takes_its_nodes_with_it() {
 fn down_stops_the_nodes_of_its_directory_and_no_one_else() {
     let world = World::with_cluster(Stub::Runs);
     assert_eq!(world.tally(&["dev", "down", "--dir", "d"]).stdout, "nothing runs\n");
+    let nowhere = world.tally(&["dev", "down", "--dir", "e"]);
+    assert_eq!((nowhere.code, nowhere.stderr.as_str()), (2, "error: e is no directory\n"));
     let (mut child, pids) = up(&world);
     let me = std::process::id();
     let noted = std::fs::read_to_string(world.path("d/pids")).unwrap();

@@ -9,6 +9,9 @@
     reason = "tests fail loudly"
 )]
 
+mod audit;
 mod commands;
 mod dev;
+mod intents;
+mod policy;
 mod world;

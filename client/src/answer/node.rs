@@ -35,6 +35,8 @@ pub struct NodeInfo {
     pub peers: Vec<PeerInfo>,
     /// Whom it has banned.
     pub bans: Vec<BanInfo>,
+    /// Its peers have fenced it: it was restored from an older copy, and takes part in nothing.
+    pub recovering: bool,
 }
 
 /// A node's HSM.
@@ -69,6 +71,8 @@ pub struct PeerInfo {
     pub bundle_digest: Option<Digest>,
     /// Its clock minus the telling node's, in milliseconds.
     pub clock_offset_ms: i64,
+    /// The telling node has fenced it: it was restored from an older copy.
+    pub fenced: bool,
 }
 
 /// A durable ban.
@@ -128,6 +132,7 @@ pub(crate) fn node(s: v1::GetStatusResponse) -> Result<NodeInfo, BadField> {
         },
         peers: s.peers.into_iter().map(peer).collect::<Result<_, _>>()?,
         bans: s.bans.into_iter().map(ban).collect::<Result<_, _>>()?,
+        recovering: s.recovering,
     })
 }
 
@@ -147,6 +152,7 @@ fn peer(p: v1::Peer) -> Result<PeerInfo, BadField> {
         incarnation: Incarnation(p.incarnation),
         bundle_digest: Digest::from_slice(&p.bundle_digest),
         clock_offset_ms: p.clock_offset_ms,
+        fenced: p.fenced,
     })
 }
 

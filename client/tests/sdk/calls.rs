@@ -99,6 +99,39 @@ async fn answers_that_are_not_the_contracts_are_told_from_refusals() {
 }
 
 #[tokio::test]
+async fn a_request_that_the_first_nodes_do_not_know_is_looked_for_at_the_others() {
+    let files = Files::new(&[]);
+    let unknown = || refusing(vec![(Code::NotFound, Reason::RequestNotFound); 9]);
+    let knows = Script::default();
+    let id = RequestId([7; 16]);
+    *knows.known.lock().unwrap() = Some(v1::Request {
+        request_id: id.0.to_vec(),
+        tenant: "acme".into(),
+        client: "payouts-1".into(),
+        key: "hot".into(),
+        action: "sign".into(),
+        intent_digest: vec![1; 32],
+        state: v1::RequestState::Refused.into(),
+        reason: "POLICY_DENIED".into(),
+        ..Default::default()
+    });
+    let endpoints = [nobody().await, start(&files, &unknown()).await, start(&files, &knows).await];
+    let client = client(&files, &endpoints);
+    assert_eq!(client.find_request(id).await.unwrap().request_id, id);
+    let not_found = |e: ClientError| e.refused().is_some_and(|r| r.reason == Reason::RequestNotFound);
+    // Asked as before, the first node that answers has the last word.
+    assert!(not_found(client.request(id).await.unwrap_err()));
+    assert!(not_found(client.only(1).unwrap().find_request(id).await.unwrap_err()));
+    let away = client.only(0).unwrap().find_request(id).await.unwrap_err();
+    assert!(matches!(away, ClientError::Unreachable { .. }), "{away:?}");
+    // Any other refusal is final: no node is asked around it.
+    let denying = refusing([(Code::PermissionDenied, Reason::Acl)]);
+    files.profile(&[start(&files, &denying).await, endpoints[2].clone()]);
+    let client = Client::new(Profile::load(&files.path()).unwrap()).unwrap();
+    assert_eq!(client.find_request(id).await.unwrap_err().exit(), Exit::Denied);
+}
+
+#[tokio::test]
 async fn calls_can_be_spawned_and_clients_can_be_pointed_at_one_node() {
     let files = Files::new(&[]);
     let (a, b) = (Script::default(), Script::default());

@@ -31,6 +31,7 @@ fn contract(intent: &Intent) -> v1::IntentBody {
         expires_at_ms: intent.expires_at.0,
         min_bundle_version: intent.min_bundle_version,
         note: intent.note.clone(),
+        cluster: intent.cluster.to_string(),
     }
 }
 

@@ -18,7 +18,18 @@ pub struct Script {
     /// What the next calls are refused with; after the last the server signs.
     pub refusals: Arc<Mutex<VecDeque<(Code, Reason)>>>,
     pub seen: Arc<Mutex<Vec<v1::Envelope>>>,
+    /// What is known of any request.
+    pub known: Arc<Mutex<Option<v1::Request>>>,
     pub log: Arc<Mutex<Vec<v1::ReadEntriesResponse>>>,
+}
+
+impl Script {
+    fn refusal(&self) -> Option<Status> {
+        let (code, reason) = self.refusals.lock().unwrap().pop_front()?;
+        let facts = [("rule".to_owned(), "payouts-small".to_owned())];
+        let details = ErrorDetails::with_error_info(reason.as_str(), "tally", facts);
+        Some(Status::with_error_details(code, reason.sentence(), details))
+    }
 }
 
 /// Starts a server and gives its endpoint.
@@ -48,13 +59,8 @@ pub async fn nobody() -> String {
 impl SigningService for Script {
     async fn sign(&self, request: Request<v1::SignRequest>) -> Result<Response<v1::SignResponse>, Status> {
         self.seen.lock().unwrap().push(request.into_inner().intent.unwrap());
-        let refusal = self.refusals.lock().unwrap().pop_front();
-        match refusal {
-            Some((code, reason)) => {
-                let facts = [("rule".to_owned(), "payouts-small".to_owned())];
-                let details = ErrorDetails::with_error_info(reason.as_str(), "tally", facts);
-                Err(Status::with_error_details(code, reason.sentence(), details))
-            }
+        match self.refusal() {
+            Some(refusal) => Err(refusal),
             None => Ok(Response::new(v1::SignResponse {
                 signature: Some(v1::Signature { bytes: vec![1; 64], recovery_id: 1 }),
                 certificate: Some(v1::Certificate { votes: vec![v1::Statement::default()] }),
@@ -65,7 +71,10 @@ impl SigningService for Script {
     }
 
     async fn get_request(&self, _: Request<v1::GetRequestRequest>) -> Result<Response<v1::GetRequestResponse>, Status> {
-        Ok(Response::new(v1::GetRequestResponse { request: None }))
+        match self.refusal() {
+            Some(refusal) => Err(refusal),
+            None => Ok(Response::new(v1::GetRequestResponse { request: self.known.lock().unwrap().clone() })),
+        }
     }
 
     async fn list_requests(

@@ -144,6 +144,26 @@ pub enum Write {
         /// Its start.
         incarnation: Incarnation,
     },
+    /// The longest log that a peer has shown with a signed checkpoint. Never goes back, and never changes at one size.
+    PeerHead {
+        /// Peer.
+        node: NodeName,
+        /// Leaves.
+        size: u64,
+        /// Root over them.
+        root: Digest,
+    },
+    /// A peer has shown less than it had shown before: it was restored from an older copy, and has forgotten votes. It
+    /// stays fenced until an operator of this node accepts it.
+    FencePeer {
+        /// Peer.
+        node: NodeName,
+    },
+    /// An operator of this node accepts what a peer is now: what it had shown before is forgotten.
+    AcceptPeer {
+        /// Peer.
+        node: NodeName,
+    },
     /// A signed checkpoint of the log and the Merkle frontier at its size.
     Checkpoint {
         /// Leaves covered.
@@ -329,6 +349,17 @@ pub struct PendingCheck {
     pub peers: Vec<NodeName>,
 }
 
+/// What a peer has shown of its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerHead {
+    /// Leaves.
+    pub size: u64,
+    /// Root over them.
+    pub root: Digest,
+    /// Whether it is fenced.
+    pub fenced: bool,
+}
+
 /// The last checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckpointRow {
@@ -398,6 +429,12 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     fn peer_incarnation(&self, node: &NodeName) -> Result<Option<Incarnation>, StoreError>;
+
+    /// What a peer has shown of its log, if anything.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn peer_head(&self, node: &NodeName) -> Result<Option<PeerHead>, StoreError>;
 
     /// Number of leaves.
     ///

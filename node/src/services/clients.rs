@@ -50,6 +50,7 @@ impl SigningService for Clients {
     async fn sign(&self, request: Request<v1::SignRequest>) -> Result<Response<v1::SignResponse>, Status> {
         let caller = client(&self.0, &request)?.id.clone();
         let span = tracing::info_span!("sign", client = %caller, request = field::Empty);
+        self.0.check_standing().map_err(|r| status(&r))?;
         let envelope = convert::envelope_in(request.into_inner().intent).map_err(|r| status(&r))?;
         let node = self.0.clone();
         // Its own task: a client that hangs up does not stop a session halfway.
@@ -105,6 +106,7 @@ impl KeyService for Clients {
     ) -> Result<Response<v1::CreateKeyResponse>, Status> {
         let caller = client(&self.0, &request)?.id.clone();
         let span = tracing::info_span!("create_key", client = %caller, request = field::Empty);
+        self.0.check_standing().map_err(|r| status(&r))?;
         let envelope = convert::envelope_in(request.into_inner().intent).map_err(|r| status(&r))?;
         let node = self.0.clone();
         let work = tokio::spawn(async move { lead_key::create(&node, caller, envelope).await }.instrument(span));
@@ -205,6 +207,7 @@ impl NodeService for Clients {
             hsm: Some(hsm),
             peers: peers(node),
             bans: bans.collect(),
+            recovering: node.check_standing().is_err(),
         }))
     }
 
@@ -241,6 +244,7 @@ fn peers(node: &Node) -> Vec<v1::Peer> {
                 incarnation: seen.incarnation.map(|i| i.0).unwrap_or_default(),
                 bundle_digest: seen.bundle_digest,
                 clock_offset_ms: seen.clock_offset_ms,
+                fenced: seen.fenced,
             }
         })
         .collect()

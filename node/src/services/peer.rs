@@ -2,12 +2,12 @@
 
 use crate::caller;
 use crate::convert;
-use crate::node::{Node, now};
+use crate::greet::{greeted, own};
+use crate::node::Node;
 use crate::participate;
 use crate::reply::status;
-use crate::serve::greeted;
 use std::sync::Arc;
-use tally_domain::{NodeName, Reason, Refusal, UnixMillis};
+use tally_domain::{NodeName, Reason, Refusal};
 use tally_proto::v1;
 use tally_proto::v1::peer_service_server::{PeerService, PeerServiceServer};
 use tonic::{Request, Response, Status};
@@ -25,26 +25,27 @@ fn peer<T>(request: &Request<T>) -> Result<NodeName, Status> {
     caller::node(request).map_err(|r| status(&r))
 }
 
+/// A peer with which this node works: neither of them is fenced.
+fn partner<T>(node: &Node, request: &Request<T>) -> Result<NodeName, Status> {
+    let from = peer(request)?;
+    let standing = node.check_standing().and_then(|()| node.peers.check_fence(&from));
+    standing.map(|()| from).map_err(|r| status(&r))
+}
+
 #[tonic::async_trait]
 impl PeerService for Peer {
     async fn greet(&self, request: Request<v1::GreetRequest>) -> Result<Response<v1::GreetResponse>, Status> {
         let from = peer(&request)?;
-        let hello = request.into_inner();
-        greeted(&self.0, &from, hello.boot_cert, hello.bundle_digest, UnixMillis(hello.time_ms))
-            .await
-            .map_err(|r| status(&r))?;
-        Ok(Response::new(v1::GreetResponse {
-            boot_cert: Some(convert::envelope_out(self.0.boot.cert())),
-            bundle_digest: self.0.bundle.digest().0.to_vec(),
-            time_ms: now().0,
-        }))
+        greeted(&self.0, &from, request.into_inner().greeting).await.map_err(|r| status(&r))?;
+        let greeting = own(&self.0).await.map_err(|r| status(&r))?;
+        Ok(Response::new(v1::GreetResponse { greeting: Some(greeting) }))
     }
 
     async fn propose_sign(
         &self,
         request: Request<v1::ProposeSignRequest>,
     ) -> Result<Response<v1::ProposeSignResponse>, Status> {
-        let from = peer(&request)?;
+        let from = partner(&self.0, &request)?;
         let span = tracing::info_span!("join_sign", leader = %from, request = field::Empty);
         let node = self.0.clone();
         // Its own task: what has been written down is finished even if the leader hangs up.
@@ -56,7 +57,7 @@ impl PeerService for Peer {
         &self,
         request: Request<v1::ProposeKeyRequest>,
     ) -> Result<Response<v1::ProposeKeyResponse>, Status> {
-        let from = peer(&request)?;
+        let from = partner(&self.0, &request)?;
         let span = tracing::info_span!("join_key", leader = %from, request = field::Empty);
         let node = self.0.clone();
         let work = async move { participate::propose_key(&node, from, request.into_inner()).await };
@@ -64,7 +65,7 @@ impl PeerService for Peer {
     }
 
     async fn deliver(&self, request: Request<v1::DeliverRequest>) -> Result<Response<v1::DeliverResponse>, Status> {
-        let from = peer(&request)?;
+        let from = partner(&self.0, &request)?;
         let frame = request.into_inner();
         let session = convert::session(&frame.session).map_err(|r| status(&r))?;
         let delivered = self.0.sessions.deliver(session, from, frame.from, frame.message);
@@ -72,21 +73,21 @@ impl PeerService for Peer {
     }
 
     async fn recover(&self, request: Request<v1::RecoverRequest>) -> Result<Response<v1::RecoverResponse>, Status> {
-        let from = peer(&request)?;
+        let from = partner(&self.0, &request)?;
         let node = self.0.clone();
         let work = async move { participate::recover(&node, from, request.into_inner()).await };
         answer(tokio::spawn(work).await)
     }
 
     async fn complete(&self, request: Request<v1::CompleteRequest>) -> Result<Response<v1::CompleteResponse>, Status> {
-        let from = peer(&request)?;
+        let from = partner(&self.0, &request)?;
         let node = self.0.clone();
         let work = async move { participate::complete(&node, from, request.into_inner()).await };
         answer(tokio::spawn(work).await.map(|r| r.map(|()| v1::CompleteResponse {})))
     }
 
     async fn fetch_key(&self, request: Request<v1::FetchKeyRequest>) -> Result<Response<v1::FetchKeyResponse>, Status> {
-        peer(&request)?;
+        partner(&self.0, &request)?;
         participate::fetch_key(&self.0, request.get_ref()).map(Response::new).map_err(|r| status(&r))
     }
 }

@@ -7,7 +7,7 @@ use crate::harness::raw::{self, typed};
 use prost::Message as _;
 use tally_domain::time::INTENT_VALIDITY_MAX_MS;
 use tally_domain::{
-    Action, ClientId, ContentKind, DerivationPath, Intent, Purpose, Reason, RequestId, Tenant, UnixMillis,
+    Action, ClientId, ClusterId, ContentKind, DerivationPath, Intent, Purpose, Reason, RequestId, Tenant, UnixMillis,
 };
 use tally_proto::v1;
 use tonic::Code;
@@ -34,6 +34,7 @@ fn message(id: u8) -> Intent {
         expires_at: now().plus(60_000),
         min_bundle_version: 1,
         note: String::new(),
+        cluster: ClusterId::parse(CLUSTER).unwrap(),
     }
 }
 
@@ -81,6 +82,7 @@ async fn intents_that_must_be_refused_are_refused_with_their_reason() {
         (other(|i| i.min_bundle_version = 2, 5), Reason::StalePolicy, Code::FailedPrecondition),
         (other(|i| i.key = key("nothing"), 6), Reason::KeyNotFound, Code::NotFound),
         (other(|i| i.tenant = Tenant::parse("other").unwrap(), 7), Reason::Acl, Code::PermissionDenied),
+        (other(|i| i.cluster = ClusterId::parse("prod").unwrap(), 21), Reason::Acl, Code::PermissionDenied),
         (other(|i| i.purpose = Purpose::Transaction, 8), Reason::KeyPurpose, Code::PermissionDenied),
         (other(|i| i.key = key("hot"), 9), Reason::KeyPurpose, Code::PermissionDenied),
         (other(|i| i.path = DerivationPath::parse("m/1").unwrap(), 10), Reason::ParameterRange, Code::InvalidArgument),

@@ -23,4 +23,5 @@ mod main_job;
 mod outages;
 mod peers;
 mod reads;
+mod rollback;
 mod starts;

@@ -124,8 +124,7 @@ async fn clients_are_not_nodes_and_nodes_are_not_clients() {
     // Another node's greeting, brought by node 2.
     let mut node2 = PeerServiceClient::new(raw::as_node(&cluster, 1, 0).await);
     let mut node3 = PeerServiceClient::new(raw::as_node(&cluster, 1, 2).await);
-    let hello = v1::GreetRequest { boot_cert: None, bundle_digest: vec![], time_ms: 0 };
-    assert_eq!(typed(node2.greet(hello.clone()).await).1, Reason::Malformed);
+    assert_eq!(typed(node2.greet(v1::GreetRequest { greeting: None }).await).1, Reason::Malformed);
     let bundle = tally_node::load_bundle(&cluster.dir.path().join("policy")).unwrap();
     let stolen = v1::FetchKeyRequest { name: "nothing".into() };
     assert_eq!(typed(node3.fetch_key(stolen).await).1, Reason::KeyNotFound);

@@ -1,13 +1,11 @@
 //! Starting with something wrong: one clear sentence, a non-zero exit, no retry storm.
 
-use crate::harness::cluster::{Cluster, tallyd};
+use crate::harness::cluster::{Cluster, refuses, tallyd};
 use std::path::Path;
 
 /// Runs a node that must not start; gives what it says.
 fn refused(config: &Path) -> String {
-    let output = tallyd(config).output().unwrap();
-    assert!(!output.status.success());
-    String::from_utf8(output.stderr).unwrap()
+    refuses(tallyd(config))
 }
 
 /// A copy of node 1's configuration with one change.
@@ -43,6 +41,18 @@ fn a_node_that_cannot_start_says_why_in_one_sentence() {
     assert!(refused(&config).contains("ffffffffffffffff"));
     let config = changed(&cluster, "field", "[log]", "surprise = 1\n[log]");
     assert!(refused(&config).contains("surprise"));
+    let config = changed(&cluster, "level", "level = \"info\"", "level = \"loud\"");
+    assert!(refused(&config).contains("`loud`"));
+    let other = cluster.nodes[1].dir.join("node");
+    let foreign = std::fs::read_to_string(node.dir.join("node.toml")).unwrap();
+    let foreign = foreign.replace("\"node.pem\"", &format!("\"{}.pem\"", other.display()));
+    let foreign = foreign.replace("\"node.key\"", &format!("\"{}.key\"", other.display()));
+    std::fs::write(node.dir.join("foreign.toml"), foreign).unwrap();
+    assert!(refused(&node.dir.join("foreign.toml")).contains("not the one that the roster names"));
+    let open_key = node.dir.join("open.key");
+    std::fs::write(&open_key, &node.tls.key).unwrap();
+    let config = changed(&cluster, "key", "\"node.key\"", "\"open.key\"");
+    assert!(refused(&config).contains("chmod 0400"));
     let config = changed(&cluster, "name", "name = \"node-1\"", "name = \"node-9\"");
     assert!(refused(&config).contains("has no node `node-9`"));
     let other = cluster.nodes[1].name.clone();

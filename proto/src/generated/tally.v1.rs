@@ -470,6 +470,9 @@ pub struct IntentBody {
     /// For people; at most 256 bytes, no control characters.
     #[prost(string, tag = "14")]
     pub note: ::prost::alloc::string::String,
+    /// The cluster that is asked; any other refuses the intent.
+    #[prost(string, tag = "15")]
+    pub cluster: ::prost::alloc::string::String,
 }
 /// Content of an intent that creates a key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1133,6 +1136,9 @@ pub struct GetStatusResponse {
     pub peers: ::prost::alloc::vec::Vec<Peer>,
     #[prost(message, repeated, tag = "14")]
     pub bans: ::prost::alloc::vec::Vec<Ban>,
+    /// Peers have fenced this node: it was restored from an older copy, and takes part in nothing.
+    #[prost(bool, tag = "15")]
+    pub recovering: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HsmStatus {
@@ -1174,6 +1180,9 @@ pub struct Peer {
     /// The peer's clock minus ours, in milliseconds.
     #[prost(int64, tag = "6")]
     pub clock_offset_ms: i64,
+    /// This node has fenced the peer: it was restored from an older copy.
+    #[prost(bool, tag = "7")]
+    pub fenced: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Ban {
@@ -1566,20 +1575,25 @@ pub mod node_service_server {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GreetRequest {
     #[prost(message, optional, tag = "1")]
-    pub boot_cert: ::core::option::Option<Envelope>,
-    #[prost(bytes = "vec", tag = "2")]
-    pub bundle_digest: ::prost::alloc::vec::Vec<u8>,
-    #[prost(uint64, tag = "3")]
-    pub time_ms: u64,
+    pub greeting: ::core::option::Option<Greeting>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GreetResponse {
+    #[prost(message, optional, tag = "1")]
+    pub greeting: ::core::option::Option<Greeting>,
+}
+/// What a node shows of itself. A peer that has seen a later start or a longer log of it fences it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Greeting {
     #[prost(message, optional, tag = "1")]
     pub boot_cert: ::core::option::Option<Envelope>,
     #[prost(bytes = "vec", tag = "2")]
     pub bundle_digest: ::prost::alloc::vec::Vec<u8>,
     #[prost(uint64, tag = "3")]
     pub time_ms: u64,
+    /// C2SP tlog-checkpoint of its log.
+    #[prost(string, tag = "4")]
+    pub checkpoint: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ProposeSignRequest {

@@ -105,6 +105,7 @@ impl World {
             expires_at: NOW.plus(MINUTE),
             min_bundle_version: 3,
             note: String::new(),
+            cluster: ClusterId::parse("test").unwrap(),
         }
     }
 

@@ -191,6 +191,19 @@ impl Cluster {
         kill_process(pid, if frozen { Signal::STOP } else { Signal::CONT }).unwrap();
     }
 
+    /// SIGTERM, and waits for a clean end.
+    pub fn stop(&mut self, i: usize) {
+        use rustix::process::{Pid, Signal, kill_process};
+        let mut child = self.nodes[i].child.take().unwrap();
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        assert!(child.wait().unwrap().success());
+    }
+
+    /// Starts a node that must refuse to; gives what it says.
+    pub fn refuses_to_start(&self, i: usize) -> String {
+        refuses(tallyd(&self.nodes[i].dir.join("node.toml")))
+    }
+
     /// Waits until a node has killed itself at a failpoint.
     pub async fn died(&mut self, i: usize) {
         let end = Instant::now() + Duration::from_secs(30);
@@ -258,4 +271,20 @@ pub fn tallyd(config: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tallyd"));
     command.arg("--config").arg(config);
     command
+}
+
+/// Runs a node that must refuse to start; gives what it says.
+pub fn refuses(mut command: Command) -> String {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let end = Instant::now() + START_MAX;
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > end {
+            child.kill().unwrap();
+            panic!("the node has started: {command:?}");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let output = child.wait_with_output().unwrap();
+    assert!(!output.status.success());
+    String::from_utf8(output.stderr).unwrap()
 }
