@@ -61,7 +61,7 @@ type Tick<D> = Box<dyn Fn(&Arc<Desks<D>>) + Send + Sync>;
 pub struct Hands<D: 'static> {
     /// A new desk.
     pub open: Box<dyn Fn(DeskId) -> D + Send + Sync>,
-    /// Called when the worker of a desk has hung.
+    /// Called when the worker of a desk has hung. Must not call the pool.
     pub hung: Box<dyn Fn(DeskId) + Send + Sync>,
     /// Called now and then.
     pub tick: Tick<D>,
@@ -223,30 +223,25 @@ impl<D> Desks<D> {
 
     /// Answers for all that is due.
     fn expire(&self, now: Instant) {
-        let mut hung = Vec::new();
-        {
-            let mut state = self.state();
-            for queue in &mut state.queues {
-                queue.retain(|job| {
-                    let waits = now < job.answer.due();
-                    if !waits {
-                        job.answer.late(false);
-                    }
-                    waits
-                });
-            }
-            for (id, busy) in state.busy.iter_mut().filter(|(_, b)| !b.hung && now >= b.answer.due()) {
-                busy.answer.late(true);
-                busy.hung = true;
-                hung.push(*id);
-            }
-            if let Some(down) = self.down(&state) {
-                state.queues.iter_mut().flat_map(std::mem::take).for_each(|job| job.answer.refuse(&down));
-            }
+        let mut state = self.state();
+        for queue in &mut state.queues {
+            queue.retain(|job| {
+                let waits = now < job.answer.due();
+                if !waits {
+                    job.answer.late(false);
+                }
+                waits
+            });
         }
-        for id in hung {
+        for (id, busy) in state.busy.iter_mut().filter(|(_, b)| !b.hung && now >= b.answer.due()) {
+            busy.answer.late(true);
+            busy.hung = true;
             tracing::warn!(desk = id.0, "a call into the PKCS#11 module does not come back");
-            (self.hands.hung)(id);
+            // Under the lock: a worker that comes back just now must not be taken for hung in its next operation.
+            (self.hands.hung)(*id);
+        }
+        if let Some(down) = self.down(&state) {
+            state.queues.iter_mut().flat_map(std::mem::take).for_each(|job| job.answer.refuse(&down));
         }
     }
 

@@ -7,9 +7,10 @@
 //!
 //! `rv` is returned in place of making the call; with `after` the call is made first (its reply is lost). `hang` lasts until
 //! the file changes, then the call is made. `close_all` really closes all sessions of the slot first. `flip` flips a bit of
-//! what the call gave out; calls that give out nothing, such as queries for a length, do not count. `skip` lets the first
-//! N calls pass, `count` orders the fault for N calls. The first rule that applies is the one that is followed. A line that does not read
-//! makes every call fail with [`UNREADABLE`]. With `P11FAULT_LOG`, the name of each function that was faulted is appended there.
+//! what the call gave out, the last byte's if it is data; calls that give out nothing, such as queries for a length, do not
+//! count. `skip` lets the first N calls pass, `count` orders the fault for N calls. The first rule that applies is the one
+//! that is followed. A line that does not read makes every call fail with [`UNREADABLE`]. With `P11FAULT_LOG`, the name of
+//! each function that was faulted is appended there.
 //!
 //! Does: PKCS#11 2.40, as `C_GetFunctionList` gives it. Does not: know what a call means; belong in any program that is
 //! not a test.

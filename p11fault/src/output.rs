@@ -31,7 +31,7 @@ impl Output {
         }
     }
 
-    /// Flips the lowest bit of the first byte.
+    /// Flips the lowest bit: of the last byte of data, of the first handle, of the first attribute's first byte.
     ///
     /// # Safety
     /// The pointers must be those of a PKCS#11 call that the caller made and that has succeeded: each is null, or
@@ -39,18 +39,30 @@ impl Output {
     pub unsafe fn flip(self) {
         // SAFETY: valid by this function's contract; a length is looked at before its data is touched.
         unsafe {
-            let first: *mut CK_BYTE = match self {
-                Self::Bytes(at, n) if !n.is_null() && *n > 0 => at,
-                Self::Fixed(at, n) if n > 0 => at,
+            let place: *mut CK_BYTE = match self {
+                Self::Bytes(at, n) if !n.is_null() => last(at, *n),
+                Self::Fixed(at, n) => last(at, n),
                 Self::Handle(at) => at.cast(),
                 Self::Handles(at, n) if !n.is_null() && *n > 0 => at.cast(),
                 Self::Attributes(list, n) => first_value(list, n).unwrap_or(std::ptr::null_mut()),
                 _ => std::ptr::null_mut(),
             };
-            if !first.is_null() {
-                *first ^= 1;
+            if !place.is_null() {
+                *place ^= 1;
             }
         }
+    }
+}
+
+/// The last of `n` bytes; null if there are none.
+///
+/// # Safety
+/// `at` points to `n` bytes, or is null.
+unsafe fn last(at: *mut CK_BYTE, n: CK_ULONG) -> *mut CK_BYTE {
+    match usize::try_from(n).ok().and_then(|n| n.checked_sub(1)) {
+        // SAFETY: within the `n` bytes that are there by contract.
+        Some(offset) if !at.is_null() => unsafe { at.add(offset) },
+        _ => std::ptr::null_mut(),
     }
 }
 

@@ -27,11 +27,11 @@ pub struct Fault {
     pub flip: bool,
 }
 
-/// A file as it was: inode, size, time of change.
-type Version = (u64, u64, i64, i64);
+/// A file as it was: inode, size, time of change. `None` for one that is not there.
+pub type Version = Option<(u64, u64, i64, i64)>;
 
 struct Rules {
-    version: Option<Version>,
+    version: Version,
     list: Result<Vec<Rule>, ()>,
 }
 
@@ -44,41 +44,35 @@ struct Rule {
     count: Option<u64>,
 }
 
-/// The fault ordered for this call, if any. `gives` is whether the call gives something out.
-pub fn fault_for(function: &str, gives: bool) -> Option<Fault> {
-    let fault = current(|list| match list {
-        Ok(rules) => rules.iter_mut().find_map(|rule| rule.apply(function, gives)),
-        Err(()) => Some(Fault { rv: Some(UNREADABLE), ..Fault::default() }),
-    });
-    if fault.is_some() {
-        note(function);
-    }
-    fault
-}
-
-/// Blocks until the file changes.
-pub fn hang() {
-    let begun = version();
-    while version() == begun {
-        std::thread::sleep(RELEASE_EVERY);
-    }
-}
-
-fn current<T>(look: impl FnOnce(&mut Result<Vec<Rule>, ()>) -> T) -> T {
+/// The fault ordered for this call, if any, and by which version of the file. `gives` is whether the call gives
+/// something out.
+pub fn fault_for(function: &str, gives: bool) -> Option<(Fault, Version)> {
     let mut rules = RULES.lock().unwrap_or_else(PoisonError::into_inner);
     let now = version();
     if rules.version != now {
         let text = file().and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
         *rules = Rules { version: now, list: text.lines().filter_map(parse).collect() };
     }
-    look(&mut rules.list)
+    let fault = match &mut rules.list {
+        Ok(rules) => rules.iter_mut().find_map(|rule| rule.apply(function, gives))?,
+        Err(()) => Fault { rv: Some(UNREADABLE), ..Fault::default() },
+    };
+    note(function);
+    Some((fault, now))
+}
+
+/// Blocks for as long as the file is the one that ordered it.
+pub fn hang(ordered_by: Version) {
+    while version() == ordered_by {
+        std::thread::sleep(RELEASE_EVERY);
+    }
 }
 
 fn file() -> Option<PathBuf> {
     std::env::var_os("P11FAULT_FILE").map(PathBuf::from)
 }
 
-fn version() -> Option<Version> {
+fn version() -> Version {
     let m = fs::metadata(file()?).ok()?;
     Some((m.ino(), m.size(), m.mtime(), m.mtime_nsec()))
 }

@@ -58,10 +58,10 @@ fn load() -> Option<Real> {
 /// # Safety
 /// `output` belongs to `call`, which may be made once.
 unsafe fn through(function: &str, output: Output, call: impl FnOnce() -> CK_RV) -> CK_RV {
-    let Some(fault) = rules::fault_for(function, output.is_given()) else { return call() };
+    let Some((fault, ordered_by)) = rules::fault_for(function, output.is_given()) else { return call() };
     std::thread::sleep(fault.delay);
     if fault.hang {
-        rules::hang();
+        rules::hang(ordered_by);
     }
     if let Some(slot) = fault.close_all
         && let Some(close) = real().and_then(|r| r.C_CloseAllSessions)

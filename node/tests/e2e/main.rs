@@ -24,3 +24,4 @@ mod outages;
 mod peers;
 mod reads;
 mod starts;
+mod tokens;
