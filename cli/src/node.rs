@@ -3,7 +3,7 @@
 use crate::output::{Shown, field};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tally_client::{Client, ClientError, Exit, NodeInfo};
+use tally_client::{Client, ClientError, Exit, HsmInfo, LatencyInfo, NodeInfo};
 
 /// `tally node ...`
 #[derive(Debug, clap::Subcommand)]
@@ -41,18 +41,14 @@ fn record(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> String {
         Ok(node) => node,
         Err(error) => return format!("{endpoint} down\n{}", field("why", error)),
     };
-    let hsm = match &node.hsm.error {
-        None => format!("ok, {} ({}, serial {})", node.hsm.label, node.hsm.model, node.hsm.serial),
-        Some(error) => format!("NOT OK: {error}"),
-    };
     let mut lines = vec![
         format!("{} up at {endpoint}", node.node),
         field("version", format!("{}, start {}", node.version, node.incarnation.0)),
         field("bundle", format!("{} (version {})", node.bundle_digest, node.bundle_version)),
         field("log", format!("{} leaves", node.log_size)),
         field("work", format!("{} keys, {} sessions", node.keys, node.sessions)),
-        field("hsm", hsm),
     ];
+    lines.extend(hsm(&node.hsm));
     if node.recovering {
         lines.push(field("RECOVERING", "restored from an older copy; takes part in nothing until its peers accept it"));
     }
@@ -66,6 +62,36 @@ fn record(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> String {
     }));
     lines.extend(node.bans.iter().map(|b| field("BANNED", format!("{} for key {}: {}", b.node, b.key, b.what))));
     lines.join("\n")
+}
+
+fn hsm(hsm: &HsmInfo) -> Vec<String> {
+    let how = match &hsm.error {
+        None => format!("ok, {} ({}, serial {})", hsm.label, hsm.model, hsm.serial),
+        Some(error) => format!("NOT OK: {error}"),
+    };
+    let proven = hsm.proven_ms_ago.map_or_else(|| "never".into(), |ms| format!("{} s ago", ms / 1_000));
+    let work = format!(
+        "breaker {}, {} workers, {} hung, {} queued, PIN {}, last signed {proven}",
+        hsm.breaker, hsm.sessions, hsm.hung, hsm.queued, hsm.pin
+    );
+    let mut lines = vec![field("hsm", how), field("", work)];
+    if hsm.error.is_none() {
+        lines.push(field("", &hsm.capabilities));
+    }
+    let latency = |l: &LatencyInfo| format!("{} {}: p50 {} us, p99 {} us", l.count, l.operation, l.p50_us, l.p99_us);
+    lines.extend(hsm.latencies.iter().map(|l| field("", latency(l))));
+    lines
+}
+
+fn hsm_json(hsm: &HsmInfo) -> Value {
+    let latency =
+        |l: &LatencyInfo| json!({ "operation": l.operation, "count": l.count, "p50_us": l.p50_us, "p99_us": l.p99_us });
+    json!({
+        "ok": hsm.error.is_none(), "error": hsm.error, "module": hsm.module, "model": hsm.model, "label": hsm.label,
+        "serial": hsm.serial, "sessions": hsm.sessions, "capabilities": hsm.capabilities, "breaker": hsm.breaker,
+        "queued": hsm.queued, "hung": hsm.hung, "pin": hsm.pin, "proven_ms_ago": hsm.proven_ms_ago,
+        "latencies": hsm.latencies.iter().map(latency).collect::<Vec<_>>(),
+    })
 }
 
 fn to_json(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> Value {
@@ -89,10 +115,7 @@ fn to_json(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> Value {
         "version": node.version, "incarnation": node.incarnation.0, "bundle_digest": node.bundle_digest.to_string(),
         "bundle_version": node.bundle_version, "time_ms": node.time.0, "started_at_ms": node.started_at.0,
         "log_size": node.log_size, "sessions": node.sessions, "keys": node.keys,
-        "hsm": {
-            "ok": node.hsm.error.is_none(), "error": node.hsm.error, "module": node.hsm.module,
-            "model": node.hsm.model, "label": node.hsm.label, "serial": node.hsm.serial, "sessions": node.hsm.sessions,
-        },
+        "hsm": hsm_json(&node.hsm),
         "peers": peers.collect::<Vec<_>>(), "bans": bans.collect::<Vec<_>>(),
         "recovering": node.recovering,
     })
@@ -124,6 +147,13 @@ mod tests {
                 serial: String::new(),
                 sessions: 1,
                 error: None,
+                capabilities: String::new(),
+                breaker: "closed".into(),
+                queued: 0,
+                hung: 0,
+                pin: String::new(),
+                proven_ms_ago: None,
+                latencies: vec![],
             },
             peers: vec![],
             bans: vec![],

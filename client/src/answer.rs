@@ -3,7 +3,7 @@
 mod node;
 mod request;
 
-pub use node::{ActiveRule, BanInfo, HsmInfo, NodeInfo, PeerInfo, PolicyInfo};
+pub use node::{ActiveRule, BanInfo, HsmInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo};
 pub(crate) use node::{node, policy};
 pub use request::{RequestInfo, RequestPage, RequestState, Signed};
 pub(crate) use request::{page, request, signed};

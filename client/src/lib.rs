@@ -18,8 +18,8 @@ mod profile;
 mod retry;
 
 pub use answer::{
-    ActiveRule, BanInfo, Child, CreatedKey, HsmInfo, KeyInfo, NodeInfo, PeerInfo, PolicyInfo, RequestInfo, RequestPage,
-    RequestState, Signed,
+    ActiveRule, BanInfo, Child, CreatedKey, HsmInfo, KeyInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo, RequestInfo,
+    RequestPage, RequestState, Signed,
 };
 pub use audit::LogCheckpoint;
 pub use client::Client;

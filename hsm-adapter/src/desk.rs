@@ -1,19 +1,31 @@
 //! What one worker works with: a session, and the way back to one when it is lost.
 
-use crate::fault::{Fault, fault};
+use crate::fault::{Class, Fault};
+use crate::gate::{DeskId, Hold};
 use crate::keys::{Key, find, generate, identity_public};
-use crate::token::{Token, discard};
+use crate::profile::{Capabilities, GcmIv};
+use crate::seal;
+use crate::token::{Opened, Token};
+use crate::turn::Turn;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::{Session, SessionState};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 use tally_domain::SecretBytes;
 use tally_domain::dsse::VerifyingKey;
 use tally_domain::ports::hsm::HsmError;
 
 /// Signed to learn whether the token has the identity key and works. No envelope begins like this.
 const PROBE: &[u8] = b"tally/v1/identity-probe";
+
+/// How often an operation is begun again on a new session. All sessions may be lost together, and again while they are
+/// being opened.
+const RETRIES_MAX: u32 = 2;
+
+/// How long a desk waits for the gate in order to close its session.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
 
 /// Whether an operation runs for the first time, or again after its session was lost, with an unknown outcome.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,43 +34,75 @@ pub enum Try {
     Again,
 }
 
+/// What the desks of one token have in common.
+pub struct Office {
+    pub token: &'static Token,
+    pub pin: SecretBytes,
+    /// Known once connected; from then on a token without it is not the one connected to.
+    pub identity: OnceLock<VerifyingKey>,
+    pub capabilities: OnceLock<Capabilities>,
+}
+
 /// One session and what is needed to replace it.
 pub struct Desk {
-    token: &'static Token,
-    pin: Arc<SecretBytes>,
-    session: Session,
+    id: DeskId,
+    office: Arc<Office>,
+    turn: Turn,
+    session: Option<Opened>,
 }
 
 impl Desk {
-    /// Opens a session. The login must stand.
-    pub fn open(token: &'static Token, pin: Arc<SecretBytes>) -> Result<Self, HsmError> {
-        Ok(Self { token, pin, session: token.open_session()? })
+    /// A desk without a session; it opens one for its first operation.
+    pub fn new(id: DeskId, office: Arc<Office>) -> Self {
+        Self { id, office, turn: Turn::new("nothing", Duration::ZERO), session: None }
     }
 
-    /// Runs an operation, and once more on a new session if the session, login or a handle was lost.
-    pub fn run<T>(&mut self, work: impl Fn(&Self, Try) -> Result<T, Fault>) -> Result<T, HsmError> {
-        match work(self, Try::First) {
-            Err(Fault::Session(e)) => {
-                tracing::warn!(error = %e, "the HSM session was lost; opening another");
-                self.token.renew_login(&self.pin)?;
-                discard(std::mem::replace(&mut self.session, self.token.open_session()?));
-                work(self, Try::Again).map_err(HsmError::from)
+    /// Runs an operation, and again on a new session if the session, login or a handle was lost, while there is time.
+    pub fn run<T>(&mut self, turn: &Turn, work: impl Fn(&Self, Try) -> Result<T, Fault>) -> Result<T, Fault> {
+        self.turn = *turn;
+        let _inside = self.office.token.module.gate.enter(turn.due).ok_or_else(|| turn.late())?;
+        let (mut attempt, mut left) = (Try::First, RETRIES_MAX);
+        loop {
+            let (fault, asked) = match self.ready() {
+                Err(fault) => (unusable(fault, left), attempt),
+                Ok(()) => match work(self, attempt) {
+                    Ok(done) => return Ok(done),
+                    Err(fault) => (self.weigh(fault), Try::Again),
+                },
+            };
+            let fault = outcome_of(fault, attempt);
+            if matches!(fault.class, Class::Session | Class::Device | Class::Doubt | Class::Unknown) {
+                self.lose_session();
             }
-            other => other.map_err(HsmError::from),
+            let may = matches!(fault.class, Class::Session | Class::Doubt | Class::Unknown) && left > 0;
+            if !may || Instant::now() >= turn.due {
+                return Err(fault);
+            }
+            tracing::warn!(error = %fault.error, "the HSM session was lost; opening another");
+            (attempt, left) = (asked, left - 1);
         }
     }
 
     /// Makes a key. One that is there already is an error, unless our own first try may have made it.
     pub fn make(&self, key: Key, attempt: Try) -> Result<(), Fault> {
-        let _changing = self.token.module.changing_objects();
-        match find(&self.session, key)? {
-            Some(_) if attempt == Try::First => Err(HsmError::KeyExists { what: key.name() }.into()),
-            Some(_) => Ok(()),
-            None => {
-                self.must_be_logged_in()?;
-                generate(&self.session, key).map(|handle| self.token.remember(key, Some(handle)))
+        {
+            let _changing = self.changing()?;
+            match find(self.session()?, key)? {
+                Some(_) if attempt == Try::First => return Err(HsmError::KeyExists { what: key.name() }.into()),
+                Some(_) => {}
+                None => {
+                    self.must_be_ours(key)?;
+                    self.in_time()?;
+                    let made = generate(self.session()?, key);
+                    // Only the reply may have been lost.
+                    made.or_else(|fault| match find(self.session()?, key) {
+                        Ok(Some(_)) => Ok(()),
+                        Ok(None) | Err(_) => Err(fault),
+                    })?;
+                }
             }
         }
+        self.prove(key)
     }
 
     /// Makes the identity key if there is none.
@@ -68,88 +112,230 @@ impl Desk {
 
     /// Destroys a key. One that is not there is an error, unless our own first try may have destroyed it.
     pub fn destroy(&self, key: Key, attempt: Try) -> Result<(), Fault> {
-        let _changing = self.token.module.changing_objects();
-        match find(&self.session, key)? {
-            Some(handle) => {
-                self.token.remember(key, None);
-                self.session.destroy_object(handle).map_err(|e| fault("C_DestroyObject", &e))
-            }
+        let _changing = self.changing()?;
+        self.office.token.remember(key, None);
+        let found = find(self.session()?, key)?;
+        self.in_time()?;
+        match found {
+            Some(handle) => self.session()?.destroy_object(handle).map_err(Fault::from).or_else(|fault| {
+                // Only the reply may have been lost.
+                match find(self.session()?, key) {
+                    Ok(None) if is_not_found(&self.absent(key)) => Ok(()),
+                    _ => Err(fault),
+                }
+            }),
             None => match self.absent(key) {
-                Fault::Final(HsmError::KeyNotFound { .. }) if attempt == Try::Again => Ok(()),
+                not_found if is_not_found(&not_found) && attempt == Try::Again => Ok(()),
                 other => Err(other),
             },
         }
     }
 
-    /// Uses a key. Its handle is read and used under one lock: a handle may come to mean another key once its own is destroyed.
+    /// Uses a key. Its handle is read and used under one hold: a handle may come to mean another key once its own is
+    /// destroyed.
     pub fn with_key<T>(&self, key: Key, work: impl Fn(&Session, ObjectHandle) -> Result<T, Fault>) -> Result<T, Fault> {
         {
-            let _using = self.token.module.using_objects();
-            if let Some(handle) = self.token.handle(key) {
-                return work(&self.session, handle);
+            let _using = self.using()?;
+            if let Some(handle) = self.office.token.handle(key) {
+                return work(self.session()?, handle);
             }
         }
         {
-            let _changing = self.token.module.changing_objects();
-            let found = find(&self.session, key)?.ok_or_else(|| self.absent(key))?;
-            self.token.remember(key, Some(found));
+            let _changing = self.changing()?;
+            let found = find(self.session()?, key)?.ok_or_else(|| self.absent(key))?;
+            self.office.token.remember(key, Some(found));
         }
-        let _using = self.token.module.using_objects();
+        let _using = self.using()?;
         // Gone again already: destroyed, or forgotten with a lost session. The second try tells which.
-        let gone = || Fault::Session(HsmError::KeyNotFound { what: key.name() });
-        work(&self.session, self.token.handle(key).ok_or_else(gone)?)
+        let gone = || Fault { class: Class::Session, error: HsmError::KeyNotFound { what: key.name() } };
+        work(self.session()?, self.office.token.handle(key).ok_or_else(gone)?)
     }
 
     /// The public half of the identity key, after it has checked a signature of the private half.
     pub fn identity(&self) -> Result<VerifyingKey, Fault> {
         let public = {
-            let _changing = self.token.module.changing_objects();
-            if find(&self.session, Key::Identity)?.is_none() {
+            let _changing = self.changing()?;
+            if find(self.session()?, Key::Identity)?.is_none() {
                 return Err(self.absent(Key::Identity));
             }
-            identity_public(&self.session)?
+            identity_public(self.session()?)?.0
         };
-        self.probe(&public).map(|()| public)
+        self.sign(&public, PROBE).map(|_| public)
     }
 
-    /// Whether the token signs with the identity key here and now.
-    pub fn probe(&self, identity: &VerifyingKey) -> Result<(), Fault> {
-        self.sign(identity, PROBE).map(|_| ())
+    /// Whether the token signs with the identity key here and now (the canary): a token that was re-initialised keeps its
+    /// label and serial number.
+    pub fn probe(&self) -> Result<(), Fault> {
+        match self.office.identity.get() {
+            Some(identity) => self.sign(identity, PROBE).map(|_| ()),
+            None => Ok(()),
+        }
     }
 
     /// Signs with the identity key. A signature that does not verify is not given out.
     pub fn sign(&self, identity: &VerifyingKey, message: &[u8]) -> Result<Vec<u8>, Fault> {
         let mechanism = Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure));
-        let signature = self.with_key(Key::Identity, |session, key| {
-            session.sign(&mechanism, key, message).map_err(|e| fault("C_Sign", &e))
-        })?;
-        let code = || "a signature that does not verify".into();
+        let signature = self.with_key(Key::Identity, |session, key| Ok(session.sign(&mechanism, key, message)?))?;
         match identity.verify(message, &signature) {
             Ok(()) => Ok(signature),
-            Err(_) => Err(HsmError::Device { operation: "C_Sign", code: code() }.into()),
+            Err(_) => Err(Fault::broken("C_Sign", "a signature that does not verify")),
         }
     }
 
-    /// Whether a key that was not found is really not there. Called under the lock for changing objects.
+    /// Who makes the IV of AES-GCM at this token.
+    pub fn gcm_iv(&self) -> GcmIv {
+        self.office.capabilities.get().map_or(GcmIv::Caller, |c| c.probed.gcm_iv)
+    }
+
+    /// The token.
+    pub fn token(&self) -> &'static Token {
+        self.office.token
+    }
+
+    /// The session that the operation runs on.
+    pub fn session(&self) -> Result<&Session, Fault> {
+        let session = self.session.as_ref().and_then(|s| s.get(self.office.token.module));
+        session.ok_or_else(|| Fault::session("C_OpenSession", "no session"))
+    }
+
+    /// Gives up the session, so that the next operation begins with a new one.
+    pub fn begin_anew(&mut self, turn: &Turn) -> Result<(), Fault> {
+        let _inside = self.office.token.module.gate.enter(turn.due).ok_or_else(|| turn.late())?;
+        self.lose_session();
+        Ok(())
+    }
+
+    /// Starts the module anew, if that is a way back to this kind of token and nobody else is inside. Whether it was done.
+    pub fn restart(&mut self, turn: &Turn) -> Result<bool, Fault> {
+        if !self.office.capabilities.get().is_some_and(|c| c.profile.restart) {
+            return Ok(false);
+        }
+        self.turn = *turn;
+        let module = self.office.token.module;
+        let inside = module.gate.enter(turn.due).ok_or_else(|| turn.late())?;
+        self.lose_session();
+        module.restart(self.office.token, &inside, turn)
+    }
+
+    /// Held while objects are found, made or destroyed.
+    pub fn changing(&self) -> Result<Hold, Fault> {
+        self.office.token.module.gate.changing(self.id, self.turn.due).ok_or_else(|| self.turn.late())
+    }
+
+    fn using(&self) -> Result<Hold, Fault> {
+        self.office.token.module.gate.using(self.id, self.turn.due).ok_or_else(|| self.turn.late())
+    }
+
+    /// Whose caller has been told that the outcome is unknown changes nothing on the token any more.
+    fn in_time(&self) -> Result<(), Fault> {
+        if Instant::now() < self.turn.due { Ok(()) } else { Err(self.turn.late()) }
+    }
+
+    /// Makes sure of a session on a token that signs.
+    fn ready(&mut self) -> Result<(), Fault> {
+        if self.session().is_ok() {
+            return Ok(());
+        }
+        self.office.token.renew_login(&self.office.pin, &self.turn)?;
+        self.session = Some(self.office.token.open_session()?);
+        self.probe().inspect_err(|_| self.lose_session())
+    }
+
+    fn lose_session(&mut self) {
+        if let Some(session) = self.session.take() {
+            session.close(self.office.token.module);
+        }
+    }
+
+    /// Decides what an unclear error is: if the token cannot even sign on a new session, it is the token.
+    fn weigh(&mut self, fault: Fault) -> Fault {
+        if !matches!(fault.class, Class::Doubt | Class::Unknown) {
+            return fault;
+        }
+        self.lose_session();
+        match self.ready() {
+            Ok(()) => fault,
+            Err(worse) if worse.class == Class::Auth => worse,
+            Err(_) => Fault { class: Class::Device, ..fault },
+        }
+    }
+
+    /// Seals and opens with a new key on a session of its own, before anything depends on the key.
+    fn prove(&self, key: Key) -> Result<(), Fault> {
+        let fresh = self.office.token.open_session()?;
+        let proven = fresh.get(self.office.token.module).ok_or_else(|| Fault::session("C_OpenSession", "no session"));
+        let proven = proven.and_then(|session| {
+            let _changing = self.changing()?;
+            let found = find(session, key)?.ok_or_else(|| Fault::broken("C_GenerateKey", "a key that is not found"))?;
+            match key {
+                Key::Sealing(_) if !seal::probe(session, found, self.gcm_iv())? => {
+                    Err(Fault::broken("C_GenerateKey", "a key that does not open what it sealed"))
+                }
+                Key::Sealing(_) | Key::Identity => Ok(()),
+            }
+        });
+        fresh.close(self.office.token.module);
+        proven
+    }
+
+    /// Refuses to make a key on a token that is not ours any more: it would be made, and lost.
+    fn must_be_ours(&self, key: Key) -> Result<(), Fault> {
+        self.must_be_logged_in()?;
+        if key != Key::Identity && find(self.session()?, Key::Identity)?.is_none() {
+            return Err(empty());
+        }
+        Ok(())
+    }
+
+    /// Whether a key that was not found is really not there. Called under the hold for changing objects.
     fn absent(&self, key: Key) -> Fault {
-        let gone = || HsmError::Device { operation: "C_FindObjects", code: "an empty token".into() };
-        let identity = self.must_be_logged_in().and_then(|()| find(&self.session, Key::Identity));
+        let identity = self.must_be_logged_in().and_then(|()| find(self.session()?, Key::Identity));
         match identity {
             Err(e) => e,
-            Ok(None) if key != Key::Identity => gone().into(),
+            Ok(None) if key != Key::Identity || self.office.identity.get().is_some() => empty(),
             Ok(_) => HsmError::KeyNotFound { what: key.name() }.into(),
         }
     }
 
     /// A logged-out session finds nothing and says nothing.
     fn must_be_logged_in(&self) -> Result<(), Fault> {
-        let info = self.session.get_session_info().map_err(|e| fault("C_GetSessionInfo", &e))?;
-        match info.session_state() {
+        match self.session()?.get_session_info()?.session_state() {
             SessionState::RwUser => Ok(()),
-            _ => {
-                let code = "CKR_USER_NOT_LOGGED_IN".into();
-                Err(Fault::Session(HsmError::Device { operation: "C_FindObjects", code }))
-            }
+            _ => Err(Fault::session("C_FindObjects", "CKR_USER_NOT_LOGGED_IN")),
         }
     }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        // Whoever does not get in leaves the session to the module: it hangs, or is being started anew.
+        let inside = self.office.token.module.gate.enter(Instant::now() + CLOSE_MAX);
+        if inside.is_some() {
+            self.lose_session();
+        }
+    }
+}
+
+fn is_not_found(fault: &Fault) -> bool {
+    matches!(fault.error, HsmError::KeyNotFound { .. })
+}
+
+fn empty() -> Fault {
+    Fault::broken("C_FindObjects", "an empty token")
+}
+
+/// A token that does not give a session that signs, time and again, is broken whatever it says.
+fn unusable(fault: Fault, left: u32) -> Fault {
+    match fault.class {
+        Class::Session | Class::Doubt | Class::Unknown if left == 0 => Fault { class: Class::Device, ..fault },
+        _ => fault,
+    }
+}
+
+/// Running out of time on the second try is not the same as never having begun.
+fn outcome_of(mut fault: Fault, attempt: Try) -> Fault {
+    if let HsmError::Deadline { started, .. } = &mut fault.error {
+        *started |= attempt == Try::Again;
+    }
+    fault
 }

@@ -1,25 +1,42 @@
 //! The port on a PKCS#11 token.
 
 use crate::config::Config;
-use crate::desk::{Desk, Try};
-use crate::keys::Key;
+use crate::desk::{Desk, Office, Try};
+use crate::fault::{Class, Fault};
+use crate::gate::DeskId;
+use crate::health::{Check, Health, Operation};
+use crate::keys::{Key, inspect};
 use crate::module::Module;
-use crate::pool::Pool;
+use crate::pool::{Desks, Hands, Pool};
+use crate::probe::capabilities;
 use crate::seal;
-use crate::token::{LoggedIn, Token};
-use std::sync::Arc;
+use crate::token::LoggedIn;
+use crate::turn::Turn;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 use tally_domain::SecretBytes;
 use tally_domain::dsse::VerifyingKey;
 use tally_domain::ports::Pending;
-use tally_domain::ports::hsm::{Hsm, HsmError, HsmStatus, SealingKeyId};
+use tally_domain::ports::hsm::{Hsm, HsmError, HsmStatus, PinState, SealingKeyId};
+
+/// Longest time to load a module, log in and look at the token. A network HSM takes seconds; what takes longer hangs.
+const CONNECT_MAX: Duration = Duration::from_secs(30);
+
+/// Sessions beside those of the workers: the keeper's, and one to prove a new key on.
+const SESSIONS_BESIDE: u64 = 2;
+
+/// The desk that connects. Workers are counted from 1.
+const FIRST_DESK: DeskId = DeskId(0);
 
 /// A node's token, logged in, with its workers.
 ///
 /// Fields drop in order: the workers' sessions close before the keeper's, which logs out.
 pub struct Pkcs11Hsm {
     pool: Pool<Desk>,
+    health: Arc<Health>,
+    office: Arc<Office>,
     identity: VerifyingKey,
-    token: &'static Token,
     _login: LoggedIn,
 }
 
@@ -28,14 +45,19 @@ pub struct Pkcs11Hsm {
 /// # Errors
 /// [`HsmError`].
 pub fn provision(config: Config) -> Result<VerifyingKey, HsmError> {
-    let (token, login, pin) = log_in(config)?;
-    let identity = Desk::open(token, pin)?.run(|desk, _| desk.ensure_identity().and_then(|()| desk.identity()));
-    drop(login);
-    identity
+    within(CONNECT_MAX, "provisioning", move |turn| {
+        let (office, login) = log_in(config, turn)?;
+        let identity = Desk::new(FIRST_DESK, office).run(turn, |desk, _| {
+            desk.ensure_identity()?;
+            desk.identity()
+        });
+        drop(login);
+        identity
+    })
 }
 
 impl Pkcs11Hsm {
-    /// Finds the token, logs in and starts the workers. Blocks; there is no deadline here.
+    /// Finds the token, logs in, refuses a token with keys that are not as they must be, and starts the workers. Blocks.
     ///
     /// A PIN that is refused is not tried again in this process, whoever asks. While this process is logged in to the
     /// token already, the PIN is not tried at all: PKCS#11 has one login for a process.
@@ -43,24 +65,57 @@ impl Pkcs11Hsm {
     /// # Errors
     /// [`HsmError`]; [`HsmError::KeyNotFound`] when the token has no identity key.
     pub fn connect(config: Config) -> Result<Self, HsmError> {
+        within(CONNECT_MAX, "connecting", move |turn| Self::establish(config, turn))
+    }
+
+    fn establish(config: Config, turn: &Turn) -> Result<Self, Fault> {
         let (workers, deadline) = (config.workers, config.deadline);
-        let (token, login, pin) = log_in(config)?;
-        let mut desks = (0..workers).map(|_| Desk::open(token, Arc::clone(&pin))).collect::<Result<Vec<_>, _>>()?;
-        let first = desks.first_mut().ok_or(HsmError::Busy)?;
-        let identity = first.run(|desk, _| desk.identity())?;
-        Ok(Self { pool: Pool::start(desks, deadline)?, identity, token, _login: login })
+        let (office, login) = log_in(config, turn)?;
+        let mut desk = Desk::new(FIRST_DESK, Arc::clone(&office));
+        let (identity, capabilities, pin) = desk.run(turn, |desk, _| {
+            let identity = desk.identity()?;
+            {
+                let _changing = desk.changing()?;
+                inspect(desk.session()?)?;
+            }
+            Ok((identity, capabilities(desk)?, pin_state(desk)?))
+        })?;
+        drop(desk);
+        let allowed = capabilities.probed.sessions_max.map(|max| max.saturating_sub(SESSIONS_BESIDE).max(1));
+        let allowed = allowed.and_then(|n| u32::try_from(n).ok()).filter(|n| *n < workers);
+        if let Some(allowed) = allowed {
+            tracing::warn!(workers, allowed, "the token allows fewer sessions than workers are configured");
+        }
+        tracing::info!(token = office.token.label, capabilities = capabilities.summary(), "connected to the token");
+        let identity = office.identity.get_or_init(|| identity).clone();
+        office.capabilities.get_or_init(|| capabilities);
+        let health = Arc::new(Health::new(pin));
+        let hands = hands(&office, &health, deadline);
+        let workers = usize::try_from(allowed.unwrap_or(workers)).unwrap_or(1);
+        Ok(Self { pool: Pool::start(workers, deadline, hands)?, health, office, identity, _login: login })
     }
 
     /// Answers what is queued, ends the workers and logs out; as dropping does. SoftHSM crashes when a process ends
     /// while workers are inside it.
     pub fn shutdown(self) {}
-}
 
-fn log_in(config: Config) -> Result<(&'static Token, LoggedIn, Arc<SecretBytes>), HsmError> {
-    config.check()?;
-    let token = Module::load(&config.module)?.token(&config)?;
-    let login = token.log_in(&config.pin)?;
-    Ok((token, login, Arc::new(config.pin)))
+    /// Asks the token, if it is not known to be down.
+    fn ask<T: Send + 'static>(
+        &self,
+        operation: Operation,
+        work: impl Fn(&Desk, Try) -> Result<T, Fault> + Send + 'static,
+    ) -> Pending<Result<T, HsmError>> {
+        if let Err(down) = self.health.admit() {
+            return Box::pin(std::future::ready(Err(down)));
+        }
+        let health = Arc::clone(&self.health);
+        self.pool.desks().submit(operation.priority(), operation.name(), move |desk, turn| {
+            let begun = Instant::now();
+            let outcome = desk.run(turn, work);
+            health.note(operation, begun.elapsed(), &outcome);
+            outcome.map_err(|fault| fault.error)
+        })
+    }
 }
 
 impl Hsm for Pkcs11Hsm {
@@ -70,45 +125,136 @@ impl Hsm for Pkcs11Hsm {
 
     fn sign_identity(&self, message: Vec<u8>) -> Pending<Result<Vec<u8>, HsmError>> {
         let identity = self.identity.clone();
-        self.pool.submit("signing", move |desk| desk.run(|desk, _| desk.sign(&identity, &message)))
+        self.ask(Operation::Sign, move |desk, _| desk.sign(&identity, &message))
     }
 
     fn create_sealing_key(&self, id: SealingKeyId) -> Pending<Result<(), HsmError>> {
-        let key = Key::Sealing(id);
-        self.pool.submit("making a key", move |desk| desk.run(|desk, attempt| desk.make(key, attempt)))
+        self.ask(Operation::MakeKey, move |desk, attempt| desk.make(Key::Sealing(id), attempt))
     }
 
     fn seal(&self, id: SealingKeyId, aad: Vec<u8>, plaintext: SecretBytes) -> Pending<Result<Vec<u8>, HsmError>> {
-        let key = Key::Sealing(id);
-        self.pool.submit("sealing", move |desk| {
-            desk.run(|desk, _| desk.with_key(key, |s, handle| seal::seal(s, handle, &aad, plaintext.expose())))
-        })
+        self.ask(Operation::Seal, move |desk, _| seal::seal(desk, Key::Sealing(id), &aad, plaintext.expose()))
     }
 
     fn open(&self, id: SealingKeyId, aad: Vec<u8>, sealed: Vec<u8>) -> Pending<Result<SecretBytes, HsmError>> {
-        let key = Key::Sealing(id);
-        self.pool.submit("opening", move |desk| {
-            desk.run(|desk, _| desk.with_key(key, |s, handle| seal::open(s, handle, &aad, &sealed)))
-        })
+        self.ask(Operation::Open, move |desk, _| seal::open(desk, Key::Sealing(id), &aad, &sealed))
     }
 
     fn destroy_sealing_key(&self, id: SealingKeyId) -> Pending<Result<(), HsmError>> {
-        let key = Key::Sealing(id);
-        self.pool.submit("destroying a key", move |desk| desk.run(|desk, attempt: Try| desk.destroy(key, attempt)))
+        self.ask(Operation::DestroyKey, move |desk, attempt| desk.destroy(Key::Sealing(id), attempt))
     }
 
-    fn status(&self) -> Pending<Result<HsmStatus, HsmError>> {
-        let (identity, token) = (self.identity.clone(), self.token);
-        let sessions = u32::try_from(self.pool.alive()).unwrap_or(u32::MAX);
-        self.pool.submit("a health check", move |desk| {
-            desk.run(|desk, _| desk.probe(&identity))?;
-            Ok(HsmStatus {
+    fn status(&self) -> Pending<HsmStatus> {
+        let tried = self.ask(Operation::Check, |desk, _| {
+            desk.probe()?;
+            pin_state(desk)
+        });
+        let (office, health, desks) =
+            (Arc::clone(&self.office), Arc::clone(&self.health), Arc::clone(self.pool.desks()));
+        Box::pin(async move {
+            let tried = tried.await;
+            if let Ok(pin) = &tried {
+                health.checked(&Ok(*pin));
+            }
+            let (shown, token) = (health.show(), office.token);
+            let number = |n| u32::try_from(n).unwrap_or(u32::MAX);
+            let since = |at: Instant| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
+            HsmStatus {
                 module: token.module.path.display().to_string(),
-                model: token.model.clone(),
+                model: format!("{} {}", token.manufacturer, token.model),
                 label: token.label.clone(),
                 serial: token.serial.clone(),
-                sessions,
-            })
+                capabilities: office.capabilities.get().map(|c| c.summary()).unwrap_or_default(),
+                sessions: number(desks.live()),
+                hung: number(desks.hung()),
+                queued: number(desks.queued()),
+                breaker: shown.breaker,
+                pin: if token.has_refused() { PinState::Refused } else { shown.pin },
+                fault: tried.err(),
+                proven_ms_ago: shown.proven.map(since),
+                latencies: shown.latencies,
+            }
         })
+    }
+}
+
+/// What the pool calls.
+fn hands(office: &Arc<Office>, health: &Arc<Health>, deadline: Duration) -> Hands<Desk> {
+    let (opening, hanging) = (Arc::clone(office), Arc::clone(office));
+    let (failing, checking) = (Arc::clone(health), Arc::clone(health));
+    Hands {
+        open: Box::new(move |id| Desk::new(id, Arc::clone(&opening))),
+        hung: Box::new(move |id| {
+            hanging.token.module.gate.abandon(id);
+            failing.failed("a call into the PKCS#11 module does not come back".into());
+        }),
+        tick: Box::new(move |desks| {
+            if let Some(check) = checking.due(deadline) {
+                begin(desks, &checking, check);
+            }
+        }),
+    }
+}
+
+/// Queues a check. If it never comes back, the next one is due in time.
+fn begin(desks: &Arc<Desks<Desk>>, health: &Arc<Health>, check: Check) {
+    let health = Arc::clone(health);
+    let operation = Operation::Check;
+    drop(desks.submit(operation.priority(), operation.name(), move |desk, turn| {
+        let begun = Instant::now();
+        let mut outcome = tried(desk, turn, check.anew);
+        let broken = outcome.as_ref().is_err_and(|fault| fault.class == Class::Device);
+        if check.restart && broken && desk.restart(turn).is_ok_and(|done| done) {
+            outcome = tried(desk, turn, false);
+        }
+        health.note(operation, begun.elapsed(), &outcome);
+        health.checked(&outcome);
+        outcome.map_err(|fault| fault.error)
+    }));
+}
+
+fn tried(desk: &mut Desk, turn: &Turn, anew: bool) -> Result<PinState, Fault> {
+    if anew {
+        desk.begin_anew(turn)?;
+    }
+    desk.run(turn, |desk, _| {
+        desk.probe()?;
+        pin_state(desk)
+    })
+}
+
+fn pin_state(desk: &Desk) -> Result<PinState, Fault> {
+    let token = desk.token();
+    Ok(token.pin_state(&token.info()?))
+}
+
+fn log_in(config: Config, turn: &Turn) -> Result<(Arc<Office>, LoggedIn), Fault> {
+    config.check()?;
+    let module = Module::load(&config.module)?;
+    let inside = module.gate.enter(turn.due).ok_or_else(|| turn.late())?;
+    let token = module.token(&config, &inside)?;
+    let login = token.log_in(&config.pin, turn, &inside)?;
+    let office = Office { token, pin: config.pin, identity: OnceLock::new(), capabilities: OnceLock::new() };
+    Ok((Arc::new(office), login))
+}
+
+/// Does on a thread of its own what may hang, for so long.
+fn within<T: Send + 'static>(
+    time: Duration,
+    operation: &'static str,
+    work: impl FnOnce(&Turn) -> Result<T, Fault> + Send + 'static,
+) -> Result<T, HsmError> {
+    let (answer, answered) = sync_channel(1);
+    let turn = Turn::new(operation, time);
+    let failed = |code: String| HsmError::Device { operation, code };
+    std::thread::Builder::new()
+        .name("tally-hsm-connect".into())
+        // Nobody may be waiting any more; what was made is then dropped, and logs out.
+        .spawn(move || drop(answer.send(work(&turn))))
+        .map_err(|e| failed(e.to_string()))?;
+    match answered.recv_timeout(time) {
+        Ok(outcome) => outcome.map_err(|fault| fault.error),
+        Err(RecvTimeoutError::Timeout) => Err(HsmError::Deadline { operation, started: true }),
+        Err(RecvTimeoutError::Disconnected) => Err(failed("its thread has died".into())),
     }
 }

@@ -2,9 +2,10 @@
 //! (S-4.4). Callers hold the module's lock for changing objects.
 
 use crate::config::configuration;
-use crate::fault::{Fault, fault};
+use crate::fault::Fault;
+use crate::profile::EcPoint;
 use cryptoki::mechanism::{Mechanism, MechanismType};
-use cryptoki::object::{Attribute, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use tally_domain::dsse::VerifyingKey;
 use tally_domain::ports::hsm::{HsmError, SealingKeyId};
@@ -97,7 +98,7 @@ impl Key {
 
 /// The handle of a key, if the token has it, after checking its attributes.
 pub fn find(session: &Session, key: Key) -> Result<Option<ObjectHandle>, Fault> {
-    let found = objects(session, &[Attribute::Class(key.class()), key.id()])?;
+    let found = session.find_objects(&[Attribute::Class(key.class()), key.id()])?;
     match found.as_slice() {
         [] => Ok(None),
         [only] => check(session, key, *only).map(|()| Some(*only)),
@@ -106,38 +107,70 @@ pub fn find(session: &Session, key: Key) -> Result<Option<ObjectHandle>, Fault> 
 }
 
 /// Makes a key on the token. One that the token made otherwise than asked is destroyed again.
-pub fn generate(session: &Session, key: Key) -> Result<ObjectHandle, Fault> {
-    let handle = match key {
+pub fn generate(session: &Session, key: Key) -> Result<(), Fault> {
+    let made = match key {
         Key::Identity => generate_identity(session)?,
         Key::Sealing(_) => {
             let mut template = key.attributes();
             template.push(Attribute::ValueLen(SEALING_KEY_BYTES.into()));
-            session.generate_key(&Mechanism::AesKeyGen, &template).map_err(|e| fault("C_GenerateKey", &e))?
+            session.generate_key(&Mechanism::AesKeyGen, &template)?
         }
     };
-    if let Err(e) = check(session, key, handle) {
-        let _kept = session.destroy_object(handle).inspect_err(|e| tracing::error!(error = %e, "C_DestroyObject"));
-        return Err(e);
+    match find(session, key) {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => Err(Fault::broken("C_GenerateKey", "a key that is not found")),
+        Err(fault) => {
+            // Nothing is destroyed on the word of a handle alone: it might be another key's.
+            let (class, id) = (Attribute::Class(key.class()), key.id());
+            let types = [class.attribute_type(), id.attribute_type()];
+            if session.get_attributes(made, &types).is_ok_and(|is| is.contains(&class) && is.contains(&id)) {
+                let _kept =
+                    session.destroy_object(made).inspect_err(|e| tracing::error!(error = %e, "C_DestroyObject"));
+            }
+            Err(fault)
+        }
     }
-    Ok(handle)
 }
 
-/// The public half of the identity key.
-pub fn identity_public(session: &Session) -> Result<VerifyingKey, Fault> {
-    let found = objects(session, &[Attribute::Class(ObjectClass::PUBLIC_KEY), Key::Identity.id()])?;
+/// Refuses a token on which a private or secret key is not one of ours, or not as we make them (S-4.4).
+pub fn inspect(session: &Session) -> Result<(), Fault> {
+    for class in [ObjectClass::PRIVATE_KEY, ObjectClass::SECRET_KEY] {
+        for handle in session.find_objects(&[Attribute::Class(class), Attribute::Token(true)])? {
+            let named = session.get_attributes(handle, &[AttributeType::Id, AttributeType::Label])?;
+            let id = named.iter().find_map(|a| if let Attribute::Id(id) = a { Some(id.as_slice()) } else { None });
+            let key = match id {
+                Some(id) if class == ObjectClass::PRIVATE_KEY && *id == IDENTITY_ID => Some(Key::Identity),
+                Some(id) if class == ObjectClass::SECRET_KEY => {
+                    id.try_into().ok().map(|id| Key::Sealing(SealingKeyId(id)))
+                }
+                _ => None,
+            };
+            let Some(key) = key else {
+                let what = format!("the token has a key that is not ours ({named:?}): remove it, or use another token");
+                return Err(configuration(what).into());
+            };
+            check(session, key, handle)?;
+        }
+    }
+    Ok(())
+}
+
+/// The public half of the identity key, and how the token writes it.
+pub fn identity_public(session: &Session) -> Result<(VerifyingKey, EcPoint), Fault> {
+    let found = session.find_objects(&[Attribute::Class(ObjectClass::PUBLIC_KEY), Key::Identity.id()])?;
     let [only] = found.as_slice() else {
         return Err(configuration(format!("the token has {} public halves of the identity key", found.len())).into());
     };
-    let point = session
-        .get_attributes(*only, &[cryptoki::object::AttributeType::EcPoint])
-        .map_err(|e| fault("C_GetAttributeValue", &e))?;
-    let key = match point.as_slice() {
-        [Attribute::EcPoint(p)] => {
-            VerifyingKey::ed25519(p.strip_prefix(&POINT_HEADER).filter(|r| r.len() == 32).unwrap_or(p))
-        }
-        _ => return Err(configuration("the identity key has no public point".into()).into()),
+    let point = session.get_attributes(*only, &[AttributeType::EcPoint])?;
+    let [Attribute::EcPoint(point)] = point.as_slice() else {
+        return Err(configuration("the identity key has no public point".into()).into());
     };
-    key.map_err(|_| configuration("the identity key is no Ed25519 key".into()).into())
+    let (raw, how) = match point.strip_prefix(&POINT_HEADER) {
+        Some(raw) if raw.len() == 32 => (raw, EcPoint::Der),
+        _ => (point.as_slice(), EcPoint::Raw),
+    };
+    let key = VerifyingKey::ed25519(raw).map_err(|_| configuration("the identity key is no Ed25519 key".into()))?;
+    Ok((key, how))
 }
 
 fn generate_identity(session: &Session) -> Result<ObjectHandle, Fault> {
@@ -153,7 +186,7 @@ fn generate_identity(session: &Session) -> Result<ObjectHandle, Fault> {
         Key::Identity.id(),
     ];
     let pair = session.generate_key_pair(&Mechanism::EccEdwardsKeyPairGen, &public, &Key::Identity.attributes());
-    pair.map(|(_, private)| private).map_err(|e| fault("C_GenerateKeyPair", &e))
+    Ok(pair.map(|(_, private)| private)?)
 }
 
 /// Compares what the token says with what was asked for, and that the key was born on the token and never left it.
@@ -161,7 +194,7 @@ fn check(session: &Session, key: Key, handle: ObjectHandle) -> Result<(), Fault>
     let mut wanted = key.attributes();
     wanted.extend([Attribute::Local(true), Attribute::AlwaysSensitive(true), Attribute::NeverExtractable(true)]);
     let types: Vec<_> = wanted.iter().map(Attribute::attribute_type).collect();
-    let given = session.get_attributes(handle, &types).map_err(|e| fault("C_GetAttributeValue", &e))?;
+    let given = session.get_attributes(handle, &types)?;
     match wanted.iter().find(|w| !given.contains(w)) {
         None => Ok(()),
         Some(missing) => {
@@ -169,10 +202,6 @@ fn check(session: &Session, key: Key, handle: ObjectHandle) -> Result<(), Fault>
             Err(HsmError::Configuration { what }.into())
         }
     }
-}
-
-fn objects(session: &Session, template: &[Attribute]) -> Result<Vec<ObjectHandle>, Fault> {
-    session.find_objects(template).map_err(|e| fault("C_FindObjects", &e))
 }
 
 fn hex(bytes: &[u8]) -> String {

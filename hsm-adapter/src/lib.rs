@@ -1,9 +1,15 @@
 //! A node's own PKCS#11 token behind [`tally_domain::ports::hsm::Hsm`].
 //!
 //! Does: finds the token by label and serial, logs in once, signs with the node's identity key, makes sealing keys
-//! that never leave the token, seals and opens under them, and answers in time or says that it did not.
-//! Does not: hold any key in software, fall back to one, finalize or unload a module (a module that is finalized while
-//! it works crashes), or try a refused PIN again. Wrapping, tokens, resident signing keys and a second token come later.
+//! that never leave the token, seals and opens under them, and answers in time or says that it did not. Survives lost
+//! sessions, hanging calls, errors and wrong answers of the module; finds back to a token that has come back.
+//! Does not: hold any key in software, fall back to one, unload a module, finalize one while anybody is inside (it crashes),
+//! or try a refused PIN again. Wrapping, tokens, resident signing keys and a second token come later.
+//!
+//! How: [`Pkcs11Hsm`] gives each operation to a pool of worker threads, each at a desk with a session of its own
+//! (`pool`, `desk`). All that waits, waits until the operation is due and no longer (`turn`, `gate`). An error is
+//! classed by its code and the function that gave it (`fault`): a lost session is replaced and the operation begun again, a
+//! broken device counts (`health`, `breaker`). What differs between tokens is data (`profile`, `profiles/*.toml`).
 //!
 //! What is odd about the modules, all of it measured: SoftHSM 2.6.1 fails now and then when objects are found while
 //! others are made, so finding, making and destroying exclude everything else here; it answers a wrong tag with
@@ -12,15 +18,21 @@
 //!
 //! `cryptoki` logs an error for each mechanism that it has no name for; programs should filter its log target.
 
+mod breaker;
 mod config;
 mod desk;
 mod fault;
+mod gate;
+mod health;
 mod hsm;
 mod keys;
 mod module;
 mod pool;
+mod probe;
+mod profile;
 mod seal;
 mod token;
+mod turn;
 
 #[cfg(feature = "testing")]
 pub mod testing;

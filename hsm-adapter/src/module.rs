@@ -1,13 +1,16 @@
-//! PKCS#11 modules: each loaded and initialized once in a process, and never let go.
+//! PKCS#11 modules: each loaded once in a process and never let go.
 
 use crate::config::{Config, configuration};
-use crate::fault::{code_name, device};
+use crate::fault::{Fault, code_name};
+use crate::gate::{Gate, Inside};
 use crate::token::Token;
+use crate::turn::Turn;
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use tally_domain::ports::hsm::HsmError;
 
 static MODULES: Mutex<BTreeMap<PathBuf, &'static Module>> = Mutex::new(BTreeMap::new());
@@ -16,7 +19,11 @@ static MODULES: Mutex<BTreeMap<PathBuf, &'static Module>> = Mutex::new(BTreeMap:
 pub struct Module {
     pub context: Pkcs11,
     pub path: PathBuf,
-    objects: RwLock<()>,
+    pub gate: Gate,
+    /// How often it has been initialized. Sessions of an earlier start must not be touched: their numbers are given out again.
+    starts: AtomicU64,
+    /// Logins that depend on it.
+    users: AtomicU32,
     tokens: Mutex<Vec<&'static Token>>,
 }
 
@@ -32,17 +39,57 @@ impl Module {
         }
         let context = Pkcs11::new(&real)
             .map_err(|e| configuration(format!("`{shown}` cannot be loaded as a PKCS#11 module: {e}")))?;
-        // Without OS locking SoftHSM turns all its mutexes off and crashes under threads.
-        context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).map_err(|e| not_ready(path, &e))?;
-        let module = Self { context, path: real.clone(), objects: RwLock::new(()), tokens: Mutex::default() };
-        let module: &'static Self = Box::leak(Box::new(module));
+        initialize(&context).map_err(|e| not_ready(path, &e))?;
+        let module: &'static Self = Box::leak(Box::new(Self {
+            context,
+            path: real.clone(),
+            gate: Gate::default(),
+            starts: AtomicU64::new(1),
+            users: AtomicU32::new(0),
+            tokens: Mutex::default(),
+        }));
         modules.insert(real, module);
         Ok(module)
     }
 
+    /// Which start of the module this is.
+    pub fn start(&self) -> u64 {
+        self.starts.load(Ordering::SeqCst)
+    }
+
+    /// A login begins to depend on the module.
+    pub fn settle(&self) {
+        self.users.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// A login ends.
+    pub fn leave(&self) {
+        self.users.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Finalizes the module and initializes it again, for a token that it does not find by itself. Only for one who is
+    /// alone: a module that is finalized under somebody's feet crashes. All sessions are gone afterwards. Whether it was done.
+    pub fn restart(&self, token: &Token, inside: &Inside, turn: &Turn) -> Result<bool, Fault> {
+        // Another token of this module may be well.
+        let Some(_alone) = (self.users.load(Ordering::SeqCst) == 1).then(|| inside.alone(turn.due)).flatten() else {
+            return Ok(false);
+        };
+        tracing::warn!(module = %self.path.display(), "starting the PKCS#11 module anew");
+        self.starts.fetch_add(1, Ordering::SeqCst);
+        match self.context.clone().finalize() {
+            Ok(()) | Err(Error::Pkcs11(RvError::CryptokiNotInitialized, _)) => {}
+            Err(e) => return Err(e.into()),
+        }
+        initialize(&self.context)?;
+        let mut slots = self.context.get_slots_with_token()?.into_iter();
+        let slot = slots.find(|slot| self.context.get_token_info(*slot).is_ok_and(|info| token.is(&info)));
+        token.moved_to(slot.ok_or_else(|| Fault::broken("C_GetSlotList", "no such token"))?);
+        Ok(true)
+    }
+
     /// The one token with the configured label and serial.
-    pub fn token(&'static self, config: &Config) -> Result<&'static Token, HsmError> {
-        let slots = self.context.get_slots_with_token().map_err(|e| device("C_GetSlotList", &e))?;
+    pub fn token(&'static self, config: &Config, _inside: &Inside) -> Result<&'static Token, Fault> {
+        let slots = self.context.get_slots_with_token()?;
         // One slot that does not answer must not hide the others.
         let mut matching = slots.into_iter().filter_map(|slot| {
             let info = self.context.get_token_info(slot).ok()?;
@@ -54,29 +101,25 @@ impl Module {
             format!("label `{}`{serial} at the module `{}`", config.token_label, config.module.display())
         };
         let Some((slot, info)) = matching.next() else {
-            return Err(configuration(format!("there is no token with {}", wanted())));
+            return Err(configuration(format!("there is no token with {}", wanted())).into());
         };
         if matching.next().is_some() {
-            return Err(configuration(format!("more than one token has {}: give the serial too", wanted())));
+            return Err(configuration(format!("more than one token has {}: give the serial too", wanted())).into());
         }
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = tokens.iter().find(|t| t.is(slot, &info)) {
+        if let Some(known) = tokens.iter().find(|t| t.is(&info)) {
+            known.moved_to(slot);
             return Ok(known);
         }
         let token: &'static Token = Box::leak(Box::new(Token::new(self, slot, &info)));
         tokens.push(token);
         Ok(token)
     }
+}
 
-    /// Held while keys are used.
-    pub fn using_objects(&self) -> RwLockReadGuard<'_, ()> {
-        self.objects.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Held while objects are found, made or destroyed (SoftHSM issue 573).
-    pub fn changing_objects(&self) -> RwLockWriteGuard<'_, ()> {
-        self.objects.write().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Without OS locking SoftHSM turns all its mutexes off and crashes under threads.
+fn initialize(context: &Pkcs11) -> Result<(), Error> {
+    context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
 }
 
 fn not_ready(path: &Path, e: &Error) -> HsmError {

@@ -1,135 +1,337 @@
-//! Worker threads of our own, each with its own desk (a session), behind one bounded queue, and a watchdog that answers
-//! for those who are late. A module that hangs keeps its thread, never its caller.
+//! Worker threads of our own, each with its own desk (a session), behind bounded queues, and a watchdog that answers for
+//! those who are late. A module that hangs keeps its thread, never its caller; another thread takes its place, up to a cap.
 
+use crate::gate::DeskId;
+use crate::turn::Turn;
 use futures_channel::oneshot;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tally_domain::ports::Pending;
 use tally_domain::ports::hsm::HsmError;
 
-/// Operations that may wait: at tens of microseconds each they wait some milliseconds; more is overload.
-const QUEUE_MAX: usize = 256;
+/// Operations of one priority that may wait: at tens of microseconds each they wait some milliseconds; more is overload.
+pub const QUEUE_MAX: usize = 256;
 
 /// How often the watchdog looks: small against any deadline that makes sense for a token.
 const WATCH_EVERY: Duration = Duration::from_millis(20);
 
-/// How often a shutdown looks whether the workers have ended.
-const DRAIN_EVERY: Duration = Duration::from_millis(1);
+/// Threads for each worker: its own, and one more that took its place while it hangs. More would pile up behind a token
+/// that is gone.
+const THREADS_PER_WORKER: usize = 2;
 
-/// Workers with desks of type `D`. Dropping it answers what is queued, then ends the workers; one that hangs is left behind.
-pub struct Pool<D> {
-    queue: Option<SyncSender<Job<D>>>,
-    workers: Vec<JoinHandle<()>>,
-    watched: Arc<Mutex<Vec<Arc<dyn Expire>>>>,
-    watchdog: Option<(SyncSender<()>, JoinHandle<()>)>,
-    deadline: Duration,
+/// Desks of the whole process: a module knows them apart, whoever's they are.
+static NEXT_DESK: AtomicU64 = AtomicU64::new(1);
+
+/// What is served first. A lower one waits while there is a higher one, up to its deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// A signature that others wait for.
+    Sign,
+    /// Shares, and the keys that seal them.
+    Seal,
+    /// Looking after the token.
+    Maintenance,
 }
 
-struct Job<D>(Box<dyn FnOnce(&mut D) + Send>);
+/// Workers with desks of type `D`. Dropping it answers what is queued, then ends the workers; one that hangs is left behind.
+pub struct Pool<D: 'static> {
+    desks: Arc<Desks<D>>,
+    watchdog: Option<JoinHandle<()>>,
+}
 
-impl<D: Send + 'static> Pool<D> {
-    /// Starts one worker a desk.
-    pub fn start(desks: Vec<D>, deadline: Duration) -> Result<Self, HsmError> {
-        let (queue, jobs) = sync_channel(QUEUE_MAX);
-        let jobs = Arc::new(Mutex::new(jobs));
-        let watched: Arc<Mutex<Vec<Arc<dyn Expire>>>> = Arc::default();
-        let mut pool = Self { queue: Some(queue), workers: Vec::new(), watched, watchdog: None, deadline };
-        for desk in desks {
-            let jobs = Arc::clone(&jobs);
-            pool.workers.push(spawn("tally-hsm", move || work(desk, &jobs))?);
+/// What the workers, the watchdog and the callers share.
+pub struct Desks<D: 'static> {
+    state: Mutex<State<D>>,
+    changed: Condvar,
+    deadline: Duration,
+    workers: usize,
+    hands: Hands<D>,
+}
+
+/// What is to be done at a desk.
+type Work<D> = Box<dyn FnOnce(&mut D) + Send>;
+
+/// What the watchdog does besides watching.
+type Tick<D> = Box<dyn Fn(&Arc<Desks<D>>) + Send + Sync>;
+
+/// What a pool needs from its owner.
+pub struct Hands<D: 'static> {
+    /// A new desk.
+    pub open: Box<dyn Fn(DeskId) -> D + Send + Sync>,
+    /// Called when the worker of a desk has hung. Must not call the pool.
+    pub hung: Box<dyn Fn(DeskId) + Send + Sync>,
+    /// Called now and then.
+    pub tick: Tick<D>,
+}
+
+struct State<D> {
+    queues: [VecDeque<Job<D>>; 3],
+    busy: HashMap<DeskId, Busy>,
+    threads: HashMap<DeskId, JoinHandle<()>>,
+    closing: bool,
+}
+
+struct Busy {
+    answer: Arc<dyn Answer>,
+    hung: bool,
+}
+
+struct Job<D> {
+    answer: Arc<dyn Answer>,
+    run: Work<D>,
+}
+
+impl<D> Pool<D> {
+    /// Starts the workers.
+    pub fn start(workers: usize, deadline: Duration, hands: Hands<D>) -> Result<Self, HsmError> {
+        let state = State { queues: Default::default(), busy: HashMap::new(), threads: HashMap::new(), closing: false };
+        let desks = Arc::new(Desks { state: Mutex::new(state), changed: Condvar::new(), deadline, workers, hands });
+        let mut pool = Self { desks: Arc::clone(&desks), watchdog: None };
+        for _ in 0..workers {
+            pool.desks.hire()?;
         }
-        let (stop, stopped) = sync_channel(0);
-        let watched = Arc::clone(&pool.watched);
-        pool.watchdog = Some((stop, spawn("tally-hsm-watch", move || watch(&watched, &stopped))?));
+        let watched = Arc::clone(&desks);
+        pool.watchdog = Some(spawn("tally-hsm-watch", move || watched.watch())?);
         Ok(pool)
     }
 
-    /// Workers that are alive.
-    pub fn alive(&self) -> usize {
-        self.workers.iter().filter(|w| !w.is_finished()).count()
+    /// What it shares with its workers.
+    pub fn desks(&self) -> &Arc<Desks<D>> {
+        &self.desks
     }
+}
 
+impl<D> Desks<D> {
     /// Queues `work` at once. The future gives its answer, or [`HsmError::Deadline`] in time: what had been started by
-    /// then goes on, and its outcome is unknown.
+    /// then goes on, and its outcome is unknown; what had not never is.
     pub fn submit<T: Send + 'static>(
         &self,
+        priority: Priority,
         operation: &'static str,
-        work: impl FnOnce(&mut D) -> Result<T, HsmError> + Send + 'static,
+        work: impl FnOnce(&mut D, &Turn) -> Result<T, HsmError> + Send + 'static,
     ) -> Pending<Result<T, HsmError>> {
         let (sender, later) = oneshot::channel();
-        let due = Instant::now() + self.deadline;
-        let ticket = Arc::new(Ticket { sender: Mutex::new(Some(sender)), operation, due });
+        let turn = Turn::new(operation, self.deadline);
+        let ticket = Arc::new(Ticket { sender: Mutex::new(Some(sender)), turn });
         let holder = Arc::clone(&ticket);
-        let job = Job(Box::new(move |desk: &mut D| {
-            if !holder.expire(Instant::now()) {
-                holder.answer(work(desk));
-            }
-        }));
-        let queued = self.queue.as_ref().is_some_and(|q| q.try_send(job).is_ok());
-        if queued {
-            self.watched.lock().unwrap_or_else(PoisonError::into_inner).push(ticket);
-        } else {
-            ticket.answer(Err(HsmError::Busy));
+        let run = Box::new(move |desk: &mut D| holder.give(work(desk, &turn)));
+        if let Err(refused) = self.queue(priority, Job { answer: Arc::clone(&ticket) as Arc<dyn Answer>, run }) {
+            ticket.give(Err(refused));
         }
         let lost = move |_| Err(HsmError::Device { operation, code: "its worker has died".into() });
         Box::pin(async move { later.await.unwrap_or_else(lost) })
+    }
+
+    /// Workers that can take work.
+    pub fn live(&self) -> usize {
+        self.state().live()
+    }
+
+    /// Workers that do not come back.
+    pub fn hung(&self) -> usize {
+        self.state().hung()
+    }
+
+    /// Operations that wait.
+    pub fn queued(&self) -> usize {
+        self.state().queues.iter().map(VecDeque::len).sum()
+    }
+
+    fn queue(&self, priority: Priority, job: Job<D>) -> Result<(), HsmError> {
+        let mut state = self.state();
+        if let Some(down) = self.down(&state) {
+            return Err(down);
+        }
+        match state.queues.get_mut(priority as usize) {
+            Some(queue) if queue.len() < QUEUE_MAX => queue.push_back(job),
+            _ => return Err(HsmError::Busy),
+        }
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Why nobody can be served, if so.
+    fn down(&self, state: &State<D>) -> Option<HsmError> {
+        let hung = state.hung();
+        (hung >= self.workers * THREADS_PER_WORKER)
+            .then(|| HsmError::Down { why: format!("{hung} calls into the PKCS#11 module do not come back") })
+    }
+
+    /// Starts a worker.
+    fn hire(self: &Arc<Self>) -> Result<(), HsmError> {
+        let id = DeskId(NEXT_DESK.fetch_add(1, Ordering::Relaxed));
+        let desks = Arc::clone(self);
+        // The lock is held until the thread is known: it removes itself when it ends.
+        let mut state = self.state();
+        state.threads.insert(id, spawn("tally-hsm", move || desks.work(id))?);
+        Ok(())
+    }
+
+    /// A worker's life.
+    fn work(self: &Arc<Self>, id: DeskId) {
+        let _leaving = Leaving { desks: self, id };
+        let mut desk = (self.hands.open)(id);
+        while let Some(run) = self.next(id) {
+            run(&mut desk);
+        }
+    }
+
+    /// The next job, or nothing when there will be none for this worker.
+    fn next(&self, id: DeskId) -> Option<Work<D>> {
+        let mut state = self.state();
+        state.busy.remove(&id);
+        self.changed.notify_all();
+        loop {
+            // Somebody has taken the place of one who hung. Who leaves is counted out at once, so that only one does.
+            if state.live() > self.workers {
+                state.threads.remove(&id);
+                return None;
+            }
+            while let Some(job) = state.queues.iter_mut().find_map(VecDeque::pop_front) {
+                if Instant::now() >= job.answer.due() {
+                    job.answer.late(false);
+                    continue;
+                }
+                state.busy.insert(id, Busy { answer: job.answer, hung: false });
+                return Some(job.run);
+            }
+            if state.closing {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The watchdog's life.
+    fn watch(self: &Arc<Self>) {
+        loop {
+            {
+                let state = self.state();
+                if state.closing {
+                    return;
+                }
+                let _woken = self.changed.wait_timeout(state, WATCH_EVERY);
+            }
+            self.expire(Instant::now());
+            while self.state().vacancy(self.workers) && self.hire().is_ok() {}
+            (self.hands.tick)(self);
+        }
+    }
+
+    /// Answers for all that is due.
+    fn expire(&self, now: Instant) {
+        let mut state = self.state();
+        for queue in &mut state.queues {
+            queue.retain(|job| {
+                let waits = now < job.answer.due();
+                if !waits {
+                    job.answer.late(false);
+                }
+                waits
+            });
+        }
+        for (id, busy) in state.busy.iter_mut().filter(|(_, b)| !b.hung && now >= b.answer.due()) {
+            busy.answer.late(true);
+            busy.hung = true;
+            tracing::warn!(desk = id.0, "a call into the PKCS#11 module does not come back");
+            // Under the lock: a worker that comes back just now must not be taken for hung in its next operation.
+            (self.hands.hung)(*id);
+        }
+        if let Some(down) = self.down(&state) {
+            state.queues.iter_mut().flat_map(std::mem::take).for_each(|job| job.answer.refuse(&down));
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<D>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<D> State<D> {
+    fn hung(&self) -> usize {
+        self.busy.values().filter(|b| b.hung).count()
+    }
+
+    fn live(&self) -> usize {
+        self.threads.len() - self.hung()
+    }
+
+    fn vacancy(&self, workers: usize) -> bool {
+        !self.closing && self.live() < workers && self.threads.len() < workers * THREADS_PER_WORKER
+    }
+}
+
+/// A worker's end, a panic included.
+struct Leaving<'a, D: 'static> {
+    desks: &'a Desks<D>,
+    id: DeskId,
+}
+
+impl<D> Drop for Leaving<'_, D> {
+    fn drop(&mut self) {
+        let mut state = self.desks.state();
+        state.busy.remove(&self.id);
+        state.threads.remove(&self.id);
+        drop(state);
+        self.desks.changed.notify_all();
     }
 }
 
 impl<D> Drop for Pool<D> {
     fn drop(&mut self) {
-        drop(self.queue.take());
-        let until = Instant::now() + self.deadline;
-        while self.workers.iter().any(|w| !w.is_finished()) && Instant::now() < until {
-            std::thread::sleep(DRAIN_EVERY);
+        let until = Instant::now() + self.desks.deadline;
+        let mut state = self.desks.state();
+        state.closing = true;
+        self.desks.changed.notify_all();
+        while state.live() > 0 && Instant::now() < until {
+            state = self.desks.changed.wait_timeout(state, WATCH_EVERY).unwrap_or_else(PoisonError::into_inner).0;
         }
-        for worker in self.workers.drain(..) {
-            if !worker.is_finished() {
-                tracing::warn!("a worker hangs in the PKCS#11 module and is left behind");
-            } else if worker.join().is_err() {
-                tracing::error!("a worker of the HSM had died");
-            }
-        }
-        if let Some((stop, watchdog)) = self.watchdog.take() {
-            drop(stop);
-            if watchdog.join().is_err() {
-                tracing::error!("the watchdog of the HSM had died");
-            }
+        drop(state);
+        if self.watchdog.take().is_some_and(|w| w.join().is_err()) {
+            tracing::error!("the watchdog of the HSM had died");
         }
         // What is still owed was given to a worker that hangs, or waits behind one, and is due: a deadline has passed.
-        let now = Instant::now();
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner).retain(|ticket| !ticket.expire(now));
+        self.desks.expire(until + self.desks.deadline);
+        if !self.desks.state().threads.is_empty() {
+            tracing::warn!("a worker hangs in the PKCS#11 module and is left behind");
+        }
     }
 }
 
 /// An answer that is owed; given once, by the worker or by the watchdog.
 struct Ticket<T> {
     sender: Mutex<Option<oneshot::Sender<Result<T, HsmError>>>>,
-    operation: &'static str,
-    due: Instant,
+    turn: Turn,
 }
 
 impl<T> Ticket<T> {
-    fn answer(&self, result: Result<T, HsmError>) {
+    fn give(&self, result: Result<T, HsmError>) {
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner).take();
         // Nobody may be waiting any more; then nobody needs the answer.
         let _gone = sender.map(|s| s.send(result));
     }
 }
 
-trait Expire: Send + Sync {
-    /// Answers with [`HsmError::Deadline`] if it is time; whether the answer has been given, now or before.
-    fn expire(&self, now: Instant) -> bool;
+trait Answer: Send + Sync {
+    fn due(&self) -> Instant;
+    fn late(&self, started: bool);
+    fn refuse(&self, why: &HsmError);
 }
 
-impl<T: Send> Expire for Ticket<T> {
-    fn expire(&self, now: Instant) -> bool {
-        if now >= self.due {
-            self.answer(Err(HsmError::Deadline { operation: self.operation }));
-        }
-        self.sender.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+impl<T: Send> Answer for Ticket<T> {
+    fn due(&self) -> Instant {
+        self.turn.due
+    }
+
+    fn late(&self, started: bool) {
+        self.give(Err(HsmError::Deadline { operation: self.turn.operation, started }));
+    }
+
+    fn refuse(&self, why: &HsmError) {
+        self.give(Err(why.clone()));
     }
 }
 
@@ -138,100 +340,5 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
     std::thread::Builder::new().name(name.into()).spawn(run).map_err(failed)
 }
 
-fn work<D>(mut desk: D, jobs: &Mutex<Receiver<Job<D>>>) {
-    loop {
-        // The lock is let go at the end of the statement: one worker waits for a job, the others wait for the lock.
-        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        match job {
-            Ok(Job(run)) => run(&mut desk),
-            Err(_) => return,
-        }
-    }
-}
-
-fn watch(watched: &Mutex<Vec<Arc<dyn Expire>>>, stopped: &Receiver<()>) {
-    while stopped.recv_timeout(WATCH_EVERY) == Err(RecvTimeoutError::Timeout) {
-        let now = Instant::now();
-        watched.lock().unwrap_or_else(PoisonError::into_inner).retain(|ticket| !ticket.expire(now));
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::atomic::{AtomicU32, Ordering};
-    use std::task::{Context, Poll, Wake, Waker};
-
-    struct Unpark(std::thread::Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    fn wait<T>(mut future: Pending<T>) -> T {
-        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-        loop {
-            match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-                Poll::Ready(value) => return value,
-                Poll::Pending => std::thread::park(),
-            }
-        }
-    }
-
-    #[test]
-    fn a_hung_operation_is_answered_in_time_and_the_next_is_not_started_late() {
-        let pool = Pool::start(vec![()], Duration::from_millis(50)).unwrap();
-        let (release, hang) = sync_channel::<()>(0);
-        let begun = Instant::now();
-        let hung = pool.submit("hang", move |()| {
-            let _released = hang.recv();
-            Ok(())
-        });
-        let started = Arc::new(AtomicU32::new(0));
-        let count = Arc::clone(&started);
-        let behind = pool.submit("behind", move |()| {
-            count.fetch_add(1, Ordering::SeqCst);
-            Ok(())
-        });
-        assert_eq!(wait(hung), Err(HsmError::Deadline { operation: "hang" }));
-        assert_eq!(wait(behind), Err(HsmError::Deadline { operation: "behind" }));
-        assert!(begun.elapsed() >= Duration::from_millis(50));
-        release.send(()).unwrap();
-        assert_eq!(wait(pool.submit("after", |()| Ok(7))), Ok(7));
-        assert_eq!(started.load(Ordering::SeqCst), 0);
-    }
-
-    #[test]
-    fn a_full_queue_is_busy_and_dropping_the_pool_answers_what_is_queued() {
-        let pool = Pool::start(vec![()], Duration::from_secs(60)).unwrap();
-        let (release, hang) = sync_channel::<()>(1);
-        let (entered, inside) = sync_channel::<()>(1);
-        let first = pool.submit("first", move |()| {
-            entered.send(()).unwrap();
-            hang.recv().unwrap();
-            Ok(0)
-        });
-        inside.recv().unwrap();
-        let queued: Vec<_> = (0..QUEUE_MAX).map(|n| pool.submit("queued", move |()| Ok(n))).collect();
-        assert_eq!(wait(pool.submit("too many", |()| Ok(()))), Err(HsmError::Busy));
-        release.send(()).unwrap();
-        drop(pool);
-        assert_eq!(wait(first), Ok(0));
-        for (n, answer) in queued.into_iter().enumerate() {
-            assert_eq!(wait(answer), Ok(n));
-        }
-    }
-
-    #[test]
-    fn a_pool_whose_worker_hangs_can_still_be_dropped() {
-        let pool = Pool::start(vec![()], Duration::from_millis(30)).unwrap();
-        let (release, hang) = sync_channel::<()>(0);
-        let hung = pool.submit("hang", move |()| {
-            let _released = hang.recv();
-            Ok(())
-        });
-        drop(pool);
-        assert_eq!(wait(hung), Err(HsmError::Deadline { operation: "hang" }));
-        drop(release);
-    }
-}
+mod tests;

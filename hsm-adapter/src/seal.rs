@@ -1,68 +1,103 @@
-//! AES-256-GCM on the token. A sealed blob is `version (1) || IV (12) || ciphertext || tag (16)`.
+//! AES-256-GCM on the token. A sealed blob is `version (1) || IV (12) || ciphertext || tag (16)`; the ciphertext is that of
+//! `digest (32) || plaintext`.
+//!
+//! The tag is checked inside the token. The digest is checked here: it catches what goes wrong between the token and us,
+//! where nobody but the plaintext's user would notice.
 
-use crate::fault::{Fault, device, fault};
-use cryptoki::error::{Error, RvError};
+use crate::desk::Desk;
+use crate::fault::{Class, Fault};
+use crate::keys::Key;
+use crate::profile::GcmIv;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::aead::GcmParams;
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
 use tally_domain::SecretBytes;
+use tally_domain::digest::TaggedHash;
 use tally_domain::ports::hsm::HsmError;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const IV_BYTES: usize = 12;
 const TAG_BYTES: usize = 16;
 const TAG_BITS: u64 = 128;
+const DIGEST_BYTES: usize = 32;
 
 /// What is sealed and opened to learn whether the token works. Not secret.
 const PROBE: &[u8] = b"tally/v1/sealing-probe";
 
-/// Encrypts under a fresh IV from the token (S-4.3).
-pub fn seal(session: &Session, key: ObjectHandle, aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, Fault> {
-    let mut iv = [0; IV_BYTES];
-    session.generate_random_slice(&mut iv).map_err(|e| fault("C_GenerateRandom", &e))?;
-    let drawn = iv;
-    let encrypted = encrypt(session, key, &mut iv, aad, plaintext)?;
-    // A token may put an IV of its own in place of ours; then ours would not open what it made.
-    if iv != drawn || encrypted.len() != plaintext.len() + TAG_BYTES {
-        let code = "another IV or length than asked for".into();
-        return Err(HsmError::Device { operation: "C_Encrypt", code }.into());
-    }
-    Ok([&[VERSION], drawn.as_slice(), &encrypted].concat())
+/// Encrypts under a fresh IV from the token (S-4.3), and opens what came out before it is relied on.
+pub fn seal(desk: &Desk, key: Key, aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, Fault> {
+    desk.with_key(key, |session, handle| {
+        let sealed = sealed(session, handle, desk.gcm_iv(), aad, plaintext)?;
+        match opened(session, handle, aad, &sealed) {
+            Ok(back) if back.expose() == plaintext => Ok(sealed),
+            Ok(_) => Err(Fault::broken("C_Encrypt", "another ciphertext than asked for")),
+            Err(e) if e.class == Class::Input => Err(Fault::broken("C_Encrypt", "a ciphertext that does not open")),
+            Err(e) => Err(e),
+        }
+    })
 }
 
-/// Decrypts what [`seal`] gave. Shape first: SoftHSM takes an IV of any length.
-pub fn open(session: &Session, key: ObjectHandle, aad: &[u8], sealed: &[u8]) -> Result<SecretBytes, Fault> {
-    let Some((&[VERSION], rest)) = sealed.split_first_chunk::<1>() else { return Err(HsmError::Integrity.into()) };
-    let Some((&iv, encrypted)) = rest.split_first_chunk::<IV_BYTES>() else { return Err(HsmError::Integrity.into()) };
-    if encrypted.len() < TAG_BYTES {
-        return Err(HsmError::Integrity.into());
-    }
-    match decrypt(session, key, iv, aad, encrypted) {
-        Ok(plaintext) if plaintext.len() + TAG_BYTES == encrypted.len() => Ok(plaintext),
-        Ok(_) => Err(HsmError::Device { operation: "C_Decrypt", code: "another length than sealed".into() }.into()),
-        Err(Error::Pkcs11(RvError::EncryptedDataInvalid | RvError::EncryptedDataLenRange, _)) => {
-            Err(HsmError::Integrity.into())
+/// Decrypts what [`seal`] gave.
+pub fn open(desk: &Desk, key: Key, aad: &[u8], sealed: &[u8]) -> Result<SecretBytes, Fault> {
+    let in_doubt = |outcome: &Result<_, Fault>| outcome.as_ref().is_err_and(|e: &Fault| e.class == Class::Doubt);
+    desk.with_key(key, |session, handle| {
+        let first = opened(session, handle, aad, sealed);
+        // SoftHSM's answer to a wrong tag, and anybody's to a broken token: the same key tells which (S-4.2). Bad data is
+        // bad again afterwards; what was an accident of the token is not.
+        if !in_doubt(&first) || !probe(session, handle, desk.gcm_iv())? {
+            return first;
         }
-        // SoftHSM's answer to a wrong tag, and anybody's to a broken token.
-        Err(e @ Error::Pkcs11(RvError::GeneralError, _)) => {
-            if probe(session, key)? {
-                Err(HsmError::Integrity.into())
-            } else {
-                Err(device("C_Decrypt", &e).into())
-            }
-        }
-        Err(e) => Err(fault("C_Decrypt", &e)),
-    }
+        let second = opened(session, handle, aad, sealed);
+        if in_doubt(&second) { Err(HsmError::Integrity.into()) } else { second }
+    })
 }
 
 /// Whether the key seals and opens here and now.
-fn probe(session: &Session, key: ObjectHandle) -> Result<bool, Fault> {
+pub fn probe(session: &Session, key: ObjectHandle, who: GcmIv) -> Result<bool, Fault> {
+    let sealed = sealed(session, key, who, PROBE, PROBE)?;
+    Ok(opened(session, key, PROBE, &sealed)?.expose() == PROBE)
+}
+
+fn sealed(session: &Session, key: ObjectHandle, who: GcmIv, aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, Fault> {
     let mut iv = [0; IV_BYTES];
-    session.generate_random_slice(&mut iv).map_err(|e| fault("C_GenerateRandom", &e))?;
-    let encrypted = encrypt(session, key, &mut iv, PROBE, PROBE)?;
-    let back = decrypt(session, key, iv, PROBE, &encrypted).map_err(|e| fault("C_Decrypt", &e))?;
-    Ok(back.expose() == PROBE)
+    if who == GcmIv::Caller {
+        session.generate_random_slice(&mut iv)?;
+    }
+    let (mut used, digest) = (iv, digest(aad, plaintext));
+    let framed = SecretBytes::new([&digest, plaintext].concat());
+    let encrypted = encrypt(session, key, &mut used, aad, framed.expose())?;
+    // A token that makes the IV has put it in place of ours; another must leave ours alone.
+    let as_asked = (used == iv) == (who == GcmIv::Caller);
+    if !as_asked || encrypted.len() != framed.len() + TAG_BYTES {
+        return Err(Fault::broken("C_Encrypt", "another IV or length than asked for"));
+    }
+    Ok([&[VERSION], used.as_slice(), &encrypted].concat())
+}
+
+/// Shape first: SoftHSM takes an IV of any length.
+fn opened(session: &Session, key: ObjectHandle, aad: &[u8], sealed: &[u8]) -> Result<SecretBytes, Fault> {
+    let Some((&[VERSION], rest)) = sealed.split_first_chunk::<1>() else { return Err(HsmError::Integrity.into()) };
+    let Some((&iv, encrypted)) = rest.split_first_chunk::<IV_BYTES>() else { return Err(HsmError::Integrity.into()) };
+    if encrypted.len() < DIGEST_BYTES + TAG_BYTES {
+        return Err(HsmError::Integrity.into());
+    }
+    let framed = decrypt(session, key, iv, aad, encrypted)?;
+    match framed.expose().split_first_chunk::<DIGEST_BYTES>() {
+        Some((said, plaintext)) if *said == digest(aad, plaintext) => Ok(SecretBytes::new(plaintext.to_vec())),
+        _ => Err(Fault::broken("C_Decrypt", "another plaintext than sealed")),
+    }
+}
+
+fn digest(aad: &[u8], plaintext: &[u8]) -> [u8; DIGEST_BYTES] {
+    TaggedHash::new("tally/v1/sealed").field(aad).field(plaintext).finish().0
+}
+
+/// Which of the two makes the IV, seen with `key`.
+pub fn who_makes_the_iv(session: &Session, key: ObjectHandle) -> Result<GcmIv, Fault> {
+    let mut iv = [0; IV_BYTES];
+    encrypt(session, key, &mut iv, PROBE, PROBE)?;
+    Ok(if iv == [0; IV_BYTES] { GcmIv::Caller } else { GcmIv::Token })
 }
 
 fn encrypt(
@@ -72,8 +107,8 @@ fn encrypt(
     aad: &[u8],
     plaintext: &[u8],
 ) -> Result<Vec<u8>, Fault> {
-    let params = GcmParams::new(iv, aad, TAG_BITS.into()).map_err(|e| fault("C_EncryptInit", &e))?;
-    session.encrypt(&Mechanism::AesGcm(params), key, plaintext).map_err(|e| fault("C_Encrypt", &e))
+    let params = GcmParams::new(iv, aad, TAG_BITS.into())?;
+    Ok(session.encrypt(&Mechanism::AesGcm(params), key, plaintext)?)
 }
 
 fn decrypt(
@@ -82,7 +117,7 @@ fn decrypt(
     mut iv: [u8; IV_BYTES],
     aad: &[u8],
     encrypted: &[u8],
-) -> Result<SecretBytes, Error> {
+) -> Result<SecretBytes, Fault> {
     let params = GcmParams::new(&mut iv, aad, TAG_BITS.into())?;
-    session.decrypt(&Mechanism::AesGcm(params), key, encrypted).map(SecretBytes::new)
+    Ok(session.decrypt(&Mechanism::AesGcm(params), key, encrypted).map(SecretBytes::new)?)
 }

@@ -16,7 +16,7 @@ pub const SOFTHSM_ENV: &str = "SOFTHSM2_CONF";
 pub const MISSING: &str = "SoftHSM is missing: run `apt-get install softhsm2`";
 
 /// User and security officer PIN of throw-away tokens.
-const PIN: &str = "tally-throw-away";
+pub const PIN: &str = "tally-throw-away";
 
 /// Where distributions put the module.
 const MODULES: [&str; 5] = [
@@ -51,8 +51,7 @@ impl SoftHsmToken {
     /// # Errors
     /// [`HsmError::Configuration`], with [`MISSING`] where SoftHSM is not installed.
     pub fn create(dir: &Path, label: &str) -> Result<Self, HsmError> {
-        let module = MODULES.iter().map(PathBuf::from).find(|p| p.exists());
-        let module = module.ok_or_else(|| configuration(MISSING.into()))?;
+        let module = Self::module()?;
         let conf = prepare(dir).map_err(|e| configuration(format!("`{}`: {e}", dir.display())))?;
         let args = ["--init-token", "--free", "--label", label, "--so-pin", PIN, "--pin", PIN];
         let made = softhsm(&conf, &args)?;
@@ -61,6 +60,14 @@ impl SoftHsmToken {
         let serial = serial_of(&softhsm(&conf, &["--show-slots"])?, &slot);
         let serial = serial.ok_or_else(|| configuration(format!("softhsm2-util shows no slot `{slot}`")))?;
         Ok(Self { module, label: label.into(), serial, pin_file: dir.join("pin"), env: (SOFTHSM_ENV, conf) })
+    }
+
+    /// The SoftHSM module of this machine.
+    ///
+    /// # Errors
+    /// [`HsmError::Configuration`] with [`MISSING`].
+    pub fn module() -> Result<PathBuf, HsmError> {
+        MODULES.iter().map(PathBuf::from).find(|p| p.exists()).ok_or_else(|| configuration(MISSING.into()))
     }
 
     /// A configuration for this token.

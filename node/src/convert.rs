@@ -5,6 +5,7 @@ use tally_domain::boot::Statement;
 use tally_domain::dsse::{Envelope, Signature};
 use tally_domain::facts::{AssetRef, Facts};
 use tally_domain::key::KeyCertificate;
+use tally_domain::ports::hsm::{HsmStatus, Latency};
 use tally_domain::ports::store::{RequestRow, RequestState};
 use tally_domain::vote::Certificate;
 use tally_domain::{Action, Reason, Refusal, RequestId, Scheme, Tenant};
@@ -76,6 +77,32 @@ pub fn request_name(tenant: &str, request: &[u8]) -> Result<(Tenant, RequestId),
     let tenant = Tenant::parse(tenant).map_err(|_| field("tenant"))?;
     let request = RequestId::from_slice(request).ok_or_else(|| field("request_id"))?;
     Ok((tenant, request))
+}
+
+/// A token's state as clients see it.
+pub fn hsm_out(s: HsmStatus) -> v1::HsmStatus {
+    let latency = |l: Latency| v1::HsmLatency {
+        operation: l.operation.into(),
+        count: l.count,
+        p50_us: l.p50_us,
+        p99_us: l.p99_us,
+    };
+    v1::HsmStatus {
+        ok: s.fault.is_none(),
+        module: s.module,
+        model: s.model,
+        label: s.label,
+        serial: s.serial,
+        sessions: s.sessions,
+        error: s.fault.map(|fault| fault.to_string()).unwrap_or_default(),
+        capabilities: s.capabilities,
+        breaker: s.breaker.to_string(),
+        queued: s.queued,
+        hung: s.hung,
+        pin: s.pin.to_string(),
+        proven_ms_ago: s.proven_ms_ago,
+        latencies: s.latencies.into_iter().map(latency).collect(),
+    }
 }
 
 /// A request as clients see it.

@@ -54,6 +54,33 @@ pub struct HsmInfo {
     pub sessions: u32,
     /// What is wrong, if anything.
     pub error: Option<String>,
+    /// What is known of this kind of token, in one line.
+    pub capabilities: String,
+    /// Whether operations reach the token: `closed`, `open` or `half-open`.
+    pub breaker: String,
+    /// Operations that wait for a worker.
+    pub queued: u32,
+    /// Workers that a call into the module has not given back.
+    pub hung: u32,
+    /// What the token says of the PIN.
+    pub pin: String,
+    /// How long ago the identity key last signed, in milliseconds.
+    pub proven_ms_ago: Option<u64>,
+    /// How long its operations take.
+    pub latencies: Vec<LatencyInfo>,
+}
+
+/// How long an operation takes at an HSM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LatencyInfo {
+    /// Which.
+    pub operation: String,
+    /// How often it has succeeded since the start.
+    pub count: u64,
+    /// The half is faster, in microseconds.
+    pub p50_us: u64,
+    /// All but one in a hundred are faster, in microseconds.
+    pub p99_us: u64,
 }
 
 /// A node as another one sees it.
@@ -122,14 +149,7 @@ pub(crate) fn node(s: v1::GetStatusResponse) -> Result<NodeInfo, BadField> {
         log_size: s.log_size,
         sessions: s.sessions,
         keys: s.keys,
-        hsm: HsmInfo {
-            module: hsm.module,
-            model: hsm.model,
-            label: hsm.label,
-            serial: hsm.serial,
-            sessions: hsm.sessions,
-            error: (!hsm.ok).then_some(hsm.error),
-        },
+        hsm: hsm_info(hsm),
         peers: s.peers.into_iter().map(peer).collect::<Result<_, _>>()?,
         bans: s.bans.into_iter().map(ban).collect::<Result<_, _>>()?,
         recovering: s.recovering,
@@ -142,6 +162,26 @@ pub(crate) fn policy(p: v1::GetActiveResponse) -> Result<PolicyInfo, BadField> {
         version: p.version,
         rules: p.rules.into_iter().map(|r| ActiveRule { id: r.id, effect: r.effect }).collect(),
     })
+}
+
+fn hsm_info(hsm: v1::HsmStatus) -> HsmInfo {
+    let latency =
+        |l: v1::HsmLatency| LatencyInfo { operation: l.operation, count: l.count, p50_us: l.p50_us, p99_us: l.p99_us };
+    HsmInfo {
+        module: hsm.module,
+        model: hsm.model,
+        label: hsm.label,
+        serial: hsm.serial,
+        sessions: hsm.sessions,
+        error: (!hsm.ok).then_some(hsm.error),
+        capabilities: hsm.capabilities,
+        breaker: hsm.breaker,
+        queued: hsm.queued,
+        hung: hsm.hung,
+        pin: hsm.pin,
+        proven_ms_ago: hsm.proven_ms_ago,
+        latencies: hsm.latencies.into_iter().map(latency).collect(),
+    }
 }
 
 fn peer(p: v1::Peer) -> Result<PeerInfo, BadField> {

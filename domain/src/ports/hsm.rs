@@ -44,11 +44,11 @@ pub trait Hsm: Send + Sync {
     /// Destroys a sealing key; what it sealed is gone.
     fn destroy_sealing_key(&self, id: SealingKeyId) -> Pending<Result<(), HsmError>>;
 
-    /// Whether the token answers; what and where it is.
-    fn status(&self) -> Pending<Result<HsmStatus, HsmError>>;
+    /// How the token is, after trying it. Answers in any case.
+    fn status(&self) -> Pending<HsmStatus>;
 }
 
-/// What and where a token is.
+/// How a token is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HsmStatus {
     /// Path of the PKCS#11 module.
@@ -59,8 +59,85 @@ pub struct HsmStatus {
     pub label: String,
     /// Token serial number.
     pub serial: String,
-    /// Worker sessions open.
+    /// What is known of this kind of token, in one line.
+    pub capabilities: String,
+    /// Workers that can take work.
     pub sessions: u32,
+    /// Workers that a call into the module has not given back.
+    pub hung: u32,
+    /// Operations that wait for a worker.
+    pub queued: u32,
+    /// Whether operations reach the token.
+    pub breaker: BreakerState,
+    /// What the token says of the PIN.
+    pub pin: PinState,
+    /// What the identity key answered when it was tried just now: nothing, if it signed.
+    pub fault: Option<HsmError>,
+    /// How long ago the identity key last signed, in milliseconds.
+    pub proven_ms_ago: Option<u64>,
+    /// How long operations that succeeded took, those that have been asked for.
+    pub latencies: Vec<Latency>,
+}
+
+/// Whether operations reach a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BreakerState {
+    /// They do.
+    Closed,
+    /// They fail at once, until the token has been tried again.
+    Open,
+    /// The token is being tried again.
+    HalfOpen,
+}
+
+impl std::fmt::Display for BreakerState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half-open",
+        })
+    }
+}
+
+/// What a token says of its user PIN. The worst that holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PinState {
+    /// Nothing to say.
+    Good,
+    /// Somebody has tried a wrong PIN since the last right one (`CKF_USER_PIN_COUNT_LOW`).
+    CountLow,
+    /// One more wrong PIN locks the token (`CKF_USER_PIN_FINAL_TRY`).
+    FinalTry,
+    /// The token refused our PIN; we do not try again.
+    Refused,
+    /// The token is locked (`CKF_USER_PIN_LOCKED`).
+    Locked,
+}
+
+impl std::fmt::Display for PinState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Good => "good",
+            Self::CountLow => "count low",
+            Self::FinalTry => "final try",
+            Self::Refused => "refused",
+            Self::Locked => "locked",
+        })
+    }
+}
+
+/// How long an operation takes at the token, over the most recent ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Latency {
+    /// Which.
+    pub operation: &'static str,
+    /// How often it has succeeded since the start.
+    pub count: u64,
+    /// The half is faster, in microseconds.
+    pub p50_us: u64,
+    /// All but one in a hundred are faster, in microseconds.
+    pub p99_us: u64,
 }
 
 /// What went wrong at the token, split by who has to act.
@@ -99,11 +176,20 @@ pub enum HsmError {
         /// The PKCS#11 return code's name.
         code: String,
     },
-    /// No answer in time.
-    #[error("the token did not answer {operation} in time")]
+    /// No answer in time. If it had not been started it never will be, and may be asked for again; if it had, its outcome
+    /// is unknown.
+    #[error("the token did not answer {operation} in time ({})", if *.started { "outcome unknown" } else { "not started" })]
     Deadline {
         /// What was asked.
         operation: &'static str,
+        /// Whether the token had been asked.
+        started: bool,
+    },
+    /// Not asked: the token has failed too often, or hangs in too many calls. It is tried again in the background.
+    #[error("the token is down: {why}")]
+    Down {
+        /// What is wrong.
+        why: String,
     },
     /// More work queued than allowed.
     #[error("the token's queue is full")]

@@ -174,18 +174,7 @@ impl NodeService for Clients {
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
         client(&self.0, &request)?;
         let node = &self.0;
-        let hsm = match node.hsm.status().await {
-            Ok(s) => v1::HsmStatus {
-                ok: true,
-                module: s.module,
-                model: s.model,
-                label: s.label,
-                serial: s.serial,
-                sessions: s.sessions,
-                error: String::new(),
-            },
-            Err(error) => v1::HsmStatus { ok: false, error: error.to_string(), ..v1::HsmStatus::default() },
-        };
+        let hsm = convert::hsm_out(node.hsm.status().await);
         let bans = node.keys.bans().into_iter().map(|b| v1::Ban {
             key: b.key.to_string(),
             epoch: b.epoch.0,

@@ -25,3 +25,4 @@ mod peers;
 mod reads;
 mod rollback;
 mod starts;
+mod tokens;

@@ -1140,7 +1140,7 @@ pub struct GetStatusResponse {
     #[prost(bool, tag = "15")]
     pub recovering: bool,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct HsmStatus {
     #[prost(bool, tag = "1")]
     pub ok: bool,
@@ -1157,6 +1157,39 @@ pub struct HsmStatus {
     /// What is wrong, if not ok.
     #[prost(string, tag = "7")]
     pub error: ::prost::alloc::string::String,
+    /// What is known of this kind of token, in one line.
+    #[prost(string, tag = "8")]
+    pub capabilities: ::prost::alloc::string::String,
+    /// `closed`, `open` or `half-open`.
+    #[prost(string, tag = "9")]
+    pub breaker: ::prost::alloc::string::String,
+    /// Operations that wait for a worker.
+    #[prost(uint32, tag = "10")]
+    pub queued: u32,
+    /// Workers that a call into the module has not given back.
+    #[prost(uint32, tag = "11")]
+    pub hung: u32,
+    /// `good`, `count low`, `final try`, `refused` or `locked`.
+    #[prost(string, tag = "12")]
+    pub pin: ::prost::alloc::string::String,
+    /// How long ago the identity key last signed, in milliseconds; none if it never did.
+    #[prost(uint64, optional, tag = "13")]
+    pub proven_ms_ago: ::core::option::Option<u64>,
+    #[prost(message, repeated, tag = "14")]
+    pub latencies: ::prost::alloc::vec::Vec<HsmLatency>,
+}
+/// How long an operation takes at the token, over the most recent ones.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HsmLatency {
+    #[prost(string, tag = "1")]
+    pub operation: ::prost::alloc::string::String,
+    /// How often it has succeeded since the start.
+    #[prost(uint64, tag = "2")]
+    pub count: u64,
+    #[prost(uint64, tag = "3")]
+    pub p50_us: u64,
+    #[prost(uint64, tag = "4")]
+    pub p99_us: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListPeersRequest {}
