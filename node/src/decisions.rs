@@ -49,6 +49,7 @@ pub async fn permitted(
 pub async fn refused(node: &Arc<Node>, opened: &Opened, from: Origin, refusal: Refusal) -> Refusal {
     let summary = summary(node, opened);
     let intent = opened.intent();
+    tracing::info!(reason = refusal.reason.as_str(), facts = ?refusal.metadata, "refused");
     let refuse = Write::Refuse {
         tenant: intent.tenant.clone(),
         request: intent.request_id,

@@ -71,6 +71,13 @@ async fn lead(node: &Arc<Node>, opened: Opened, origin: Origin) -> Result<Vec<u8
         };
         match attempts(node, &permitted).await {
             Err(refusal) if refusal.reason == Reason::Contention => permit = Some(permitted),
+            Err(refusal) if refusal.reason == Reason::RequestIdConflict => {
+                // Others have the id for another intent, which may have its result: this node, which has not voted,
+                // must not stand in its way.
+                let unclaim = Write::Unclaim { tenant: intent.tenant.clone(), request: intent.request_id };
+                node.commit(Step { writes: vec![unclaim], leaves: Vec::new() }).await?;
+                return Err(refusal);
+            }
             outcome => return outcome,
         }
         drop(guard);

@@ -181,6 +181,7 @@ impl Tables {
             }
             Write::Incarnation(_) => Err(Conflict::Backwards),
             Write::PeerIncarnation { .. }
+            | Write::Unclaim { .. }
             | Write::PeerHead { .. }
             | Write::FencePeer { .. }
             | Write::AcceptPeer { .. }

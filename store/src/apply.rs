@@ -24,6 +24,7 @@ pub fn apply(c: &Connection, step: &Step) -> Result<Committed, StoreError> {
 fn apply_write(c: &Connection, write: &Write) -> Result<(), StoreError> {
     match write {
         Write::ClaimRequest(claim) => claim_request(c, claim),
+        Write::Unclaim { tenant, request } => unclaim(c, tenant, request),
         Write::Refuse { tenant, request, reason, at } => refuse(c, tenant, request, reason, *at),
         Write::Vote { attempt, statement, body } => vote(c, attempt, statement, body),
         Write::Release { attempt, partial, certificate } => release(c, attempt, partial, certificate),
@@ -71,6 +72,12 @@ fn claim_request(c: &Connection, w: &ClaimRequest) -> Result<(), StoreError> {
         )
         .map(|_| ()),
     }
+}
+
+fn unclaim(c: &Connection, tenant: &Tenant, request: &RequestId) -> Result<(), StoreError> {
+    let sql = "DELETE FROM request WHERE tenant = ?1 AND request = ?2 AND result IS NULL
+               AND NOT EXISTS (SELECT 1 FROM attempt WHERE tenant = ?1 AND request = ?2)";
+    run(c, sql, params![tenant.as_str(), request.0]).map(|_| ())
 }
 
 fn request_state(c: &Connection, tenant: &Tenant, request: &RequestId) -> Result<RequestState, StoreError> {

@@ -237,6 +237,20 @@ fn incarnations_never_go_back() {
 }
 
 #[test]
+fn a_request_id_is_given_back_only_before_a_vote_and_a_result() {
+    let (_dir, s) = store();
+    let unclaim = |n| Write::Unclaim { tenant: tenant(), request: request(n) };
+    fits(&s, claim(1));
+    fits(&s, unclaim(1));
+    assert_eq!(s.request(&tenant(), &request(1)).unwrap(), None);
+    fits(&s, claim(2));
+    fits(&s, vote(2, b"yes"));
+    fits(&s, unclaim(2));
+    assert!(s.request(&tenant(), &request(2)).unwrap().is_some());
+    fits(&s, unclaim(9));
+}
+
+#[test]
 fn what_a_peer_has_shown_never_shrinks_and_a_fence_stays_until_an_operator_lifts_it() {
     let (_dir, s) = store();
     let head = |size, root| Write::PeerHead { node: node("n2"), size, root: Digest([root; 32]) };

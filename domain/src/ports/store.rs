@@ -33,6 +33,14 @@ pub enum Write {
     /// Takes (tenant, request id) for one intent digest, for ever. Again with the same digest: nothing changes.
     /// With another: [`Conflict::RequestDigest`].
     ClaimRequest(ClaimRequest),
+    /// Gives a request id back that this node took for an intent while others had it for another. Does nothing once this
+    /// node has voted in an attempt or has a result.
+    Unclaim {
+        /// Tenant.
+        tenant: Tenant,
+        /// Request.
+        request: RequestId,
+    },
     /// Notes why a request was refused, unless it is completed. The request must be claimed.
     Refuse {
         /// Tenant.

@@ -59,3 +59,20 @@ async fn creating_a_key_twice_gives_the_same_key_and_another_request_finds_the_n
     let refused = client.create_key(&client.seal(Order::create_key(key("three"), wrong)).unwrap()).await;
     assert_eq!(reason(refused), Reason::KeyScheme);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_missed_a_result_refuses_other_content_and_then_gives_the_result() {
+    let mut cluster = Cluster::start().await;
+    let client = cluster.client("payouts-1");
+    create_fast(&client).await;
+    cluster.kill(2);
+    let id = RequestId([8; 16]);
+    let intent = client.seal(say("the one").request_id(id)).unwrap();
+    let first = cluster.at(0).sign(&intent).await.unwrap();
+    cluster.launch(2, &[]);
+    cluster.serving(2).await;
+    let other = client.seal(say("another").request_id(id)).unwrap();
+    assert_eq!(reason(cluster.at(2).sign(&other).await), Reason::RequestIdConflict);
+    assert_eq!(cluster.at(2).sign(&intent).await.unwrap(), first);
+    assert_eq!(reason(cluster.at(2).sign(&other).await), Reason::RequestIdConflict);
+}
