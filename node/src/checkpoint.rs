@@ -22,6 +22,7 @@ pub struct Checkpointer(Mutex<Option<State>>);
 struct State {
     frontier: Frontier,
     note: Option<(u64, String)>,
+    shown: u64,
 }
 
 impl Checkpointer {
@@ -30,24 +31,34 @@ impl Checkpointer {
     /// # Errors
     /// `HSM`, `STORAGE`, or `TAMPERED` when the stored frontier does not read.
     pub async fn note(&self, node: &Node) -> Result<(u64, String), Refusal> {
+        self.numbered(node).await.map(|(size, note, _)| (size, note))
+    }
+
+    /// The same, with a number that grows in the order in which notes were given out in this start.
+    ///
+    /// # Errors
+    /// As [`Checkpointer::note`].
+    pub async fn numbered(&self, node: &Node) -> Result<(u64, String, u64), Refusal> {
         let mut guard = self.0.lock().await;
         let mut state = match guard.take() {
             Some(state) => state,
             None => State::load(node)?,
         };
         let outcome = state.advance(node).await;
+        state.shown += 1;
+        let number = state.shown;
         *guard = Some(state);
-        outcome
+        outcome.map(|(size, note)| (size, note, number))
     }
 }
 
 impl State {
     fn load(node: &Node) -> Result<Self, Refusal> {
         match node.store.checkpoint().map_err(|e| reply::of_store(&e))? {
-            None => Ok(Self { frontier: Frontier::default(), note: None }),
+            None => Ok(Self { frontier: Frontier::default(), note: None, shown: 0 }),
             Some(CheckpointRow { size, note, frontier }) => {
                 let frontier = Frontier::from_bytes(&frontier).map_err(|_| Reason::Tampered)?;
-                Ok(Self { frontier, note: Some((size, note)) })
+                Ok(Self { frontier, note: Some((size, note)), shown: 0 })
             }
         }
     }

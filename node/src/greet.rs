@@ -6,7 +6,7 @@
 
 use crate::convert;
 use crate::node::{Node, now};
-use crate::peers::offset;
+use crate::peers::{LastGreeting, offset};
 use crate::reply;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,12 +21,13 @@ use tally_proto::v1;
 /// # Errors
 /// `HSM`, `STORAGE`, `TAMPERED`: there is no checkpoint to show.
 pub async fn own(node: &Arc<Node>) -> Result<v1::Greeting, Refusal> {
-    let (_, checkpoint) = node.checkpoints.note(node).await?;
+    let (_, checkpoint, sequence) = node.checkpoints.numbered(node).await?;
     Ok(v1::Greeting {
         boot_cert: Some(convert::envelope_out(node.boot.cert())),
         bundle_digest: node.bundle.digest().0.to_vec(),
         time_ms: now().0,
         checkpoint,
+        sequence,
     })
 }
 
@@ -70,7 +71,21 @@ pub async fn greeted(node: &Arc<Node>, peer: &NodeName, greeting: Option<v1::Gre
     if cert.node != *peer {
         return Err(Reason::UnknownNode.into());
     }
-    let kept = note_shown(node, peer, &cert, &shown).await;
+    // One at a time for each peer; one that was overtaken by a later one of the same start says nothing new, and must not
+    // look like a log that shrinks.
+    let mut last = node.peers.last_greeting(peer)?.lock().await;
+    let same_start = last.as_ref().filter(|l| l.boot_key == cert.boot_key);
+    if same_start.is_some_and(|l| greeting.sequence <= l.sequence) {
+        return node.peers.check_fence(peer);
+    }
+    // Two keys for one start: one of them comes from a copy.
+    let forked = last.as_ref().is_some_and(|l| l.incarnation == cert.incarnation && l.boot_key != cert.boot_key);
+    let kept = note_shown(node, peer, &cert, &shown, forked).await;
+    *last = Some(LastGreeting {
+        incarnation: cert.incarnation,
+        boot_key: cert.boot_key.clone(),
+        sequence: greeting.sequence,
+    });
     let fenced = matches!(&kept, Err(refusal) if refusal.reason == Reason::RolledBack);
     node.peers.note(peer, |seen| {
         seen.reachable = true;
@@ -83,14 +98,20 @@ pub async fn greeted(node: &Arc<Node>, peer: &NodeName, greeting: Option<v1::Gre
 }
 
 /// Keeps what a peer has shown, or fences it.
-async fn note_shown(node: &Arc<Node>, peer: &NodeName, cert: &BootCert, shown: &Checkpoint) -> Result<(), Refusal> {
+async fn note_shown(
+    node: &Arc<Node>,
+    peer: &NodeName,
+    cert: &BootCert,
+    shown: &Checkpoint,
+    forked: bool,
+) -> Result<(), Refusal> {
     let store = |e| reply::of_store(&e);
     let last_start = node.store.peer_incarnation(peer).map_err(store)?;
     let last_head = node.store.peer_head(peer).map_err(store)?;
     let earlier_start = last_start.is_some_and(|last| cert.incarnation < last);
     let shorter_log =
         last_head.is_some_and(|last| shown.size < last.size || (shown.size == last.size && shown.root != last.root));
-    if last_head.is_some_and(|h| h.fenced) || earlier_start || shorter_log {
+    if last_head.is_some_and(|h| h.fenced) || forked || earlier_start || shorter_log {
         if !last_head.is_some_and(|h| h.fenced) {
             tracing::error!(peer = %peer, start = cert.incarnation.0, leaves = shown.size,
                 "the peer shows less than before: it was restored from an older copy, and is fenced");
@@ -109,10 +130,5 @@ async fn note_shown(node: &Arc<Node>, peer: &NodeName, cert: &BootCert, shown: &
     if writes.is_empty() {
         return Ok(());
     }
-    match node.store.commit(Step { writes, leaves: Vec::new() }).await {
-        Ok(_) => Ok(()),
-        // Two greetings of one peer crossed, and the later one has been kept already.
-        Err(tally_domain::ports::store::StoreError::Conflict(_)) => Ok(()),
-        Err(error) => Err(reply::of_store(&error)),
-    }
+    node.commit(Step { writes, leaves: Vec::new() }).await.map(|_| ())
 }

@@ -6,6 +6,7 @@ use hyper_util::rt::TokioIo;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tally_domain::dsse::VerifyingKey;
 use tally_domain::ports::store::{Store, StoreError};
 use tally_domain::roster::{Roster, RosterNode};
 use tally_domain::{Incarnation, NodeName, Reason, Refusal, UnixMillis};
@@ -37,9 +38,20 @@ pub struct Seen {
     pub fenced: bool,
 }
 
+/// Which greeting of a peer was taken last.
+pub struct LastGreeting {
+    /// Its start.
+    pub incarnation: Incarnation,
+    /// The key of that start.
+    pub boot_key: VerifyingKey,
+    /// Its number within the start.
+    pub sequence: u64,
+}
+
 struct Link {
     channel: Channel,
     seen: Mutex<Seen>,
+    greeting: tokio::sync::Mutex<Option<LastGreeting>>,
 }
 
 /// All peers.
@@ -53,7 +65,16 @@ impl Peers {
     pub fn new(me: &NodeName, roster: &Arc<Roster>, tls: &Tls) -> anyhow::Result<Self> {
         let others = roster.nodes.iter().filter(|n| n.name != *me);
         let links = others
-            .map(|n| Ok((n.name.clone(), Link { channel: channel(n, roster, tls)?, seen: Mutex::default() })))
+            .map(|n| {
+                Ok((
+                    n.name.clone(),
+                    Link {
+                        channel: channel(n, roster, tls)?,
+                        seen: Mutex::default(),
+                        greeting: tokio::sync::Mutex::default(),
+                    },
+                ))
+            })
             .collect::<anyhow::Result<_>>()?;
         Ok(Self(links))
     }
@@ -113,6 +134,14 @@ impl Peers {
             self.note(peer, |seen| seen.fenced = fenced);
         }
         Ok(())
+    }
+
+    /// The last greeting of a peer that was taken. Held while the next one is taken.
+    ///
+    /// # Errors
+    /// `UNKNOWN_NODE` when the roster has no such peer.
+    pub fn last_greeting(&self, peer: &NodeName) -> Result<&tokio::sync::Mutex<Option<LastGreeting>>, Refusal> {
+        self.0.get(peer).map(|l| &l.greeting).ok_or(Reason::UnknownNode.into())
     }
 
     /// Refuses a peer that is fenced.

@@ -1627,6 +1627,9 @@ pub struct Greeting {
     /// C2SP tlog-checkpoint of its log.
     #[prost(string, tag = "4")]
     pub checkpoint: ::prost::alloc::string::String,
+    /// Counts the greetings of this start, in the order of their checkpoints: two may overtake each other on the way.
+    #[prost(uint64, tag = "5")]
+    pub sequence: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ProposeSignRequest {
