@@ -1,5 +1,6 @@
 //! Why content is refused. All but [`ChainError::PublicKey`] and [`ChainError::Signature`] are the caller's fault.
 
+use crate::iso20022::BadPayment;
 use tally_domain::{Reason, Scheme};
 
 /// Why content cannot be signed, or a signature not be put into it.
@@ -41,6 +42,12 @@ pub enum ChainError {
     /// A message whose intent names a chain: a message is for none.
     #[error("the intent names a chain, but its content is a message; leave the chain empty")]
     MessageForChain,
+    /// A payment file whose intent names a chain: a payment is for none.
+    #[error("the intent names a chain, but its content is a payment file; leave the chain empty")]
+    PaymentForChain,
+    /// Not a payment file that is understood in full.
+    #[error("payment file: {0}")]
+    Payment(#[from] BadPayment),
     /// The content is of a kind that is not signed.
     #[error("the content is a key specification, which is not signed with a key")]
     NothingToSign,
@@ -65,7 +72,12 @@ impl ChainError {
             Self::TxType { .. } | Self::TxFields | Self::TxNotCanonical => Reason::TxUnparseable,
             Self::ChainMismatch { .. } => Reason::ChainMismatch,
             Self::KeyScheme { .. } => Reason::KeyScheme,
-            Self::Empty | Self::MessageForChain | Self::NothingToSign | Self::Address { .. } => Reason::Malformed,
+            Self::Payment(_) => Reason::PaymentInvalid,
+            Self::Empty
+            | Self::MessageForChain
+            | Self::PaymentForChain
+            | Self::NothingToSign
+            | Self::Address { .. } => Reason::Malformed,
             Self::PublicKey | Self::Signature => Reason::Bug,
         }
     }

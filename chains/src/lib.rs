@@ -1,15 +1,16 @@
 //! Payload bytes to [`Facts`] and the exact digest to sign, both from the same parsed value.
 //!
-//! Does: decodes unsigned EIP-1559 transactions (EVM) and messages, says what they move, computes what is signed
-//! (EIP-1559 signing hash, EIP-191 hash, or the message itself for Ed25519), puts a signature back into a transaction,
-//! and writes addresses (EIP-55).
+//! Does: decodes unsigned EIP-1559 transactions (EVM), files of bank payments (ISO 20022 pain.001) and messages, says
+//! what they move, computes what is signed (EIP-1559 signing hash, SHA-256 of a file, EIP-191 hash, or the bytes
+//! themselves for Ed25519), puts a signature back into a transaction, and writes addresses (EIP-55).
 //! Does not: hold keys, sign, or ask a chain anything. What it cannot read it refuses; what it can read but does not
 //! understand it calls [`Facts::Opaque`], and only a rule that says so permits that. Other transaction types than
-//! EIP-1559 are refused, because no digest is computed for them yet.
+//! EIP-1559 are refused, because no digest is computed for them yet. A payment file is understood in full or refused.
 
 mod address;
 mod error;
 mod evm;
+pub mod iso20022;
 mod message;
 
 pub use address::{evm_address, parse_evm_address};
@@ -39,7 +40,7 @@ pub enum ToSign {
 
 /// Reads the content of an intent: what it says, and what is to be signed, from one parsed value.
 ///
-/// `chain` is the intent's CAIP-2 chain: the transaction's own chain id must be the same, and it is empty for a message.
+/// `chain` is the intent's CAIP-2 chain: the transaction's own chain id must be the same, and it is empty for anything else.
 ///
 /// # Errors
 /// [`ChainError`] when the content is not of that kind, is for another chain, or cannot be signed with that scheme.
@@ -49,6 +50,8 @@ pub fn decode(kind: ContentKind, scheme: Scheme, chain: &str, content: &[u8]) ->
         (ContentKind::EvmTransaction, Scheme::Ed25519) => Err(ChainError::KeyScheme { scheme }),
         (ContentKind::Message, _) if !chain.is_empty() => Err(ChainError::MessageForChain),
         (ContentKind::Message, _) => message::decode(scheme, content),
+        (ContentKind::Iso20022, _) if !chain.is_empty() => Err(ChainError::PaymentForChain),
+        (ContentKind::Iso20022, _) => iso20022::decode(scheme, content),
         (ContentKind::KeySpec, _) => Err(ChainError::NothingToSign),
     }
 }

@@ -1,5 +1,9 @@
 //! What a node decoded by itself out of an intent's content. Never taken from a client, a leader or a database.
 
+mod payment;
+
+pub use payment::{CreditTransfer, PaymentBlock, PaymentFacts, PaymentTerms};
+
 /// What a chain's payload says, in the chain's own smallest units.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Facts {
@@ -9,6 +13,8 @@ pub enum Facts {
     Message(MessageFacts),
     /// Well-formed, but what it does is not known. Only a rule that says so permits it.
     Opaque(OpaqueFacts),
+    /// A file of bank payments, decoded in full.
+    Payment(PaymentFacts),
 }
 
 /// A decoded transaction.
@@ -29,6 +35,16 @@ pub struct TransactionFacts {
 /// An unsigned 256-bit amount in the asset's smallest unit, big-endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Amount(pub [u8; 32]);
+
+impl From<u128> for Amount {
+    fn from(n: u128) -> Self {
+        let mut bytes = [0; 32];
+        if let Some(low) = bytes.last_chunk_mut() {
+            *low = n.to_be_bytes();
+        }
+        Self(bytes)
+    }
+}
 
 /// In decimal digits.
 impl std::fmt::Display for Amount {
@@ -97,13 +113,8 @@ mod tests {
 
     #[test]
     fn amounts_print_in_decimal() {
-        let amount = |n: u128| {
-            let mut bytes = [0; 32];
-            bytes[16..].copy_from_slice(&n.to_be_bytes());
-            Amount(bytes)
-        };
         for n in [0, 1, 9, 10, 255, 256, 250_000_000, u128::MAX] {
-            assert_eq!(amount(n).to_string(), n.to_string());
+            assert_eq!(Amount::from(n).to_string(), n.to_string());
         }
         let max = "115792089237316195423570985008687907853269984665640564039457584007913129639935";
         assert_eq!(Amount([0xff; 32]).to_string(), max);

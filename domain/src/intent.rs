@@ -40,6 +40,8 @@ pub enum ContentKind {
     Message,
     /// A [`KeySpec`].
     KeySpec,
+    /// A file of bank payments (ISO 20022 pain.001): its exact bytes are signed.
+    Iso20022,
 }
 
 /// A decoded intent. Only [`Intent::open`] makes one from bytes, after checking the signature.
@@ -299,7 +301,7 @@ macro_rules! numbers {
     };
 }
 numbers!(Action { Sign = 1, CreateKey = 2 });
-numbers!(ContentKind { EvmTransaction = 1, Message = 2, KeySpec = 3 });
+numbers!(ContentKind { EvmTransaction = 1, Message = 2, KeySpec = 3, Iso20022 = 5 });
 numbers!(Scheme { EcdsaSecp256k1 = 1, Ed25519 = 2 });
 numbers!(Purpose { Transaction = 1, Message = 2 });
 

@@ -4,7 +4,9 @@
 //! facts, reasons for refusal, secrets, and the ports that the edges implement.
 //! Does not: any input or output. No clock, no operating system randomness, no sockets, no files.
 
+pub mod account;
 pub mod boot;
+pub mod currency;
 pub mod digest;
 pub mod dsse;
 pub mod facts;
@@ -21,6 +23,8 @@ pub mod threshold;
 pub mod time;
 pub mod vote;
 
+pub use account::{Account, Agent};
+pub use currency::Currency;
 pub use digest::Digest;
 pub use ids::{Attempt, ClientId, ClusterId, Epoch, Incarnation, KeyName, NodeName, PartyIndex, RequestId, Tenant};
 pub use intent::{Action, ContentKind, Intent, KeySpec};

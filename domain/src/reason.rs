@@ -74,6 +74,8 @@ reasons! {
     Oversized = "OVERSIZED", InvalidArgument, "The request is larger than the limit; send less.";
     /// The transaction cannot be read at all.
     TxUnparseable = "TX_UNPARSEABLE", InvalidArgument, "The content is not an unsigned transaction of a supported type; check its encoding.";
+    /// The payment file cannot be read in full.
+    PaymentInvalid = "PAYMENT_INVALID", InvalidArgument, "The content is not a pain.001 payment file of which every part that a bank acts on is understood; see the detail in the metadata.";
     /// The transaction is read, but what it does is not known, and no rule permits that.
     TxOpaque = "TX_OPAQUE", PermissionDenied, "What the transaction does could not be decoded, and no rule permits opaque transactions with this key.";
     /// The transaction is for another chain than the intent says.

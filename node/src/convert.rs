@@ -176,6 +176,18 @@ pub fn summary(facts: &Facts) -> String {
             text
         }
         Facts::Message(m) => format!("message of {} bytes", m.bytes),
+        Facts::Payment(p) => {
+            let (count, total) = (p.count(), p.currency.units(&p.total));
+            let mut text = format!("payment file {} of {count} transfers, {total} {} in all", p.message_id, p.currency);
+            for block in &p.blocks {
+                for t in &block.transfers {
+                    let amount = p.currency.units(&t.amount);
+                    // Writing to a string does not fail.
+                    let _ = write!(text, "; {amount} from {} to {}", block.debtor, t.creditor);
+                }
+            }
+            text
+        }
         Facts::Opaque(o) => format!("opaque on {}: {}", o.chain, o.why),
     }
 }

@@ -6,7 +6,7 @@ mod reading;
 mod roster;
 
 pub(crate) use assets::{Asset, Assets};
-pub(crate) use lists::{ADDRESS_FORM, Lists, evm_address};
+pub(crate) use lists::{ACCOUNT_FORM, ADDRESS_FORM, Listed, Lists, evm_address};
 pub(crate) use reading::plain_name;
 
 use crate::error::{BundleError, Problem};
@@ -55,7 +55,7 @@ pub struct Summary {
     pub permits: Vec<String>,
     /// Ids of forbids, in the order of the file.
     pub forbids: Vec<String>,
-    /// Name of each list and how many addresses it has.
+    /// Name of each list and how many addresses and accounts it has.
     pub lists: BTreeMap<String, usize>,
     /// `symbol on chain` of each asset.
     pub assets: Vec<String>,
@@ -90,7 +90,7 @@ impl Bundle {
         let rules = Rules::load(POLICY, policy, &vocabulary.schema, &known)?;
         let entities =
             vocabulary.entities(&roster, &groups, &lists).map_err(|problem| BundleError::whole(ROSTER, problem))?;
-        let lists = lists.into_iter().map(|(name, addresses)| (name, addresses.len())).collect();
+        let lists = lists.into_iter().map(|(name, entries)| (name, entries.len())).collect();
         Ok(Self { version, digest: digest(files), roster, lists, assets, rules, vocabulary, entities })
     }
 

@@ -3,8 +3,11 @@
 use crate::amount::whole_units;
 use crate::bundle::{Asset, Bundle};
 use cedar_policy::{Context, Request, RestrictedExpression};
-use tally_domain::facts::{Amount, AssetRef, Facts, MessageFacts, Movement, OpaqueFacts, TransactionFacts};
-use tally_domain::{ClientId, KeyName, KeySpec, Reason, UnixMillis};
+use tally_domain::facts::{
+    Amount, AssetRef, CreditTransfer, Facts, MessageFacts, Movement, OpaqueFacts, PaymentBlock, PaymentFacts,
+    TransactionFacts,
+};
+use tally_domain::{Account, Agent, ClientId, KeyName, KeySpec, Reason, UnixMillis};
 
 /// Most near misses that a denial names: they go into an error's metadata, of which gRPC takes 8 KiB.
 pub const NEAR_MISSES_MAX: usize = 16;
@@ -14,7 +17,7 @@ pub const NEAR_MISSES_MAX: usize = 16;
 pub enum Decision {
     /// It may.
     Permit {
-        /// The rule that permits it; with several movements, each one's rule where they differ, joined by `,`.
+        /// The rule that permits it; with several movements or transfers, each one's rule where they differ, joined by `,`.
         rule: String,
     },
     /// It may not.
@@ -73,6 +76,7 @@ pub fn decide(bundle: &Bundle, request: &DecisionRequest<'_>, now: UnixMillis) -
         PolicyAction::Sign(Facts::Transaction(tx)) => case.transaction(tx),
         PolicyAction::Sign(Facts::Message(message)) => case.ask("sign_message", "message", message_record(message)),
         PolicyAction::Sign(Facts::Opaque(opaque)) => case.opaque(opaque),
+        PolicyAction::Sign(Facts::Payment(payment)) => case.payment(payment),
         PolicyAction::CreateKey(spec) => case.ask("create_key", "spec", spec_record(spec)),
     }
 }
@@ -89,18 +93,8 @@ struct Case<'a> {
 impl Case<'_> {
     /// Each movement is decided alone, and all must be permitted.
     fn transaction(&self, tx: &TransactionFacts) -> Decision {
-        let mut rules: Vec<String> = Vec::new();
-        for movement in &tx.movements {
-            match self.movement(tx, movement) {
-                Decision::Permit { rule } if rules.contains(&rule) => {}
-                Decision::Permit { rule } => rules.push(rule),
-                denied @ Decision::Deny(_) => return denied,
-            }
-        }
-        match rules.as_slice() {
-            [] => inexpressible("the transaction has no movements".into()),
-            rules => Decision::Permit { rule: rules.join(",") },
-        }
+        let decisions = tx.movements.iter().map(|movement| self.movement(tx, movement));
+        all(decisions).unwrap_or_else(|| inexpressible("the transaction has no movements".into()))
     }
 
     fn movement(&self, tx: &TransactionFacts, movement: &Movement) -> Decision {
@@ -108,7 +102,8 @@ impl Case<'_> {
         let (Some(moved), Some(native)) = (asset(&movement.asset), asset(&AssetRef::Native)) else {
             return self.opaque(&unknown_asset(&tx.chain, movement));
         };
-        let expressed = (decimal("amount", &movement.amount, moved), decimal("fee", &tx.fee_max, native));
+        let in_units = |what, amount, asset: &Asset| decimal(what, amount, &asset.symbol, asset.decimals);
+        let expressed = (in_units("amount", &movement.amount, moved), in_units("fee", &tx.fee_max, native));
         let (amount, fee) = match expressed {
             (Ok(amount), Ok(fee)) => (amount, fee),
             (Err(too_large), _) | (_, Err(too_large)) => return inexpressible(too_large),
@@ -122,6 +117,39 @@ impl Case<'_> {
             ("fee".into(), fee),
         ];
         self.ask("sign", "tx", record)
+    }
+
+    /// Each transfer is decided alone, and all must be permitted.
+    fn payment(&self, payment: &PaymentFacts) -> Decision {
+        let transfers = payment.blocks.iter().flat_map(|block| block.transfers.iter().map(move |t| (block, t)));
+        let decisions = transfers.map(|(block, transfer)| self.transfer(payment, block, transfer));
+        all(decisions).unwrap_or_else(|| inexpressible("the file has no transfers".into()))
+    }
+
+    fn transfer(&self, payment: &PaymentFacts, block: &PaymentBlock, transfer: &CreditTransfer) -> Decision {
+        let (code, decimals) = (payment.currency.code(), payment.currency.decimals());
+        let expressed =
+            (decimal("amount", &transfer.amount, code, decimals), decimal("total", &payment.total, code, decimals));
+        let (amount, total) = match expressed {
+            (Ok(amount), Ok(total)) => (amount, total),
+            (Err(too_large), _) | (_, Err(too_large)) => return inexpressible(too_large),
+        };
+        let account = |a: &Account| RestrictedExpression::new_entity_uid(self.bundle.vocabulary.account(a.as_str()));
+        let count = i64::try_from(payment.count()).unwrap_or(i64::MAX);
+        let record = vec![
+            ("debtor".into(), account(&block.debtor)),
+            ("creditor".into(), account(&transfer.creditor)),
+            ("bank".into(), text(transfer.bank.as_ref().map_or("", Agent::as_str))),
+            ("currency".into(), text(code)),
+            ("amount".into(), amount),
+            ("total".into(), total),
+            ("count".into(), RestrictedExpression::new_long(count)),
+            ("service".into(), text(&transfer.terms.service)),
+            ("instrument".into(), text(&transfer.terms.instrument)),
+            ("charges".into(), text(&transfer.terms.charges)),
+            ("urgent".into(), RestrictedExpression::new_bool(transfer.terms.urgent)),
+        ];
+        self.ask("sign_payment", "payment", record)
     }
 
     fn opaque(&self, facts: &OpaqueFacts) -> Decision {
@@ -185,6 +213,19 @@ impl Case<'_> {
     }
 }
 
+/// Permitted by the rules of all, each named once, or denied by the first that denies; none of none.
+fn all(decisions: impl Iterator<Item = Decision>) -> Option<Decision> {
+    let mut rules: Vec<String> = Vec::new();
+    for decision in decisions {
+        match decision {
+            Decision::Permit { rule } if rules.contains(&rule) => {}
+            Decision::Permit { rule } => rules.push(rule),
+            denied @ Decision::Deny(_) => return Some(denied),
+        }
+    }
+    (!rules.is_empty()).then(|| Decision::Permit { rule: rules.join(",") })
+}
+
 fn inexpressible(error: String) -> Decision {
     Decision::Deny(Denied {
         reason: Reason::PolicyDenied,
@@ -204,10 +245,10 @@ fn unknown_asset(chain: &str, movement: &Movement) -> OpaqueFacts {
     OpaqueFacts { chain: chain.into(), to: to.clone(), why: format!("{asset} is not in assets.toml") }
 }
 
-fn decimal(what: &str, amount: &Amount, asset: &Asset) -> Result<RestrictedExpression, String> {
-    whole_units(amount, asset.decimals)
+fn decimal(what: &str, amount: &Amount, unit: &str, decimals: u8) -> Result<RestrictedExpression, String> {
+    whole_units(amount, decimals)
         .map(RestrictedExpression::new_decimal)
-        .ok_or_else(|| format!("the {what} in {} is more than a rule can express", asset.symbol))
+        .ok_or_else(|| format!("the {what} in {unit} is more than a rule can express"))
 }
 
 fn message_record(message: &MessageFacts) -> Fields {

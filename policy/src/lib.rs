@@ -10,7 +10,8 @@
 //! - a rule that errors denies the request; Cedar alone would skip the rule, a `forbid` too;
 //! - an annotation, list, group, client or asset that does not exist fails the load; Cedar ignores what it does not know;
 //! - a warning of Cedar's validator (such as a rule that can never match) fails the load;
-//! - a `permit` names its actions, so that none permits opaque transactions without saying `sign_opaque`;
+//! - a `permit` names its actions, so that none permits opaque transactions without saying `sign_opaque`, or
+//!   payments without saying `sign_payment`;
 //! - `decimal("1000")` is read as `decimal("1000.0")`, which Cedar demands.
 
 mod amount;

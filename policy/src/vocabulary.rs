@@ -1,6 +1,6 @@
 //! The words of rules in Cedar's terms: the schema that we ship, and the entities of a bundle.
 
-use crate::bundle::Lists;
+use crate::bundle::{Listed, Lists};
 use crate::error::Problem;
 use cedar_policy::{Entities, Entity, EntityId, EntityTypeName, EntityUid, Schema};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -13,6 +13,9 @@ pub const SCHEMA: &str = include_str!("schema.cedarschema");
 /// The only method that facts have; `transfer` is for native coins and tokens.
 pub(crate) const METHODS: &[&str] = &["transfer"];
 
+/// Who can bear the charges of a payment (ISO 20022 `ChargeBearerType1Code`), or none where the file does not say.
+pub(crate) const CHARGES: &[&str] = &["CRED", "DEBT", "SHAR", "SLEV", ""];
+
 /// The schema, read once, and its entity types.
 pub(crate) struct Vocabulary {
     pub(crate) schema: Schema,
@@ -20,6 +23,7 @@ pub(crate) struct Vocabulary {
     group: EntityTypeName,
     key: EntityTypeName,
     address: EntityTypeName,
+    account: EntityTypeName,
     list: EntityTypeName,
     action: EntityTypeName,
 }
@@ -35,6 +39,7 @@ impl Vocabulary {
             group: kind("Group")?,
             key: kind("Key")?,
             address: kind("Address")?,
+            account: kind("Account")?,
             list: kind("List")?,
             action: kind("Action")?,
         })
@@ -52,23 +57,31 @@ impl Vocabulary {
         uid(&self.address, address)
     }
 
+    pub(crate) fn account(&self, account: &str) -> EntityUid {
+        uid(&self.account, account)
+    }
+
     pub(crate) fn action(&self, name: &str) -> EntityUid {
         uid(&self.action, name)
     }
 
-    /// Clients in their groups and addresses in their lists. What is not here is in nothing.
+    /// Clients in their groups, addresses and accounts in their lists. What is not here is in nothing.
     pub(crate) fn entities(
         &self,
         roster: &Roster,
         groups: &BTreeSet<String>,
         lists: &Lists,
     ) -> Result<Entities, Problem> {
-        let mut lists_of: BTreeMap<&str, HashSet<EntityUid>> = BTreeMap::new();
-        for (name, addresses) in lists {
-            for address in addresses {
-                lists_of.entry(address).or_default().insert(uid(&self.list, name));
+        let mut lists_of: BTreeMap<&Listed, HashSet<EntityUid>> = BTreeMap::new();
+        for (name, entries) in lists {
+            for entry in entries {
+                lists_of.entry(entry).or_default().insert(uid(&self.list, name));
             }
         }
+        let listed = |entry: &Listed| match entry {
+            Listed::Address(address) => self.address(address),
+            Listed::Account(account) => self.account(account.as_str()),
+        };
         let alone = |id| Entity::new_no_attrs(id, HashSet::new());
         let clients = roster.clients.iter().map(|c| {
             let parents = c.groups.iter().map(|g| uid(&self.group, g)).collect();
@@ -77,7 +90,7 @@ impl Vocabulary {
         let all = clients
             .chain(groups.iter().map(|g| alone(uid(&self.group, g))))
             .chain(lists.keys().map(|l| alone(uid(&self.list, l))))
-            .chain(lists_of.into_iter().map(|(a, parents)| Entity::new_no_attrs(self.address(a), parents)));
+            .chain(lists_of.into_iter().map(|(entry, parents)| Entity::new_no_attrs(listed(entry), parents)));
         Entities::from_entities(all, Some(&self.schema)).map_err(|_| Problem::Internal { what: "entities" })
     }
 }

@@ -7,8 +7,11 @@ mod common {
 
 use common::bundle::*;
 use proptest::prelude::*;
-use tally_domain::facts::{Amount, AssetRef, Facts, MessageFacts, Movement, OpaqueFacts, TransactionFacts};
-use tally_domain::{KeySpec, Purpose, Reason, Scheme, Threshold, UnixMillis};
+use tally_domain::facts::{
+    Amount, AssetRef, CreditTransfer, Facts, MessageFacts, Movement, OpaqueFacts, PaymentBlock, PaymentFacts,
+    PaymentTerms, TransactionFacts,
+};
+use tally_domain::{Account, Currency, KeySpec, Purpose, Reason, Scheme, Threshold, UnixMillis};
 use tally_policy::{Decision, NEAR_MISSES_MAX, PolicyAction};
 
 /// The rules of the design document, word for word, without the annotation that asks people.
@@ -248,7 +251,25 @@ fn any_facts() -> impl Strategy<Value = Facts> {
         }),
         (any::<u64>(), any::<bool>()).prop_map(|(bytes, text)| Facts::Message(MessageFacts { bytes, text })),
         (chain(), ".*", ".*").prop_map(|(chain, to, why)| Facts::Opaque(OpaqueFacts { chain, to, why })),
+        (any::<[u8; 32]>(), ".*", ".*").prop_map(|(n, code, to)| payment(Amount(n), code, to)),
     ]
+}
+
+fn payment(amount: Amount, code: String, to: String) -> Facts {
+    let account = Account::iban("DE89370400440532013000").unwrap();
+    let transfer = CreditTransfer {
+        end_to_end_id: to.clone(),
+        amount,
+        creditor_name: to.clone(),
+        creditor: account.clone(),
+        bank: None,
+        terms: PaymentTerms { service: code.clone(), instrument: code.clone(), charges: code, urgent: true },
+    };
+    let (debtor_name, execution, transfers) = (to.clone(), to.clone(), vec![transfer]);
+    let blocks = vec![PaymentBlock { id: to.clone(), debtor_name, debtor: account, execution, transfers }];
+    let (message_id, created, initiator) = (to.clone(), to.clone(), to);
+    let currency = Currency::parse("EUR").unwrap();
+    Facts::Payment(PaymentFacts { message_id, created, initiator, currency, total: amount, blocks })
 }
 
 proptest! {
@@ -264,7 +285,7 @@ proptest! {
             let fits = match &facts {
                 Facts::Transaction(t) => key == "hot" && t.movements.iter().all(|m| m.to == VENDOR),
                 Facts::Message(m) => key == "receipts" && m.text,
-                Facts::Opaque(_) => false,
+                Facts::Opaque(_) | Facts::Payment(_) => false,
             };
             prop_assert!(fits);
         }

@@ -286,7 +286,8 @@ fn check_bundle_version(intent: &Intent, bundle: &Bundle) -> Result<(), Refusal>
 
 fn check_purpose(intent: &Intent, record: &KeyRecord) -> Result<(), Refusal> {
     let needed = match intent.kind {
-        ContentKind::EvmTransaction => Purpose::Transaction,
+        // A payment moves money: with a key for messages it could pass as one, under the rules for messages.
+        ContentKind::EvmTransaction | ContentKind::Iso20022 => Purpose::Transaction,
         ContentKind::Message => Purpose::Message,
         ContentKind::KeySpec => return Err(Refusal::new(Reason::Malformed).with("field", "kind")),
     };

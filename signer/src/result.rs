@@ -70,7 +70,7 @@ pub fn build(
                 ContentKind::EvmTransaction => {
                     tally_chains::signed_transaction(&intent.content, *r, *s, *recovery_id).map_err(|_| Reason::Bug)?
                 }
-                ContentKind::Message | ContentKind::KeySpec => Vec::new(),
+                ContentKind::Message | ContentKind::KeySpec | ContentKind::Iso20022 => Vec::new(),
             };
             (u32::from(*recovery_id), payload)
         }

@@ -1,13 +1,13 @@
 //! Names in rules that must exist. Cedar takes a misspelt list for an empty one and a misspelt word for one that never
 //! matches, and a `forbid` with such a name forbids nothing.
 
-use crate::bundle::{ADDRESS_FORM, Assets, Lists, evm_address};
+use crate::bundle::{ACCOUNT_FORM, ADDRESS_FORM, Assets, Lists, evm_address};
 use crate::error::Problem;
-use crate::vocabulary::METHODS;
+use crate::vocabulary::{CHARGES, METHODS};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use tally_domain::roster::Roster;
-use tally_domain::{Purpose, Scheme};
+use tally_domain::{Account, Currency, Purpose, Scheme};
 
 /// What a bundle defines.
 pub(crate) struct Known<'a> {
@@ -52,6 +52,10 @@ impl Known<'_> {
                 let problem = Problem::Value { what: "address in lower case", given: id.into(), want: ADDRESS_FORM };
                 return Some(Unknown { name: id.into(), problem });
             }
+            "Account" if Account::parse(id).is_none() => {
+                let problem = Problem::Value { what: "bank account", given: id.into(), want: ACCOUNT_FORM };
+                return Some(Unknown { name: id.into(), problem });
+            }
             _ => return None,
         };
         (!exists).then(|| unknown(what, id, known))
@@ -78,6 +82,12 @@ impl Known<'_> {
             ("tx", "asset") => (self.assets.has_symbol(text), "asset", "assets are those of assets.toml"),
             ("tx", "chain") => (self.assets.has_chain(text), "chain", "decoded chains are those of assets.toml"),
             ("tx", "method") => (METHODS.contains(&text), "method", "the only decoded method is `transfer`"),
+            ("payment", "currency") => {
+                (Currency::parse(text).is_some(), "currency", "currencies are codes of ISO 4217 such as `EUR`")
+            }
+            ("payment", "charges") => {
+                (CHARGES.contains(&text), "bearer of charges", "they are `CRED`, `DEBT`, `SHAR`, `SLEV`, or none: ``")
+            }
             ("spec", "scheme") => {
                 (Scheme::parse(text).is_ok(), "scheme", "the schemes are `ecdsa-secp256k1` and `ed25519`")
             }
