@@ -30,7 +30,8 @@ pub fn verify(intent: &Intent, signed: &Signed) -> anyhow::Result<Verified> {
             if intent.kind == ContentKind::EvmTransaction {
                 check_transaction(&intent.content, signed)?;
             }
-            Ok(Verified { sender: Some(evm_address(&signer)?) })
+            let of_a_chain = intent.kind == ContentKind::EvmTransaction;
+            Ok(Verified { sender: of_a_chain.then(|| evm_address(&signer)).transpose()? })
         }
         ToSign::Message(message) => {
             ed25519(&signed.public_key, &message, &signed.signature)?;

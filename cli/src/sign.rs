@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use tally_client::{Order, SealedIntent, Signed};
 use tally_domain::{DerivationPath, KeyName, RequestId};
 
-/// `tally sign NAME --evm-tx FILE | --message FILE`
+/// `tally sign NAME --evm-tx FILE | --message FILE | --payment FILE`
 #[derive(Debug, clap::Args)]
 pub struct Sign {
     /// The key.
@@ -40,18 +40,22 @@ struct Content {
     /// A message, signed byte for byte. `-` is standard input.
     #[arg(long, value_name = "FILE")]
     message: Option<PathBuf>,
+    /// A file of bank payments (ISO 20022 pain.001), signed byte for byte. `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    payment: Option<PathBuf>,
 }
 
 impl Sign {
     /// Runs it.
     pub async fn run(self, profile: &ProfileArg) -> anyhow::Result<Shown> {
-        let order = match (&self.content.evm_tx, &self.content.message) {
-            (Some(file), None) => {
+        let order = match (&self.content.evm_tx, &self.content.message, &self.content.payment) {
+            (Some(file), None, None) => {
                 let payload = evm_tx::parse(&input::read(file)?)?;
                 Order::sign_evm(self.key, &payload.chain, payload.bytes)
             }
-            (None, Some(file)) => Order::sign_message(self.key, input::read(file)?),
-            _ => return Err(Usage("give one of --evm-tx and --message".into()).into()),
+            (None, Some(file), None) => Order::sign_message(self.key, input::read(file)?),
+            (None, None, Some(file)) => Order::sign_payment(self.key, input::read(file)?),
+            _ => return Err(Usage("give one of --evm-tx, --message and --payment".into()).into()),
         };
         let (client, kept) = (profile.client()?, Kept::beside(profile.path()?));
         let asked = kept.seal(&client, order.path(self.path).note(&self.note), self.request_id)?;

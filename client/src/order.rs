@@ -40,6 +40,11 @@ impl Order {
         Self::new(Action::Sign, key, ContentKind::Message, Purpose::Message, message)
     }
 
+    /// To sign a file of bank payments (ISO 20022 pain.001), byte for byte.
+    pub fn sign_payment(key: KeyName, file: Vec<u8>) -> Self {
+        Self::new(Action::Sign, key, ContentKind::Iso20022, Purpose::Transaction, file)
+    }
+
     /// To create a key.
     pub fn create_key(key: KeyName, spec: KeySpec) -> Self {
         Self::new(Action::CreateKey, key, ContentKind::KeySpec, spec.purpose, spec.to_bytes())

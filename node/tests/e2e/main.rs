@@ -21,6 +21,7 @@ mod harness {
 mod kills;
 mod main_job;
 mod outages;
+mod payments;
 mod peers;
 mod reads;
 mod rollback;

@@ -449,7 +449,7 @@ pub struct IntentBody {
     /// Non-hardened BIP-32 steps, at most 5. Empty: the key itself.
     #[prost(uint32, repeated, tag = "6")]
     pub path: ::prost::alloc::vec::Vec<u32>,
-    /// 1 = raw unsigned EVM transaction, 2 = message, 3 = KeySpecBody.
+    /// 1 = raw unsigned EVM transaction, 2 = message, 3 = KeySpecBody, 5 = file of bank payments (ISO 20022 pain.001).
     #[prost(uint32, tag = "7")]
     pub kind: u32,
     /// CAIP-2 chain of a transaction, such as "eip155:1"; empty otherwise.
