@@ -246,7 +246,7 @@ impl KeygenSession {
         let (machine, out) = Keygen::start(spec.scheme, spec.threshold, self.start.members.me(), session, rng)
             .map_err(Trouble::Fault)?;
         self.stage = Stage::Rounds { echo, machine: Box::new(machine) };
-        Ok(self.send_protocol(&echo, out))
+        Ok(self.start.members.protocol(&echo, out))
     }
 
     fn round<R: CryptoRng>(
@@ -262,9 +262,9 @@ impl KeygenSession {
         }
         let echo = *echo;
         match machine.message(party, bytes, rng).map_err(Trouble::Fault)? {
-            Progress::Wait(out) => Ok(self.send_protocol(&echo, out)),
+            Progress::Wait(out) => Ok(self.start.members.protocol(&echo, out)),
             Progress::Done(out, output) => {
-                let mut actions = self.send_protocol(&echo, out);
+                let mut actions = self.start.members.protocol(&echo, out);
                 let (record, share) = self.record(output).map_err(Trouble::Fault)?;
                 let request = SealRequest {
                     id: SealingKeyId::of(&record.name, record.epoch, &record.request_id),
@@ -351,15 +351,6 @@ impl KeygenSession {
     fn persist_id(&mut self) -> PersistId {
         self.next_persist += 1;
         PersistId(self.next_persist)
-    }
-
-    fn send_protocol(&self, echo: &Digest, out: Vec<tally_mpc::Outgoing>) -> Vec<Action<Created>> {
-        out.into_iter()
-            .filter_map(|o| {
-                let to = self.start.members.name(o.to)?;
-                Some(Action::Send { to, bytes: Message::Protocol { echo: echo.0, bytes: o.bytes }.encode() })
-            })
-            .collect()
     }
 }
 

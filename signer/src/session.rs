@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use tally_audit::event::What;
 use tally_domain::ports::store::{Step, Write};
-use tally_domain::{Epoch, KeyName, NodeName, PartyIndex, Reason, Refusal, UnixMillis};
+use tally_domain::{Digest, Epoch, KeyName, NodeName, PartyIndex, Reason, Refusal, UnixMillis};
 use tally_mpc::Fault;
 
 use crate::boot::BootIdentity;
+use crate::wire::Message;
 
 /// The word of a leader whose session does not take place.
 const DISMISSED: &str = "DISMISSED";
@@ -96,7 +97,7 @@ pub enum Trouble {
 impl Trouble {
     /// What the leader tells those who agreed to a session that then does not take place.
     pub fn dismissal() -> Vec<u8> {
-        crate::wire::Message::Abort(DISMISSED.into()).encode()
+        Message::Abort(DISMISSED.into()).encode()
     }
 
     /// The reason and facts for the caller.
@@ -227,6 +228,16 @@ impl Members {
     /// The other members.
     pub fn others(&self) -> impl Iterator<Item = (PartyIndex, &NodeName)> {
         self.names.iter().filter(|(p, _)| **p != self.me).map(|(p, n)| (*p, n))
+    }
+
+    /// Messages of the threshold protocol, each with the hash of all greetings as this node received them.
+    pub(crate) fn protocol<R>(&self, echo: &Digest, out: Vec<tally_mpc::Outgoing>) -> Vec<Action<R>> {
+        out.into_iter()
+            .filter_map(|o| {
+                let bytes = Message::Protocol { echo: echo.0, bytes: o.bytes }.encode();
+                Some(Action::Send { to: self.name(o.to)?, bytes })
+            })
+            .collect()
     }
 
     /// One message to each of the others.

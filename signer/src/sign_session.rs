@@ -216,7 +216,7 @@ impl SignSession {
         let (machine, out) =
             Offline::start(&self.start.share, &self.start.signers, session, rng).map_err(Trouble::Fault)?;
         self.stage = Stage::Offline { session, echo, machine };
-        Ok(self.send_protocol(&echo, out))
+        Ok(self.start.members.protocol(&echo, out))
     }
 
     fn offline<R: CryptoRng>(
@@ -233,9 +233,9 @@ impl SignSession {
         }
         let (session, echo) = (*session, *echo);
         match machine.message(&self.start.share, party, bytes, rng).map_err(Trouble::Fault)? {
-            Progress::Wait(out) => Ok(self.send_protocol(&echo, out)),
+            Progress::Wait(out) => Ok(self.start.members.protocol(&echo, out)),
             Progress::Done(out, presignature) => {
-                let mut actions = self.send_protocol(&echo, out);
+                let mut actions = self.start.members.protocol(&echo, out);
                 let binding = Binding {
                     attempt: self.start.attempt,
                     signers: self.start.members.names(),
@@ -338,15 +338,6 @@ impl SignSession {
     fn persist_id(&mut self) -> PersistId {
         self.next_persist += 1;
         PersistId(self.next_persist)
-    }
-
-    fn send_protocol(&self, echo: &Digest, out: Vec<tally_mpc::Outgoing>) -> Vec<Action<SignResult>> {
-        out.into_iter()
-            .filter_map(|o| {
-                let to = self.start.members.name(o.to)?;
-                Some(Action::Send { to, bytes: Message::Protocol { echo: echo.0, bytes: o.bytes }.encode() })
-            })
-            .collect()
     }
 }
 
