@@ -9,6 +9,7 @@ mod wire;
 use prost::Message as _;
 use tally_domain::boot::Statement;
 use tally_domain::dsse::Envelope;
+use tally_domain::hsm_key::HsmKeyCertificate;
 use tally_domain::intent::decode_canonical;
 use tally_domain::key::KeyCertificate;
 use tally_domain::vote::Certificate;
@@ -107,11 +108,12 @@ pub enum What {
         key: KeyName,
         /// Which child of the key signed.
         path: DerivationPath,
-        /// ECDSA: r and s, 64 bytes, low s, no recovery id. Ed25519: 64 bytes.
+        /// ECDSA: r and s, 64 bytes, low s, no recovery id. Ed25519: 64 bytes. RSA: PSS, 384 bytes.
         signature: Vec<u8>,
-        /// Public key of the child: secp256k1 33 bytes compressed, Ed25519 32 bytes.
+        /// Public key of the child: secp256k1 33 bytes compressed, Ed25519 32 bytes. Of a key in an HSM, whatever its
+        /// scheme: SubjectPublicKeyInfo, which is longer than either.
         public_key: Vec<u8>,
-        /// ECDSA: the 32-byte digest. Ed25519: the message.
+        /// ECDSA and RSA: the 32-byte digest. Ed25519: the message.
         to_sign: Vec<u8>,
     },
     /// This node's share of a new key is durable, and it has signed the record.
@@ -123,6 +125,16 @@ pub enum What {
     KeyActive {
         /// Their signatures.
         certificate: KeyCertificate,
+    },
+    /// This node has given a name to a key of an HSM, its own or another node's, and gives it to no other.
+    HsmKeyPending {
+        /// [`tally_domain::HsmKeyRecord::to_bytes`].
+        record: Vec<u8>,
+    },
+    /// A majority of nodes, the home among them, has given a key of an HSM its name.
+    HsmKeyActive {
+        /// Their signatures.
+        certificate: HsmKeyCertificate,
     },
     /// A peer failed a check that a correct peer cannot fail, and is banned for this key.
     Banned {
@@ -225,6 +237,8 @@ impl Event {
             What::Completed { .. } => "completed",
             What::KeyPending { .. } => "key-pending",
             What::KeyActive { .. } => "key-active",
+            What::HsmKeyPending { .. } => "hsm-key-pending",
+            What::HsmKeyActive { .. } => "hsm-key-active",
             What::Banned { .. } => "banned",
             What::SessionFailed { .. } => "session-failed",
         }

@@ -1,7 +1,7 @@
 //! Why content is refused. All but [`ChainError::PublicKey`] and [`ChainError::Signature`] are the caller's fault.
 
 use crate::iso20022::BadPayment;
-use tally_domain::{Reason, Scheme};
+use tally_domain::{HsmScheme, Reason, Scheme};
 
 /// Why content cannot be signed, or a signature not be put into it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +39,18 @@ pub enum ChainError {
         /// The key's scheme.
         scheme: Scheme,
     },
+    /// The HSM key's scheme does not sign this kind of content.
+    #[error("an HSM key of scheme `{scheme}` cannot sign an EVM transaction; use one of scheme `ecdsa-secp256k1`")]
+    HsmKeyScheme {
+        /// The key's scheme.
+        scheme: HsmScheme,
+    },
+    /// A raw digest for a threshold key: no node could tell what it would sign.
+    #[error("a raw digest is signed only with a key that lives in an HSM and has the purpose `raw`")]
+    RawNeedsHsm,
+    /// Not 32 bytes, or all of them zero.
+    #[error("a raw digest is 32 bytes, not all zero")]
+    RawDigest,
     /// A message whose intent names a chain: a message is for none.
     #[error("the intent names a chain, but its content is a message; leave the chain empty")]
     MessageForChain,
@@ -71,7 +83,9 @@ impl ChainError {
         match self {
             Self::TxType { .. } | Self::TxFields | Self::TxNotCanonical => Reason::TxUnparseable,
             Self::ChainMismatch { .. } => Reason::ChainMismatch,
-            Self::KeyScheme { .. } => Reason::KeyScheme,
+            Self::KeyScheme { .. } | Self::HsmKeyScheme { .. } => Reason::KeyScheme,
+            Self::RawNeedsHsm => Reason::KeyPurpose,
+            Self::RawDigest => Reason::ParameterRange,
             Self::Payment(_) => Reason::PaymentInvalid,
             Self::Empty
             | Self::MessageForChain

@@ -2,7 +2,7 @@
 //!
 //! Does: decodes unsigned EIP-1559 transactions (EVM), files of bank payments (ISO 20022 pain.001) and messages, says
 //! what they move, computes what is signed (EIP-1559 signing hash, SHA-256 of a file, EIP-191 hash, or the bytes
-//! themselves for Ed25519), puts a signature back into a transaction, and writes addresses (EIP-55).
+//! themselves for Ed25519; for keys in an HSM SHA-256 of a message, or a digest as it is), puts a signature back into a transaction, and writes addresses (EIP-55).
 //! Does not: hold keys, sign, or ask a chain anything. What it cannot read it refuses; what it can read but does not
 //! understand it calls [`Facts::Opaque`], and only a rule that says so permits that. Other transaction types than
 //! EIP-1559 are refused, because no digest is computed for them yet. A payment file is understood in full or refused.
@@ -10,12 +10,14 @@
 mod address;
 mod error;
 mod evm;
+mod hsm;
 pub mod iso20022;
 mod message;
 
 pub use address::{evm_address, parse_evm_address};
 pub use error::ChainError;
 pub use evm::{Eip1559, eip1559_unsigned, erc20_transfer_input, signed_transaction};
+pub use hsm::decode_hsm;
 
 use tally_domain::facts::Facts;
 use tally_domain::{ContentKind, Digest, Scheme};
@@ -32,7 +34,7 @@ pub struct Decoded {
 /// What goes into the signature scheme.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToSign {
-    /// ECDSA signs this digest.
+    /// ECDSA and RSA sign this digest.
     Digest(Digest),
     /// Ed25519 signs these bytes; it hashes them itself.
     Message(Vec<u8>),
@@ -52,6 +54,7 @@ pub fn decode(kind: ContentKind, scheme: Scheme, chain: &str, content: &[u8]) ->
         (ContentKind::Message, _) => message::decode(scheme, content),
         (ContentKind::Iso20022, _) if !chain.is_empty() => Err(ChainError::PaymentForChain),
         (ContentKind::Iso20022, _) => iso20022::decode(scheme, content),
-        (ContentKind::KeySpec, _) => Err(ChainError::NothingToSign),
+        (ContentKind::RawDigest, _) => Err(ChainError::RawNeedsHsm),
+        (ContentKind::KeySpec | ContentKind::HsmKeySpec, _) => Err(ChainError::NothingToSign),
     }
 }

@@ -2,11 +2,16 @@
 //! asked for, never taken from the answer.
 
 use anyhow::{Context as _, bail, ensure};
+use aws_lc_rs::digest::SHA256;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, RSA_PSS_2048_8192_SHA256, UnparsedPublicKey, VerificationAlgorithm,
+};
 use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
 use secp256k1::{Message, SECP256K1};
-use tally_chains::{ToSign, decode, evm_address};
+use tally_chains::{ToSign, decode, decode_hsm, evm_address};
 use tally_client::Signed;
-use tally_domain::{ContentKind, Intent, Scheme};
+use tally_domain::spki::Parts;
+use tally_domain::{ContentKind, Digest, HsmScheme, Intent, PublicKey, Scheme};
 
 /// A compressed point of secp256k1; an Ed25519 public key has 32 bytes.
 const SECP256K1_KEY_BYTES: usize = 33;
@@ -19,6 +24,9 @@ pub struct Verified {
 
 /// Verifies what was answered to an intent.
 pub fn verify(intent: &Intent, signed: &Signed) -> anyhow::Result<Verified> {
+    if signed.home.is_some() {
+        return verify_resident(intent, signed);
+    }
     let scheme = match signed.public_key.len() {
         SECP256K1_KEY_BYTES => Scheme::EcdsaSecp256k1,
         _ => Scheme::Ed25519,
@@ -38,6 +46,46 @@ pub fn verify(intent: &Intent, signed: &Signed) -> anyhow::Result<Verified> {
             Ok(Verified { sender: None })
         }
     }
+}
+
+/// Verifies what a key in an HSM has signed.
+fn verify_resident(intent: &Intent, signed: &Signed) -> anyhow::Result<Verified> {
+    let key = PublicKey::from_spki(&signed.public_key).context("the answer's public key does not read")?;
+    match (decode_hsm(intent.kind, key.scheme(), &intent.chain, &intent.content)?.to_sign, key.parts()) {
+        (ToSign::Digest(digest), Parts::Point { .. }) if key.scheme() == HsmScheme::EcdsaSecp256k1 => {
+            let signer = recover(digest.0, &signed.signature, signed.recovery_id)?;
+            ensure!(Some(&signer) == key.secp256k1_compressed().as_ref(), "the signature is by another key");
+            if intent.kind != ContentKind::EvmTransaction {
+                return Ok(Verified { sender: None });
+            }
+            check_transaction(&intent.content, signed)?;
+            return Ok(Verified { sender: Some(evm_address(&signer)?) });
+        }
+        (ToSign::Digest(digest), Parts::Point { x, y }) => {
+            by_aws_lc(&ECDSA_P256_SHA256_FIXED, &[&[4], &x[..], &y].concat(), digest, &signed.signature)?;
+        }
+        (ToSign::Digest(digest), Parts::Rsa { .. }) => {
+            let key = signed.public_key.get(RSA_KEY_AT..).context("the RSA key is too short")?;
+            by_aws_lc(&RSA_PSS_2048_8192_SHA256, key, digest, &signed.signature)?;
+        }
+        (ToSign::Message(message), Parts::Ed25519(key)) => ed25519(&key, &message, &signed.signature)?,
+        _ => bail!("the key's scheme does not sign that"),
+    }
+    Ok(Verified { sender: None })
+}
+
+/// Where the `RSAPublicKey` begins in the SubjectPublicKeyInfo of an RSA key of 3072 bits.
+const RSA_KEY_AT: usize = 24;
+
+fn by_aws_lc(
+    algorithm: &'static dyn VerificationAlgorithm,
+    key: &[u8],
+    digest: Digest,
+    signature: &[u8],
+) -> anyhow::Result<()> {
+    let digest = aws_lc_rs::digest::Digest::import_less_safe(&digest.0, &SHA256).context("the digest is too short")?;
+    let verified = UnparsedPublicKey::new(algorithm, key).verify_digest(&digest, signature);
+    verified.ok().context("AWS-LC does not verify the signature")
 }
 
 /// The compressed public key that libsecp256k1 recovers.

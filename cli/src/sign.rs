@@ -10,9 +10,9 @@ use alloy_primitives::keccak256;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use tally_client::{Order, SealedIntent, Signed};
-use tally_domain::{DerivationPath, KeyName, RequestId};
+use tally_domain::{DerivationPath, Digest, KeyName, RequestId};
 
-/// `tally sign NAME --evm-tx FILE | --message FILE | --payment FILE`
+/// `tally sign NAME --evm-tx FILE | --message FILE | --payment FILE | --raw-digest HEX`
 #[derive(Debug, clap::Args)]
 pub struct Sign {
     /// The key.
@@ -40,6 +40,9 @@ struct Content {
     /// A message, signed byte for byte. `-` is standard input.
     #[arg(long, value_name = "FILE")]
     message: Option<PathBuf>,
+    /// A digest of something that nobody will look at: 64 hex digits. Only with a key in an HSM whose purpose is raw.
+    #[arg(long, value_parser = digest, value_name = "HEX")]
+    raw_digest: Option<Digest>,
     /// A file of bank payments (ISO 20022 pain.001), signed byte for byte. `-` is standard input.
     #[arg(long, value_name = "FILE")]
     payment: Option<PathBuf>,
@@ -48,14 +51,16 @@ struct Content {
 impl Sign {
     /// Runs it.
     pub async fn run(self, profile: &ProfileArg) -> anyhow::Result<Shown> {
-        let order = match (&self.content.evm_tx, &self.content.message, &self.content.payment) {
-            (Some(file), None, None) => {
+        let Content { evm_tx, message, payment, raw_digest } = &self.content;
+        let order = match (evm_tx, message, payment, raw_digest) {
+            (Some(file), None, None, None) => {
                 let payload = evm_tx::parse(&input::read(file)?)?;
                 Order::sign_evm(self.key, &payload.chain, payload.bytes)
             }
-            (None, Some(file), None) => Order::sign_message(self.key, input::read(file)?),
-            (None, None, Some(file)) => Order::sign_payment(self.key, input::read(file)?),
-            _ => return Err(Usage("give one of --evm-tx, --message and --payment".into()).into()),
+            (None, Some(file), None, None) => Order::sign_message(self.key, input::read(file)?),
+            (None, None, Some(file), None) => Order::sign_payment(self.key, input::read(file)?),
+            (None, None, None, Some(digest)) => Order::sign_raw(self.key, digest.0),
+            _ => return Err(Usage("give one of --evm-tx, --message, --payment and --raw-digest".into()).into()),
         };
         let (client, kept) = (profile.client()?, Kept::beside(profile.path()?));
         let asked = kept.seal(&client, order.path(self.path).note(&self.note), self.request_id)?;
@@ -70,7 +75,10 @@ fn shown(intent: &SealedIntent, signed: &Signed, verified: &Verified) -> Shown {
     let mut lines = vec![
         format!("PERMITTED by rule {}", signed.rule),
         field("request", intent.request_id()),
-        field("signers", signed.certificate.votes.len()),
+        match &signed.home {
+            Some(home) => field("signer", format!("HSM of {home}")),
+            None => field("signers", signed.certificate.votes.len()),
+        },
         field("public key", hex::encode(&signed.public_key)),
         field("signature", hex::encode(&signed.signature)),
     ];
@@ -93,7 +101,8 @@ pub fn to_json(signed: &Signed) -> Value {
     let raw = (!signed.signed_payload.is_empty()).then(|| format!("0x{}", hex::encode(&signed.signed_payload)));
     json!({
         "rule": signed.rule,
-        "signer_count": signed.certificate.votes.len(),
+        "signer_count": if signed.home.is_some() { 1 } else { signed.certificate.votes.len() },
+        "home": signed.home.as_ref().map(|home| home.as_str()),
         "public_key": hex::encode(&signed.public_key),
         "signature": hex::encode(&signed.signature),
         "recovery_id": signed.recovery_id,
@@ -101,4 +110,9 @@ pub fn to_json(signed: &Signed) -> Value {
         "transaction_hash": raw.is_some().then(|| keccak256(&signed.signed_payload).to_string()),
         "raw_transaction": raw,
     })
+}
+
+fn digest(text: &str) -> Result<Digest, String> {
+    let bytes = hex::decode(text).ok().and_then(|bytes| Digest::from_slice(&bytes));
+    bytes.ok_or_else(|| "a digest is 64 hex digits".into())
 }

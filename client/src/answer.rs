@@ -8,7 +8,7 @@ pub(crate) use node::{node, policy};
 pub use request::{RequestInfo, RequestPage, RequestState, Signed};
 pub(crate) use request::{page, request, signed};
 
-use tally_domain::{Epoch, KeyName, NodeName, Purpose, Scheme, Threshold};
+use tally_domain::{Backing, Epoch, KeyName, NodeName, PublicKey, Purpose, Scheme, Threshold};
 use tally_proto::v1;
 
 /// The field of an answer that is not valid.
@@ -20,24 +20,77 @@ pub(crate) struct BadField(pub(crate) &'static str);
 pub struct KeyInfo {
     /// Its name.
     pub name: KeyName,
-    /// Its scheme.
-    pub scheme: Scheme,
+    /// Where it lives.
+    pub backing: KeyBacking,
     /// Its one purpose.
     pub purpose: Purpose,
-    /// Signers and share-holders.
-    pub threshold: Threshold,
-    /// Generation of the shares.
-    pub epoch: Epoch,
     /// `pending` or `active`; later versions have more words.
     pub state: String,
-    /// Share-holders in the order of their party index.
-    pub participants: Vec<NodeName>,
-    /// secp256k1: 33 bytes compressed. Ed25519: 32 bytes.
+    /// In shares: secp256k1 33 bytes compressed, Ed25519 32 bytes. In an HSM: SubjectPublicKeyInfo, DER.
     pub public_key: Vec<u8>,
-    /// BIP-32 extended public key; secp256k1 only.
-    pub xpub: Option<String>,
-    /// EIP-55 address; secp256k1 only.
+    /// EIP-55 address; secp256k1 only, and in an HSM only of keys for transactions.
     pub evm_address: Option<String>,
+}
+
+/// Where a key lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyBacking {
+    /// In shares at many nodes.
+    Threshold {
+        /// Its scheme.
+        scheme: Scheme,
+        /// Signers and share-holders.
+        threshold: Threshold,
+        /// Generation of the shares.
+        epoch: Epoch,
+        /// Share-holders in the order of their party index.
+        participants: Vec<NodeName>,
+        /// BIP-32 extended public key; secp256k1 only.
+        xpub: Option<String>,
+    },
+    /// In the HSM of one node.
+    Hsm {
+        /// The public key, and with it the scheme.
+        public_key: PublicKey,
+        /// That node.
+        home: NodeName,
+    },
+}
+
+impl KeyInfo {
+    /// BIP-32 extended public key; threshold keys over secp256k1 only.
+    pub fn xpub(&self) -> Option<&str> {
+        match &self.backing {
+            KeyBacking::Threshold { xpub, .. } => xpub.as_deref(),
+            KeyBacking::Hsm { .. } => None,
+        }
+    }
+
+    /// Its public key, to be written in whichever form is wanted; nothing if the node's bytes are none.
+    pub fn to_public_key(&self) -> Option<PublicKey> {
+        match &self.backing {
+            KeyBacking::Threshold { .. } => PublicKey::from_threshold(&self.public_key).ok(),
+            KeyBacking::Hsm { public_key, .. } => Some(public_key.clone()),
+        }
+    }
+}
+
+impl KeyBacking {
+    /// The scheme's name.
+    pub fn scheme(&self) -> &'static str {
+        match self {
+            Self::Threshold { scheme, .. } => scheme.as_str(),
+            Self::Hsm { public_key, .. } => public_key.scheme().as_str(),
+        }
+    }
+
+    /// Where it lives, in a word.
+    pub fn kind(&self) -> Backing {
+        match self {
+            Self::Threshold { .. } => Backing::Threshold,
+            Self::Hsm { .. } => Backing::Hsm,
+        }
+    }
 }
 
 /// A new key and the rule that permitted it.
@@ -60,17 +113,32 @@ pub struct Child {
 
 pub(crate) fn key(k: Option<v1::Key>) -> Result<KeyInfo, BadField> {
     let k = k.ok_or(BadField("key"))?;
-    let participants = k.participants.iter().map(|p| NodeName::parse(p)).collect::<Result<_, _>>();
+    let backing = match Backing::parse(&k.backing).map_err(|_| BadField("key.backing"))? {
+        Backing::Threshold => {
+            let participants = k.participants.iter().map(|p| NodeName::parse(p)).collect::<Result<_, _>>();
+            KeyBacking::Threshold {
+                scheme: Scheme::parse(&k.scheme).map_err(|_| BadField("key.scheme"))?,
+                threshold: Threshold::new(k.t, k.n).map_err(|_| BadField("key.t"))?,
+                epoch: Epoch(k.epoch),
+                participants: participants.map_err(|_| BadField("key.participants"))?,
+                xpub: some(k.xpub),
+            }
+        }
+        Backing::Hsm => {
+            let public_key = PublicKey::from_spki(&k.public_key).map_err(|_| BadField("key.public_key"))?;
+            if public_key.scheme().as_str() != k.scheme {
+                return Err(BadField("key.scheme"));
+            }
+            let home = NodeName::parse(&k.home).map_err(|_| BadField("key.home"))?;
+            KeyBacking::Hsm { public_key, home }
+        }
+    };
     Ok(KeyInfo {
         name: KeyName::parse(&k.name).map_err(|_| BadField("key.name"))?,
-        scheme: Scheme::parse(&k.scheme).map_err(|_| BadField("key.scheme"))?,
+        backing,
         purpose: Purpose::parse(&k.purpose).map_err(|_| BadField("key.purpose"))?,
-        threshold: Threshold::new(k.t, k.n).map_err(|_| BadField("key.t"))?,
-        epoch: Epoch(k.epoch),
         state: k.state,
-        participants: participants.map_err(|_| BadField("key.participants"))?,
         public_key: k.public_key,
-        xpub: some(k.xpub),
         evm_address: some(k.evm_address),
     })
 }

@@ -5,6 +5,7 @@ use crate::answer::{
 };
 use crate::channel::{self, Link};
 use crate::error::ClientError;
+use crate::homes::Homes;
 use crate::order::{Order, SealedIntent};
 use crate::profile::Profile;
 use crate::retry::{ATTEMPTS_MAX, Plan};
@@ -42,6 +43,7 @@ pub(crate) const READ: Limits = Limits { attempt: Duration::from_secs(5), total:
 pub struct Client {
     profile: Arc<Profile>,
     links: Vec<Link>,
+    homes: Homes,
     attempts_max: u32,
 }
 
@@ -52,7 +54,7 @@ impl Client {
     /// [`ClientError::Profile`] when the profile makes no TLS identity, [`ClientError::NoRuntime`].
     pub fn new(profile: Profile) -> Result<Self, ClientError> {
         let links = channel::links(&profile)?;
-        Ok(Self { profile: Arc::new(profile), links, attempts_max: ATTEMPTS_MAX })
+        Ok(Self { profile: Arc::new(profile), links, homes: Homes::default(), attempts_max: ATTEMPTS_MAX })
     }
 
     /// Who this client is.
@@ -101,10 +103,16 @@ impl Client {
     pub async fn sign(&self, intent: &SealedIntent) -> Result<Signed, ClientError> {
         let request = v1::SignRequest { intent: Some(intent.to_wire()) };
         let send = |c, r: v1::SignRequest| async move { SigningServiceClient::new(c).sign(r).await };
-        self.call(SIGN, request, send, answer::signed).await
+        let key = &intent.intent().key;
+        let known = self.homes.of(key).and_then(|home| self.links.iter().position(|link| link.endpoint == home));
+        let (signed, by) = self.call_from(known, SIGN, request, send, answer::signed).await?;
+        if signed.home.is_some() {
+            self.homes.note(key, &by);
+        }
+        Ok(signed)
     }
 
-    /// Creates a key with all of its nodes, or says why not.
+    /// Creates a key with all of its nodes, or in the HSM of one, or says why not.
     ///
     /// # Errors
     /// [`ClientError`], as for [`Client::sign`].
@@ -228,11 +236,28 @@ impl Client {
         Q: Clone,
         Answer: Future<Output = Result<tonic::Response<W>, tonic::Status>>,
     {
+        self.call_from(None, limits, request, send, read).await.map(|(answer, _)| answer)
+    }
+
+    /// The same, beginning with the node at `home` if one is given; also tells who answered. A node that says where the
+    /// key's home is makes that the only one to be asked from then on.
+    async fn call_from<Q, W, T, Answer>(
+        &self,
+        mut home: Option<usize>,
+        limits: Limits,
+        request: Q,
+        send: impl Fn(Channel, Q) -> Answer,
+        read: impl Fn(W) -> Result<T, BadField>,
+    ) -> Result<(T, Arc<str>), ClientError>
+    where
+        Q: Clone,
+        Answer: Future<Output = Result<tonic::Response<W>, tonic::Status>>,
+    {
         let until = Instant::now() + limits.total;
         let mut plan = Plan::over(self.links.len(), self.attempts_max);
         let mut trouble: Option<ClientError> = None;
         while let Some(next) = plan.next(getrandom::u32().map_err(|_| ClientError::Randomness)?) {
-            let Some(link) = self.links.get(next.endpoint) else { break };
+            let Some(link) = self.links.get(home.unwrap_or(next.endpoint)) else { break };
             if Instant::now() + next.pause >= until {
                 break;
             }
@@ -240,8 +265,19 @@ impl Client {
             let deadline = until.min(Instant::now() + limits.attempt);
             let answer = send(link.channel.clone(), request.clone());
             match tokio::time::timeout_at(deadline, answer).await.map_err(|_| link.deadline()) {
-                Ok(Ok(answer)) => return read(answer.into_inner()).map_err(|BadField(field)| link.wrong(field)),
+                Ok(Ok(answer)) => {
+                    let answer = read(answer.into_inner()).map_err(|BadField(field)| link.wrong(field))?;
+                    return Ok((answer, link.endpoint.clone()));
+                }
                 Ok(Err(status)) => match ClientError::from_status(&link.endpoint, &status) {
+                    e if says(&e, Reason::HomeNode) => {
+                        home = self.home_in(&e);
+                        trouble = trouble.or(Some(e));
+                    }
+                    // A key's home keeps its requests to itself: another node may know of this one.
+                    e if says(&e, Reason::RequestNotFound) && plan.is_first_round() => {
+                        trouble = Some(more_telling(trouble, e));
+                    }
                     e if e.is_transient() => trouble = Some(more_telling(trouble, e)),
                     e => return Err(e),
                 },
@@ -251,14 +287,26 @@ impl Client {
         Err(trouble.unwrap_or(ClientError::Deadline { endpoint: "the cluster".into() }))
     }
 
+    /// The endpoint of the home that a refusal names; nothing if this client has no such endpoint, and then it asks them all.
+    fn home_in(&self, error: &ClientError) -> Option<usize> {
+        let address = error.refused()?.metadata.get("address")?;
+        self.links.iter().position(|link| link.endpoint.strip_prefix("https://") == Some(address))
+    }
+
     pub(crate) fn first(&self) -> Option<&Link> {
         self.links.first()
     }
 }
 
-/// A node's reason tells more than a connection that failed, whichever came last.
+fn says(error: &ClientError, reason: Reason) -> bool {
+    error.refused().is_some_and(|refused| refused.reason == reason)
+}
+
+/// A node's reason tells more than a connection that failed, whichever came last; only where the home is tells less than
+/// why it did not answer.
 fn more_telling(before: Option<ClientError>, now: ClientError) -> ClientError {
     match before {
+        Some(before) if says(&before, Reason::HomeNode) => now,
         Some(before @ ClientError::Refused(_)) if now.refused().is_none() => before,
         _ => now,
     }

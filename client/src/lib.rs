@@ -1,7 +1,7 @@
 //! The Rust SDK of Tigertally: signs intents, sends them, and sends them again where that is safe.
 //!
 //! Does: loads a profile ([`Profile`]), builds and signs intents ([`Order`]), calls any node over mutual TLS and goes on
-//! to the next one when a node is away ([`Client`]), and turns answers and refusals into types of its own.
+//! to the next one when a node is away, and to a key's home when the key lives in one node's HSM ([`Client`]), and turns answers and refusals into types of its own.
 //! Does not: hold shares, decode transactions, or decide anything. It does not verify signatures either: what a node
 //! answers is to be checked by whoever relies on it, with the chain's own library and the key's public key.
 //!
@@ -13,13 +13,14 @@ mod audit;
 mod channel;
 mod client;
 mod error;
+mod homes;
 mod order;
 mod profile;
 mod retry;
 
 pub use answer::{
-    ActiveRule, BanInfo, Child, CreatedKey, HsmInfo, KeyInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo, RequestInfo,
-    RequestPage, RequestState, Signed,
+    ActiveRule, BanInfo, Child, CreatedKey, HsmInfo, KeyBacking, KeyInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo,
+    RequestInfo, RequestPage, RequestState, Signed,
 };
 pub use audit::LogCheckpoint;
 pub use client::Client;

@@ -5,7 +5,9 @@ use crate::profile::Profile;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tally_domain::dsse::Envelope;
 use tally_domain::intent::{self, NOTE_MAX_BYTES};
-use tally_domain::{Action, ContentKind, DerivationPath, Intent, KeyName, KeySpec, Purpose, RequestId, UnixMillis};
+use tally_domain::{
+    Action, ContentKind, DerivationPath, HsmKeySpec, Intent, KeyName, KeySpec, Purpose, RequestId, UnixMillis,
+};
 use tally_proto::v1;
 
 /// How long an intent is valid from now: enough for every retry, half of what nodes allow.
@@ -48,6 +50,16 @@ impl Order {
     /// To create a key.
     pub fn create_key(key: KeyName, spec: KeySpec) -> Self {
         Self::new(Action::CreateKey, key, ContentKind::KeySpec, spec.purpose, spec.to_bytes())
+    }
+
+    /// To sign 32 bytes as they are, with a key in an HSM whose purpose is raw.
+    pub fn sign_raw(key: KeyName, digest: [u8; 32]) -> Self {
+        Self::new(Action::Sign, key, ContentKind::RawDigest, Purpose::Raw, digest.to_vec())
+    }
+
+    /// To create a key in a node's HSM.
+    pub fn create_hsm_key(key: KeyName, spec: &HsmKeySpec) -> Self {
+        Self::new(Action::CreateHsmKey, key, ContentKind::HsmKeySpec, spec.purpose, spec.to_bytes())
     }
 
     fn new(action: Action, key: KeyName, kind: ContentKind, purpose: Purpose, content: Vec<u8>) -> Self {

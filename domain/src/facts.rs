@@ -11,6 +11,8 @@ pub enum Facts {
     Transaction(TransactionFacts),
     /// A message.
     Message(MessageFacts),
+    /// A digest of something that is not known here. Only a rule for raw digests permits it.
+    Raw(RawFacts),
     /// Well-formed, but what it does is not known. Only a rule that says so permits it.
     Opaque(OpaqueFacts),
     /// A file of bank payments, decoded in full.
@@ -94,6 +96,13 @@ pub struct MessageFacts {
     pub bytes: u64,
     /// Whether it is UTF-8 text.
     pub text: bool,
+}
+
+/// A digest that was given as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawFacts {
+    /// Length in bytes.
+    pub bytes: u64,
 }
 
 /// A transaction that was not understood.

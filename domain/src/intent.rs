@@ -8,7 +8,7 @@ use crate::digest::Digest;
 use crate::dsse::{self, BadSignature, Envelope, VerifyingKey};
 use crate::ids::{ClientId, ClusterId, KeyName, RequestId, Tenant};
 use crate::path::DerivationPath;
-use crate::scheme::{Purpose, Scheme};
+use crate::scheme::{HsmScheme, Purpose, Scheme};
 use crate::threshold::Threshold;
 use crate::time::UnixMillis;
 use prost::Message as _;
@@ -29,6 +29,8 @@ pub enum Action {
     Sign,
     /// Create the key by distributed key generation; the content is a [`KeySpec`].
     CreateKey,
+    /// Create the key in a node's HSM; the content is a [`crate::hsm_key::HsmKeySpec`].
+    CreateHsmKey,
 }
 
 /// What the content is, and so how every node decodes it.
@@ -36,12 +38,17 @@ pub enum Action {
 pub enum ContentKind {
     /// A raw unsigned EVM transaction (EIP-2718 type byte and RLP).
     EvmTransaction,
-    /// A message: signed as it is by Ed25519, under the EIP-191 prefix by ECDSA.
+    /// A message: signed as it is by Ed25519, under the EIP-191 prefix by threshold ECDSA. With a key in an HSM the bytes
+    /// as they are, hashed with SHA-256 where the scheme signs a digest (JWS).
     Message,
     /// A [`KeySpec`].
     KeySpec,
+    /// Thirty-two bytes that are signed without looking behind them; for keys of purpose [`Purpose::Raw`].
+    RawDigest,
     /// A file of bank payments (ISO 20022 pain.001): its exact bytes are signed.
     Iso20022,
+    /// A [`crate::hsm_key::HsmKeySpec`].
+    HsmKeySpec,
 }
 
 /// A decoded intent. Only [`Intent::open`] makes one from bytes, after checking the signature.
@@ -279,9 +286,14 @@ impl KeySpec {
         Ok(Self {
             scheme: Scheme::from_number(b.scheme).ok_or(BadIntent::Field { field: "scheme" })?,
             threshold: Threshold::new(b.t, b.n).map_err(|_| BadIntent::Field { field: "threshold" })?,
-            purpose: Purpose::from_number(b.purpose).ok_or(BadIntent::Field { field: "purpose" })?,
+            purpose: threshold_purpose(b.purpose).ok_or(BadIntent::Field { field: "purpose" })?,
         })
     }
+}
+
+/// A purpose that a key in shares may have. Raw digests are not signed by threshold keys: no node could tell what for.
+pub(crate) fn threshold_purpose(number: u32) -> Option<Purpose> {
+    Purpose::from_number(number).filter(|purpose| *purpose != Purpose::Raw)
 }
 
 /// Numbers on the wire; zero is never a value, so that a missing field is refused.
@@ -300,10 +312,11 @@ macro_rules! numbers {
         }
     };
 }
-numbers!(Action { Sign = 1, CreateKey = 2 });
-numbers!(ContentKind { EvmTransaction = 1, Message = 2, KeySpec = 3, Iso20022 = 5 });
+numbers!(Action { Sign = 1, CreateKey = 2, CreateHsmKey = 3 });
+numbers!(ContentKind { EvmTransaction = 1, Message = 2, KeySpec = 3, RawDigest = 4, Iso20022 = 5, HsmKeySpec = 6 });
 numbers!(Scheme { EcdsaSecp256k1 = 1, Ed25519 = 2 });
-numbers!(Purpose { Transaction = 1, Message = 2 });
+numbers!(HsmScheme { EcdsaP256 = 1, EcdsaSecp256k1 = 2, Ed25519 = 3, Rsa3072 = 4 });
+numbers!(Purpose { Transaction = 1, Message = 2, Raw = 3 });
 
 #[cfg(test)]
 mod tests {
@@ -392,5 +405,7 @@ mod tests {
         assert_eq!(KeySpec::from_bytes(&spec.to_bytes()).unwrap(), spec);
         let bad = SpecBody { scheme: 1, t: 1, n: 3, purpose: 1 }.encode_to_vec();
         assert_eq!(KeySpec::from_bytes(&bad), Err(BadIntent::Field { field: "threshold" }));
+        let raw = SpecBody { scheme: 1, t: 2, n: 3, purpose: Purpose::Raw.number() }.encode_to_vec();
+        assert_eq!(KeySpec::from_bytes(&raw), Err(BadIntent::Field { field: "purpose" }));
     }
 }

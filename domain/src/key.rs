@@ -4,7 +4,7 @@ use crate::boot::{BadStatement, Statement};
 use crate::digest::Digest;
 use crate::dsse::{Envelope, SigningKey};
 use crate::ids::{ClusterId, Epoch, KeyName, NodeName, PartyIndex, RequestId, Tenant};
-use crate::intent::decode_canonical;
+use crate::intent::{decode_canonical, threshold_purpose};
 use crate::roster::Roster;
 use crate::scheme::{Purpose, Scheme};
 use crate::threshold::Threshold;
@@ -141,7 +141,7 @@ impl KeyRecord {
             tenant: Tenant::parse(&b.tenant).ok()?,
             request_id: RequestId::from_slice(&b.request_id)?,
             scheme: Scheme::from_number(b.scheme)?,
-            purpose: Purpose::from_number(b.purpose)?,
+            purpose: threshold_purpose(b.purpose)?,
             threshold,
             epoch: Epoch(b.epoch),
             participants,

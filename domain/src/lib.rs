@@ -1,7 +1,7 @@
 //! The words of Tigertally, as types.
 //!
 //! Does: ids, thresholds, schemes, intents and the envelope they travel in, votes and certificates, key records,
-//! facts, reasons for refusal, secrets, and the ports that the edges implement.
+//! facts, public keys and their signatures, reasons for refusal, secrets, and the ports that the edges implement.
 //! Does not: any input or output. No clock, no operating system randomness, no sockets, no files.
 
 pub mod account;
@@ -10,6 +10,7 @@ pub mod currency;
 pub mod digest;
 pub mod dsse;
 pub mod facts;
+pub mod hsm_key;
 pub mod ids;
 pub mod intent;
 pub mod key;
@@ -19,6 +20,7 @@ pub mod reason;
 pub mod roster;
 pub mod scheme;
 pub mod secret;
+pub mod spki;
 pub mod threshold;
 pub mod time;
 pub mod vote;
@@ -26,11 +28,13 @@ pub mod vote;
 pub use account::{Account, Agent};
 pub use currency::Currency;
 pub use digest::Digest;
+pub use hsm_key::{HsmKeyRecord, HsmKeySpec};
 pub use ids::{Attempt, ClientId, ClusterId, Epoch, Incarnation, KeyName, NodeName, PartyIndex, RequestId, Tenant};
 pub use intent::{Action, ContentKind, Intent, KeySpec};
 pub use path::DerivationPath;
 pub use reason::{Reason, Refusal};
-pub use scheme::{Purpose, Scheme};
+pub use scheme::{Backing, HsmScheme, Purpose, Scheme};
 pub use secret::SecretBytes;
+pub use spki::PublicKey;
 pub use threshold::{SignerSet, Threshold};
 pub use time::UnixMillis;

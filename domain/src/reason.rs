@@ -102,6 +102,8 @@ reasons! {
     KeyNotFound = "KEY_NOT_FOUND", NotFound, "There is no key of that name; list the keys to see which exist.";
     /// The name is taken.
     KeyExists = "KEY_EXISTS", AlreadyExists, "A key of that name exists already; choose another name.";
+    /// The key lives in the HSM of another node.
+    HomeNode = "HOME_NODE", FailedPrecondition, "The key lives in the HSM of another node, which alone decides for it; send the same request there.";
     /// No such request.
     RequestNotFound = "REQUEST_NOT_FOUND", NotFound, "There is no request of that id for this tenant at this node.";
     /// The request id names another intent.

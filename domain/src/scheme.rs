@@ -11,6 +11,28 @@ pub enum Scheme {
     Ed25519,
 }
 
+/// What a key that lives in an HSM signs with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HsmScheme {
+    /// ECDSA over P-256 (JOSE: ES256).
+    EcdsaP256,
+    /// ECDSA over secp256k1 (JOSE: ES256K).
+    EcdsaSecp256k1,
+    /// Ed25519 (JOSE: EdDSA).
+    Ed25519,
+    /// RSA of 3072 bits with exponent 65537, PSS with SHA-256 and a salt of 32 bytes (JOSE: PS256).
+    Rsa3072,
+}
+
+/// Where a key lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Backing {
+    /// In shares, at n nodes; no machine ever has it.
+    Threshold,
+    /// In the token of one node, its home.
+    Hsm,
+}
+
 /// A key has exactly one purpose: a raw "message" of one could be a transaction of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
@@ -18,6 +40,8 @@ pub enum Purpose {
     Transaction,
     /// Messages, under their standard's prefix where there is one.
     Message,
+    /// Digests that nobody here can look behind. Only for keys that live in an HSM, and only by a rule that says so.
+    Raw,
 }
 
 /// A word that names no scheme, purpose or kind.
@@ -54,12 +78,64 @@ impl Scheme {
     }
 }
 
+impl HsmScheme {
+    /// The name in commands, configuration and policy.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::EcdsaP256 => "ecdsa-p256",
+            Self::EcdsaSecp256k1 => "ecdsa-secp256k1",
+            Self::Ed25519 => "ed25519",
+            Self::Rsa3072 => "rsa-3072",
+        }
+    }
+
+    /// Reads the name.
+    ///
+    /// # Errors
+    /// [`UnknownWord`] for any other text.
+    pub fn parse(s: &str) -> Result<Self, UnknownWord> {
+        match s {
+            "ecdsa-p256" => Ok(Self::EcdsaP256),
+            "ecdsa-secp256k1" => Ok(Self::EcdsaSecp256k1),
+            "ed25519" => Ok(Self::Ed25519),
+            "rsa-3072" => Ok(Self::Rsa3072),
+            _ => {
+                let allowed = "ecdsa-p256, ecdsa-secp256k1, ed25519, rsa-3072";
+                Err(UnknownWord { what: "scheme of an HSM key", given: s.into(), allowed })
+            }
+        }
+    }
+}
+
+impl Backing {
+    /// The name in commands and policy.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Threshold => "threshold",
+            Self::Hsm => "hsm",
+        }
+    }
+
+    /// Reads the name.
+    ///
+    /// # Errors
+    /// [`UnknownWord`] for any other text.
+    pub fn parse(s: &str) -> Result<Self, UnknownWord> {
+        match s {
+            "threshold" => Ok(Self::Threshold),
+            "hsm" => Ok(Self::Hsm),
+            _ => Err(UnknownWord { what: "backing", given: s.into(), allowed: "threshold, hsm" }),
+        }
+    }
+}
+
 impl Purpose {
     /// The name in commands, configuration and policy.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Transaction => "transaction",
             Self::Message => "message",
+            Self::Raw => "raw",
         }
     }
 
@@ -71,12 +147,25 @@ impl Purpose {
         match s {
             "transaction" => Ok(Self::Transaction),
             "message" => Ok(Self::Message),
-            _ => Err(UnknownWord { what: "purpose", given: s.into(), allowed: "transaction, message" }),
+            "raw" => Ok(Self::Raw),
+            _ => Err(UnknownWord { what: "purpose", given: s.into(), allowed: "transaction, message, raw" }),
         }
     }
 }
 
 impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for HsmScheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Backing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

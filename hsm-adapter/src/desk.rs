@@ -1,5 +1,7 @@
 //! What one worker works with: a session, and the way back to one when it is lost.
 
+mod resident;
+
 use crate::fault::{Class, Fault};
 use crate::gate::{DeskId, Hold};
 use crate::keys::{Key, find, generate, identity_public};
@@ -271,7 +273,8 @@ impl Desk {
                 Key::Sealing(_) if !seal::probe(session, found, self.gcm_iv())? => {
                     Err(Fault::broken("C_GenerateKey", "a key that does not open what it sealed"))
                 }
-                Key::Sealing(_) | Key::Identity => Ok(()),
+                // A pair of keys is proven by what its public half says of a signature.
+                Key::Sealing(_) | Key::Signing(..) | Key::Identity => Ok(()),
             }
         });
         fresh.close(self.office.token.module);

@@ -20,11 +20,16 @@ const TRIES_BEFORE_RESTART: u32 = 2;
 /// Durations that are kept for each operation: enough for a 99th percentile.
 const SAMPLES_MAX: usize = 256;
 
+/// Longest to make a pair of keys: a token looks for the primes of an RSA key for a second on average, and for several
+/// now and then.
+const PAIR_MAX: Duration = Duration::from_secs(15);
+
 /// What is asked of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     Sign,
     MakeKey,
+    MakePair,
     Seal,
     Open,
     DestroyKey,
@@ -32,13 +37,15 @@ pub enum Operation {
 }
 
 impl Operation {
-    const ALL: [Self; 6] = [Self::Sign, Self::MakeKey, Self::Seal, Self::Open, Self::DestroyKey, Self::Check];
+    const ALL: [Self; 7] =
+        [Self::Sign, Self::MakeKey, Self::MakePair, Self::Seal, Self::Open, Self::DestroyKey, Self::Check];
 
     /// For people.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sign => "signing",
             Self::MakeKey => "making a key",
+            Self::MakePair => "making a signing key",
             Self::Seal => "sealing",
             Self::Open => "opening",
             Self::DestroyKey => "destroying a key",
@@ -46,11 +53,19 @@ impl Operation {
         }
     }
 
+    /// How long it may take where an operation is usually given `deadline`.
+    pub fn time(self, deadline: Duration) -> Duration {
+        match self {
+            Self::MakePair => deadline.max(PAIR_MAX),
+            _ => deadline,
+        }
+    }
+
     /// What it waits for.
     pub fn priority(self) -> Priority {
         match self {
             Self::Sign => Priority::Sign,
-            Self::MakeKey | Self::Seal | Self::Open | Self::DestroyKey => Priority::Seal,
+            Self::MakeKey | Self::MakePair | Self::Seal | Self::Open | Self::DestroyKey => Priority::Seal,
             Self::Check => Priority::Maintenance,
         }
     }

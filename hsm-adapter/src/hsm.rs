@@ -15,10 +15,10 @@ use crate::turn::Turn;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use tally_domain::SecretBytes;
 use tally_domain::dsse::VerifyingKey;
 use tally_domain::ports::Pending;
-use tally_domain::ports::hsm::{Hsm, HsmError, HsmStatus, PinState, SealingKeyId};
+use tally_domain::ports::hsm::{Hsm, HsmError, HsmStatus, ObjectId, PinState, SealingKeyId};
+use tally_domain::{HsmScheme, PublicKey, SecretBytes};
 
 /// Longest time to load a module, log in and look at the token. A network HSM takes seconds; what takes longer hangs.
 const CONNECT_MAX: Duration = Duration::from_secs(30);
@@ -109,7 +109,9 @@ impl Pkcs11Hsm {
             return Box::pin(std::future::ready(Err(down)));
         }
         let health = Arc::clone(&self.health);
-        self.pool.desks().submit(operation.priority(), operation.name(), move |desk, turn| {
+        let desks = self.pool.desks();
+        let turn = Turn::new(operation.name(), operation.time(desks.deadline()));
+        desks.submit(operation.priority(), turn, move |desk, turn| {
             let begun = Instant::now();
             let outcome = desk.run(turn, work);
             health.note(operation, begun.elapsed(), &outcome);
@@ -142,6 +144,14 @@ impl Hsm for Pkcs11Hsm {
 
     fn destroy_sealing_key(&self, id: SealingKeyId) -> Pending<Result<(), HsmError>> {
         self.ask(Operation::DestroyKey, move |desk, attempt| desk.destroy(Key::Sealing(id), attempt))
+    }
+
+    fn create_signing_key(&self, id: ObjectId, scheme: HsmScheme) -> Pending<Result<PublicKey, HsmError>> {
+        self.ask(Operation::MakePair, move |desk, _| desk.ensure_signing(id, scheme))
+    }
+
+    fn sign(&self, id: ObjectId, scheme: HsmScheme, to_sign: Vec<u8>) -> Pending<Result<Vec<u8>, HsmError>> {
+        self.ask(Operation::Sign, move |desk, _| desk.sign_with(id, scheme, &to_sign))
     }
 
     fn status(&self) -> Pending<HsmStatus> {
@@ -200,7 +210,8 @@ fn hands(office: &Arc<Office>, health: &Arc<Health>, deadline: Duration) -> Hand
 fn begin(desks: &Arc<Desks<Desk>>, health: &Arc<Health>, check: Check) {
     let health = Arc::clone(health);
     let operation = Operation::Check;
-    drop(desks.submit(operation.priority(), operation.name(), move |desk, turn| {
+    let turn = Turn::new(operation.name(), desks.deadline());
+    drop(desks.submit(operation.priority(), turn, move |desk, turn| {
         let begun = Instant::now();
         let mut outcome = tried(desk, turn, check.anew);
         let broken = outcome.as_ref().is_err_and(|fault| fault.class == Class::Device);

@@ -4,11 +4,13 @@
 use crate::config::configuration;
 use crate::fault::Fault;
 use crate::profile::EcPoint;
+use crate::resident;
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
+use tally_domain::HsmScheme;
 use tally_domain::dsse::VerifyingKey;
-use tally_domain::ports::hsm::{HsmError, SealingKeyId};
+use tally_domain::ports::hsm::{HsmError, ObjectId, SealingKeyId};
 
 const IDENTITY_LABEL: &str = "tally-identity";
 const SEALING_LABEL: &str = "tally-sealing";
@@ -31,6 +33,8 @@ pub enum Key {
     Identity,
     /// Seals the shares of one (key, epoch).
     Sealing(SealingKeyId),
+    /// Signs for clients.
+    Signing(ObjectId, HsmScheme),
 }
 
 impl Key {
@@ -39,12 +43,13 @@ impl Key {
         match self {
             Self::Identity => format!("identity key `{IDENTITY_LABEL}`"),
             Self::Sealing(id) => format!("sealing key {}", hex(&id.0)),
+            Self::Signing(id, scheme) => format!("{scheme} signing key {}", hex(&id.0)),
         }
     }
 
     fn class(self) -> ObjectClass {
         match self {
-            Self::Identity => ObjectClass::PRIVATE_KEY,
+            Self::Identity | Self::Signing(..) => ObjectClass::PRIVATE_KEY,
             Self::Sealing(_) => ObjectClass::SECRET_KEY,
         }
     }
@@ -53,11 +58,12 @@ impl Key {
         Attribute::Id(match self {
             Self::Identity => IDENTITY_ID.to_vec(),
             Self::Sealing(id) => id.0.to_vec(),
+            Self::Signing(id, _) => id.0.to_vec(),
         })
     }
 
     /// Everything the secret object must be, one job and nothing left to a module's default.
-    fn attributes(self) -> Vec<Attribute> {
+    pub fn attributes(self) -> Vec<Attribute> {
         let (label, key_type, mechanism, usage) = match self {
             Self::Identity => (
                 IDENTITY_LABEL,
@@ -77,6 +83,7 @@ impl Key {
                     Attribute::Wrap(false),
                 ],
             ),
+            Self::Signing(_, scheme) => resident::private_half(scheme),
         };
         let common = [
             Attribute::Class(self.class()),
@@ -110,6 +117,7 @@ pub fn find(session: &Session, key: Key) -> Result<Option<ObjectHandle>, Fault> 
 pub fn generate(session: &Session, key: Key) -> Result<(), Fault> {
     let made = match key {
         Key::Identity => generate_identity(session)?,
+        Key::Signing(id, scheme) => resident::generate(session, id, scheme)?,
         Key::Sealing(_) => {
             let mut template = key.attributes();
             template.push(Attribute::ValueLen(SEALING_KEY_BYTES.into()));
@@ -136,10 +144,12 @@ pub fn generate(session: &Session, key: Key) -> Result<(), Fault> {
 pub fn inspect(session: &Session) -> Result<(), Fault> {
     for class in [ObjectClass::PRIVATE_KEY, ObjectClass::SECRET_KEY] {
         for handle in session.find_objects(&[Attribute::Class(class), Attribute::Token(true)])? {
-            let named = session.get_attributes(handle, &[AttributeType::Id, AttributeType::Label])?;
+            let types = [AttributeType::Id, AttributeType::Label, AttributeType::KeyType];
+            let named = session.get_attributes(handle, &types)?;
             let id = named.iter().find_map(|a| if let Attribute::Id(id) = a { Some(id.as_slice()) } else { None });
             let key = match id {
                 Some(id) if class == ObjectClass::PRIVATE_KEY && *id == IDENTITY_ID => Some(Key::Identity),
+                Some(_) if class == ObjectClass::PRIVATE_KEY => resident::recognize(&named),
                 Some(id) if class == ObjectClass::SECRET_KEY => {
                     id.try_into().ok().map(|id| Key::Sealing(SealingKeyId(id)))
                 }

@@ -105,16 +105,16 @@ impl<D> Pool<D> {
 }
 
 impl<D> Desks<D> {
-    /// Queues `work` at once. The future gives its answer, or [`HsmError::Deadline`] in time: what had been started by
+    /// Queues `work` at once, for that turn. The future gives its answer, or [`HsmError::Deadline`] in time: what had been started by
     /// then goes on, and its outcome is unknown; what had not never is.
     pub fn submit<T: Send + 'static>(
         &self,
         priority: Priority,
-        operation: &'static str,
+        turn: Turn,
         work: impl FnOnce(&mut D, &Turn) -> Result<T, HsmError> + Send + 'static,
     ) -> Pending<Result<T, HsmError>> {
         let (sender, later) = oneshot::channel();
-        let turn = Turn::new(operation, self.deadline);
+        let operation = turn.operation;
         let ticket = Arc::new(Ticket { sender: Mutex::new(Some(sender)), turn });
         let holder = Arc::clone(&ticket);
         let run = Box::new(move |desk: &mut D| holder.give(work(desk, &turn)));
@@ -123,6 +123,11 @@ impl<D> Desks<D> {
         }
         let lost = move |_| Err(HsmError::Device { operation, code: "its worker has died".into() });
         Box::pin(async move { later.await.unwrap_or_else(lost) })
+    }
+
+    /// How long an operation usually has.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
     }
 
     /// Workers that can take work.

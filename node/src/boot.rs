@@ -2,6 +2,7 @@
 
 use crate::checkpoint::{self, Checkpointer};
 use crate::config::Config;
+use crate::hsm_keys::HsmKeys;
 use crate::keys::Keys;
 use crate::node::{Node, fresh_rng, now};
 use crate::peers::Peers;
@@ -112,6 +113,7 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
     let boot = Arc::new(incarnate(&config, &*store, &*hsm, &bundle).await?);
     report_interrupted_checks(&*store, &boot).await?;
     let keys = Keys::load(&*store)?;
+    let hsm_keys = HsmKeys::load(&*store)?;
     let peers = Peers::new(&config.name, &roster, &tls)?;
     let node = Node {
         config,
@@ -120,6 +122,7 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
         store,
         hsm,
         keys,
+        hsm_keys,
         peers,
         sessions: Arc::default(),
         inflight: Arc::default(),

@@ -8,9 +8,10 @@ use tally_domain::key::KeyCertificate;
 use tally_domain::ports::hsm::{HsmStatus, Latency};
 use tally_domain::ports::store::{RequestRow, RequestState};
 use tally_domain::vote::Certificate;
-use tally_domain::{Action, Reason, Refusal, RequestId, Scheme, Tenant};
+use tally_domain::{Action, Backing, HsmKeyRecord, Purpose, Reason, Refusal, RequestId, Scheme, Tenant};
 use tally_proto::v1;
 
+use crate::hsm_keys::HsmHeld;
 use crate::keys::Held;
 use crate::sessions::SessionKey;
 
@@ -113,7 +114,7 @@ pub fn request_out(row: RequestRow) -> v1::Request {
         RequestState::Completed(bytes) => {
             let result = match row.claim.action {
                 Action::Sign => prost::Message::decode(bytes.as_slice()).ok(),
-                Action::CreateKey => None,
+                Action::CreateKey | Action::CreateHsmKey => None,
             };
             (v1::RequestState::Completed, String::new(), result)
         }
@@ -126,6 +127,7 @@ pub fn request_out(row: RequestRow) -> v1::Request {
         action: match row.claim.action {
             Action::Sign => "sign".into(),
             Action::CreateKey => "create_key".into(),
+            Action::CreateHsmKey => "create_hsm_key".into(),
         },
         intent_digest: row.claim.intent_digest.0.to_vec(),
         state: state.into(),
@@ -157,6 +159,40 @@ pub fn key_out(held: &Held, certificate: Option<&KeyCertificate>) -> v1::Key {
         xpub,
         evm_address,
         certificate: certificate.map(|c| c.statements.iter().map(statement_out).collect()).unwrap_or_default(),
+        backing: Backing::Threshold.as_str().into(),
+        home: String::new(),
+        pem: String::new(),
+    }
+}
+
+/// A key in an HSM as clients see it.
+pub fn hsm_key_out(held: &HsmHeld) -> v1::Key {
+    let record = &held.record;
+    let statements = held.certificate.iter().flat_map(|c| &c.statements);
+    v1::Key {
+        name: record.name.to_string(),
+        scheme: record.scheme().as_str().into(),
+        purpose: record.purpose.as_str().into(),
+        t: 1,
+        n: 1,
+        epoch: 0,
+        state: held.state().as_str().into(),
+        participants: vec![record.home.to_string()],
+        public_key: record.public_key.to_spki(),
+        xpub: String::new(),
+        evm_address: evm_address(record),
+        certificate: statements.map(statement_out).collect(),
+        backing: Backing::Hsm.as_str().into(),
+        home: record.home.to_string(),
+        pem: record.public_key.to_pem(),
+    }
+}
+
+/// The address of a key that signs transactions; nobody should pay to one that signs anything else.
+pub fn evm_address(record: &HsmKeyRecord) -> String {
+    match (record.purpose, record.public_key.secp256k1_compressed()) {
+        (Purpose::Transaction, Some(point)) => tally_chains::evm_address(&point).unwrap_or_default(),
+        _ => String::new(),
     }
 }
 
@@ -176,6 +212,7 @@ pub fn summary(facts: &Facts) -> String {
             text
         }
         Facts::Message(m) => format!("message of {} bytes", m.bytes),
+        Facts::Raw(raw) => format!("raw digest of {} bytes", raw.bytes),
         Facts::Payment(p) => {
             let (count, total) = (p.count(), p.currency.units(&p.total));
             let mut text = format!("payment file {} of {count} transfers, {total} {} in all", p.message_id, p.currency);

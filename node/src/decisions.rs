@@ -8,6 +8,7 @@ use tally_domain::Refusal;
 use tally_domain::dsse::{Envelope, content_digest};
 use tally_domain::ports::store::{ClaimRequest, Step, Write};
 use tally_signer::admit::{self, Opened, verdict};
+use tally_signer::hsm_sign;
 
 /// Most bytes of the summary of the facts in the log.
 const SUMMARY_MAX_CHARS: usize = 512;
@@ -65,6 +66,10 @@ pub async fn refused(node: &Arc<Node>, opened: &Opened, from: Origin, refusal: R
 
 /// What this node decodes of a request that it refuses, as far as it can.
 fn summary(node: &Node, opened: &Opened) -> String {
+    if let Some(held) = node.hsm_keys.get(&opened.intent().key) {
+        let subject = hsm_sign::subject(opened.clone(), &held.record, held.state());
+        return subject.map(|s| convert::summary(s.facts())).unwrap_or_default();
+    }
     let held = node.keys.get(&opened.intent().key);
     let key = held.as_ref().map(|h| (&*h.record, h.state));
     admit::subject(opened.clone(), key).map(|s| convert::summary(s.facts())).unwrap_or_default()

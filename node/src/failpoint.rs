@@ -19,12 +19,14 @@ pub struct Place(
 );
 
 impl Place {
-    /// The place of a step: `vote`, `release`, `complete`, or none of them.
+    /// The place of a step: `vote`, `release`, `complete`, `name`, `activate`, or none of them.
     pub fn of(step: &Step) -> Self {
         let name = step.writes.iter().find_map(|w| match w {
             Write::Vote { .. } => Some("vote"),
             Write::Release { .. } => Some("release"),
             Write::Complete { .. } => Some("complete"),
+            Write::PutHsmKey { .. } => Some("name"),
+            Write::ActivateHsmKey { .. } => Some("activate"),
             _ => None,
         });
         Self(name.unwrap_or_default())

@@ -3,6 +3,7 @@
 use crate::convert;
 use crate::decisions;
 use crate::drive::{Failed, drive};
+use crate::lead_hsm_key;
 use crate::node::{Node, fresh_rng, now};
 use crate::recover;
 use crate::sessions::{Seat, SessionKey};
@@ -15,7 +16,7 @@ use std::time::Duration;
 use tally_audit::event::Origin;
 use tally_domain::dsse::Envelope;
 use tally_domain::key::{KeyCertificate, KeyRecord, KeyState};
-use tally_domain::{ClientId, KeyName, NodeName, PartyIndex, Reason, Refusal};
+use tally_domain::{Action, ClientId, KeyName, NodeName, PartyIndex, Reason, Refusal};
 use tally_proto::v1;
 use tally_signer::admit::{self, CreatePermit, Opened};
 use tally_signer::keygen_session::{Created, KeygenSession, Start, activate_step};
@@ -28,7 +29,7 @@ const CREATE_DEADLINE: Duration = Duration::from_secs(120);
 ///
 /// # Errors
 /// A [`Refusal`].
-pub async fn create(node: &Arc<Node>, caller: ClientId, envelope: Envelope) -> Result<(Held, String), Refusal> {
+pub async fn create(node: &Arc<Node>, caller: ClientId, envelope: Envelope) -> Result<(v1::Key, String), Refusal> {
     let origin = Origin::Client(caller.clone());
     let opened = match admit::open(&node.bundle, envelope.clone()) {
         Ok(opened) if opened.intent().client == caller => opened,
@@ -38,8 +39,14 @@ pub async fn create(node: &Arc<Node>, caller: ClientId, envelope: Envelope) -> R
         Err(refusal) => return Err(decisions::refuse_unopened(node, &envelope, origin, refusal).await),
     };
     tracing::Span::current().record("request", opened.intent().request_id.to_string());
-    let work = tokio::time::timeout(CREATE_DEADLINE, lead(node, opened, origin));
-    work.await.unwrap_or(Err(Reason::Deadline.into()))
+    let work = async {
+        if opened.intent().action == Action::CreateHsmKey {
+            let (held, rule) = lead_hsm_key::create(node, opened, origin).await?;
+            return Ok((convert::hsm_key_out(&held), rule));
+        }
+        lead(node, opened, origin).await.map(|(held, rule)| (convert::key_out(&held, None), rule))
+    };
+    tokio::time::timeout(CREATE_DEADLINE, work).await.unwrap_or(Err(Reason::Deadline.into()))
 }
 
 async fn lead(node: &Arc<Node>, opened: Opened, origin: Origin) -> Result<(Held, String), Refusal> {
@@ -99,6 +106,7 @@ pub async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Resu
             Err(Refusal::new(Reason::KeyExists).with("pending_request", held.record.request_id.to_string()))
         }
         Some(_) => Err(Refusal::from(Reason::KeyExists)),
+        None if node.hsm_keys.get(&opened.intent().key).is_some() => Err(Refusal::from(Reason::KeyExists)),
         None => admit::admit_create(opened.clone(), &node.bundle, now()),
     };
     match outcome {

@@ -5,6 +5,7 @@ mod assemble;
 use crate::convert;
 use crate::decisions;
 use crate::drive::{Failed, check_id, drive};
+use crate::lead_hsm;
 use crate::node::{Node, fresh_rng, now};
 use crate::recover::{self, Known};
 use crate::sessions::SessionKey;
@@ -50,7 +51,13 @@ pub async fn sign(node: &Arc<Node>, caller: ClientId, envelope: Envelope) -> Res
         Err(refusal) => return Err(decisions::refuse_unopened(node, &envelope, origin, refusal).await),
     };
     tracing::Span::current().record("request", opened.intent().request_id.to_string());
-    tokio::time::timeout(SIGN_DEADLINE, lead(node, opened, origin)).await.unwrap_or(Err(Reason::Deadline.into()))
+    let work = async {
+        match node.hsm_keys.get(&opened.intent().key) {
+            Some(held) => lead_hsm::sign(node, opened, origin, held).await,
+            None => lead(node, opened, origin).await,
+        }
+    };
+    tokio::time::timeout(SIGN_DEADLINE, work).await.unwrap_or(Err(Reason::Deadline.into()))
 }
 
 async fn lead(node: &Arc<Node>, opened: Opened, origin: Origin) -> Result<Vec<u8>, Refusal> {

@@ -2,6 +2,7 @@
 
 use crate::checkpoint::Checkpointer;
 use crate::config::Config;
+use crate::hsm_keys::HsmKeys;
 use crate::inflight::Inflight;
 use crate::keys::Keys;
 use crate::peers::Peers;
@@ -31,6 +32,8 @@ pub struct Node {
     pub hsm: Arc<dyn Hsm>,
     /// Keys and the shares that are in memory.
     pub keys: Keys,
+    /// Keys in HSMs, this node's own and those of others.
+    pub hsm_keys: HsmKeys,
     /// Links to the other nodes.
     pub peers: Peers,
     /// Sessions that this node takes part in.

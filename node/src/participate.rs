@@ -225,7 +225,11 @@ pub async fn propose_key(
     Ok(v1::ProposeKeyResponse { certificate: Vec::new() })
 }
 
-async fn open(node: &Arc<Node>, envelope: Option<v1::Envelope>, origin: &Origin) -> Result<Opened, Refusal> {
+/// Opens what a peer has brought; an intent that cannot be opened is written down.
+///
+/// # Errors
+/// A [`Refusal`].
+pub async fn open(node: &Arc<Node>, envelope: Option<v1::Envelope>, origin: &Origin) -> Result<Opened, Refusal> {
     let envelope: Envelope = convert::envelope_in(envelope)?;
     match admit::open(&node.bundle, envelope.clone()) {
         Ok(opened) => Ok(opened),

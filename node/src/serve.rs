@@ -4,6 +4,7 @@ use crate::boot::boot;
 use crate::caller::{Caller, CallerStream};
 use crate::config::Config;
 use crate::greet;
+use crate::hsm_names;
 use crate::node::Node;
 use crate::peers::PEER_MESSAGE_MAX_BYTES;
 use crate::services;
@@ -28,7 +29,7 @@ const STREAMS_MAX: u32 = 100;
 /// Connections that are handshaken and not yet taken by the server.
 const ACCEPTED_MAX: usize = 32;
 
-/// How often peers are greeted, pending keys asked for and grown logs checkpointed.
+/// How often peers are greeted, pending keys asked for, keys in the HSM announced and grown logs checkpointed.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
 
 /// Runs a node until it is told to stop.
@@ -145,6 +146,7 @@ async fn keep_house(node: Arc<Node>) {
         for held in node.keys.all().into_iter().filter(|h| h.state == KeyState::Pending) {
             crate::lead_key::sync_key(&node, &held.record.name).await;
         }
+        hsm_names::spread(&node).await;
         if let Err(refusal) = node.checkpoints.note(&node).await {
             tracing::warn!(%refusal, "no checkpoint");
         }

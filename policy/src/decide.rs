@@ -4,10 +4,10 @@ use crate::amount::whole_units;
 use crate::bundle::{Asset, Bundle};
 use cedar_policy::{Context, Request, RestrictedExpression};
 use tally_domain::facts::{
-    Amount, AssetRef, CreditTransfer, Facts, MessageFacts, Movement, OpaqueFacts, PaymentBlock, PaymentFacts,
+    Amount, AssetRef, CreditTransfer, Facts, MessageFacts, Movement, OpaqueFacts, PaymentBlock, PaymentFacts, RawFacts,
     TransactionFacts,
 };
-use tally_domain::{Account, Agent, ClientId, KeyName, KeySpec, Reason, UnixMillis};
+use tally_domain::{Account, Agent, Backing, ClientId, HsmKeySpec, KeyName, KeySpec, Reason, UnixMillis};
 
 /// Most near misses that a denial names: they go into an error's metadata, of which gRPC takes 8 KiB.
 pub const NEAR_MISSES_MAX: usize = 16;
@@ -67,6 +67,8 @@ pub enum PolicyAction<'a> {
     Sign(&'a Facts),
     /// Create a key like this.
     CreateKey(&'a KeySpec),
+    /// Create a key like this in an HSM.
+    CreateHsmKey(&'a HsmKeySpec),
 }
 
 /// Decides. The same arguments always give the same decision (S-2.2).
@@ -76,8 +78,10 @@ pub fn decide(bundle: &Bundle, request: &DecisionRequest<'_>, now: UnixMillis) -
         PolicyAction::Sign(Facts::Transaction(tx)) => case.transaction(tx),
         PolicyAction::Sign(Facts::Message(message)) => case.ask("sign_message", "message", message_record(message)),
         PolicyAction::Sign(Facts::Opaque(opaque)) => case.opaque(opaque),
+        PolicyAction::Sign(Facts::Raw(raw)) => case.ask("sign_raw", "raw", raw_record(raw)),
         PolicyAction::Sign(Facts::Payment(payment)) => case.payment(payment),
         PolicyAction::CreateKey(spec) => case.ask("create_key", "spec", spec_record(spec)),
+        PolicyAction::CreateHsmKey(spec) => case.ask("create_key", "spec", hsm_spec_record(spec)),
     }
 }
 
@@ -259,8 +263,24 @@ fn message_record(message: &MessageFacts) -> Fields {
     ]
 }
 
+fn raw_record(raw: &RawFacts) -> Fields {
+    vec![("bytes".into(), RestrictedExpression::new_long(i64::try_from(raw.bytes).unwrap_or(i64::MAX)))]
+}
+
+/// A key in an HSM is signed with by its home alone.
+fn hsm_spec_record(spec: &HsmKeySpec) -> Fields {
+    vec![
+        ("backing".into(), text(Backing::Hsm.as_str())),
+        ("scheme".into(), text(spec.scheme.as_str())),
+        ("purpose".into(), text(spec.purpose.as_str())),
+        ("t".into(), RestrictedExpression::new_long(1)),
+        ("n".into(), RestrictedExpression::new_long(1)),
+    ]
+}
+
 fn spec_record(spec: &KeySpec) -> Fields {
     vec![
+        ("backing".into(), text(Backing::Threshold.as_str())),
         ("scheme".into(), text(spec.scheme.as_str())),
         ("purpose".into(), text(spec.purpose.as_str())),
         ("t".into(), RestrictedExpression::new_long(spec.threshold.t().into())),

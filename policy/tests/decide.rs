@@ -9,9 +9,11 @@ use common::bundle::*;
 use proptest::prelude::*;
 use tally_domain::facts::{
     Amount, AssetRef, CreditTransfer, Facts, MessageFacts, Movement, OpaqueFacts, PaymentBlock, PaymentFacts,
-    PaymentTerms, TransactionFacts,
+    PaymentTerms, RawFacts, TransactionFacts,
 };
-use tally_domain::{Account, Currency, KeySpec, Purpose, Reason, Scheme, Threshold, UnixMillis};
+use tally_domain::{
+    Account, Currency, HsmKeySpec, HsmScheme, KeySpec, NodeName, Purpose, Reason, Scheme, Threshold, UnixMillis,
+};
 use tally_policy::{Decision, NEAR_MISSES_MAX, PolicyAction};
 
 /// The rules of the design document, word for word, without the annotation that asks people.
@@ -229,6 +231,53 @@ fn a_list_of_ten_thousand_addresses_works() {
     assert!(matches!(sign(&b, &to(10_000)), Decision::Deny(_)));
 }
 
+#[test]
+fn raw_digests_are_permitted_only_by_a_rule_for_sign_raw() {
+    let rules = |raw: &str| {
+        format!(
+            r#"@id("sign") permit (principal, action == Action::"sign", resource) when {{ context.tx.fee.lessThan(decimal("9")) }};
+               @id("messages") permit (principal, action == Action::"sign_message", resource);
+               @id("opaque") permit (principal, action == Action::"sign_opaque", resource);
+               {raw}"#
+        )
+    };
+    let facts = Facts::Raw(RawFacts { bytes: 32 });
+    let without = bundle(&with("policy.cedar", &rules("")));
+    assert_eq!(denied(sign(&without, &facts)).reason, Reason::PolicyDenied);
+    let raw =
+        r#"@id("raw") permit (principal, action == Action::"sign_raw", resource) when { context.raw.bytes == 32 };"#;
+    let b = bundle(&with("policy.cedar", &rules(raw)));
+    assert_eq!(sign(&b, &facts), permit("raw"));
+    assert_eq!(near(&denied(sign(&b, &Facts::Raw(RawFacts { bytes: 31 })))), [("raw", "context.raw.bytes == 32")]);
+}
+
+#[test]
+fn rules_tell_keys_in_an_hsm_from_keys_in_shares() {
+    let rules = r#"@id("hsm-keys") permit (principal, action == Action::"create_key", resource)
+                   when { context.spec.backing == "hsm" && ["ecdsa-p256", "rsa-3072"].contains(context.spec.scheme)
+                          && context.spec.purpose != "raw" };"#;
+    let b = bundle(&with("policy.cedar", rules));
+    let hsm = |scheme, purpose| {
+        let spec = HsmKeySpec { scheme, purpose, home: NodeName::parse("node-1").unwrap() };
+        ask(&b, "operator", "new", PolicyAction::CreateHsmKey(&spec), EVENING)
+    };
+    assert_eq!(hsm(HsmScheme::EcdsaP256, Purpose::Message), permit("hsm-keys"));
+    assert_eq!(hsm(HsmScheme::Rsa3072, Purpose::Message), permit("hsm-keys"));
+    assert!(matches!(hsm(HsmScheme::Ed25519, Purpose::Message), Decision::Deny(_)));
+    assert!(matches!(hsm(HsmScheme::EcdsaP256, Purpose::Raw), Decision::Deny(_)));
+    let spec = KeySpec { scheme: Scheme::Ed25519, threshold: Threshold::new(2, 3).unwrap(), purpose: Purpose::Message };
+    let shares = ask(&b, "operator", "new", PolicyAction::CreateKey(&spec), EVENING);
+    assert_eq!(near(&denied(shares)), [("hsm-keys", r#"context.spec.backing == "hsm""#)]);
+    // The example's operators make keys of two signers or more: a key in an HSM has one.
+    let spec = HsmKeySpec {
+        scheme: HsmScheme::EcdsaP256,
+        purpose: Purpose::Message,
+        home: NodeName::parse("node-1").unwrap(),
+    };
+    let example = ask(&bundle(&example()), "operator", "new", PolicyAction::CreateHsmKey(&spec), EVENING);
+    assert_eq!(near(&denied(example)), [("operators-make-keys", "context.spec.t >= 2")]);
+}
+
 fn any_movement() -> impl Strategy<Value = Movement> {
     let asset =
         prop_oneof![Just(AssetRef::Native), Just(AssetRef::Contract(USDC.into())), ".*".prop_map(AssetRef::Contract)];
@@ -250,6 +299,7 @@ fn any_facts() -> impl Strategy<Value = Facts> {
             Facts::Transaction(TransactionFacts { chain, method, movements, fee_max, nonce })
         }),
         (any::<u64>(), any::<bool>()).prop_map(|(bytes, text)| Facts::Message(MessageFacts { bytes, text })),
+        any::<u64>().prop_map(|bytes| Facts::Raw(RawFacts { bytes })),
         (chain(), ".*", ".*").prop_map(|(chain, to, why)| Facts::Opaque(OpaqueFacts { chain, to, why })),
         (any::<[u8; 32]>(), ".*", ".*").prop_map(|(n, code, to)| payment(Amount(n), code, to)),
     ]
@@ -285,7 +335,7 @@ proptest! {
             let fits = match &facts {
                 Facts::Transaction(t) => key == "hot" && t.movements.iter().all(|m| m.to == VENDOR),
                 Facts::Message(m) => key == "receipts" && m.text,
-                Facts::Opaque(_) | Facts::Payment(_) => false,
+                Facts::Opaque(_) | Facts::Payment(_) | Facts::Raw(_) => false,
             };
             prop_assert!(fits);
         }

@@ -193,7 +193,8 @@ fn names_in_rules_exist() {
     refused(sign, &to, mixed_case, "is not a valid address in lower case");
     let create = "principal, action == Action::\"create_key\", resource";
     refused(create, "context.spec.scheme == \"ecdsa\"", "ecdsa", "there is no scheme `ecdsa`");
-    refused(create, "context.spec.purpose == \"raw\"", "raw", "there is no purpose `raw`");
+    refused(create, "context.spec.purpose == \"attest\"", "attest", "there is no purpose `attest`");
+    refused(create, "context.spec.backing == \"cloud\"", "cloud", "there is no backing `cloud`");
     for (principal, name, message) in [
         ("principal in Group::\"payout\"", "payout", "there is no group `payout`"),
         ("principal is Client in Group::\"payout\"", "payout", "there is no group `payout`"),

@@ -258,11 +258,11 @@ pub fn verdict(outcome: Result<&str, &Refusal>) -> Verdict {
     }
 }
 
-fn expect_action(intent: &Intent, action: Action) -> Result<(), Refusal> {
+pub(crate) fn expect_action(intent: &Intent, action: Action) -> Result<(), Refusal> {
     if intent.action == action { Ok(()) } else { Err(Refusal::new(Reason::Malformed).with("field", "action")) }
 }
 
-fn check_times(intent: &Intent, now: UnixMillis) -> Result<(), Refusal> {
+pub(crate) fn check_times(intent: &Intent, now: UnixMillis) -> Result<(), Refusal> {
     if intent.expires_at <= intent.not_before || intent.expires_at.0 - intent.not_before.0 > INTENT_VALIDITY_MAX_MS {
         return Err(Reason::ValidityTooLong.into());
     }
@@ -275,7 +275,7 @@ fn check_times(intent: &Intent, now: UnixMillis) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_bundle_version(intent: &Intent, bundle: &Bundle) -> Result<(), Refusal> {
+pub(crate) fn check_bundle_version(intent: &Intent, bundle: &Bundle) -> Result<(), Refusal> {
     if intent.min_bundle_version <= bundle.version() {
         return Ok(());
     }
@@ -289,7 +289,11 @@ fn check_purpose(intent: &Intent, record: &KeyRecord) -> Result<(), Refusal> {
         // A payment moves money: with a key for messages it could pass as one, under the rules for messages.
         ContentKind::EvmTransaction | ContentKind::Iso20022 => Purpose::Transaction,
         ContentKind::Message => Purpose::Message,
-        ContentKind::KeySpec => return Err(Refusal::new(Reason::Malformed).with("field", "kind")),
+        // Also where the key would not sign it: what is asked for is a purpose that no threshold key has.
+        ContentKind::RawDigest => Purpose::Raw,
+        ContentKind::KeySpec | ContentKind::HsmKeySpec => {
+            return Err(Refusal::new(Reason::Malformed).with("field", "kind"));
+        }
     };
     if intent.kind == ContentKind::EvmTransaction && record.scheme == Scheme::Ed25519 {
         return Err(Refusal::new(Reason::KeyScheme).with("scheme", record.scheme.as_str()));
@@ -307,7 +311,7 @@ fn check_path(path: &DerivationPath, scheme: Scheme) -> Result<(), Refusal> {
     Err(Refusal::new(Reason::ParameterRange).with("detail", "derivation is not available for ed25519 keys; use path m"))
 }
 
-fn decided(decision: Decision) -> Result<String, Refusal> {
+pub(crate) fn decided(decision: Decision) -> Result<String, Refusal> {
     match decision {
         Decision::Permit { rule } => Ok(rule),
         Decision::Deny(denied) => {

@@ -7,11 +7,14 @@
 //! actions out; the node drives it with real parts and a simulation drives it from a seed.
 //!
 //! The order of a signature is proved by types: [`admit::Opened`] -> [`admit::Permit`] -> [`claim::Certified`] ->
-//! [`release::Unreleased`] -> [`release::Released`]. Each is minted only by the step before it.
+//! [`release::Unreleased`] -> [`release::Released`]. Each is minted only by the step before it. A key in an HSM is signed
+//! with by one node: [`admit::Opened`] -> [`hsm_sign::HsmPermit`] -> [`hsm_sign::Completed`].
 
 pub mod admit;
 pub mod boot;
 pub mod claim;
+pub mod hsm_key;
+pub mod hsm_sign;
 pub mod keygen_session;
 pub mod recovery;
 pub mod release;

@@ -21,24 +21,27 @@ pub struct SignResult {
     /// The complete transaction; empty for messages.
     #[prost(bytes = "vec", tag = "2")]
     pub signed_payload: Vec<u8>,
-    /// The (derived) public key.
+    /// The (derived) public key; of a key in an HSM its SubjectPublicKeyInfo.
     #[prost(bytes = "vec", tag = "3")]
     pub public_key: Vec<u8>,
     /// The rule that permitted it.
     #[prost(string, tag = "4")]
     pub rule: String,
-    /// The votes of all signers.
+    /// The votes of all signers; nothing for a key in an HSM.
     #[prost(message, optional, tag = "5")]
     pub certificate: Option<Certificate>,
     /// What was signed.
     #[prost(bytes = "vec", tag = "6")]
     pub signed_bytes: Vec<u8>,
+    /// The node whose HSM signed; empty for a threshold key.
+    #[prost(string, tag = "7")]
+    pub home: String,
 }
 
 /// A signature on the wire.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct WireSignature {
-    /// 64 bytes.
+    /// 64 bytes; RSA 384.
     #[prost(bytes = "vec", tag = "1")]
     pub bytes: Vec<u8>,
     /// ECDSA only.
@@ -70,7 +73,11 @@ pub fn build(
                 ContentKind::EvmTransaction => {
                     tally_chains::signed_transaction(&intent.content, *r, *s, *recovery_id).map_err(|_| Reason::Bug)?
                 }
-                ContentKind::Message | ContentKind::KeySpec | ContentKind::Iso20022 => Vec::new(),
+                ContentKind::Message
+                | ContentKind::KeySpec
+                | ContentKind::RawDigest
+                | ContentKind::Iso20022
+                | ContentKind::HsmKeySpec => Vec::new(),
             };
             (u32::from(*recovery_id), payload)
         }
@@ -83,6 +90,7 @@ pub fn build(
         rule: rule.into(),
         certificate: Some(certificate),
         signed_bytes,
+        home: String::new(),
     })
 }
 

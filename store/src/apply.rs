@@ -34,6 +34,8 @@ fn apply_write(c: &Connection, write: &Write) -> Result<(), StoreError> {
             put_pending_key(c, name, request, &Share { record, sealed_share }, *at)
         }
         Write::ActivateKey { name, record, certificate, at } => activate_key(c, name, record, certificate, *at),
+        Write::PutHsmKey { name, record, intent, at } => put_hsm_key(c, name, record, intent, *at),
+        Write::ActivateHsmKey { name, record, certificate, at } => activate_hsm_key(c, name, record, certificate, *at),
         Write::Ban { key, epoch, peer, what } => ban(c, key, *epoch, peer, what),
         Write::CheckPending { session, key, epoch, peers } => check_pending(c, session, key, *epoch, peers),
         Write::CheckDone { session } => run(c, "DELETE FROM pending_check WHERE session = ?1", [session.0]).map(|_| ()),
@@ -195,7 +197,7 @@ fn put_pending_key(
     at: UnixMillis,
 ) -> Result<(), StoreError> {
     let free = read::key(c, name)?.is_none_or(|k| k.state == KeyState::Pending && k.request == *request);
-    if !free {
+    if !free || read::hsm_key(c, name)?.is_some() {
         return Err(Conflict::KeyExists.into());
     }
     run(
@@ -232,6 +234,36 @@ fn activate_key(
         )
         .map(|_| ()),
     }
+}
+
+fn put_hsm_key(c: &Connection, name: &KeyName, record: &[u8], intent: &[u8], at: UnixMillis) -> Result<(), StoreError> {
+    match read::hsm_key(c, name)? {
+        Some(known) if known.record == record => Ok(()),
+        Some(_) => Err(Conflict::KeyExists.into()),
+        None if read::key(c, name)?.is_some() => Err(Conflict::KeyExists.into()),
+        None => run(
+            c,
+            "INSERT INTO hsm_key (name, record, intent, updated_at) VALUES (?1, ?2, ?3, ?4)",
+            params![name.as_str(), record, intent, at.0.cast_signed()],
+        )
+        .map(|_| ()),
+    }
+}
+
+/// The first certificate stays: any majority proves the same.
+fn activate_hsm_key(
+    c: &Connection,
+    name: &KeyName,
+    record: &[u8],
+    certificate: &[u8],
+    at: UnixMillis,
+) -> Result<(), StoreError> {
+    let known = read::hsm_key(c, name)?.filter(|k| k.record == record).ok_or(Conflict::NoKey)?;
+    if known.certificate.is_some() {
+        return Ok(());
+    }
+    let sql = "UPDATE hsm_key SET certificate = ?2, updated_at = ?3 WHERE name = ?1";
+    run(c, sql, params![name.as_str(), certificate, at.0.cast_signed()]).map(|_| ())
 }
 
 fn ban(c: &Connection, key: &KeyName, epoch: Epoch, peer: &NodeName, what: &str) -> Result<(), StoreError> {

@@ -23,7 +23,8 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tally_domain::ports::Pending;
 use tally_domain::ports::store::{
-    AttemptRow, BanRow, CheckpointRow, Committed, KeyRow, PeerHead, PendingCheck, RequestRow, Step, Store, StoreError,
+    AttemptRow, BanRow, CheckpointRow, Committed, HsmKeyRow, KeyRow, PeerHead, PendingCheck, RequestRow, Step, Store,
+    StoreError,
 };
 use tally_domain::{Incarnation, KeyName, NodeName, RequestId, Tenant};
 use writer::Writer;
@@ -92,6 +93,14 @@ impl Store for SqliteStore {
 
     fn keys(&self) -> Result<Vec<KeyRow>, StoreError> {
         read::keys(&self.reader())
+    }
+
+    fn hsm_keys(&self) -> Result<Vec<HsmKeyRow>, StoreError> {
+        read::hsm_keys(&self.reader())
+    }
+
+    fn hsm_key(&self, name: &KeyName) -> Result<Option<HsmKeyRow>, StoreError> {
+        read::hsm_key(&self.reader(), name)
     }
 
     fn bans(&self) -> Result<Vec<BanRow>, StoreError> {

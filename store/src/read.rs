@@ -5,8 +5,8 @@ use rusqlite::{Connection, Row, params};
 use std::str::FromStr;
 use tally_domain::key::KeyState;
 use tally_domain::ports::store::{
-    AttemptRow, AttemptState, BanRow, CheckpointRow, ClaimRequest, KeyRow, PeerHead, PendingCheck, RequestRow,
-    RequestState, StoreError,
+    AttemptRow, AttemptState, BanRow, CheckpointRow, ClaimRequest, HsmKeyRow, KeyRow, PeerHead, PendingCheck,
+    RequestRow, RequestState, StoreError,
 };
 use tally_domain::{Action, Attempt, Digest, Epoch, Incarnation, KeyName, NodeName, RequestId, Tenant, UnixMillis};
 
@@ -42,6 +42,16 @@ pub fn key(c: &Connection, name: &KeyName) -> Result<Option<KeyRow>, StoreError>
 /// All keys by name.
 pub fn keys(c: &Connection) -> Result<Vec<KeyRow>, StoreError> {
     all(c, &format!("{KEY_COLUMNS} ORDER BY name"), [], key_row)
+}
+
+/// One HSM key.
+pub fn hsm_key(c: &Connection, name: &KeyName) -> Result<Option<HsmKeyRow>, StoreError> {
+    first(c, "SELECT record, intent, certificate FROM hsm_key WHERE name = ?1", [name.as_str()], hsm_key_row)
+}
+
+/// All HSM keys by name.
+pub fn hsm_keys(c: &Connection) -> Result<Vec<HsmKeyRow>, StoreError> {
+    all(c, "SELECT record, intent, certificate FROM hsm_key ORDER BY name", [], hsm_key_row)
 }
 
 /// All bans.
@@ -150,6 +160,10 @@ fn key_row(row: &Row<'_>) -> Result<KeyRow, StoreError> {
         certificate: column(row, 4)?,
         updated_at: UnixMillis(number(row, 5)?),
     })
+}
+
+fn hsm_key_row(row: &Row<'_>) -> Result<HsmKeyRow, StoreError> {
+    Ok(HsmKeyRow { record: column(row, 0)?, intent: column(row, 1)?, certificate: column(row, 2)? })
 }
 
 /// SQLite's integers are signed: a u64 is kept as the i64 with the same bits.

@@ -185,6 +185,46 @@ fn a_key_is_pending_from_one_request_and_active_with_one_record() {
 }
 
 #[test]
+fn a_name_belongs_to_one_hsm_key_or_one_threshold_key() {
+    let (_dir, s) = store();
+    let put = |name: &str, record: &[u8]| Write::PutHsmKey {
+        name: key(name),
+        record: record.to_vec(),
+        intent: b"intent".to_vec(),
+        at: UnixMillis(1),
+    };
+    let active = |record: &[u8], certificate: &[u8]| Write::ActivateHsmKey {
+        name: key("jwt"),
+        record: record.to_vec(),
+        certificate: certificate.to_vec(),
+        at: UnixMillis(2),
+    };
+    clashes(&s, active(b"record", b"all"), Conflict::NoKey);
+    fits(&s, put("jwt", b"record"));
+    fits(&s, put("jwt", b"record"));
+    clashes(&s, put("jwt", b"another"), Conflict::KeyExists);
+    assert_eq!(s.hsm_key(&key("jwt")).unwrap().unwrap().certificate, None);
+    clashes(&s, active(b"another", b"all"), Conflict::NoKey);
+    fits(&s, active(b"record", b"all"));
+    fits(&s, active(b"record", b"all, later"));
+    fits(&s, put("jwt", b"record"));
+    let rows = s.hsm_keys().unwrap();
+    assert_eq!((rows.len(), rows[0].certificate.as_deref()), (1, Some(&b"all"[..])));
+
+    // `pending` is of the key `hot`.
+    fits(&s, pending(1, b"threshold"));
+    clashes(&s, put("hot", b"record"), Conflict::KeyExists);
+    let taken = Write::PutPendingKey {
+        name: key("jwt"),
+        request: request(1),
+        record: b"threshold".to_vec(),
+        sealed_share: b"share".to_vec(),
+        at: UnixMillis(1),
+    };
+    clashes(&s, taken, Conflict::KeyExists);
+}
+
+#[test]
 fn a_ban_stays_with_what_it_was_first_given_for() {
     let (_dir, s) = store();
     let ban = |what: &str| Write::Ban { key: key("hot"), epoch: Epoch(1), peer: node("n2"), what: what.into() };

@@ -4,6 +4,7 @@
 use super::{BadLeaf, Event, LEAF_VERSION, Origin, Verdict, What};
 use tally_domain::boot::Statement;
 use tally_domain::dsse::Envelope;
+use tally_domain::hsm_key::HsmKeyCertificate;
 use tally_domain::key::KeyCertificate;
 use tally_domain::vote::Certificate;
 use tally_domain::{
@@ -20,7 +21,7 @@ pub(super) struct Leaf {
     incarnation: u64,
     #[prost(uint64, tag = "4")]
     time_ms: u64,
-    #[prost(oneof = "Body", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20")]
+    #[prost(oneof = "Body", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22")]
     body: Option<Body>,
 }
 
@@ -48,6 +49,10 @@ enum Body {
     Banned(Banned),
     #[prost(message, tag = "20")]
     SessionFailed(SessionFailed),
+    #[prost(bytes = "vec", tag = "21")]
+    HsmKeyPending(Vec<u8>),
+    #[prost(message, tag = "22")]
+    HsmKeyActive(HsmKeyCertificate),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -235,6 +240,8 @@ impl From<&What> for Body {
             }
             What::KeyPending { record } => Self::KeyPending(record.clone()),
             What::KeyActive { certificate } => Self::KeyActive(certificate.clone()),
+            What::HsmKeyPending { record } => Self::HsmKeyPending(record.clone()),
+            What::HsmKeyActive { certificate } => Self::HsmKeyActive(certificate.clone()),
             What::Banned { key, epoch, peer, what } => Self::Banned(Banned {
                 key: key.as_str().into(),
                 epoch: epoch.0,
@@ -321,6 +328,8 @@ impl TryFrom<Body> for What {
             },
             Body::KeyPending(record) => Self::KeyPending { record },
             Body::KeyActive(certificate) => Self::KeyActive { certificate },
+            Body::HsmKeyPending(record) => Self::HsmKeyPending { record },
+            Body::HsmKeyActive(certificate) => Self::HsmKeyActive { certificate },
             Body::Banned(b) => {
                 Self::Banned { key: key(&b.key)?, epoch: Epoch(b.epoch), peer: node("peer", &b.peer)?, what: b.what }
             }

@@ -223,6 +223,30 @@ pub enum Problem {
         /// The request.
         request: RequestId,
     },
+    /// A key in an HSM signed what its node had not permitted.
+    #[error("the node signed request {request} with a key of its HSM without having permitted that intent before")]
+    SignatureNotPermitted {
+        /// The request.
+        request: RequestId,
+    },
+    /// A key in an HSM signed at a node that is not its home.
+    #[error("request {request} is signed with key {key}, whose home is {home}")]
+    NotHome {
+        /// The request.
+        request: RequestId,
+        /// The key.
+        key: KeyName,
+        /// Where the key lives.
+        home: NodeName,
+    },
+    /// One node, one name, two keys.
+    #[error("{voter} gave the name {key} to two different keys: keep both logs as evidence")]
+    NameGivenTwice {
+        /// Who.
+        voter: NodeName,
+        /// The name.
+        key: KeyName,
+    },
     /// No log has a certificate for the signature.
     #[error("the signature of request {request} has no certificate in any log")]
     NoCertificate {

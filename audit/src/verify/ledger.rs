@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use tally_domain::key::KeyRecord;
 use tally_domain::vote::VoteBody;
-use tally_domain::{Attempt, DerivationPath, Digest, KeyName, NodeName, RequestId, Tenant};
+use tally_domain::{Attempt, DerivationPath, Digest, HsmKeyRecord, KeyName, NodeName, RequestId, Tenant};
 
 /// What names one digest for ever.
 pub(super) type Request = (Tenant, RequestId);
@@ -35,9 +35,25 @@ pub(super) enum Fact {
     /// A promise never to release.
     Abandonment { by: NodeName, request: Request, attempt: Attempt },
     /// A signature that verifies.
-    Completion { request: Request, intent_digest: Digest, completion: Rc<Completion>, voted: bool },
+    Completion { request: Request, intent_digest: Digest, completion: Rc<Completion>, how: How },
     /// A key that all its participants certified.
     Key { record: Rc<KeyRecord> },
+    /// Someone gave a name to a key in an HSM.
+    Name { voter: NodeName, record: Rc<HsmKeyRecord> },
+    /// A key in an HSM whose name a majority gave it.
+    HsmKey { record: Rc<HsmKeyRecord> },
+}
+
+/// Who signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    /// S together.
+    Threshold {
+        /// Whether the node of the log had voted for the request.
+        voted: bool,
+    },
+    /// The HSM of the node of the log.
+    Resident,
 }
 
 /// A signature with what it is over and under.
@@ -63,8 +79,7 @@ struct Signed {
     request: Request,
     intent_digest: Digest,
     completion: Rc<Completion>,
-    /// Whether that node had voted for the request.
-    voted: bool,
+    how: How,
 }
 
 /// The first of everything that may be so only once.
@@ -80,6 +95,8 @@ pub(super) struct Ledger {
     /// First half of a signature: r, or R of Ed25519.
     nonce_points: BTreeMap<(KeyName, Vec<u8>), (Request, Rc<Completion>)>,
     keys: BTreeMap<KeyName, (Rc<KeyRecord>, Place)>,
+    names: BTreeMap<(NodeName, KeyName), Rc<HsmKeyRecord>>,
+    hsm_keys: BTreeMap<KeyName, (Rc<HsmKeyRecord>, Place)>,
     signed: Vec<Signed>,
     findings: Vec<Finding>,
     warnings: Vec<Warning>,
@@ -104,6 +121,8 @@ impl Ledger {
             signatures: BTreeMap::new(),
             nonce_points: BTreeMap::new(),
             keys: BTreeMap::new(),
+            names: BTreeMap::new(),
+            hsm_keys: BTreeMap::new(),
             signed: Vec::new(),
             findings: Vec::new(),
             warnings: Vec::new(),
@@ -123,20 +142,22 @@ impl Ledger {
             }
             Fact::Release { by, body, partial } => self.release(by, body, *partial),
             Fact::Abandonment { by, request, attempt } => self.end(by, request, *attempt, End::Abandoned),
-            Fact::Completion { request, intent_digest, completion, voted } => {
+            Fact::Completion { request, intent_digest, completion, how } => {
                 self.signed.push(Signed {
                     place: place.clone(),
                     request: request.clone(),
                     intent_digest: *intent_digest,
                     completion: Rc::clone(completion),
-                    voted: *voted,
+                    how: *how,
                 });
-                if let Err(problem) = self.nonce_point(request, completion) {
+                if let Err(problem) = self.nonce_point(request, completion, *how) {
                     self.find(&place, problem);
                 }
                 self.completion(request, completion, &place)
             }
             Fact::Key { record } => self.key(record, &place),
+            Fact::Name { voter, record } => self.name(voter, record),
+            Fact::HsmKey { record } => self.hsm_key(record, &place),
         };
         if let Err(problem) = checked {
             self.find(&place, problem);
@@ -210,12 +231,14 @@ impl Ledger {
         Err(Problem::ReleasedAndAbandoned { node: by.clone(), request: request.1, attempt })
     }
 
-    /// One signature for a nonce point: two equations in one nonce give the key away.
-    fn nonce_point(&mut self, request: &Request, c: &Rc<Completion>) -> Result<(), Problem> {
+    /// One signature for a nonce point: two equations in one nonce give the key away. A token may sign the same thing
+    /// twice with the same nonce (Ed25519 must, by RFC 8032), and then gives the same signature: one equation.
+    fn nonce_point(&mut self, request: &Request, c: &Rc<Completion>, how: How) -> Result<(), Problem> {
         let point = c.signature.iter().take(32).copied().collect();
         let first = self.nonce_points.entry((c.key.clone(), point));
         let (first, signed) = first.or_insert_with(|| (request.clone(), Rc::clone(c)));
-        if first == request && signed.signature == c.signature {
+        let same = signed.signature == c.signature && signed.to_sign == c.to_sign;
+        if same && (first == request || how == How::Resident) {
             return Ok(());
         }
         Err(Problem::SameNonce { key: c.key.clone(), request: request.1, other: first.1 })
@@ -238,14 +261,37 @@ impl Ledger {
             && first.scheme == record.scheme
             && first.purpose == record.purpose;
         let same_record = first.epoch != record.epoch || *first == *record;
-        if same_key && same_record {
+        if !same_key || !same_record {
+            return Err(Problem::TwoKeys { key: record.name.clone(), other: at.node.clone() });
+        }
+        match self.hsm_keys.get(&record.name) {
+            Some((_, at)) => Err(Problem::TwoKeys { key: record.name.clone(), other: at.node.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// One key for a name at one node, for ever.
+    fn name(&mut self, voter: &NodeName, record: &Rc<HsmKeyRecord>) -> Result<(), Problem> {
+        let first = self.names.entry((voter.clone(), record.name.clone())).or_insert_with(|| Rc::clone(record));
+        if *first == *record {
             return Ok(());
         }
-        Err(Problem::TwoKeys { key: record.name.clone(), other: at.node.clone() })
+        Err(Problem::NameGivenTwice { voter: voter.clone(), key: record.name.clone() })
+    }
+
+    fn hsm_key(&mut self, record: &Rc<HsmKeyRecord>, place: &Place) -> Result<(), Problem> {
+        let first = self.hsm_keys.entry(record.name.clone()).or_insert_with(|| (Rc::clone(record), place.clone()));
+        let other = match self.keys.get(&record.name) {
+            Some((_, at)) => at,
+            None if first.0 == *record => return Ok(()),
+            None => &first.1,
+        };
+        Err(Problem::TwoKeys { key: record.name.clone(), other: other.node.clone() })
     }
 
     fn signed_is_certified(&mut self, signed: &Signed) -> Result<(), Problem> {
         let request = signed.request.1;
+        let How::Threshold { voted } = signed.how else { return Ok(()) };
         if let Some((body, _)) = self.digests.get(&signed.request) {
             let digest = signature::digest_to_sign(&signed.completion.public_key, &signed.completion.to_sign);
             let same = digest == Some(body.digest) && signed.intent_digest == body.intent_digest;
@@ -255,7 +301,7 @@ impl Ledger {
             return Err(Problem::NoCertificate { request });
         }
         // Another attempt, of other signers, may have completed what this node voted for.
-        if signed.voted {
+        if voted {
             self.warn(&signed.place, Oddity::CertificateElsewhere { request });
         }
         Ok(())
@@ -264,6 +310,9 @@ impl Ledger {
     fn signed_with_certified_key(&mut self, signed: &Signed) -> Result<(), Problem> {
         let Signed { completion, request, .. } = signed;
         let key = completion.key.clone();
+        if signed.how == How::Resident {
+            return self.signed_at_home(signed);
+        }
         match self.keys.get(&key) {
             Some((record, _)) if signature::is_child(record, &completion.path, &completion.public_key) => {}
             Some(_) => return Err(Problem::OtherKey { request: request.1, key }),
@@ -271,5 +320,21 @@ impl Ledger {
             None => self.warn(&signed.place, Oddity::KeyElsewhere { key }),
         }
         Ok(())
+    }
+
+    /// The home's own log has the record of its key, so it is missing nowhere.
+    fn signed_at_home(&self, signed: &Signed) -> Result<(), Problem> {
+        let Signed { completion, request, place, .. } = signed;
+        let (key, request) = (completion.key.clone(), request.1);
+        match self.hsm_keys.get(&key) {
+            None => Err(Problem::NoKey { request, key }),
+            Some((record, _)) if !signature::is_key(record, &completion.path, &completion.public_key) => {
+                Err(Problem::OtherKey { request, key })
+            }
+            Some((record, _)) if record.home != place.node => {
+                Err(Problem::NotHome { request, key, home: record.home.clone() })
+            }
+            Some(_) => Ok(()),
+        }
     }
 }

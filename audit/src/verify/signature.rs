@@ -1,12 +1,23 @@
-//! Checks of finished signatures, and of public keys against the certified key that they derive from.
+//! Checks of finished signatures, and of public keys against the certified key that they derive from. A key in an HSM is
+//! recorded as SubjectPublicKeyInfo, which is longer than the key of any threshold scheme.
 
 use bip32::{ChildNumber, ExtendedKeyAttrs, XPub};
 use k256::ecdsa::signature::hazmat::PrehashVerifier as _;
 use tally_domain::dsse;
 use tally_domain::key::KeyRecord;
-use tally_domain::{DerivationPath, Digest, Scheme};
+use tally_domain::{DerivationPath, Digest, HsmKeyRecord, PublicKey, Scheme};
 
-/// Scheme of a public key, by its length.
+/// Whether a recorded public key is of a key in an HSM.
+pub(super) fn is_resident(public_key: &[u8]) -> bool {
+    scheme(public_key).is_none()
+}
+
+/// Whether `public_key` at `path` is the key in an HSM that has the name.
+pub(super) fn is_key(record: &HsmKeyRecord, path: &DerivationPath, public_key: &[u8]) -> bool {
+    path.is_root() && record.public_key.to_spki() == public_key
+}
+
+/// Scheme of a threshold key's public key, by its length.
 fn scheme(public_key: &[u8]) -> Option<Scheme> {
     match public_key.len() {
         33 => Some(Scheme::EcdsaSecp256k1),
@@ -15,14 +26,15 @@ fn scheme(public_key: &[u8]) -> Option<Scheme> {
     }
 }
 
-/// Whether a signature of 64 bytes verifies: ECDSA over the 32-byte digest with low s, or Ed25519 over the message.
+/// Whether a signature verifies: ECDSA over the 32-byte digest with low s, RSA-PSS over the digest, or Ed25519 over the
+/// message.
 pub(super) fn verifies(public_key: &[u8], to_sign: &[u8], signature: &[u8]) -> bool {
     match scheme(public_key) {
         Some(Scheme::Ed25519) => {
             dsse::VerifyingKey::ed25519(public_key).is_ok_and(|k| k.verify(to_sign, signature).is_ok())
         }
         Some(Scheme::EcdsaSecp256k1) => ecdsa_verifies(public_key, to_sign, signature).is_some(),
-        None => false,
+        None => PublicKey::from_spki(public_key).is_ok_and(|key| key.verify(to_sign, signature).is_ok()),
     }
 }
 

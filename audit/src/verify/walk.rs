@@ -1,7 +1,7 @@
 //! One log from its first leaf to its last: each leaf by itself, and against what the same node wrote before it.
 
 use super::finding::{Finding, Problem};
-use super::ledger::{Completion, Fact, Request};
+use super::ledger::{Completion, Fact, How, Request};
 use super::warning::{Oddity, Warning};
 use super::{FINDINGS_MAX, PermitLine, RefusalLine, Report, signature};
 use crate::checkpoint::{self, Checkpoint};
@@ -11,10 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use tally_domain::boot::{BootCert, Statement};
 use tally_domain::dsse::{Envelope, content_digest};
+use tally_domain::hsm_key::HsmKeyCertificate;
 use tally_domain::key::{KeyCertificate, KeyRecord};
 use tally_domain::roster::Roster;
 use tally_domain::vote::{Abandonment, Certificate, VOTE_TYPE, VoteBody};
-use tally_domain::{Attempt, Digest, Incarnation, Intent, KeyName, NodeName, UnixMillis};
+use tally_domain::{Attempt, Digest, HsmKeyRecord, Incarnation, Intent, KeyName, NodeName, UnixMillis};
 
 /// What one log says, and what is wrong with it by itself.
 pub(super) struct Walk<'a> {
@@ -161,6 +162,8 @@ impl<'a> Walk<'a> {
             }
             What::KeyPending { record } => self.key_pending(&record),
             What::KeyActive { certificate } => self.key_active(&certificate),
+            What::HsmKeyPending { record } => self.hsm_key_pending(&record),
+            What::HsmKeyActive { certificate } => self.hsm_key_active(&certificate),
             What::Banned { key, peer, .. } => {
                 self.warn(Oddity::Banned { peer, key });
                 Ok(())
@@ -289,12 +292,18 @@ impl<'a> Walk<'a> {
             return Err(Problem::Signature { request: request_id });
         }
         self.signatures.insert(request.clone());
-        self.fact(Fact::Completion {
-            request: request.clone(),
-            intent_digest,
-            completion: Rc::new(completion.clone()),
-            voted: self.votes.range((request.clone(), Attempt(0))..=(request.clone(), Attempt(u32::MAX))).count() > 0,
-        });
+        let how = if signature::is_resident(&completion.public_key) {
+            if !self.has_permitted(&request, intent_digest) {
+                return Err(Problem::SignatureNotPermitted { request: request_id });
+            }
+            How::Resident
+        } else {
+            let votes = self.votes.range((request.clone(), Attempt(0))..=(request.clone(), Attempt(u32::MAX)));
+            How::Threshold { voted: votes.count() > 0 }
+        };
+        let completion_fact =
+            Fact::Completion { request: request.clone(), intent_digest, completion: Rc::new(completion.clone()), how };
+        self.fact(completion_fact);
         let Some(Ok(intent)) = self.intents.get(&intent_digest) else { return Ok(()) };
         let field = if (&intent.tenant, intent.request_id) != (&request.0, request_id) {
             "request_id"
@@ -306,6 +315,12 @@ impl<'a> Walk<'a> {
             return Ok(());
         };
         Err(Problem::IntentMismatch { request: request_id, field })
+    }
+
+    /// Under whichever bundle.
+    fn has_permitted(&self, request: &Request, intent: Digest) -> bool {
+        let permit = |bundle| (request.clone(), intent, Digest([bundle; 32]));
+        self.permits.range(permit(0)..=permit(0xff)).next().is_some()
     }
 
     fn key_pending(&mut self, record: &[u8]) -> Result<(), Problem> {
@@ -326,6 +341,27 @@ impl<'a> Walk<'a> {
         }
         self.keys.insert(record.name.clone());
         self.fact(Fact::Key { record: Rc::new(record) });
+        Ok(())
+    }
+
+    fn hsm_key_pending(&mut self, record: &[u8]) -> Result<(), Problem> {
+        let record = HsmKeyRecord::from_bytes(record).map_err(Problem::Key)?;
+        if record.cluster != self.roster.cluster {
+            return Err(Problem::OtherCluster { key: record.name });
+        }
+        let voter = self.report.node.clone();
+        self.fact(Fact::Name { voter, record: Rc::new(record) });
+        Ok(())
+    }
+
+    fn hsm_key_active(&mut self, certificate: &HsmKeyCertificate) -> Result<(), Problem> {
+        let record = Rc::new(certificate.open(self.roster).map_err(Problem::Key)?);
+        for statement in &certificate.statements {
+            let (voter, _) = HsmKeyRecord::open(statement, self.roster).map_err(Problem::Key)?;
+            self.fact(Fact::Name { voter, record: Rc::clone(&record) });
+        }
+        self.keys.insert(record.name.clone());
+        self.fact(Fact::HsmKey { record });
         Ok(())
     }
 }

@@ -21,7 +21,7 @@ pub struct World {
     pub roster: Roster,
     pub client: SigningKey,
     identities: Vec<SigningKey>,
-    boots: Vec<(SigningKey, Envelope)>,
+    pub boots: Vec<(SigningKey, Envelope)>,
     secp: XPrv,
     ed: SigningKey,
 }

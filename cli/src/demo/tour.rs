@@ -1,13 +1,13 @@
 //! The steps of the tour and what they share.
 
-use super::{logs, outage, sign};
+use super::{jwt, logs, outage, sign};
 use crate::dev::cluster::Cluster;
 use crate::dev::init::Init;
 use crate::{foreign, profile};
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use std::path::PathBuf;
 use std::time::Instant;
-use tally_client::{Client, KeyInfo, Order, SealedIntent, Signed};
+use tally_client::{Client, KeyBacking, KeyInfo, Order, SealedIntent, Signed};
 use tally_domain::{DerivationPath, KeyName, KeySpec, Purpose, Scheme, Threshold};
 
 /// What a step has to tell, line by line; an error is an expectation that did not hold.
@@ -20,6 +20,7 @@ pub enum Step {
     Keys,
     Transfers,
     Message,
+    Jwt,
     TooMuch,
     Unknown,
     Again,
@@ -36,6 +37,7 @@ impl Step {
         Self::Keys,
         Self::Transfers,
         Self::Message,
+        Self::Jwt,
         Self::TooMuch,
         Self::Unknown,
         Self::Again,
@@ -52,6 +54,7 @@ impl Step {
             Self::Keys => "two keys are made by all nodes; no machine ever has one",
             Self::Transfers => "transfers that policy permits are signed",
             Self::Message => "a message is signed with Ed25519",
+            Self::Jwt => "a key in one node's HSM signs a JWT that a stock JOSE library verifies",
             Self::TooMuch => "the same transfer of 5000 is denied",
             Self::Unknown => "a contract call that nobody understands is denied",
             Self::Again => "the same request gives the same bytes, at any node; its id names nothing else",
@@ -91,6 +94,7 @@ impl Tour {
             Step::Keys => self.keys().await,
             Step::Transfers => sign::transfers(self).await,
             Step::Message => sign::message(self).await,
+            Step::Jwt => jwt::signed(self).await,
             Step::TooMuch => sign::too_much(self).await,
             Step::Unknown => sign::unknown(self).await,
             Step::Again => sign::again(self).await,
@@ -151,7 +155,10 @@ async fn create(client: &Client, name: &str, scheme: Scheme, purpose: Purpose) -
     let intent = client.seal(Order::create_key(KeyName::parse(name)?, spec).note("demo"))?;
     let created = client.create_key(&intent).await?;
     let key = created.key;
-    ensure!(key.scheme == scheme && key.purpose == purpose && key.threshold == spec.threshold, "another key was made");
+    let KeyBacking::Threshold { scheme: made, threshold, .. } = &key.backing else {
+        bail!("no threshold key was made")
+    };
+    ensure!(*made == scheme && key.purpose == purpose && *threshold == spec.threshold, "another key was made");
     ensure!(key.state == "active", "the key is {} and not active", key.state);
     let public = key.evm_address.clone().unwrap_or_else(|| hex::encode(&key.public_key));
     let seconds = began.elapsed().as_secs_f64();
@@ -163,7 +170,7 @@ async fn create(client: &Client, name: &str, scheme: Scheme, purpose: Purpose) -
 async fn child_agrees(client: &Client, hot: &KeyInfo) -> anyhow::Result<String> {
     let path = DerivationPath::parse("m/0/7")?;
     let child = client.derive(&hot.name, &path).await?;
-    let xpub = hot.xpub.as_deref().context("the key has no extended public key")?;
+    let xpub = hot.xpub().context("the key has no extended public key")?;
     let expected = foreign::bip32_child(xpub, path.steps())?;
     ensure!(child.public_key == expected, "the bip32 crate derives another key at {path}");
     let address = child.evm_address.context("the child has no address")?;

@@ -63,6 +63,10 @@ when { context.tx.method == "transfer" && context.tx.asset == "ETH" && context.t
 @id("messages")
 permit (principal in Group::"payouts", action == Action::"sign_message", resource == Key::"fast");
 
+@id("tokens")
+permit (principal in Group::"payouts", action == Action::"sign_message", resource == Key::"jwt")
+when { context.message.text && context.message.bytes <= 4096 };
+
 @id("operators-create-keys")
 permit (principal in Group::"operators", action == Action::"create_key", resource);
 "#;
@@ -209,7 +213,7 @@ mod tests {
     #[test]
     fn the_bundle_loads_as_a_node_loads_it() {
         let summary = bundle().summary();
-        assert_eq!(summary.permits, ["payouts-small", "eth-small", "messages", "operators-create-keys"]);
+        assert_eq!(summary.permits, ["payouts-small", "eth-small", "messages", "tokens", "operators-create-keys"]);
         assert_eq!((summary.nodes, summary.clients, summary.lists["vendors"]), (3, 1, 2));
         assert!(VENDORS.contains(VENDOR) && ASSETS.contains(USDC));
     }

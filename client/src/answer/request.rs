@@ -2,23 +2,31 @@
 
 use super::BadField;
 use tally_domain::vote::Certificate;
-use tally_domain::{ClientId, Digest, KeyName, RequestId, Tenant, UnixMillis};
+use tally_domain::{ClientId, Digest, KeyName, NodeName, RequestId, Tenant, UnixMillis};
 use tally_proto::v1;
+
+/// Of ECDSA and Ed25519.
+const SIGNATURE_BYTES: usize = 64;
+
+/// Of RSA-3072.
+const RSA_SIGNATURE_BYTES: usize = 384;
 
 /// A signature and what shows that it was permitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signed {
-    /// ECDSA: r and s, 32 bytes each, low s. Ed25519: 64 bytes.
+    /// ECDSA: r and s, 32 bytes each, low s. Ed25519: 64 bytes. RSA: PSS, 384 bytes.
     pub signature: Vec<u8>,
     /// ECDSA only: 0 or 1.
     pub recovery_id: u8,
     /// The complete transaction, ready to send; empty for messages.
     pub signed_payload: Vec<u8>,
-    /// The (derived) public key that the signature verifies under.
+    /// The (derived) public key that the signature verifies under; of a key in an HSM its SubjectPublicKeyInfo.
     pub public_key: Vec<u8>,
     /// The rule that permitted it.
     pub rule: String,
-    /// The votes of all signers; whoever has the roster can check it.
+    /// The node whose HSM signed; none for a threshold key.
+    pub home: Option<NodeName>,
+    /// The votes of all signers; whoever has the roster can check it. Without votes for a key in an HSM.
     pub certificate: Certificate,
     /// What was signed: a 32-byte digest for ECDSA, the message for Ed25519.
     pub signed_bytes: Vec<u8>,
@@ -35,7 +43,7 @@ pub struct RequestInfo {
     pub client: ClientId,
     /// With which key.
     pub key: KeyName,
-    /// `sign` or `create_key`.
+    /// `sign`, `create_key` or `create_hsm_key`.
     pub action: String,
     /// Digest of the intent that the id names.
     pub intent_digest: Digest,
@@ -68,9 +76,16 @@ pub struct RequestPage {
 }
 
 pub(crate) fn signed(r: v1::SignResponse) -> Result<Signed, BadField> {
-    let signature = r.signature.filter(|s| s.bytes.len() == 64).ok_or(BadField("signature"))?;
+    let home = super::some(r.home).map(|home| NodeName::parse(&home)).transpose().map_err(|_| BadField("home"))?;
+    let fits = |len| len == SIGNATURE_BYTES || (home.is_some() && len == RSA_SIGNATURE_BYTES);
+    let signature = r.signature.filter(|s| fits(s.bytes.len())).ok_or(BadField("signature"))?;
+    let certificate = match (&home, r.certificate) {
+        (None, Some(certificate)) => certificate,
+        (Some(_), None) => v1::Certificate::default(),
+        _ => return Err(BadField("certificate")),
+    };
     // The two types have the same fields; encoding one and reading the other is the conversion.
-    let certificate = prost::Message::encode_to_vec(&r.certificate.ok_or(BadField("certificate"))?);
+    let certificate = prost::Message::encode_to_vec(&certificate);
     Ok(Signed {
         signature: signature.bytes,
         recovery_id: match u8::try_from(signature.recovery_id) {
@@ -80,6 +95,7 @@ pub(crate) fn signed(r: v1::SignResponse) -> Result<Signed, BadField> {
         signed_payload: r.signed_payload,
         public_key: r.public_key,
         rule: r.rule,
+        home,
         certificate: prost::Message::decode(certificate.as_slice()).map_err(|_| BadField("certificate"))?,
         signed_bytes: r.signed_bytes,
     })

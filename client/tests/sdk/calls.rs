@@ -1,5 +1,5 @@
 use crate::files::Files;
-use crate::servers::{Script, nobody, start};
+use crate::servers::{Home, Script, nobody, start};
 use tally_client::{ATTEMPTS_MAX, Client, ClientError, Exit, Order, Profile, SealedIntent};
 use tally_domain::{KeyName, Reason, RequestId};
 use tally_proto::v1;
@@ -34,6 +34,50 @@ async fn the_same_envelope_goes_to_the_next_node_when_one_is_away_and_another_is
     assert_eq!(first, second);
     assert_eq!(first[0].payload, intent.envelope().payload);
     assert_eq!(first[0].signatures[0].signature, intent.envelope().signatures[0].signature);
+}
+
+#[tokio::test]
+async fn a_key_in_an_hsm_is_asked_for_at_its_home_and_the_home_is_remembered() {
+    let files = Files::new(&[]);
+    let (first, second, home) = (Script::default(), Script::default(), Script::default());
+    let endpoints = [start(&files, &first).await, start(&files, &second).await, start(&files, &home).await];
+    let address = endpoints[2].strip_prefix("https://").unwrap().to_owned();
+    *first.home.lock().unwrap() = Home::At(address);
+    *home.home.lock().unwrap() = Home::Here;
+    let client = client(&files, &endpoints);
+    let seen = |script: &Script| script.seen.lock().unwrap().len();
+    let intent = intent(&client);
+    let signed = client.sign(&intent).await.unwrap();
+    assert_eq!(
+        (signed.signature.len(), signed.home.unwrap().as_str(), signed.certificate.votes.len()),
+        (384, "node-2", 0)
+    );
+    assert_eq!((seen(&first), seen(&second), seen(&home)), (1, 0, 1));
+    assert_eq!(first.seen.lock().unwrap()[0], home.seen.lock().unwrap()[0], "the same envelope");
+    client.clone().sign(&intent).await.unwrap();
+    assert_eq!((seen(&first), seen(&second), seen(&home)), (1, 0, 2));
+    // A client that sends each call once is told, and goes nowhere.
+    let one = client.only(0).unwrap().once();
+    let error = one.sign(&intent).await.unwrap_err();
+    assert_eq!((error.refused().unwrap().reason, error.exit()), (Reason::HomeNode, Exit::Other));
+}
+
+#[tokio::test]
+async fn a_home_at_an_unknown_address_is_found_by_asking_and_one_that_is_away_is_unreachable() {
+    let files = Files::new(&[]);
+    let (first, home) = (Script::default(), Script::default());
+    *first.home.lock().unwrap() = Home::At("behind.a.balancer:443".into());
+    *home.home.lock().unwrap() = Home::Here;
+    let client_of_both = client(&files, &[start(&files, &first).await, start(&files, &home).await]);
+    client_of_both.sign(&intent(&client_of_both)).await.unwrap();
+    assert_eq!((first.seen.lock().unwrap().len(), home.seen.lock().unwrap().len()), (1, 1));
+
+    let away = nobody().await;
+    *first.home.lock().unwrap() = Home::At(away.strip_prefix("https://").unwrap().into());
+    let client = client(&files, &[start(&files, &first).await, away]);
+    let error = client.sign(&intent(&client)).await.unwrap_err();
+    assert!(matches!(error, ClientError::Unreachable { .. }), "{error:?}");
+    assert_eq!(first.seen.lock().unwrap().len(), 2, "asked once, and then only the home");
 }
 
 #[tokio::test]

@@ -14,9 +14,19 @@ use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 #[derive(Clone, Default)]
+pub enum Home {
+    #[default]
+    Everywhere,
+    At(String),
+    Here,
+}
+
+#[derive(Clone, Default)]
 pub struct Script {
     /// What the next calls are refused with; after the last the server signs.
     pub refusals: Arc<Mutex<VecDeque<(Code, Reason)>>>,
+    /// Where keys live: with an address, every call is sent there; with a name, this is that node.
+    pub home: Arc<Mutex<Home>>,
     pub seen: Arc<Mutex<Vec<v1::Envelope>>>,
     /// What is known of any request.
     pub known: Arc<Mutex<Option<v1::Request>>>,
@@ -59,6 +69,19 @@ pub async fn nobody() -> String {
 impl SigningService for Script {
     async fn sign(&self, request: Request<v1::SignRequest>) -> Result<Response<v1::SignResponse>, Status> {
         self.seen.lock().unwrap().push(request.into_inner().intent.unwrap());
+        if let Home::At(address) = &*self.home.lock().unwrap() {
+            let facts = [("node".to_owned(), "node-2".to_owned()), ("address".to_owned(), address.clone())];
+            let reason = Reason::HomeNode;
+            let details = ErrorDetails::with_error_info(reason.as_str(), "tally", facts);
+            return Err(Status::with_error_details(Code::FailedPrecondition, reason.sentence(), details));
+        }
+        if let Home::Here = &*self.home.lock().unwrap() {
+            return Ok(Response::new(v1::SignResponse {
+                signature: Some(v1::Signature { bytes: vec![2; 384], recovery_id: 0 }),
+                home: "node-2".into(),
+                ..Default::default()
+            }));
+        }
         match self.refusal() {
             Some(refusal) => Err(refusal),
             None => Ok(Response::new(v1::SignResponse {

@@ -1,10 +1,12 @@
-//! The HSM port: the node's identity, and sealing of shares.
+//! The HSM port: the node's identity, sealing of shares, and keys that sign in the token.
 
 use super::Pending;
 use crate::digest::TaggedHash;
 use crate::dsse::VerifyingKey;
 use crate::ids::{Epoch, KeyName, RequestId};
+use crate::scheme::HsmScheme;
 use crate::secret::SecretBytes;
+use crate::spki::PublicKey;
 
 /// Which sealing key: one for each (key, epoch), found on the token by this id (`CKA_ID`). Destroying it shreds the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,6 +20,21 @@ impl SealingKeyId {
             .number(u64::from(epoch.0))
             .field(&request.0)
             .finish();
+        let mut id = [0; 16];
+        id.iter_mut().zip(d.0).for_each(|(to, from)| *to = from);
+        Self(id)
+    }
+}
+
+/// Which signing key of the token (`CKA_ID`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ObjectId(pub [u8; 16]);
+
+impl ObjectId {
+    /// The signing key of one creation of one key. The request is in it: a creation that is tried again finds what its
+    /// first try made, and never what another request made.
+    pub fn of(key: &KeyName, request: &RequestId) -> Self {
+        let d = TaggedHash::new("tally/v1/signing-key").field(key.as_str().as_bytes()).field(&request.0).finish();
         let mut id = [0; 16];
         id.iter_mut().zip(d.0).for_each(|(to, from)| *to = from);
         Self(id)
@@ -43,6 +60,14 @@ pub trait Hsm: Send + Sync {
 
     /// Destroys a sealing key; what it sealed is gone.
     fn destroy_sealing_key(&self, id: SealingKeyId) -> Pending<Result<(), HsmError>>;
+
+    /// Makes a signing key that never leaves the token, or finds the one that an earlier try made under this id; gives its
+    /// public half, after the private half has signed for it.
+    fn create_signing_key(&self, id: ObjectId, scheme: HsmScheme) -> Pending<Result<PublicKey, HsmError>>;
+
+    /// Signs: the 32-byte digest by ECDSA and RSA, the message by Ed25519. ECDSA: r and s, 64 bytes, low s; Ed25519: 64
+    /// bytes; RSA: PSS with SHA-256 and a salt of 32 bytes. The caller verifies it before it goes any further.
+    fn sign(&self, id: ObjectId, scheme: HsmScheme, to_sign: Vec<u8>) -> Pending<Result<Vec<u8>, HsmError>>;
 
     /// How the token is, after trying it. Answers in any case.
     fn status(&self) -> Pending<HsmStatus>;

@@ -118,6 +118,30 @@ pub enum Write {
         /// When.
         at: UnixMillis,
     },
+    /// Gives a name to a key of this or another node's HSM. The name must be free, or this very record's: otherwise
+    /// [`Conflict::KeyExists`]. Again: nothing changes.
+    PutHsmKey {
+        /// Name.
+        name: KeyName,
+        /// Encoded record.
+        record: Vec<u8>,
+        /// Encoded envelope of the client's intent to make it.
+        intent: Vec<u8>,
+        /// When.
+        at: UnixMillis,
+    },
+    /// A majority of nodes has signed an HSM key's record. The name must be this very record's: otherwise
+    /// [`Conflict::NoKey`].
+    ActivateHsmKey {
+        /// Name.
+        name: KeyName,
+        /// Encoded record.
+        record: Vec<u8>,
+        /// Encoded certificate.
+        certificate: Vec<u8>,
+        /// When.
+        at: UnixMillis,
+    },
     /// Bans a peer for a key, for good.
     Ban {
         /// Key.
@@ -302,6 +326,18 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     fn keys(&self) -> Result<Vec<KeyRow>, StoreError>;
+
+    /// All HSM keys by name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn hsm_keys(&self) -> Result<Vec<HsmKeyRow>, StoreError>;
+
+    /// One HSM key.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn hsm_key(&self, name: &KeyName) -> Result<Option<HsmKeyRow>, StoreError>;
 
     /// All bans.
     ///

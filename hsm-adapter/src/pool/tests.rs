@@ -33,7 +33,7 @@ fn ask<T: Send + 'static>(
     operation: &'static str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Pending<Result<T, HsmError>> {
-    pool.desks().submit(Priority::Seal, operation, move |(), _| Ok(work()))
+    pool.desks().submit(Priority::Seal, Turn::new(operation, pool.desks().deadline()), move |(), _| Ok(work()))
 }
 
 /// A call that is inside until the sender of the second part is dropped.
@@ -89,7 +89,7 @@ fn higher_priorities_go_first() {
         .into_iter()
         .map(|priority| {
             let order = Arc::clone(&order);
-            pool.desks().submit(priority, "x", move |(), _| {
+            pool.desks().submit(priority, Turn::new("x", pool.desks().deadline()), move |(), _| {
                 order.lock().unwrap().push(priority);
                 Ok(())
             })

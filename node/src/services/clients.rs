@@ -2,6 +2,7 @@
 
 use super::{client, refused, same_tenant};
 use crate::convert;
+use crate::hsm_keys::HsmHeld;
 use crate::node::{Node, now};
 use crate::reply::{self, status};
 use crate::{lead_key, lead_sign};
@@ -110,12 +111,15 @@ impl KeyService for Clients {
         let envelope = convert::envelope_in(request.into_inner().intent).map_err(|r| status(&r))?;
         let node = self.0.clone();
         let work = tokio::spawn(async move { lead_key::create(&node, caller, envelope).await }.instrument(span));
-        let (held, rule) = work.await.map_err(|_| refused(Reason::Bug))?.map_err(|r| status(&r))?;
-        Ok(Response::new(v1::CreateKeyResponse { key: Some(convert::key_out(&held, None)), rule }))
+        let (key, rule) = work.await.map_err(|_| refused(Reason::Bug))?.map_err(|r| status(&r))?;
+        Ok(Response::new(v1::CreateKeyResponse { key: Some(key), rule }))
     }
 
     async fn get_key(&self, request: Request<v1::GetKeyRequest>) -> Result<Response<v1::GetKeyResponse>, Status> {
         client(&self.0, &request)?;
+        if let Some(held) = hsm_held(&self.0, &request.get_ref().name) {
+            return Ok(Response::new(v1::GetKeyResponse { key: Some(convert::hsm_key_out(&held)) }));
+        }
         let held = held(&self.0, &request.get_ref().name)?;
         let row = self.0.store.key(&held.record.name).map_err(|e| status(&reply::of_store(&e)))?;
         let certificate = row
@@ -128,7 +132,13 @@ impl KeyService for Clients {
 
     async fn list_keys(&self, request: Request<v1::ListKeysRequest>) -> Result<Response<v1::ListKeysResponse>, Status> {
         client(&self.0, &request)?;
-        let keys = self.0.keys.all().iter().map(|held| convert::key_out(held, None)).collect();
+        let threshold = self.0.keys.all();
+        let resident = self.0.hsm_keys.all();
+        let threshold = threshold.iter().map(|held| convert::key_out(held, None));
+        let mut keys: Vec<v1::Key> = threshold
+            .chain(resident.iter().map(|held| v1::Key { certificate: Vec::new(), ..convert::hsm_key_out(held) }))
+            .collect();
+        keys.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Response::new(v1::ListKeysResponse { keys }))
     }
 
@@ -138,6 +148,14 @@ impl KeyService for Clients {
     ) -> Result<Response<v1::DeriveKeyResponse>, Status> {
         client(&self.0, &request)?;
         let wanted = request.into_inner();
+        if let Some(HsmHeld { record, .. }) = hsm_held(&self.0, &wanted.name) {
+            if !wanted.path.is_empty() {
+                let detail = "a key in an HSM has no children; use path m";
+                return Err(status(&Refusal::new(Reason::ParameterRange).with("detail", detail)));
+            }
+            let (public_key, evm_address) = (record.public_key.to_spki(), convert::evm_address(&record));
+            return Ok(Response::new(v1::DeriveKeyResponse { public_key, evm_address }));
+        }
         let record = held(&self.0, &wanted.name)?.record;
         let range = |detail: String| status(&Refusal::new(Reason::ParameterRange).with("detail", detail));
         let path = DerivationPath::new(wanted.path).map_err(|e| range(e.to_string()))?;
@@ -192,7 +210,7 @@ impl NodeService for Clients {
             started_at_ms: node.started_at.0,
             log_size: node.store.log_size().map_err(|e| status(&reply::of_store(&e)))?,
             sessions: u32::try_from(node.sessions.count()).unwrap_or(u32::MAX),
-            keys: u32::try_from(node.keys.all().len()).unwrap_or(u32::MAX),
+            keys: u32::try_from(node.keys.all().len() + node.hsm_keys.all().len()).unwrap_or(u32::MAX),
             hsm: Some(hsm),
             peers: peers(node),
             bans: bans.collect(),
@@ -219,6 +237,10 @@ fn effect_word(effect: Effect) -> &'static str {
 fn held(node: &Node, name: &str) -> Result<crate::keys::Held, Status> {
     let name = KeyName::parse(name).map_err(|_| refused(Reason::KeyNotFound))?;
     node.keys.get(&name).ok_or_else(|| refused(Reason::KeyNotFound))
+}
+
+fn hsm_held(node: &Node, name: &str) -> Option<HsmHeld> {
+    node.hsm_keys.get(&KeyName::parse(name).ok()?)
 }
 
 fn peers(node: &Node) -> Vec<v1::Peer> {

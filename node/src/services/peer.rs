@@ -3,6 +3,7 @@
 use crate::caller;
 use crate::convert;
 use crate::greet::{greeted, own};
+use crate::hsm_names;
 use crate::node::Node;
 use crate::participate;
 use crate::reply::status;
@@ -84,6 +85,17 @@ impl PeerService for Peer {
         let node = self.0.clone();
         let work = async move { participate::complete(&node, from, request.into_inner()).await };
         answer(tokio::spawn(work).await.map(|r| r.map(|()| v1::CompleteResponse {})))
+    }
+
+    async fn announce_key(
+        &self,
+        request: Request<v1::AnnounceKeyRequest>,
+    ) -> Result<Response<v1::AnnounceKeyResponse>, Status> {
+        let from = peer(&request)?;
+        let span = tracing::info_span!("announced", home = %from, request = field::Empty);
+        let node = self.0.clone();
+        let work = async move { hsm_names::announced(&node, from, request.into_inner()).await };
+        answer(tokio::spawn(work.instrument(span)).await)
     }
 
     async fn fetch_key(&self, request: Request<v1::FetchKeyRequest>) -> Result<Response<v1::FetchKeyResponse>, Status> {

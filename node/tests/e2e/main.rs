@@ -24,6 +24,7 @@ mod outages;
 mod payments;
 mod peers;
 mod reads;
+mod resident;
 mod rollback;
 mod starts;
 mod tokens;

@@ -19,7 +19,7 @@ async fn three_nodes_sign_what_policy_permits_and_refuse_the_rest() {
     assert_eq!(recovered(&signed), hot);
     let path = DerivationPath::parse("m/0/7").unwrap();
     let child = sign(&client, pay(1, 250).path(path.clone())).await.unwrap();
-    let xpub: bip32::XPub = client.key(&key("hot")).await.unwrap().xpub.unwrap().parse().unwrap();
+    let xpub: bip32::XPub = client.key(&key("hot")).await.unwrap().xpub().unwrap().parse().unwrap();
     let expected = [0, 7].iter().fold(xpub, |k, i| k.derive_child(bip32::ChildNumber(*i)).unwrap());
     assert_eq!(recovered(&child), expected.to_bytes());
     assert_eq!(client.derive(&key("hot"), &path).await.unwrap().public_key, expected.to_bytes());
@@ -51,9 +51,8 @@ async fn three_nodes_sign_what_policy_permits_and_refuse_the_rest() {
     logs_verify(&cluster).await;
 }
 
-/// Every node's log checks offline, alone and together, and shows permits and refusals.
-async fn logs_verify(cluster: &Cluster) {
-    let bundle = tally_node::load_bundle(&cluster.dir.path().join("policy")).unwrap();
+/// Every node's log as it exports it.
+pub async fn logs_of(cluster: &Cluster) -> Vec<ExportedLog> {
     let mut logs = Vec::new();
     for (i, node) in cluster.nodes.iter().enumerate() {
         let client = cluster.at(i);
@@ -62,6 +61,13 @@ async fn logs_verify(cluster: &Cluster) {
         client.read_log(checkpoint.size, |leaf| entries.push(leaf)).await.unwrap();
         logs.push(ExportedLog { node: NodeName::parse(&node.name).unwrap(), entries, checkpoint: checkpoint.note });
     }
+    logs
+}
+
+/// Every node's log checks offline, alone and together, and shows permits and refusals.
+async fn logs_verify(cluster: &Cluster) {
+    let bundle = tally_node::load_bundle(&cluster.dir.path().join("policy")).unwrap();
+    let mut logs = logs_of(cluster).await;
     let reports = verify_together(bundle.roster(), &logs).unwrap();
     assert!(reports.iter().all(|r| r.keys == 2 && !r.permits.is_empty()), "{reports:?}");
     assert!(reports.iter().any(|r| r.refusals.iter().any(|l| l.reason == "POLICY_DENIED")));

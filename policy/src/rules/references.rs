@@ -7,7 +7,7 @@ use crate::vocabulary::{CHARGES, METHODS};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use tally_domain::roster::Roster;
-use tally_domain::{Account, Currency, Purpose, Scheme};
+use tally_domain::{Account, Backing, Currency, HsmScheme, Purpose, Scheme};
 
 /// What a bundle defines.
 pub(crate) struct Known<'a> {
@@ -88,12 +88,17 @@ impl Known<'_> {
             ("payment", "charges") => {
                 (CHARGES.contains(&text), "bearer of charges", "they are `CRED`, `DEBT`, `SHAR`, `SLEV`, or none: ``")
             }
-            ("spec", "scheme") => {
-                (Scheme::parse(text).is_ok(), "scheme", "the schemes are `ecdsa-secp256k1` and `ed25519`")
-            }
-            ("spec", "purpose") => {
-                (Purpose::parse(text).is_ok(), "purpose", "the purposes are `transaction` and `message`")
-            }
+            ("spec", "backing") => (Backing::parse(text).is_ok(), "backing", "the backings are `threshold` and `hsm`"),
+            ("spec", "scheme") => (
+                Scheme::parse(text).is_ok() || HsmScheme::parse(text).is_ok(),
+                "scheme",
+                "the schemes are `ecdsa-secp256k1`, `ed25519`, and for keys in an HSM also `ecdsa-p256` and `rsa-3072`",
+            ),
+            ("spec", "purpose") => (
+                Purpose::parse(text).is_ok(),
+                "purpose",
+                "the purposes are `transaction`, `message`, and for keys in an HSM also `raw`",
+            ),
             _ => return None,
         };
         (!exists).then(|| unknown(what, text, known))

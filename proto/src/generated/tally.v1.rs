@@ -441,7 +441,7 @@ pub struct IntentBody {
     pub tenant: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
     pub client: ::prost::alloc::string::String,
-    /// 1 = sign, 2 = create key.
+    /// 1 = sign, 2 = create key, 3 = create key in an HSM.
     #[prost(uint32, tag = "4")]
     pub action: u32,
     #[prost(string, tag = "5")]
@@ -449,7 +449,8 @@ pub struct IntentBody {
     /// Non-hardened BIP-32 steps, at most 5. Empty: the key itself.
     #[prost(uint32, repeated, tag = "6")]
     pub path: ::prost::alloc::vec::Vec<u32>,
-    /// 1 = raw unsigned EVM transaction, 2 = message, 3 = KeySpecBody, 5 = file of bank payments (ISO 20022 pain.001).
+    /// 1 = raw unsigned EVM transaction, 2 = message, 3 = KeySpecBody, 4 = raw digest (32 bytes, HSM keys of purpose raw only),
+    /// 5 = file of bank payments (ISO 20022 pain.001), 6 = HsmKeySpecBody.
     #[prost(uint32, tag = "7")]
     pub kind: u32,
     /// CAIP-2 chain of a transaction, such as "eip155:1"; empty otherwise.
@@ -457,7 +458,7 @@ pub struct IntentBody {
     pub chain: ::prost::alloc::string::String,
     #[prost(bytes = "vec", tag = "9")]
     pub content: ::prost::alloc::vec::Vec<u8>,
-    /// Purpose the client believes the key has: 1 = transaction, 2 = message.
+    /// Purpose the client believes the key has: 1 = transaction, 2 = message, 3 = raw.
     #[prost(uint32, tag = "10")]
     pub purpose: u32,
     #[prost(uint64, tag = "11")]
@@ -488,6 +489,19 @@ pub struct KeySpecBody {
     #[prost(uint32, tag = "4")]
     pub purpose: u32,
 }
+/// Content of an intent that creates a key in an HSM.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HsmKeySpecBody {
+    /// 1 = ecdsa-p256, 2 = ecdsa-secp256k1, 3 = ed25519, 4 = rsa-3072.
+    #[prost(uint32, tag = "1")]
+    pub scheme: u32,
+    /// 1 = transaction (EVM: ecdsa-secp256k1 only), 2 = message, 3 = raw.
+    #[prost(uint32, tag = "2")]
+    pub purpose: u32,
+    /// Name of the node whose HSM will hold the key.
+    #[prost(string, tag = "3")]
+    pub home: ::prost::alloc::string::String,
+}
 /// A statement signed with a node's boot key, and the certificate of that key by the node's HSM identity.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Statement {
@@ -504,7 +518,7 @@ pub struct Certificate {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CreateKeyRequest {
-    /// An envelope around an IntentBody with action 2 and a KeySpecBody.
+    /// An envelope around an IntentBody with action 2 and a KeySpecBody, or with action 3 and an HsmKeySpecBody.
     #[prost(message, optional, tag = "1")]
     pub intent: ::core::option::Option<Envelope>,
 }
@@ -567,17 +581,27 @@ pub struct Key {
     pub state: ::prost::alloc::string::String,
     #[prost(string, repeated, tag = "8")]
     pub participants: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Of a key in an HSM: SubjectPublicKeyInfo, DER.
     #[prost(bytes = "vec", tag = "9")]
     pub public_key: ::prost::alloc::vec::Vec<u8>,
     /// BIP-32 extended public key; secp256k1 only.
     #[prost(string, tag = "10")]
     pub xpub: ::prost::alloc::string::String,
-    /// EIP-55 address of the key itself; secp256k1 only.
+    /// EIP-55 address of the key itself; secp256k1 only, and of keys in an HSM only those for transactions.
     #[prost(string, tag = "11")]
     pub evm_address: ::prost::alloc::string::String,
-    /// Statements of all participants over the record.
+    /// Statements of all participants over the record; of a key in an HSM those of a majority of nodes.
     #[prost(message, repeated, tag = "12")]
     pub certificate: ::prost::alloc::vec::Vec<Statement>,
+    /// "threshold" or "hsm". A key in an HSM has t = n = 1 and epoch 0.
+    #[prost(string, tag = "13")]
+    pub backing: ::prost::alloc::string::String,
+    /// The node whose HSM holds the key; empty for threshold keys.
+    #[prost(string, tag = "14")]
+    pub home: ::prost::alloc::string::String,
+    /// SubjectPublicKeyInfo as PEM; keys in an HSM only.
+    #[prost(string, tag = "15")]
+    pub pem: ::prost::alloc::string::String,
 }
 /// Generated client implementations.
 pub mod key_service_client {
@@ -671,7 +695,8 @@ pub mod key_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Distributed key generation with all signer nodes; succeeds only when all have certified the key.
+        /// Distributed key generation with all signer nodes; succeeds only when all have certified the key. For a key in an HSM:
+        /// its home makes it, and a majority of nodes signs that the name is its.
         pub async fn create_key(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateKeyRequest>,
@@ -741,7 +766,7 @@ pub mod key_service_client {
                 .insert(GrpcMethod::new("tally.v1.KeyService", "ListKeys"));
             self.inner.unary(req, path, codec).await
         }
-        /// The public key and address of a non-hardened child.
+        /// The public key and address of a non-hardened child; of a key in an HSM only its own.
         pub async fn derive_key(
             &mut self,
             request: impl tonic::IntoRequest<super::DeriveKeyRequest>,
@@ -781,7 +806,8 @@ pub mod key_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with KeyServiceServer.
     #[async_trait]
     pub trait KeyService: std::marker::Send + std::marker::Sync + 'static {
-        /// Distributed key generation with all signer nodes; succeeds only when all have certified the key.
+        /// Distributed key generation with all signer nodes; succeeds only when all have certified the key. For a key in an HSM:
+        /// its home makes it, and a majority of nodes signs that the name is its.
         async fn create_key(
             &self,
             request: tonic::Request<super::CreateKeyRequest>,
@@ -800,7 +826,7 @@ pub mod key_service_server {
             tonic::Response<super::ListKeysResponse>,
             tonic::Status,
         >;
-        /// The public key and address of a non-hardened child.
+        /// The public key and address of a non-hardened child; of a key in an HSM only its own.
         async fn derive_key(
             &self,
             request: tonic::Request<super::DeriveKeyRequest>,
@@ -1732,6 +1758,20 @@ pub struct FetchKeyResponse {
     #[prost(message, repeated, tag = "1")]
     pub certificate: ::prost::alloc::vec::Vec<Statement>,
 }
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AnnounceKeyRequest {
+    /// The client's intent that made the key.
+    #[prost(message, optional, tag = "1")]
+    pub intent: ::core::option::Option<Envelope>,
+    /// The home's statement first; then, once there are enough, those of a majority of nodes.
+    #[prost(message, repeated, tag = "2")]
+    pub statements: ::prost::alloc::vec::Vec<Statement>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AnnounceKeyResponse {
+    #[prost(message, optional, tag = "1")]
+    pub statement: ::core::option::Option<Statement>,
+}
 /// Generated client implementations.
 pub mod peer_service_client {
     #![allow(
@@ -1996,6 +2036,32 @@ pub mod peer_service_client {
                 .insert(GrpcMethod::new("tally.v1.PeerService", "FetchKey"));
             self.inner.unary(req, path, codec).await
         }
+        /// A key in the caller's HSM: asks for this node's statement that the name is the key's, or tells that a majority has
+        /// said so.
+        pub async fn announce_key(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AnnounceKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AnnounceKeyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.PeerService/AnnounceKey",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.PeerService", "AnnounceKey"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -2056,6 +2122,15 @@ pub mod peer_service_server {
             request: tonic::Request<super::FetchKeyRequest>,
         ) -> std::result::Result<
             tonic::Response<super::FetchKeyResponse>,
+            tonic::Status,
+        >;
+        /// A key in the caller's HSM: asks for this node's statement that the name is the key's, or tells that a majority has
+        /// said so.
+        async fn announce_key(
+            &self,
+            request: tonic::Request<super::AnnounceKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AnnounceKeyResponse>,
             tonic::Status,
         >;
     }
@@ -2449,6 +2524,51 @@ pub mod peer_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/tally.v1.PeerService/AnnounceKey" => {
+                    #[allow(non_camel_case_types)]
+                    struct AnnounceKeySvc<T: PeerService>(pub Arc<T>);
+                    impl<
+                        T: PeerService,
+                    > tonic::server::UnaryService<super::AnnounceKeyRequest>
+                    for AnnounceKeySvc<T> {
+                        type Response = super::AnnounceKeyResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AnnounceKeyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PeerService>::announce_key(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AnnounceKeySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -2822,25 +2942,28 @@ pub struct SignResponse {
     /// The complete transaction, ready to send; empty for messages.
     #[prost(bytes = "vec", tag = "2")]
     pub signed_payload: ::prost::alloc::vec::Vec<u8>,
-    /// The (derived) public key that the signature verifies under.
+    /// The (derived) public key that the signature verifies under; of a key in an HSM its SubjectPublicKeyInfo, DER.
     #[prost(bytes = "vec", tag = "3")]
     pub public_key: ::prost::alloc::vec::Vec<u8>,
     /// The rule that permitted it.
     #[prost(string, tag = "4")]
     pub rule: ::prost::alloc::string::String,
-    /// The votes of all signers.
+    /// The votes of all signers; none for a key in an HSM.
     #[prost(message, optional, tag = "5")]
     pub certificate: ::core::option::Option<Certificate>,
-    /// The bytes that were signed: a 32-byte digest for ECDSA, the message for Ed25519.
+    /// The bytes that were signed: a 32-byte digest for ECDSA and RSA, the message for Ed25519.
     #[prost(bytes = "vec", tag = "6")]
     pub signed_bytes: ::prost::alloc::vec::Vec<u8>,
+    /// The node whose HSM signed; empty for a threshold key.
+    #[prost(string, tag = "7")]
+    pub home: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Signature {
-    /// ECDSA: r and s, 32 bytes each, low s. Ed25519: 64 bytes (RFC 8032).
+    /// ECDSA: r and s, 32 bytes each, low s. Ed25519: 64 bytes (RFC 8032). RSA: PSS with SHA-256 and a salt of 32 bytes.
     #[prost(bytes = "vec", tag = "1")]
     pub bytes: ::prost::alloc::vec::Vec<u8>,
-    /// ECDSA only: 0 or 1.
+    /// ECDSA over secp256k1 only: 0 or 1.
     #[prost(uint32, tag = "2")]
     pub recovery_id: u32,
 }
@@ -2886,7 +3009,7 @@ pub struct Request {
     pub client: ::prost::alloc::string::String,
     #[prost(string, tag = "4")]
     pub key: ::prost::alloc::string::String,
-    /// "sign" or "create_key".
+    /// "sign", "create_key" or "create_hsm_key".
     #[prost(string, tag = "5")]
     pub action: ::prost::alloc::string::String,
     #[prost(bytes = "vec", tag = "6")]

@@ -11,6 +11,7 @@
 mod admission;
 mod ballots;
 mod recovery;
+mod resident;
 mod results;
 mod types;
 mod world;

@@ -1,6 +1,7 @@
 //! The order of a signature is proved by types: nothing of the spine can be made up, copied or skipped.
 
 use tally_signer::claim::Certified;
+use tally_signer::hsm_sign::{Completed, HsmPermit};
 use tally_signer::release::{Released, Unreleased};
 use tally_signer::sign_session::SignSession;
 
@@ -23,5 +24,7 @@ const _: fn() = || {
     <Certified as Probe<_>>::probe();
     <Unreleased as Probe<_>>::probe();
     <Released as Probe<_>>::probe();
+    <HsmPermit as Probe<_>>::probe();
+    <Completed as Probe<_>>::probe();
     <SignSession as Probe<_>>::probe();
 };

@@ -31,6 +31,22 @@ when { context.tx.to == Address::"0x0707070707070707070707070707070707070707" };
 @id("make-keys")
 permit (principal in Group::"payouts", action == Action::"create_key", resource)
 when { context.spec.t >= 2 };
+
+@id("tokens")
+permit (principal in Group::"payouts", action == Action::"sign_message", resource == Key::"jwt")
+when { context.message.bytes <= 16 };
+
+@id("raw")
+permit (principal in Group::"payouts", action == Action::"sign_raw", resource == Key::"root")
+when { context.raw.bytes == 32 };
+
+@id("cold-payouts")
+permit (principal in Group::"payouts", action == Action::"sign", resource == Key::"cold")
+when { context.tx.asset == "ETH" };
+
+@id("make-hsm-keys")
+permit (principal in Group::"payouts", action == Action::"create_key", resource)
+when { context.spec.backing == "hsm" && context.spec.scheme != "rsa-3072" };
 "#;
 
 pub struct World {

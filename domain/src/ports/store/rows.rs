@@ -72,6 +72,17 @@ pub struct KeyRow {
     pub updated_at: UnixMillis,
 }
 
+/// An HSM key as one node knows it, its own or another's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HsmKeyRow {
+    /// Encoded record.
+    pub record: Vec<u8>,
+    /// Encoded envelope of the client's intent to make it.
+    pub intent: Vec<u8>,
+    /// Encoded certificate once active.
+    pub certificate: Option<Vec<u8>>,
+}
+
 /// A ban as one node recorded it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BanRow {

@@ -2,9 +2,9 @@
 
 use super::cluster::{USDC, VENDOR};
 use tally_chains::{Eip1559, eip1559_unsigned, erc20_transfer_input, parse_evm_address};
-use tally_client::{Client, ClientError, Order, Signed};
+use tally_client::{Client, ClientError, KeyBacking, Order, Signed};
 use tally_domain::facts::Amount;
-use tally_domain::{KeyName, KeySpec, Purpose, Reason, Scheme, Threshold};
+use tally_domain::{HsmKeySpec, HsmScheme, KeyName, KeySpec, NodeName, PublicKey, Purpose, Reason, Scheme, Threshold};
 
 pub fn key(name: &str) -> KeyName {
     KeyName::parse(name).unwrap()
@@ -57,6 +57,20 @@ async fn create(client: &Client, name: &str, scheme: Scheme, purpose: Purpose) -
     let spec = KeySpec { scheme, threshold: Threshold::new(2, 3).unwrap(), purpose };
     let intent = client.seal(Order::create_key(key(name), spec)).unwrap();
     client.create_key(&intent).await.unwrap().key.public_key
+}
+
+/// Creates a key in the HSM of a node, by asking `client`.
+pub async fn create_hsm(client: &Client, name: &str, spec: &HsmKeySpec) -> Result<PublicKey, ClientError> {
+    let intent = client.seal(Order::create_hsm_key(key(name), spec)).unwrap();
+    let created = client.create_key(&intent).await?.key;
+    let KeyBacking::Hsm { public_key, home } = created.backing else { panic!("not in an HSM") };
+    assert_eq!((home, created.state.as_str()), (spec.home.clone(), "active"));
+    Ok(public_key)
+}
+
+/// A key for the HSM of the node at an index.
+pub fn in_hsm_of(node: usize, scheme: HsmScheme, purpose: Purpose) -> HsmKeySpec {
+    HsmKeySpec { scheme, purpose, home: NodeName::parse(&format!("node-{}", node + 1)).unwrap() }
 }
 
 pub async fn sign(client: &Client, order: Order) -> Result<Signed, ClientError> {

@@ -1,0 +1,206 @@
+//! Keys that live in the HSM of one node: what a client asks for, what the key is, and the signatures of the majority of
+//! nodes that make its name its own.
+//!
+//! The home node alone holds the key, decides and signs. The others only keep its record: a node signs one record for a
+//! name, ever, so two keys of one name cannot both have a majority.
+
+use crate::boot::{BadStatement, Statement};
+use crate::dsse::{Envelope, SigningKey};
+use crate::ids::{ClusterId, KeyName, NodeName, RequestId, Tenant};
+use crate::intent::{BadIntent, decode_canonical};
+use crate::ports::hsm::ObjectId;
+use crate::roster::Roster;
+use crate::scheme::{HsmScheme, Purpose};
+use crate::spki::PublicKey;
+use prost::Message as _;
+use std::collections::BTreeSet;
+
+/// DSSE payload type of a node's statement that this key, and no other, has this name.
+pub const HSM_KEY_TYPE: &str = "application/vnd.tally.hsm-key.v1+protobuf";
+
+/// What a new key should be. The client names its home, so that one intent makes one key, whichever node it reaches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HsmKeySpec {
+    /// Scheme of the key.
+    pub scheme: HsmScheme,
+    /// The one purpose it will have.
+    pub purpose: Purpose,
+    /// The node whose token will hold it.
+    pub home: NodeName,
+}
+
+/// What a key is. Everything here is public.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HsmKeyRecord {
+    /// Cluster that made it.
+    pub cluster: ClusterId,
+    /// Its name.
+    pub name: KeyName,
+    /// Whose request made it.
+    pub tenant: Tenant,
+    /// The request that made it.
+    pub request_id: RequestId,
+    /// Its one purpose.
+    pub purpose: Purpose,
+    /// The node whose token holds it.
+    pub home: NodeName,
+    /// Its public half, and with it its scheme.
+    pub public_key: PublicKey,
+}
+
+/// [`HsmKeySpec`] as protobuf; field numbers are those of `HsmKeySpecBody` in `proto/`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct SpecBody {
+    #[prost(uint32, tag = "1")]
+    scheme: u32,
+    #[prost(uint32, tag = "2")]
+    purpose: u32,
+    #[prost(string, tag = "3")]
+    home: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Body {
+    #[prost(string, tag = "1")]
+    cluster: String,
+    #[prost(string, tag = "2")]
+    name: String,
+    #[prost(string, tag = "3")]
+    tenant: String,
+    #[prost(bytes = "vec", tag = "4")]
+    request_id: Vec<u8>,
+    #[prost(uint32, tag = "5")]
+    scheme: u32,
+    #[prost(uint32, tag = "6")]
+    purpose: u32,
+    #[prost(string, tag = "7")]
+    home: String,
+    #[prost(bytes = "vec", tag = "8")]
+    public_key: Vec<u8>,
+}
+
+impl HsmKeySpec {
+    /// The canonical bytes that go into an intent's content.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        SpecBody { scheme: self.scheme.number(), purpose: self.purpose.number(), home: self.home.as_str().into() }
+            .encode_to_vec()
+    }
+
+    /// Reads an intent's content.
+    ///
+    /// # Errors
+    /// [`BadIntent`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadIntent> {
+        let b: SpecBody = decode_canonical(bytes)?;
+        Ok(Self {
+            scheme: HsmScheme::from_number(b.scheme).ok_or(BadIntent::Field { field: "scheme" })?,
+            purpose: Purpose::from_number(b.purpose).ok_or(BadIntent::Field { field: "purpose" })?,
+            home: NodeName::parse(&b.home).map_err(|_| BadIntent::Field { field: "home" })?,
+        })
+    }
+}
+
+impl HsmKeyRecord {
+    /// Its scheme.
+    pub fn scheme(&self) -> HsmScheme {
+        self.public_key.scheme()
+    }
+
+    /// Where it is on its home's token.
+    pub fn object(&self) -> ObjectId {
+        ObjectId::of(&self.name, &self.request_id)
+    }
+
+    /// Canonical bytes: what nodes sign.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        Body {
+            cluster: self.cluster.as_str().into(),
+            name: self.name.as_str().into(),
+            tenant: self.tenant.as_str().into(),
+            request_id: self.request_id.0.to_vec(),
+            scheme: self.scheme().number(),
+            purpose: self.purpose.number(),
+            home: self.home.as_str().into(),
+            public_key: self.public_key.to_spki(),
+        }
+        .encode_to_vec()
+    }
+
+    /// Reads canonical bytes.
+    ///
+    /// # Errors
+    /// [`BadStatement::Malformed`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadStatement> {
+        let b: Body = decode_canonical(bytes).map_err(|_| BadStatement::Malformed)?;
+        Self::from_body(&b).ok_or(BadStatement::Malformed)
+    }
+
+    fn from_body(b: &Body) -> Option<Self> {
+        let public_key = PublicKey::from_spki(&b.public_key).ok()?;
+        let scheme = HsmScheme::from_number(b.scheme)?;
+        (scheme == public_key.scheme()).then_some(Self {
+            cluster: ClusterId::parse(&b.cluster).ok()?,
+            name: KeyName::parse(&b.name).ok()?,
+            tenant: Tenant::parse(&b.tenant).ok()?,
+            request_id: RequestId::from_slice(&b.request_id)?,
+            purpose: Purpose::from_number(b.purpose)?,
+            home: NodeName::parse(&b.home).ok()?,
+            public_key,
+        })
+    }
+
+    /// Signs the record with a node's boot key. The caller has written down that the name is this key's.
+    pub fn sign(&self, boot_key: &SigningKey, boot_cert: &Envelope) -> Statement {
+        Statement::sign(HSM_KEY_TYPE, self.to_bytes(), boot_key, boot_cert)
+    }
+
+    /// Checks one node's statement; gives who made it and the record.
+    ///
+    /// # Errors
+    /// [`BadStatement`]; a record of another cluster is one.
+    pub fn open(statement: &Statement, roster: &Roster) -> Result<(NodeName, Self), BadStatement> {
+        let (cert, bytes) = statement.open(HSM_KEY_TYPE, roster)?;
+        let record = Self::from_bytes(bytes)?;
+        if record.cluster != roster.cluster || roster.node(&record.home).is_none() {
+            return Err(BadStatement::UnknownNode);
+        }
+        Ok((cert.node, record))
+    }
+}
+
+/// The signatures of a majority of nodes, the home among them, on one record: the name is this key's.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct HsmKeyCertificate {
+    /// One statement of each.
+    #[prost(message, repeated, tag = "1")]
+    pub statements: Vec<Statement>,
+}
+
+impl HsmKeyCertificate {
+    /// How many nodes of a roster must sign.
+    pub fn majority(roster: &Roster) -> usize {
+        roster.nodes.len() / 2 + 1
+    }
+
+    /// Checks that a majority of distinct nodes, the home among them, has signed one record; gives the record.
+    ///
+    /// # Errors
+    /// [`BadStatement`].
+    pub fn open(&self, roster: &Roster) -> Result<HsmKeyRecord, BadStatement> {
+        let mut record: Option<HsmKeyRecord> = None;
+        let mut signers = BTreeSet::new();
+        for statement in &self.statements {
+            let (node, r) = HsmKeyRecord::open(statement, roster)?;
+            if record.as_ref().is_some_and(|first| *first != r) || !signers.insert(node) {
+                return Err(BadStatement::Malformed);
+            }
+            record = Some(r);
+        }
+        let record = record.ok_or(BadStatement::Malformed)?;
+        if signers.len() >= Self::majority(roster) && signers.contains(&record.home) {
+            Ok(record)
+        } else {
+            Err(BadStatement::Malformed)
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Signing with a key of this node's own HSM: admit, write down, sign, verify, write down, answer.
+
+use crate::convert;
+use crate::decisions;
+use crate::failpoint::{Moment, Place};
+use crate::hsm_keys::HsmHeld;
+use crate::node::{Node, now};
+use crate::recover;
+use crate::reply;
+use std::sync::Arc;
+use tally_audit::event::Origin;
+use tally_domain::ports::store::Step;
+use tally_domain::{Reason, Refusal};
+use tally_signer::admit::Opened;
+use tally_signer::hsm_sign::admit_hsm_sign;
+
+/// Signs for a client; gives the result's bytes, the same for the same intent for ever. A signature that was made and not
+/// written down has never left: after a crash another one is made.
+///
+/// # Errors
+/// A [`Refusal`]; `HOME_NODE`, of which nothing is written down here, when the key lives elsewhere.
+pub async fn sign(node: &Arc<Node>, opened: Opened, origin: Origin, held: HsmHeld) -> Result<Vec<u8>, Refusal> {
+    let intent = opened.intent();
+    let _guard = node.inflight.take(&intent.tenant, intent.request_id).await;
+    match recover::completed(node, &opened) {
+        Ok(Some(bytes)) => return Ok(bytes),
+        Ok(None) => {}
+        Err(refusal) => return Err(decisions::refused(node, &opened, origin, refusal).await),
+    }
+    let admitted = admit_hsm_sign(opened.clone(), (&held.record, held.state()), node.name(), &node.bundle, now());
+    let permit = match admitted {
+        Ok(permit) => permit,
+        Err(refusal) if refusal.reason == Reason::HomeNode => return Err(refusal),
+        Err(refusal) => return Err(decisions::refused(node, &opened, origin, refusal).await),
+    };
+    let subject = permit.subject();
+    let summary = convert::summary(subject.facts());
+    decisions::permitted(node, &opened, origin, permit.rule(), &summary, Vec::new()).await?;
+    let record = subject.record();
+    let signature = node.hsm.sign(record.object(), record.scheme(), subject.bytes_to_sign()).await;
+    let completed = permit.complete(signature.map_err(|e| reply::of_hsm(&e))?).inspect_err(|_| {
+        tracing::error!(key = %held.record.name, "the token's signature does not verify under the recorded key");
+    })?;
+    commit(node, completed.step(&node.boot, now())).await?;
+    Ok(completed.to_bytes())
+}
+
+/// Makes a step durable, with the places where a test kills this process.
+///
+/// # Errors
+/// As [`Node::commit`].
+pub async fn commit(node: &Node, step: Step) -> Result<(), Refusal> {
+    let place = Place::of(&step);
+    place.pass(Moment::Before);
+    node.commit(step).await?;
+    place.pass(Moment::After);
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! Creating a key in this node's HSM: admit, write down, make it on the token, give it its name here, and have a majority
+//! of nodes give it the same name.
+
+use crate::convert;
+use crate::decisions;
+use crate::hsm_keys::HsmHeld;
+use crate::hsm_names;
+use crate::lead_hsm::commit;
+use crate::node::{Node, now};
+use crate::recover;
+use crate::reply;
+use futures_util::future::join_all;
+use std::sync::Arc;
+use tally_audit::event::Origin;
+use tally_domain::boot::Statement;
+use tally_domain::hsm_key::HsmKeyCertificate;
+use tally_domain::ports::hsm::HsmError;
+use tally_domain::{HsmKeyRecord, PublicKey, Reason, Refusal};
+use tally_signer::admit::Opened;
+use tally_signer::hsm_key::{CreateHsmPermit, activate_step, admit_create_hsm, complete_write, name_step};
+
+/// How often the token is asked for one key. Making an RSA key may outlast the time for one operation; then it is not known
+/// whether the key was made, and asking again finds it.
+const TOKEN_TRIES_MAX: u32 = 5;
+
+/// Creates a key for a client, or gives the one that this very intent has created.
+///
+/// # Errors
+/// A [`Refusal`]; `HOME_NODE`, of which nothing is written down here, when the client wants the key elsewhere.
+pub async fn create(node: &Arc<Node>, opened: Opened, origin: Origin) -> Result<(HsmHeld, String), Refusal> {
+    let intent = opened.intent();
+    let _guard = node.inflight.take(&intent.tenant, intent.request_id).await;
+    if recover::completed(node, &opened)?.is_some() {
+        let held = node.hsm_keys.get(&intent.key).ok_or(Reason::Tampered)?;
+        return Ok((held, String::new()));
+    }
+    let permit = admitted(node, &opened, origin.clone()).await?;
+    let record = match node.hsm_keys.get(&intent.key) {
+        Some(held) => (*held.record).clone(),
+        None => named(node, &permit).await?,
+    };
+    let certificate = match certified(node, &opened, &record).await {
+        Ok(certificate) => certificate,
+        Err(refusal) if refusal.reason == Reason::KeyExists => {
+            return Err(decisions::refused(node, &opened, origin, refusal).await);
+        }
+        Err(refusal) => return Err(refusal),
+    };
+    let mut step = activate_step(&record, &certificate, &node.boot, now());
+    step.writes.push(complete_write(&record, now()));
+    commit(node, step).await?;
+    tracing::info!(key = %record.name, scheme = %record.scheme(), "key is active in the HSM");
+    let held = node.hsm_keys.put(record, Some(certificate));
+    let (node, told) = (node.clone(), held.clone());
+    tokio::spawn(async move { hsm_names::spread_one(&node, &told).await });
+    Ok((held, permit.rule().to_owned()))
+}
+
+/// Decides here, and writes it down. The name must be free, or given to this very request's key.
+async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<CreateHsmPermit, Refusal> {
+    let intent = opened.intent();
+    let outcome = admit_create_hsm(opened.clone(), node.name(), &node.bundle, now()).and_then(|permit| {
+        let own = |held: &HsmHeld| (&held.record.tenant, held.record.request_id) == (&intent.tenant, intent.request_id);
+        let free = node.keys.get(&intent.key).is_none() && node.hsm_keys.get(&intent.key).is_none_or(|held| own(&held));
+        if free { Ok(permit) } else { Err(Reason::KeyExists.into()) }
+    });
+    match outcome {
+        Ok(permit) => {
+            let spec = permit.spec();
+            let summary = format!("create {} in the HSM of {} for {}", spec.scheme, spec.home, spec.purpose);
+            decisions::permitted(node, opened, origin, permit.rule(), &summary, Vec::new()).await?;
+            Ok(permit)
+        }
+        Err(refusal) if refusal.reason == Reason::HomeNode => Err(refusal),
+        Err(refusal) => Err(decisions::refused(node, opened, origin, refusal).await),
+    }
+}
+
+/// The key on the token, with its name given here.
+async fn named(node: &Arc<Node>, permit: &CreateHsmPermit) -> Result<HsmKeyRecord, Refusal> {
+    let record = permit.record(made(node, permit).await?, &node.boot)?;
+    commit(node, name_step(permit.opened(), &record, &node.boot, now())).await?;
+    node.hsm_keys.put(record.clone(), None);
+    Ok(record)
+}
+
+async fn made(node: &Arc<Node>, permit: &CreateHsmPermit) -> Result<PublicKey, Refusal> {
+    let mut outcome = Err(HsmError::Busy);
+    for _ in 0..TOKEN_TRIES_MAX {
+        outcome = node.hsm.create_signing_key(permit.object(), permit.spec().scheme).await;
+        if !matches!(outcome, Err(HsmError::Deadline { .. })) {
+            break;
+        }
+    }
+    outcome.map_err(|e| reply::of_hsm(&e))
+}
+
+/// The statements of a majority of nodes, this one's among them.
+async fn certified(node: &Arc<Node>, opened: &Opened, record: &HsmKeyRecord) -> Result<HsmKeyCertificate, Refusal> {
+    let roster = node.bundle.roster();
+    let own = record.sign(node.boot.key(), node.boot.cert());
+    let request = hsm_names::request(opened.envelope(), std::slice::from_ref(&own));
+    let peers = node.peers.by_reachability();
+    let answers = join_all(peers.iter().map(|peer| {
+        let request = request.clone();
+        node.peers.call(peer, |mut p| async move { p.announce_key(request).await })
+    }))
+    .await;
+    let mut statements: Vec<Statement> = vec![own];
+    let mut refused = None;
+    for (peer, answer) in peers.iter().zip(answers) {
+        let answer = answer.and_then(|a| {
+            let statement = convert::statement_in(a.statement.unwrap_or_default());
+            let believed = HsmKeyRecord::open(&statement, roster).is_ok_and(|(by, r)| by == *peer && r == *record);
+            if believed {
+                Ok(statement)
+            } else {
+                Err(Refusal::new(Reason::ProtocolViolation).with("node", peer.as_str()))
+            }
+        });
+        match answer {
+            Ok(statement) => statements.push(statement),
+            Err(refusal) if refusal.reason == Reason::KeyExists => refused = Some(refusal),
+            Err(refusal) => {
+                tracing::warn!(peer = %peer, reason = refusal.reason.as_str(), "the peer does not sign the key's name");
+            }
+        }
+    }
+    let needed = HsmKeyCertificate::majority(roster);
+    match (statements.len() >= needed, refused) {
+        (true, _) => Ok(HsmKeyCertificate { statements }),
+        (false, Some(taken)) => Err(taken),
+        (false, None) => Err(Refusal::new(Reason::Participants)
+            .with("needed", needed.to_string())
+            .with("available", statements.len().to_string())),
+    }
+}

@@ -1,0 +1,171 @@
+//! Creating a key in an HSM: the home admits the intent, its token makes the key, and a majority of nodes gives it its
+//! name. A node gives a name once, so two keys of one name are never both active.
+
+use crate::admit::{Opened, check_bundle_version, check_times, decided, expect_action};
+use crate::boot::BootIdentity;
+use crate::hsm_sign::must_be_home;
+use prost::Message as _;
+use tally_audit::event::What;
+use tally_domain::boot::Statement;
+use tally_domain::hsm_key::HsmKeyCertificate;
+use tally_domain::ports::hsm::ObjectId;
+use tally_domain::ports::store::{Step, Write};
+use tally_domain::roster::Roster;
+use tally_domain::{
+    Action, ContentKind, Digest, HsmKeyRecord, HsmKeySpec, Intent, NodeName, PublicKey, Reason, Refusal, UnixMillis,
+};
+use tally_policy::{Bundle, DecisionRequest, PolicyAction, decide};
+
+/// The home permits the creation of a key in its HSM. Only [`admit_create_hsm`] mints it.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct CreateHsmPermit {
+    opened: Opened,
+    spec: HsmKeySpec,
+    rule: String,
+    bundle: Digest,
+}
+
+impl CreateHsmPermit {
+    /// The request.
+    pub fn opened(&self) -> &Opened {
+        &self.opened
+    }
+
+    /// What the key shall be.
+    pub fn spec(&self) -> &HsmKeySpec {
+        &self.spec
+    }
+
+    /// The rule that decided.
+    pub fn rule(&self) -> &str {
+        &self.rule
+    }
+
+    /// The bundle that decided.
+    pub fn bundle(&self) -> Digest {
+        self.bundle
+    }
+
+    /// Where the key shall be on the token.
+    pub fn object(&self) -> ObjectId {
+        ObjectId::of(&self.opened.intent().key, &self.opened.intent().request_id)
+    }
+
+    /// The record of the key that the token has made.
+    ///
+    /// # Errors
+    /// `HSM` when the token made another scheme than was asked for.
+    pub fn record(&self, public_key: PublicKey, boot: &BootIdentity) -> Result<HsmKeyRecord, Refusal> {
+        if public_key.scheme() != self.spec.scheme {
+            return Err(Reason::Hsm.into());
+        }
+        let intent = self.opened.intent();
+        Ok(HsmKeyRecord {
+            cluster: boot.cluster.clone(),
+            name: intent.key.clone(),
+            tenant: intent.tenant.clone(),
+            request_id: intent.request_id,
+            purpose: self.spec.purpose,
+            home: self.spec.home.clone(),
+            public_key,
+        })
+    }
+}
+
+/// What an intent to create a key in an HSM asks for; nothing of it is decided.
+///
+/// # Errors
+/// `MALFORMED`, `PARAMETER_RANGE`, `KEY_PURPOSE`.
+pub fn spec(intent: &Intent, roster: &Roster) -> Result<HsmKeySpec, Refusal> {
+    expect_action(intent, Action::CreateHsmKey)?;
+    if intent.kind != ContentKind::HsmKeySpec || !intent.path.is_root() || !intent.chain.is_empty() {
+        return Err(Refusal::new(Reason::Malformed).with("field", "kind"));
+    }
+    let range = |detail: String| Refusal::new(Reason::ParameterRange).with("detail", detail);
+    let spec = HsmKeySpec::from_bytes(&intent.content)
+        .map_err(|e| range(format!("not a specification of an HSM key: {e}")))?;
+    if roster.node(&spec.home).is_none() {
+        return Err(range(format!("the roster has no node `{}` to be the key's home", spec.home)));
+    }
+    if spec.purpose != intent.purpose {
+        return Err(Reason::KeyPurpose.into());
+    }
+    Ok(spec)
+}
+
+/// Decides whether this node makes a key in its HSM.
+///
+/// # Errors
+/// A [`Refusal`]; `HOME_NODE` when the client wants the key elsewhere.
+pub fn admit_create_hsm(
+    opened: Opened,
+    me: &NodeName,
+    bundle: &Bundle,
+    now: UnixMillis,
+) -> Result<CreateHsmPermit, Refusal> {
+    let spec = spec(opened.intent(), bundle.roster())?;
+    must_be_home(&spec.home, me, bundle.roster())?;
+    let intent = opened.intent();
+    check_times(intent, now)?;
+    check_bundle_version(intent, bundle)?;
+    let action = PolicyAction::CreateHsmKey(&spec);
+    let rule = decided(decide(bundle, &DecisionRequest { client: &intent.client, key: &intent.key, action }, now))?;
+    Ok(CreateHsmPermit { spec, rule, bundle: bundle.digest(), opened })
+}
+
+/// Reads what a home announces: its statement, and a client's own intent that asks for just this key there. When the key
+/// was made is the home's to answer for, so neither times nor policy are asked again.
+///
+/// # Errors
+/// `PROTOCOL_VIOLATION` when it does not fit together, or comes from another node than the home.
+pub fn announced(
+    opened: &Opened,
+    statement: &Statement,
+    from: &NodeName,
+    roster: &Roster,
+) -> Result<HsmKeyRecord, Refusal> {
+    let bad = || Refusal::new(Reason::ProtocolViolation).with("round", "announce");
+    let (by, record) = HsmKeyRecord::open(statement, roster).map_err(|_| bad())?;
+    let intent = opened.intent();
+    let spec = spec(intent, roster).map_err(|_| bad())?;
+    let fits = by == record.home
+        && *from == record.home
+        && spec == HsmKeySpec { scheme: record.scheme(), purpose: record.purpose, home: record.home.clone() }
+        && (&record.name, &record.tenant, record.request_id) == (&intent.key, &intent.tenant, intent.request_id);
+    if fits { Ok(record) } else { Err(bad()) }
+}
+
+/// The step that gives a name to a key, with its leaf. Only after it is durable does a node say so.
+pub fn name_step(opened: &Opened, record: &HsmKeyRecord, boot: &BootIdentity, now: UnixMillis) -> Step {
+    let write = Write::PutHsmKey {
+        name: record.name.clone(),
+        record: record.to_bytes(),
+        intent: opened.envelope().encode_to_vec(),
+        at: now,
+    };
+    let leaf = boot.leaf(now, What::HsmKeyPending { record: record.to_bytes() });
+    Step { writes: vec![write], leaves: vec![leaf] }
+}
+
+/// The step that makes a key active whose name a majority has given it, with its leaf.
+pub fn activate_step(
+    record: &HsmKeyRecord,
+    certificate: &HsmKeyCertificate,
+    boot: &BootIdentity,
+    now: UnixMillis,
+) -> Step {
+    let write = Write::ActivateHsmKey {
+        name: record.name.clone(),
+        record: record.to_bytes(),
+        certificate: certificate.encode_to_vec(),
+        at: now,
+    };
+    let leaf = boot.leaf(now, What::HsmKeyActive { certificate: certificate.clone() });
+    Step { writes: vec![write], leaves: vec![leaf] }
+}
+
+/// The write that answers the request that made the key, at its home.
+pub fn complete_write(record: &HsmKeyRecord, now: UnixMillis) -> Write {
+    Write::Complete { tenant: record.tenant.clone(), request: record.request_id, result: record.to_bytes(), at: now }
+}

@@ -1,0 +1,230 @@
+//! Signing with a key that lives in this node's HSM: the same admission in the same order as for a threshold key, by this
+//! node alone, and a result only from a signature that has verified.
+
+use crate::admit::{Opened, check_bundle_version, check_times, decided, expect_action};
+use crate::boot::BootIdentity;
+use crate::result::{SignResult, WireSignature};
+use prost::Message as _;
+use tally_audit::event::What;
+use tally_chains::ToSign;
+use tally_domain::facts::Facts;
+use tally_domain::key::KeyState;
+use tally_domain::ports::store::{Step, Write};
+use tally_domain::roster::Roster;
+use tally_domain::{Action, ContentKind, Digest, HsmKeyRecord, Intent, NodeName, Purpose, Reason, Refusal, UnixMillis};
+use tally_policy::{Bundle, DecisionRequest, PolicyAction, decide};
+
+/// A request to sign as the key's home reads it. Says nothing yet about whether it is permitted.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct HsmSubject {
+    opened: Opened,
+    record: HsmKeyRecord,
+    facts: Facts,
+    to_sign: ToSign,
+}
+
+impl HsmSubject {
+    /// The intent.
+    pub fn intent(&self) -> &Intent {
+        self.opened.intent()
+    }
+
+    /// The key.
+    pub fn record(&self) -> &HsmKeyRecord {
+        &self.record
+    }
+
+    /// What this node decoded.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// What the token signs: a 32-byte digest, or for Ed25519 the message.
+    pub fn bytes_to_sign(&self) -> Vec<u8> {
+        match &self.to_sign {
+            ToSign::Digest(digest) => digest.0.to_vec(),
+            ToSign::Message(message) => message.clone(),
+        }
+    }
+}
+
+/// Sends a request for another node's key to that node.
+///
+/// # Errors
+/// `HOME_NODE` with its name and address.
+pub fn must_be_home(home: &NodeName, me: &NodeName, roster: &Roster) -> Result<(), Refusal> {
+    if home == me {
+        return Ok(());
+    }
+    let refusal = Refusal::new(Reason::HomeNode).with("node", home.as_str());
+    Err(match roster.node(home) {
+        Some(node) => refusal.with("address", &node.address),
+        None => refusal,
+    })
+}
+
+/// Decodes a request to sign against its key: state, purpose, path, content.
+///
+/// # Errors
+/// `KEY_NOT_FOUND`, `KEY_NOT_ACTIVE`, `KEY_PURPOSE`, `KEY_SCHEME`, `PARAMETER_RANGE`, `TX_UNPARSEABLE`, `CHAIN_MISMATCH`,
+/// `MALFORMED`.
+pub fn subject(opened: Opened, record: &HsmKeyRecord, state: KeyState) -> Result<HsmSubject, Refusal> {
+    let intent = opened.intent();
+    expect_action(intent, Action::Sign)?;
+    if record.tenant != intent.tenant || record.name != intent.key {
+        return Err(Reason::KeyNotFound.into());
+    }
+    if state != KeyState::Active {
+        return Err(Reason::KeyNotActive.into());
+    }
+    check_purpose(intent, record)?;
+    if !intent.path.is_root() {
+        let detail = "derivation is not available for keys in an HSM; use path m";
+        return Err(Refusal::new(Reason::ParameterRange).with("detail", detail));
+    }
+    let decoded = tally_chains::decode_hsm(intent.kind, record.scheme(), &intent.chain, &intent.content)
+        .map_err(|e| Refusal::new(e.reason()).with("detail", e.to_string()))?;
+    Ok(HsmSubject { record: record.clone(), facts: decoded.facts, to_sign: decoded.to_sign, opened })
+}
+
+/// The key's home permits a signature, and by which rule of which bundle. Only [`admit_hsm_sign`] mints it.
+#[derive(Debug)]
+#[must_use]
+pub struct HsmPermit {
+    subject: HsmSubject,
+    rule: String,
+    bundle: Digest,
+}
+
+impl HsmPermit {
+    /// What is permitted.
+    pub fn subject(&self) -> &HsmSubject {
+        &self.subject
+    }
+
+    /// The rule that decided.
+    pub fn rule(&self) -> &str {
+        &self.rule
+    }
+
+    /// The bundle that decided.
+    pub fn bundle(&self) -> Digest {
+        self.bundle
+    }
+
+    /// Takes what the token gave. A signature that does not verify under the recorded key goes nowhere.
+    ///
+    /// # Errors
+    /// `HSM` when it does not verify; `INTERNAL` when it does not fit the transaction.
+    pub fn complete(self, signature: Vec<u8>) -> Result<Completed, Refusal> {
+        let HsmSubject { record, to_sign, opened, .. } = &self.subject;
+        let signed_bytes = self.subject.bytes_to_sign();
+        record.public_key.verify(&signed_bytes, &signature).map_err(|_| Reason::Hsm)?;
+        let recovery_id = match to_sign {
+            ToSign::Digest(digest) => record.public_key.recovery_id(&digest.0, &signature).unwrap_or_default(),
+            ToSign::Message(_) => 0,
+        };
+        let signed_payload = match opened.intent().kind {
+            ContentKind::EvmTransaction => transaction(&opened.intent().content, &signature, recovery_id)?,
+            _ => Vec::new(),
+        };
+        let result = SignResult {
+            signature: Some(WireSignature { bytes: signature, recovery_id: recovery_id.into() }),
+            signed_payload,
+            public_key: record.public_key.to_spki(),
+            rule: self.rule,
+            certificate: None,
+            signed_bytes,
+            home: record.home.as_str().into(),
+        };
+        Ok(Completed { subject: self.subject, result })
+    }
+}
+
+fn transaction(content: &[u8], signature: &[u8], recovery_id: u8) -> Result<Vec<u8>, Refusal> {
+    let (r, s) = signature.split_first_chunk::<32>().ok_or(Reason::Bug)?;
+    let s = s.try_into().map_err(|_| Reason::Bug)?;
+    tally_chains::signed_transaction(content, *r, s, recovery_id).map_err(|_| Reason::Bug.into())
+}
+
+/// A signature that was permitted and has verified. It leaves only after [`Completed::step`] is durable.
+#[derive(Debug)]
+#[must_use]
+pub struct Completed {
+    subject: HsmSubject,
+    result: SignResult,
+}
+
+impl Completed {
+    /// The step that makes the result durable, with its leaf.
+    pub fn step(&self, boot: &BootIdentity, now: UnixMillis) -> Step {
+        let intent = self.subject.intent();
+        let leaf = boot.leaf(
+            now,
+            What::Completed {
+                tenant: intent.tenant.clone(),
+                request_id: intent.request_id,
+                intent_digest: self.subject.opened.digest(),
+                key: intent.key.clone(),
+                path: intent.path.clone(),
+                signature: self.result.signature.as_ref().map(|s| s.bytes.clone()).unwrap_or_default(),
+                public_key: self.result.public_key.clone(),
+                to_sign: self.result.signed_bytes.clone(),
+            },
+        );
+        let write = Write::Complete {
+            tenant: intent.tenant.clone(),
+            request: intent.request_id,
+            result: self.to_bytes(),
+            at: now,
+        };
+        Step { writes: vec![write], leaves: vec![leaf] }
+    }
+
+    /// The answer, byte for byte as it is stored.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.result.encode_to_vec()
+    }
+}
+
+/// Decides whether this node signs with a key of its own HSM. Cheapest check first, as for a threshold key.
+///
+/// # Errors
+/// A [`Refusal`]; `HOME_NODE` when the key lives elsewhere.
+pub fn admit_hsm_sign(
+    opened: Opened,
+    (record, state): (&HsmKeyRecord, KeyState),
+    me: &NodeName,
+    bundle: &Bundle,
+    now: UnixMillis,
+) -> Result<HsmPermit, Refusal> {
+    expect_action(opened.intent(), Action::Sign)?;
+    if record.tenant != opened.intent().tenant {
+        return Err(Reason::KeyNotFound.into());
+    }
+    must_be_home(&record.home, me, bundle.roster())?;
+    check_times(opened.intent(), now)?;
+    check_bundle_version(opened.intent(), bundle)?;
+    let subject = subject(opened, record, state)?;
+    let intent = subject.intent();
+    let request =
+        DecisionRequest { client: &intent.client, key: &intent.key, action: PolicyAction::Sign(&subject.facts) };
+    let rule = decided(decide(bundle, &request, now))?;
+    Ok(HsmPermit { subject, rule, bundle: bundle.digest() })
+}
+
+fn check_purpose(intent: &Intent, record: &HsmKeyRecord) -> Result<(), Refusal> {
+    let needed = match intent.kind {
+        ContentKind::EvmTransaction | ContentKind::Iso20022 => Purpose::Transaction,
+        ContentKind::Message => Purpose::Message,
+        ContentKind::RawDigest => Purpose::Raw,
+        ContentKind::KeySpec | ContentKind::HsmKeySpec => {
+            return Err(Refusal::new(Reason::Malformed).with("field", "kind"));
+        }
+    };
+    if record.purpose != needed || intent.purpose != needed {
+        return Err(Refusal::new(Reason::KeyPurpose).with("purpose", record.purpose.as_str()));
+    }
+    Ok(())
+}
