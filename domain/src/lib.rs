@@ -14,6 +14,7 @@ pub mod hsm_key;
 pub mod ids;
 pub mod intent;
 pub mod key;
+pub mod limit;
 pub mod path;
 pub mod ports;
 pub mod reason;
@@ -29,8 +30,11 @@ pub use account::{Account, Agent};
 pub use currency::Currency;
 pub use digest::Digest;
 pub use hsm_key::{HsmKeyRecord, HsmKeySpec};
-pub use ids::{Attempt, ClientId, ClusterId, Epoch, Incarnation, KeyName, NodeName, PartyIndex, RequestId, Tenant};
+pub use ids::{
+    Attempt, ClientId, ClusterId, Epoch, Incarnation, KeyName, LimitId, NodeName, PartyIndex, RequestId, Tenant,
+};
 pub use intent::{Action, ContentKind, Intent, KeySpec};
+pub use limit::{Charge, LineId};
 pub use path::DerivationPath;
 pub use reason::{Reason, Refusal};
 pub use scheme::{Backing, HsmScheme, Purpose, Scheme};
