@@ -6,9 +6,11 @@
 
 pub mod account;
 pub mod boot;
+pub mod claim;
 pub mod currency;
 pub mod digest;
 pub mod dsse;
+pub mod evidence;
 pub mod facts;
 pub mod hsm_key;
 pub mod ids;
@@ -17,6 +19,7 @@ pub mod key;
 pub mod limit;
 pub mod path;
 pub mod ports;
+pub mod quorum;
 pub mod reason;
 pub mod roster;
 pub mod scheme;
@@ -27,6 +30,7 @@ pub mod time;
 pub mod vote;
 
 pub use account::{Account, Agent};
+pub use claim::{Claims, Interval, LineClaim};
 pub use currency::Currency;
 pub use digest::Digest;
 pub use hsm_key::{HsmKeyRecord, HsmKeySpec};
@@ -36,6 +40,7 @@ pub use ids::{
 pub use intent::{Action, ContentKind, Intent, KeySpec};
 pub use limit::{Charge, LineId};
 pub use path::DerivationPath;
+pub use quorum::{Electorate, Quorum};
 pub use reason::{Reason, Refusal};
 pub use scheme::{Backing, HsmScheme, Purpose, Scheme};
 pub use secret::SecretBytes;

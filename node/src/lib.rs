@@ -21,6 +21,7 @@ mod lead_hsm;
 mod lead_hsm_key;
 mod lead_key;
 mod lead_sign;
+mod limits;
 mod node;
 mod participate;
 mod peers;

@@ -53,9 +53,10 @@ pub fn of_store(error: &StoreError) -> Refusal {
     match error {
         StoreError::Conflict(Conflict::RequestDigest) => Reason::RequestIdConflict.into(),
         StoreError::Conflict(Conflict::KeyExists) => Reason::KeyExists.into(),
-        StoreError::Conflict(Conflict::Voted | Conflict::Released | Conflict::Abandoned | Conflict::Completed) => {
-            Reason::Contention.into()
-        }
+        // A claim that was free when the node looked was taken before the vote was written.
+        StoreError::Conflict(
+            Conflict::Voted | Conflict::Released | Conflict::Abandoned | Conflict::Completed | Conflict::Claim { .. },
+        ) => Reason::Contention.into(),
         StoreError::Conflict(Conflict::NoRequest | Conflict::NotVoted | Conflict::NoKey | Conflict::Backwards) => {
             tracing::error!(%error, "a step does not fit the store");
             Reason::Bug.into()

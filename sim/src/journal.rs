@@ -2,11 +2,12 @@
 //! is gone with the rest of the process; one that was is still here at the next start.
 
 use std::collections::{BTreeMap, BTreeSet};
+use tally_domain::claim::LineMemory;
 use tally_domain::key::KeyState;
 use tally_domain::ports::store::{
     AttemptId, AttemptRow, AttemptState, ClaimRequest, Conflict, RequestState, Step, Write,
 };
-use tally_domain::{Attempt, Digest, Epoch, Incarnation, KeyName, NodeName, RequestId, Tenant};
+use tally_domain::{Attempt, Digest, Epoch, Incarnation, KeyName, LineId, NodeName, RequestId, Tenant};
 
 /// What names a request.
 pub type RequestKey = (Tenant, RequestId);
@@ -37,6 +38,7 @@ struct Tables {
     keys: BTreeMap<KeyName, StoredKey>,
     bans: BTreeSet<(KeyName, Epoch, NodeName)>,
     checks: BTreeSet<Digest>,
+    lines: BTreeMap<LineId, LineMemory>,
     incarnation: u64,
 }
 
@@ -117,6 +119,11 @@ impl Journal {
         self.tables.checks.len()
     }
 
+    /// What is remembered of a limit's line.
+    pub fn line(&self, line: &LineId) -> LineMemory {
+        self.tables.lines.get(line).cloned().unwrap_or_default()
+    }
+
     /// The last start.
     pub fn incarnation(&self) -> Incarnation {
         Incarnation(self.tables.incarnation)
@@ -140,6 +147,13 @@ impl Tables {
                 Ok(())
             }
             Write::Vote { attempt, statement, body } => self.vote(attempt, statement, body),
+            Write::Claim { by, claims } => claims.lines().iter().try_for_each(|claim| {
+                let (line, memory) = (claim.line(), self.lines.entry(claim.line()).or_default());
+                let voted = memory.consider(&by, claim, claims.issued_at());
+                let voted = voted.map_err(|why| Conflict::Claim { line, why })?;
+                memory.keep(voted, claim.window_ms());
+                Ok(())
+            }),
             Write::Release { attempt, partial, certificate } => self.release(&attempt, partial, certificate),
             Write::Abandon { attempt, statement } => self.abandon(attempt, statement),
             Write::Complete { tenant, request, result, .. } => match self.state(tenant, request)? {

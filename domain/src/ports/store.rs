@@ -5,9 +5,11 @@ mod rows;
 pub use rows::*;
 
 use super::Pending;
+use crate::claim::{Claimant, Claims, Excluded, LineMemory};
 use crate::digest::Digest;
 use crate::ids::{Attempt, ClientId, Epoch, Incarnation, KeyName, NodeName, RequestId, Tenant};
 use crate::intent::Action;
+use crate::limit::LineId;
 use crate::time::UnixMillis;
 
 /// Writes that belong together, in order, and the log leaves that tell of them.
@@ -64,6 +66,15 @@ pub enum Write {
         statement: Vec<u8>,
         /// Encoded vote body, for asking later.
         body: Vec<u8>,
+    },
+    /// What a vote of the same step takes of limits, on all its lines or on none. The rule is
+    /// [`LineMemory::consider`], asked here once more: two votes that were considered at the same time cannot both be
+    /// written. In the way: [`Conflict::Claim`].
+    Claim {
+        /// Whose.
+        by: Claimant,
+        /// What.
+        claims: Claims,
     },
     /// The partial signature that is about to leave. Needs the vote; the same bytes again: nothing changes. Other
     /// bytes: [`Conflict::Released`]. After an abandonment: [`Conflict::Abandoned`].
@@ -269,6 +280,14 @@ pub enum Conflict {
     /// A counter would go back.
     #[error("a counter would go back")]
     Backwards,
+    /// This node cannot vote for the claim any more.
+    #[error("the claim on line {}: {why}", .line.0)]
+    Claim {
+        /// On which line.
+        line: LineId,
+        /// Why.
+        why: Excluded,
+    },
 }
 
 /// Why the store did not do it.
@@ -314,6 +333,12 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     fn attempts(&self, tenant: &Tenant, request: &RequestId) -> Result<Vec<AttemptRow>, StoreError>;
+
+    /// What this node remembers of a line.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn line(&self, line: &LineId) -> Result<LineMemory, StoreError>;
 
     /// One key.
     ///

@@ -10,6 +10,7 @@ use tally_mpc::Signature;
 use tally_policy::Bundle;
 use tally_signer::admit::{self, Permit, Subject};
 use tally_signer::boot::{BootIdentity, Uncertified};
+use tally_signer::claims::{Claimed, claim};
 
 /// 2026-11-21T22:01:00Z.
 pub const NOW: UnixMillis = UnixMillis(1_795_298_460_000);
@@ -197,6 +198,13 @@ impl World {
             .and_then(|opened| admit::admit_sign(opened, key, &self.bundle, now))
     }
 
+    /// A permit of a request that is charged.
+    pub fn admit_charged(&self, intent: &Intent, charges: &[Charge]) -> Result<Permit, Refusal> {
+        let record = self.record(&intent.key);
+        let opened = admit::open(&self.bundle, self.seal(intent))?;
+        admit::admit_charged(opened, Some((&record, KeyState::Active)), &self.bundle, NOW, |_| Ok(charges.to_vec()))
+    }
+
     /// The one signature of a message key.
     pub fn sign(&self, subject: &Subject) -> Signature {
         Signature::Ed25519(self.ed25519.sign(&subject.bytes_to_sign()).try_into().unwrap())
@@ -205,6 +213,11 @@ impl World {
     pub fn certificate(&self, body: &VoteBody, voters: &[usize]) -> Certificate {
         Certificate { votes: voters.iter().map(|i| body.sign(self.boots[*i].key(), self.boots[*i].cert())).collect() }
     }
+}
+
+/// The permit of a request that no limit applies to.
+pub fn unlimited(permit: &Permit) -> Claimed {
+    claim(permit.clone(), None, NOW).unwrap()
 }
 
 fn boot(identity: &SigningKey, i: usize, incarnation: u64) -> BootIdentity {
