@@ -23,9 +23,9 @@ pub const ISSUED_AT_TOLERANCE_MS: u64 = 5_000;
 /// Most pieces of one claim on one line: a line broken into small holes stays usable, and a vote stays small.
 pub const INTERVALS_MAX: usize = 8;
 
-/// Most lines that one request is charged on: with eight pieces on each, a vote takes 5 KiB, and those of sixteen voters
+/// Most lines that one request is charged on: with eight pieces on each, a vote takes 12 KiB, and those of sixteen voters
 /// fit a peer message.
-pub const LINES_MAX: usize = 16;
+pub const LINES_MAX: usize = 32;
 
 /// Most claims of one request on one line: a leader that collides tries elsewhere twice, and one that cheats takes at
 /// most this many times what the client asked for (S-2.5).
@@ -196,6 +196,6 @@ pub enum BadClaim {
     #[error("the claim is not for the amount that is charged")]
     Amount,
     /// No line, too many, or two claims on one line.
-    #[error("a request claims 1 to 16 lines, each once")]
+    #[error("a request claims 1 to 32 lines, each once")]
     Lines,
 }

@@ -124,7 +124,9 @@ async fn unfinished(node: &Arc<Node>, opened: &Opened) -> Result<Option<Vec<u8>>
 async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<Permit, Refusal> {
     let held = node.keys.get(&opened.intent().key);
     let key = held.as_ref().map(|h| (&*h.record, h.state));
-    match admit::admit_charged(opened.clone(), key, &node.bundle, now(), limits::charges) {
+    match admit::admit_charged(opened.clone(), key, &node.bundle, now(), |subject| {
+        limits::charges(&node.bundle, subject)
+    }) {
         Ok(permit) => {
             let summary = convert::summary(permit.subject().facts());
             decisions::permitted(node, opened, origin, permit.rule(), &summary, Vec::new()).await?;

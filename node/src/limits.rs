@@ -15,13 +15,14 @@ use tally_domain::dsse::Envelope;
 use tally_domain::key::{KeyRecord, KeyState};
 use tally_domain::vote::VoteBody;
 use tally_domain::{Charge, Claims, Digest, Interval, KeyName, LineId, NodeName, Reason, Refusal};
+use tally_policy::Bundle;
 use tally_proto::v1;
 use tally_signer::admit::{Subject, admit_charged};
 use tally_signer::claims::{self, InTheWay, NoRoom, Placer};
 use tokio::sync::mpsc;
 
 /// What a request takes of limits. A bundle with limits is not loaded yet, so there are none.
-pub fn charges(_: &Subject) -> Result<Vec<Charge>, Refusal> {
+pub fn charges(_: &Bundle, _: &Subject) -> Result<Vec<Charge>, Refusal> {
     Ok(Vec::new())
 }
 
@@ -120,7 +121,7 @@ pub async fn vote(node: &Arc<Node>, leader: NodeName, request: v1::VoteRequest) 
     }
     let held = known_key(node, &leader, &intent.key).await;
     let key = held.as_ref().map(|(record, state)| (&**record, *state));
-    let admitted = admit_charged(opened.clone(), key, &node.bundle, now(), charges);
+    let admitted = admit_charged(opened.clone(), key, &node.bundle, now(), |subject| charges(&node.bundle, subject));
     let admitted = admitted.and_then(|permit| claims::concur(permit, asked, now()));
     let concurring = match admitted {
         Ok(concurring) => concurring,

@@ -54,7 +54,10 @@ pub async fn propose_sign(
     let session: SessionKey = convert::session(&request.session)?;
     let held = node.keys.get(&intent.key);
     let key = held.as_ref().map(|h| (&*h.record, h.state));
-    let admitted = admit::admit_charged(opened.clone(), key, &node.bundle, now(), limits::charges).and_then(|permit| {
+    let admitted = admit::admit_charged(opened.clone(), key, &node.bundle, now(), |subject| {
+        limits::charges(&node.bundle, subject)
+    })
+    .and_then(|permit| {
         let (members, signers) = join(node, &leader, &permit, &request.signers)?;
         Ok((claim(permit, limits::claims_in(&request.claims)?, now())?, members, signers))
     });

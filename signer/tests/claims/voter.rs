@@ -99,3 +99,15 @@ fn claims_have_one_reading_and_every_changed_byte_is_seen() {
     };
     assert_eq!(Claims::new(NOW, (0..=LINES_MAX).map(on).collect()), Err(BadClaim::Lines));
 }
+
+#[test]
+fn the_largest_votes_of_all_nodes_fit_a_message_between_nodes() {
+    let pieces: Vec<_> = (0..8u128).map(|i| (u128::MAX - 3 * (8 - i), u128::MAX - 3 * (8 - i) + 2)).collect();
+    let on = |n: usize| {
+        let on = Charge { line: line(u8::try_from(n).unwrap()), ..charge(u128::MAX, u64::MAX, 16) };
+        LineClaim::new(&on, pieces.iter().map(|(a, b)| piece(*a, *b)).collect()).unwrap()
+    };
+    let largest = Claims::new(NOW, (0..LINES_MAX).map(on).collect()).unwrap().to_bytes();
+    // 256 KiB between nodes, sixteen voters; a vote is some 2 KiB without its claims.
+    assert!(16 * (largest.len() + 2_048) <= 256 * 1_024, "{} bytes", largest.len());
+}
