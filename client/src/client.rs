@@ -274,10 +274,6 @@ impl Client {
                         home = self.home_in(&e);
                         trouble = trouble.or(Some(e));
                     }
-                    // A key's home keeps its requests to itself: another node may know of this one.
-                    e if says(&e, Reason::RequestNotFound) && plan.is_first_round() => {
-                        trouble = Some(more_telling(trouble, e));
-                    }
                     e if e.is_transient() => trouble = Some(more_telling(trouble, e)),
                     e => return Err(e),
                 },

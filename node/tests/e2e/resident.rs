@@ -94,7 +94,7 @@ async fn keys_of_every_scheme_sign_at_their_home_whichever_node_is_asked_and_sur
         for i in 0..3 {
             let shown = known_at(&cluster.at(i), &name).await;
             assert_eq!(shown.to_public_key(), Some(public.clone()), "node {i}");
-            let kept = client.rotated(i).request(intent.request_id()).await.unwrap();
+            let kept = client.rotated(i).find_request(intent.request_id()).await.unwrap();
             assert!(matches!(kept.state, RequestState::Completed(Some(s)) if *s == first));
         }
         signed.push((intent, first, public));
