@@ -81,9 +81,10 @@ impl Sign {
     /// A request that no other one is like.
     fn order(&self, number: u64) -> Order {
         if !self.evm {
-            let mut message = number.to_be_bytes().repeat(usize::from(self.message_bytes).div_ceil(8));
+            // Text, which is all that some policies permit.
+            let mut message = format!("{number:016x}").repeat(usize::from(self.message_bytes).div_ceil(16));
             message.truncate(usize::from(self.message_bytes));
-            return Order::sign_message(self.key.clone(), message);
+            return Order::sign_message(self.key.clone(), message.into_bytes());
         }
         let payload = eip1559_unsigned(&Eip1559 {
             chain_id: 1,
