@@ -17,7 +17,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tally_domain::dsse::VerifyingKey;
 use tally_domain::ports::Pending;
-use tally_domain::ports::hsm::{Hsm, HsmError, HsmStatus, ObjectId, PinState, SealingKeyId};
+use tally_domain::ports::hsm::{
+    DataKey, Hsm, HsmError, HsmStatus, KekId, KekMade, KeyCheckValue, ObjectId, PinState, Seal, SealingKeyId,
+};
 use tally_domain::{HsmScheme, PublicKey, SecretBytes};
 
 /// Longest time to load a module, log in and look at the token. A network HSM takes seconds; what takes longer hangs.
@@ -154,6 +156,34 @@ impl Hsm for Pkcs11Hsm {
         self.ask(Operation::Sign, move |desk, _| desk.sign_with(id, scheme, &to_sign))
     }
 
+    fn create_kek(&self, _: KekId) -> Pending<Result<KekMade, HsmError>> {
+        not_yet()
+    }
+
+    fn replicate_kek(&self, _: KekId, _: Vec<u8>) -> Pending<Result<KeyCheckValue, HsmError>> {
+        not_yet()
+    }
+
+    fn generate_data_key(&self, _: usize, _: Seal) -> Pending<Result<DataKey, HsmError>> {
+        not_yet()
+    }
+
+    fn wrap(&self, _: Seal, _: SecretBytes) -> Pending<Result<Vec<u8>, HsmError>> {
+        not_yet()
+    }
+
+    fn unwrap(&self, _: Seal, _: Vec<u8>) -> Pending<Result<SecretBytes, HsmError>> {
+        not_yet()
+    }
+
+    fn rewrap(&self, _: Seal, _: Vec<u8>, _: Seal) -> Pending<Result<Vec<u8>, HsmError>> {
+        not_yet()
+    }
+
+    fn destroy_kek(&self, _: KekId) -> Pending<Result<(), HsmError>> {
+        not_yet()
+    }
+
     fn status(&self) -> Pending<HsmStatus> {
         let tried = self.ask(Operation::Check, |desk, _| {
             desk.probe()?;
@@ -186,6 +216,10 @@ impl Hsm for Pkcs11Hsm {
             }
         })
     }
+}
+
+fn not_yet<T: Send + 'static>() -> Pending<Result<T, HsmError>> {
+    Box::pin(std::future::ready(Err(HsmError::Down { why: "KEKs are not offered yet".into() })))
 }
 
 /// What the pool calls.
