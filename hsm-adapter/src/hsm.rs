@@ -5,6 +5,7 @@ use crate::desk::{Desk, Office, Try};
 use crate::fault::{Class, Fault};
 use crate::gate::DeskId;
 use crate::health::{Check, Health, Operation};
+use crate::iv::Ivs;
 use crate::keys::{Key, inspect};
 use crate::module::Module;
 use crate::pool::{Desks, Hands, Pool};
@@ -276,7 +277,8 @@ fn log_in(config: Config, turn: &Turn) -> Result<(Arc<Office>, LoggedIn), Fault>
     let inside = module.gate.enter(turn.due).ok_or_else(|| turn.late())?;
     let token = module.token(&config, &inside)?;
     let login = token.log_in(&config.pin, turn, &inside)?;
-    let office = Office { token, pin: config.pin, identity: OnceLock::new(), capabilities: OnceLock::new() };
+    let (identity, capabilities) = (OnceLock::new(), OnceLock::new());
+    let office = Office { token, pin: config.pin, identity, capabilities, ivs: Ivs::default() };
     Ok((Arc::new(office), login))
 }
 

@@ -27,6 +27,7 @@ mod fault;
 mod gate;
 mod health;
 mod hsm;
+mod iv;
 mod keys;
 mod module;
 mod pool;

@@ -6,6 +6,7 @@
 
 use crate::desk::Desk;
 use crate::fault::{Class, Fault};
+use crate::iv::IV_BYTES;
 use crate::keys::Key;
 use crate::profile::GcmIv;
 use cryptoki::mechanism::Mechanism;
@@ -22,7 +23,6 @@ const SEALED: u8 = 2;
 /// First byte of what a KEK sealed.
 const WRAPPED: u8 = 3;
 
-const IV_BYTES: usize = 12;
 const TAG_BYTES: usize = 16;
 const TAG_BITS: u64 = 128;
 const DIGEST_BYTES: usize = 32;
@@ -33,10 +33,10 @@ const CHECK_VALUE: &[u8] = b"tally/v1/kcv";
 /// What is sealed and opened to learn whether the token works. Not secret.
 const PROBE: &[u8] = b"tally/v1/sealing-probe";
 
-/// Encrypts under a fresh IV from the token (S-4.3), and opens what came out before it is relied on.
+/// Encrypts under a fresh IV (S-4.3), and opens what came out before it is relied on.
 pub fn seal(desk: &Desk, key: Key, aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, Fault> {
     desk.with_key(key, |session, handle| {
-        let sealed = sealed(session, handle, key, desk.gcm_iv(), aad, plaintext)?;
+        let sealed = sealed(desk, session, handle, key, aad, plaintext)?;
         match opened(session, handle, key, aad, &sealed) {
             Ok(back) if back.expose() == plaintext => Ok(sealed),
             Ok(_) => Err(Fault::broken("C_Encrypt", "another ciphertext than asked for")),
@@ -53,7 +53,7 @@ pub fn open(desk: &Desk, key: Key, aad: &[u8], sealed: &[u8]) -> Result<SecretBy
         let first = opened(session, handle, key, aad, sealed);
         // SoftHSM's answer to a wrong tag, and anybody's to a broken token: the same key tells which (S-4.2). Bad data is
         // bad again afterwards; what was an accident of the token is not.
-        if !in_doubt(&first) || !probe(session, handle, key, desk.gcm_iv())? {
+        if !in_doubt(&first) || !probe(desk, session, handle, key)? {
             return first;
         }
         let second = opened(session, handle, key, aad, sealed);
@@ -62,8 +62,8 @@ pub fn open(desk: &Desk, key: Key, aad: &[u8], sealed: &[u8]) -> Result<SecretBy
 }
 
 /// Whether the key seals and opens here and now.
-pub fn probe(session: &Session, handle: ObjectHandle, key: Key, who: GcmIv) -> Result<bool, Fault> {
-    let sealed = sealed(session, handle, key, who, PROBE, PROBE)?;
+pub fn probe(desk: &Desk, session: &Session, handle: ObjectHandle, key: Key) -> Result<bool, Fault> {
+    let sealed = sealed(desk, session, handle, key, PROBE, PROBE)?;
     Ok(opened(session, handle, key, PROBE, &sealed)?.expose() == PROBE)
 }
 
@@ -84,17 +84,15 @@ pub fn check_value(desk: &Desk, key: Key) -> Result<KeyCheckValue, Fault> {
 }
 
 fn sealed(
+    desk: &Desk,
     session: &Session,
     handle: ObjectHandle,
     key: Key,
-    who: GcmIv,
     aad: &[u8],
     plaintext: &[u8],
 ) -> Result<Vec<u8>, Fault> {
-    let mut iv = [0; IV_BYTES];
-    if who == GcmIv::Caller {
-        session.generate_random_slice(&mut iv)?;
-    }
+    let who = desk.gcm_iv();
+    let iv = if who == GcmIv::Caller { desk.fresh_iv(session)? } else { [0; IV_BYTES] };
     let (mut used, digest) = (iv, digest(key, aad, plaintext));
     let framed = SecretBytes::new([&digest, plaintext].concat());
     let encrypted = encrypt(session, handle, &mut used, aad, framed.expose())?;
