@@ -35,6 +35,7 @@ mod probe;
 mod profile;
 mod resident;
 mod seal;
+mod selftest;
 mod token;
 mod turn;
 
