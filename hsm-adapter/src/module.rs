@@ -129,8 +129,8 @@ fn not_ready(path: &Path, e: &Error) -> HsmError {
             format!("something else in this process already uses the PKCS#11 module `{shown}`")
         }
         Error::Pkcs11(rv, _) => format!(
-            "the PKCS#11 module `{shown}` does not start ({}): check its configuration (SoftHSM: SOFTHSM2_CONF and the \
-             token directory in it)",
+            "the PKCS#11 module `{shown}` does not start ({}): check its configuration and the storage that is named in \
+             it (SoftHSM: SOFTHSM2_CONF; Kryoptic: KRYOPTIC_CONF)",
             code_name(*rv)
         ),
         other => format!("the PKCS#11 module `{shown}` does not start: {other}"),
