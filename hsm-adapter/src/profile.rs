@@ -151,7 +151,7 @@ mod tests {
             assert_eq!(Profile::of(&profile.manufacturer, &profile.model).unwrap(), *profile);
         }
         let run: Vec<_> = all.iter().filter(|p| p.run).map(|p| p.name.as_str()).collect();
-        assert_eq!(run, ["softhsm-2.6"]);
+        assert_eq!(run, ["softhsm-2.6", "kryoptic-1.5"]);
         assert_eq!(Profile::of("ACME", "vault 1").unwrap().name, "other");
     }
 }

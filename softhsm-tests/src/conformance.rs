@@ -268,7 +268,7 @@ pub fn what_is_no_module_is_named<K: Kind>(dir: &Path) {
     // A token directory that is gone stops the module, with a hint.
     std::fs::remove_dir_all(K::storage(dir)).unwrap();
     let what = refused(token.config());
-    assert!(what.contains("SOFTHSM2_CONF") && what.contains("CKR_GENERAL_ERROR"), "{what}");
+    assert!(what.contains(K::ENV) && what.contains("CKR_"), "{what}");
 }
 
 pub fn a_deadline_too_short_for_the_token_is_said_to_have_passed<K: Kind>(dir: &Path) {

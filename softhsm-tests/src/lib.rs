@@ -23,8 +23,9 @@ pub mod matrix;
 pub mod outages;
 pub mod process;
 pub mod vectors;
+pub mod wycheproof;
 
-pub use kind::{Kind, SoftHsm};
+pub use kind::{Kind, Kryoptic, SoftHsm};
 
 /// Every test of the suite, for one kind of module. To be used once in a file of `tests/`, outside any module.
 #[macro_export]
@@ -46,6 +47,16 @@ macro_rules! suite {
             keys_outlive_a_shutdown
         );
         $crate::suite!($kind, vectors: gcm_of_the_token_gives_the_vectors_of_its_authors);
+        $crate::suite!($kind, wycheproof:
+            gcm_gives_wycheproofs_verdicts
+            aes_kw_gives_wycheproofs_verdicts
+            hmac_gives_wycheproofs_verdicts
+            cmac_gives_wycheproofs_verdicts
+            ecdsa_p256_gives_wycheproofs_verdicts
+            ecdsa_secp256k1_gives_wycheproofs_verdicts
+            ed25519_gives_wycheproofs_verdicts
+            rsa_pss_gives_wycheproofs_verdicts
+        );
         $crate::suite!($kind, outages:
             a_call_that_hangs_gives_its_caller_back_and_others_are_served
             when_all_workers_hang_the_answer_is_down_at_once

@@ -98,7 +98,7 @@ fn start<K: Kind>(name: &str, dir: &Path, more: &[(&str, &str)]) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture"])
         .env(DIR, dir)
-        .envs(K::env(dir))
+        .env(K::ENV, K::configuration(dir))
         .env("P11FAULT_MODULE", K::module())
         .env("P11FAULT_FILE", dir.join("faults"))
         .env("P11FAULT_LOG", dir.join("faulted"))
