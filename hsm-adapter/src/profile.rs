@@ -18,7 +18,7 @@ const PROFILES: [&str; 5] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GcmIv {
-    /// We do, from the token's random numbers.
+    /// We do.
     Caller,
     /// The token writes its own into our buffer.
     Token,
