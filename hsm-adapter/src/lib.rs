@@ -34,6 +34,7 @@ mod pool;
 mod probe;
 mod profile;
 mod resident;
+mod schemes;
 mod seal;
 mod token;
 mod turn;

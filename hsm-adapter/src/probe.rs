@@ -4,6 +4,7 @@ use crate::desk::Desk;
 use crate::fault::{Class, Fault};
 use crate::keys::identity_public;
 use crate::profile::{Capabilities, GcmIv, Probed, Profile, UnwrapValueLen};
+use crate::schemes::Schemes;
 use crate::seal;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, KeyType, ObjectClass, ObjectHandle};
@@ -23,6 +24,7 @@ pub fn capabilities(desk: &Desk) -> Result<Capabilities, Fault> {
         ec_point: identity_public(session)?.1,
         unwrap_value_len: unwrap_value_len(session)?,
         sessions_max,
+        schemes: Schemes::probe(token, session)?,
     };
     Ok(Capabilities::new(profile, probed))
 }

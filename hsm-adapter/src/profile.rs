@@ -2,6 +2,7 @@
 //! hand was seen to do when it was connected to.
 
 use crate::config::configuration;
+use crate::schemes::Schemes;
 use serde::Deserialize;
 use tally_domain::ports::hsm::HsmError;
 
@@ -97,6 +98,8 @@ pub struct Probed {
     pub unwrap_value_len: UnwrapValueLen,
     /// How many sessions that write it allows, if it says.
     pub sessions_max: Option<u64>,
+    /// Which signing keys it makes.
+    pub schemes: Schemes,
 }
 
 /// A token's kind and what it was seen to do. Where they differ, what was seen counts.
@@ -124,10 +127,11 @@ impl Capabilities {
 
     /// In one line.
     pub fn summary(&self) -> String {
-        let Probed { gcm_iv, ec_point, unwrap_value_len, sessions_max } = self.probed;
+        let Probed { gcm_iv, ec_point, unwrap_value_len, sessions_max, schemes } = self.probed;
         let word = |word: String| word.to_ascii_lowercase();
         format!(
-            "profile {} ({}), GCM IV by {}, EC point {}, unwrap length {}, KWP {}, sessions {}, restart {}",
+            "profile {} ({}), GCM IV by {}, EC point {}, unwrap length {}, KWP {}, sessions {}, restart {}, \
+             keys {}",
             self.profile.name,
             if self.profile.run { "tested" } else { "not tested" },
             word(format!("{gcm_iv:?}")),
@@ -136,6 +140,7 @@ impl Capabilities {
             self.profile.kwp_mechanism.map_or_else(|| "unknown".into(), |n| format!("{n:#06x}")),
             sessions_max.map_or_else(|| "unlimited".into(), |n| n.to_string()),
             if self.profile.restart { "yes" } else { "no" },
+            schemes.names().join(" "),
         )
     }
 }

@@ -12,13 +12,6 @@ use tally_domain::SecretBytes;
 use tally_domain::ports::hsm::{BreakerState, Hsm, HsmError, PinState, SealingKeyId};
 use tally_hsm_adapter::{Config, Pkcs11Hsm, provision};
 
-fn ready<K: Kind>(dir: &Path) -> (Token, Pkcs11Hsm) {
-    let token = Token::create::<K>(dir);
-    provision(token.config()).unwrap();
-    let hsm = Pkcs11Hsm::connect(token.config()).unwrap();
-    (token, hsm)
-}
-
 fn id(n: u8) -> SealingKeyId {
     SealingKeyId([n; 16])
 }
@@ -45,7 +38,7 @@ fn refused(config: Config) -> String {
 }
 
 pub fn s_4_1_what_is_sealed_opens_again<K: Kind>(dir: &Path) {
-    let (_token, hsm) = ready::<K>(dir);
+    let (_token, hsm) = Token::ready::<K>(dir);
     wait(hsm.create_sealing_key(id(1))).unwrap();
     for length in [0, 1, 32, 210_000] {
         let plain: Vec<u8> = (0..length).map(|i: u32| i as u8).collect();
@@ -61,7 +54,7 @@ pub fn s_4_1_what_is_sealed_opens_again<K: Kind>(dir: &Path) {
 }
 
 pub fn s_4_2_what_was_changed_or_belongs_elsewhere_is_integrity_and_the_token_stays_in_use<K: Kind>(dir: &Path) {
-    let (_token, hsm) = ready::<K>(dir);
+    let (_token, hsm) = Token::ready::<K>(dir);
     for n in [1, 2] {
         wait(hsm.create_sealing_key(id(n))).unwrap();
     }
@@ -82,7 +75,7 @@ pub fn s_4_2_what_was_changed_or_belongs_elsewhere_is_integrity_and_the_token_st
 }
 
 pub fn sealing_keys_are_made_once_and_destroyed_for_good<K: Kind>(dir: &Path) {
-    let (_token, hsm) = ready::<K>(dir);
+    let (_token, hsm) = Token::ready::<K>(dir);
     let not_found = |r: Result<(), HsmError>| assert!(matches!(r, Err(HsmError::KeyNotFound { .. })), "{r:?}");
     not_found(wait(hsm.seal(id(1), vec![], secret(b"x"))).map(|_| ()));
     not_found(opened(&hsm, 1, b"", &[2; 80]).map(|_| ()));
@@ -124,7 +117,7 @@ pub fn the_identity_is_made_once_and_its_signatures_verify<K: Kind>(dir: &Path) 
 }
 
 pub fn s_4_4_keys_have_one_use_and_never_leave_the_token<K: Kind>(dir: &Path) {
-    let (token, hsm) = ready::<K>(dir);
+    let (token, hsm) = Token::ready::<K>(dir);
     wait(hsm.create_sealing_key(id(1))).unwrap();
     let session = token.beside();
     let kept = [
@@ -162,7 +155,7 @@ pub fn s_4_4_keys_have_one_use_and_never_leave_the_token<K: Kind>(dir: &Path) {
 }
 
 pub fn s_4_4_a_key_that_is_not_as_we_make_them_is_refused<K: Kind>(dir: &Path) {
-    let (token, hsm) = ready::<K>(dir);
+    let (token, hsm) = Token::ready::<K>(dir);
     let session = token.beside();
     let made = |id: &[u8], label: &str, more: &[Attribute]| {
         let common = [
@@ -215,7 +208,7 @@ pub fn s_4_5_a_wrong_pin_is_tried_once<K: Kind>(dir: &Path) {
 }
 
 pub fn a_lost_login_is_renewed_without_anybody_noticing<K: Kind>(dir: &Path) {
-    let (token, hsm) = ready::<K>(dir);
+    let (token, hsm) = Token::ready::<K>(dir);
     wait(hsm.create_sealing_key(id(1))).unwrap();
     let sealed = wait(hsm.seal(id(1), vec![], secret(b"x"))).unwrap();
     for _ in 0..5 {
@@ -280,7 +273,7 @@ pub fn a_deadline_too_short_for_the_token_is_said_to_have_passed<K: Kind>(dir: &
 }
 
 pub fn sixteen_threads_seal_and_open_while_keys_come_and_go<K: Kind>(dir: &Path) {
-    let (_token, hsm) = ready::<K>(dir);
+    let (_token, hsm) = Token::ready::<K>(dir);
     wait(hsm.create_sealing_key(id(0xff))).unwrap();
     let until = Instant::now() + Duration::from_secs(2);
     let next = AtomicU8::new(0);
@@ -307,7 +300,7 @@ pub fn sixteen_threads_seal_and_open_while_keys_come_and_go<K: Kind>(dir: &Path)
 }
 
 pub fn keys_outlive_a_shutdown<K: Kind>(dir: &Path) {
-    let (token, hsm) = ready::<K>(dir);
+    let (token, hsm) = Token::ready::<K>(dir);
     wait(hsm.create_sealing_key(id(1))).unwrap();
     let sealed = wait(hsm.seal(id(1), vec![], secret(b"x"))).unwrap();
     let identity = hsm.identity();

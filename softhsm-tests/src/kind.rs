@@ -10,8 +10,8 @@ use cryptoki::slot::Slot;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tally_domain::{HsmScheme, SecretBytes};
-use tally_hsm_adapter::Config;
 use tally_hsm_adapter::testing::PIN;
+use tally_hsm_adapter::{Config, Pkcs11Hsm, provision};
 
 pub use kryoptic::Kryoptic;
 pub use softhsm::SoftHsm;
@@ -66,6 +66,14 @@ impl Token {
     /// A new token.
     pub fn create<K: Kind>(dir: &Path) -> Self {
         Self { module: K::module(), real: K::module(), label: "node-1".into(), serial: K::create(dir, "node-1") }
+    }
+
+    /// A new token with its identity, and the adapter on it.
+    pub fn ready<K: Kind>(dir: &Path) -> (Self, Pkcs11Hsm) {
+        let token = Self::create::<K>(dir);
+        provision(token.config()).unwrap();
+        let hsm = Pkcs11Hsm::connect(token.config()).unwrap();
+        (token, hsm)
     }
 
     /// How the adapter is told of it.

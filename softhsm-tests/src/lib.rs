@@ -18,10 +18,12 @@
 
 pub mod conformance;
 pub mod faults;
+pub mod keks;
 pub mod kind;
 pub mod matrix;
 pub mod outages;
 pub mod process;
+pub mod resident;
 pub mod vectors;
 pub mod wycheproof;
 
@@ -45,6 +47,23 @@ macro_rules! suite {
             a_deadline_too_short_for_the_token_is_said_to_have_passed
             sixteen_threads_seal_and_open_while_keys_come_and_go
             keys_outlive_a_shutdown
+        );
+        $crate::suite!($kind, resident:
+            every_scheme_signs_and_other_libraries_verify
+            a_creation_that_is_tried_again_finds_its_own_key_and_no_other
+            what_the_token_does_not_offer_is_said_to_be_so
+            what_the_token_does_not_have_is_not_found
+            s_4_4_signing_keys_have_one_use_and_never_leave_the_token
+            s_4_4_a_signing_key_that_is_not_as_we_make_them_is_refused
+        );
+        $crate::suite!($kind, keks:
+            what_a_kek_wraps_it_unwraps_and_another_rewraps
+            data_keys_are_drawn_in_the_token_and_come_sealed
+            s_4_2_a_changed_blob_is_integrity_and_the_token_stays_in_use
+            a_kek_that_is_not_there_is_not_found_and_one_that_is_destroyed_is_gone
+            keks_and_sealing_keys_are_told_apart
+            s_4_3_no_two_blobs_have_one_iv_whoever_sealed_them_and_however_often_the_adapter_starts
+            s_4_4_a_kek_encrypts_and_decrypts_and_never_leaves_the_token
         );
         $crate::suite!($kind, vectors: gcm_of_the_token_gives_the_vectors_of_its_authors);
         $crate::suite!($kind, wycheproof:
