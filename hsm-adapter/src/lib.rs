@@ -26,6 +26,7 @@ mod desk;
 mod fault;
 mod gate;
 mod health;
+mod home;
 mod hsm;
 mod iv;
 mod keys;

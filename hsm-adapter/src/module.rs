@@ -3,6 +3,7 @@
 use crate::config::{Config, configuration};
 use crate::fault::{Fault, code_name};
 use crate::gate::{Gate, Inside};
+use crate::home::Home;
 use crate::token::Token;
 use crate::turn::Turn;
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
@@ -20,6 +21,7 @@ pub struct Module {
     pub context: Pkcs11,
     pub path: PathBuf,
     pub gate: Gate,
+    pub home: Home,
     /// How often it has been initialized. Sessions of an earlier start must not be touched: their numbers are given out again.
     starts: AtomicU64,
     /// Logins that depend on it.
@@ -35,7 +37,9 @@ impl Module {
         let real = path.canonicalize().map_err(|e| configuration(format!("the PKCS#11 module `{shown}`: {e}")))?;
         let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = modules.get(&real) {
-            return Ok(known);
+            let forked =
+                || configuration(format!("`{shown}` was in use before this process was forked: use a new process"));
+            return if known.home.is_here() { Ok(known) } else { Err(forked()) };
         }
         let context = Pkcs11::new(&real)
             .map_err(|e| configuration(format!("`{shown}` cannot be loaded as a PKCS#11 module: {e}")))?;
@@ -44,6 +48,7 @@ impl Module {
             context,
             path: real.clone(),
             gate: Gate::default(),
+            home: Home::here(),
             starts: AtomicU64::new(1),
             users: AtomicU32::new(0),
             tokens: Mutex::default(),

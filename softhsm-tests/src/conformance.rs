@@ -116,6 +116,22 @@ pub fn the_identity_is_made_once_and_its_signatures_verify<K: Kind>(dir: &Path) 
     assert!(of("sealing").is_none() && status.proven_ms_ago.is_some());
 }
 
+pub fn the_token_is_as_its_profile_says<K: Kind>(dir: &Path) {
+    let (_token, hsm) = Token::ready::<K>(dir);
+    let profile: toml::Table = toml::from_str(K::PROFILE).unwrap();
+    let said = |key: &str| profile[key].as_str().unwrap();
+    let seen = wait(hsm.status()).capabilities;
+    let expected = [
+        format!("profile {} (tested)", said("name")),
+        format!("GCM IV by {}", said("gcm_iv")),
+        format!("EC point {}", said("ec_point")),
+        format!("unwrap length {}", said("unwrap_value_len")),
+    ];
+    for part in expected {
+        assert!(seen.split(", ").any(|s| s == part), "{part}: {seen}");
+    }
+}
+
 pub fn s_4_4_keys_have_one_use_and_never_leave_the_token<K: Kind>(dir: &Path) {
     let (token, hsm) = Token::ready::<K>(dir);
     wait(hsm.create_sealing_key(id(1))).unwrap();

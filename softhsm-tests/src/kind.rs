@@ -25,10 +25,12 @@ pub trait Kind {
     const PROFILE: &'static str;
     /// The keys that it can sign with.
     const SCHEMES: &'static [HsmScheme];
-    /// After how many wrong PINs it locks the token, if it does.
-    const PIN_TRIES: Option<u32>;
+    /// Whether wrong PINs lock the token.
+    const PIN_LOCKS: bool;
     /// Whether a process sees that another has tried a wrong PIN.
     const TELLS_WRONG_PINS: bool;
+    /// Whether a process that has used the token sees that another has changed its PIN.
+    const SEES_A_NEW_PIN: bool;
     /// Whether keys can still be used while the token's storage is away.
     const READS_WHILE_AWAY: bool;
     /// The test vectors with which it does otherwise than they say.

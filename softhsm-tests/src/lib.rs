@@ -16,11 +16,13 @@
 )]
 #![allow(missing_docs, reason = "a test's name says what it shows")]
 
+pub mod attributes;
 pub mod conformance;
 pub mod faults;
 pub mod keks;
 pub mod kind;
 pub mod matrix;
+pub mod others;
 pub mod outages;
 pub mod process;
 pub mod resident;
@@ -38,6 +40,7 @@ macro_rules! suite {
             s_4_2_what_was_changed_or_belongs_elsewhere_is_integrity_and_the_token_stays_in_use
             sealing_keys_are_made_once_and_destroyed_for_good
             the_identity_is_made_once_and_its_signatures_verify
+            the_token_is_as_its_profile_says
             s_4_4_keys_have_one_use_and_never_leave_the_token
             s_4_4_a_key_that_is_not_as_we_make_them_is_refused
             s_4_5_a_wrong_pin_is_tried_once
@@ -85,6 +88,20 @@ macro_rules! suite {
             s_4_6_a_token_that_was_away_is_found_again
             a_token_that_was_re_initialised_is_not_ours
             connecting_fails_with_a_reason_and_works_afterwards
+        );
+        $crate::suite!($kind, attributes:
+            s_4_4_what_protects_a_key_is_never_taken_back
+            s_4_4_the_value_of_a_key_is_given_to_nobody
+            s_4_4_a_key_does_what_its_usage_says_and_nothing_else
+            s_4_4_a_key_is_used_by_the_mechanisms_it_allows_only
+            what_was_changed_does_not_unwrap_nor_does_nothing_at_all
+        );
+        $crate::suite!($kind, others:
+            keys_that_another_process_deleted_are_not_found_and_the_token_stays_in_use
+            an_identity_that_another_process_deleted_is_another_token
+            s_4_5_a_pin_that_others_have_locked_does_not_disturb_a_login_and_is_tried_once
+            s_4_5_a_pin_changed_elsewhere_is_tried_once_when_the_login_is_lost
+            a_forked_child_is_refused_and_does_not_disturb_its_parent
         );
         $crate::suite!($kind, matrix: every_fault_of_every_call_has_a_typed_answer_and_an_end);
     };

@@ -20,8 +20,9 @@ pub struct Kryoptic;
 impl Kind for Kryoptic {
     const PROFILE: &'static str = include_str!("../../../hsm-adapter/profiles/kryoptic-1.5.toml");
     const SCHEMES: &'static [HsmScheme] = &[HsmScheme::EcdsaP256, HsmScheme::Ed25519, HsmScheme::Rsa3072];
-    const PIN_TRIES: Option<u32> = Some(10);
+    const PIN_LOCKS: bool = true;
     const TELLS_WRONG_PINS: bool = false;
+    const SEES_A_NEW_PIN: bool = true;
     const READS_WHILE_AWAY: bool = true;
     const DEVIATIONS: &'static [Deviation] = &[Deviation {
         set: "aes_wrap",

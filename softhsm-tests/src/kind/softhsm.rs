@@ -13,8 +13,9 @@ impl Kind for SoftHsm {
     const PROFILE: &'static str = include_str!("../../../hsm-adapter/profiles/softhsm-2.6.toml");
     const SCHEMES: &'static [HsmScheme] =
         &[HsmScheme::EcdsaP256, HsmScheme::EcdsaSecp256k1, HsmScheme::Ed25519, HsmScheme::Rsa3072];
-    const PIN_TRIES: Option<u32> = None;
+    const PIN_LOCKS: bool = false;
     const TELLS_WRONG_PINS: bool = true;
+    const SEES_A_NEW_PIN: bool = false;
     const READS_WHILE_AWAY: bool = false;
     const DEVIATIONS: &'static [Deviation] = &[
         Deviation {
