@@ -37,6 +37,7 @@ mod profile;
 mod resident;
 mod schemes;
 mod seal;
+mod selftest;
 mod token;
 mod turn;
 

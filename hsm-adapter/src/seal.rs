@@ -81,6 +81,11 @@ pub fn check_value(desk: &Desk, key: Key) -> Result<KeyCheckValue, Fault> {
     }
     desk.with_key(key, |session, handle| {
         let tag = encrypt(session, handle, &mut [0; IV_BYTES], CHECK_VALUE, &[])?;
+        // A wrong one would be believed for as long as the key lives: the token looks at it again.
+        decrypt(session, handle, [0; IV_BYTES], CHECK_VALUE, &tag).map_err(|fault| match fault.class {
+            Class::Input | Class::Doubt => Fault::broken("C_Encrypt", "a tag that does not check"),
+            _ => fault,
+        })?;
         match (tag.len(), tag.first_chunk()) {
             (TAG_BYTES, Some(first)) => Ok(KeyCheckValue(*first)),
             _ => Err(Fault::broken("C_Encrypt", "another length than asked for")),
@@ -146,7 +151,8 @@ pub fn who_makes_the_iv(session: &Session, key: ObjectHandle) -> Result<GcmIv, F
     Ok(if iv == [0; IV_BYTES] { GcmIv::Caller } else { GcmIv::Token })
 }
 
-fn encrypt(
+/// Encrypts; `iv` is then the one that was used.
+pub fn encrypt(
     session: &Session,
     key: ObjectHandle,
     iv: &mut [u8; IV_BYTES],
@@ -157,7 +163,8 @@ fn encrypt(
     Ok(session.encrypt(&Mechanism::AesGcm(params), key, plaintext)?)
 }
 
-fn decrypt(
+/// Decrypts, if the tag is right.
+pub fn decrypt(
     session: &Session,
     key: ObjectHandle,
     mut iv: [u8; IV_BYTES],
