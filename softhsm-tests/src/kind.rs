@@ -46,9 +46,7 @@ pub trait Kind {
     /// officer have the PIN [`PIN`]. Not to be called while this process uses the module.
     fn create(dir: &Path, label: &str) -> String;
     /// Where the tokens below `dir` are kept. To be moved away and back.
-    fn storage(dir: &Path) -> PathBuf {
-        dir.join("tokens")
-    }
+    fn storage(dir: &Path) -> PathBuf;
 }
 
 /// A token, and the library to reach it by.

@@ -17,6 +17,7 @@
 #![allow(missing_docs, reason = "a test's name says what it shows")]
 
 pub mod attributes;
+pub mod both;
 pub mod conformance;
 pub mod faults;
 pub mod keks;
@@ -24,6 +25,7 @@ pub mod kind;
 pub mod matrix;
 pub mod others;
 pub mod outages;
+pub mod pairs;
 pub mod process;
 pub mod resident;
 pub mod vectors;
@@ -104,6 +106,7 @@ macro_rules! suite {
             a_forked_child_is_refused_and_does_not_disturb_its_parent
         );
         $crate::suite!($kind, matrix: every_fault_of_every_call_has_a_typed_answer_and_an_end);
+        $crate::suite!($kind, pairs: every_fault_of_making_and_using_a_signing_key_has_a_typed_answer_and_an_end);
     };
     ($kind:ty, $module:ident: $($name:ident)*) => {
         $(

@@ -63,4 +63,8 @@ impl Kind for Kryoptic {
         context.finalize().unwrap();
         serial
     }
+
+    fn storage(dir: &Path) -> PathBuf {
+        dir.join("databases")
+    }
 }

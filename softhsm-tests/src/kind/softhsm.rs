@@ -43,4 +43,8 @@ impl Kind for SoftHsm {
     fn create(dir: &Path, label: &str) -> String {
         SoftHsmToken::create(dir, label).unwrap().serial
     }
+
+    fn storage(dir: &Path) -> PathBuf {
+        dir.join("tokens")
+    }
 }
