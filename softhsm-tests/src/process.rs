@@ -141,9 +141,15 @@ pub fn fork(child: impl FnOnce() -> bool) -> bool {
         pid => pid,
     };
     assert!(child > 0, "no fork");
-    let mut status = 0;
+    let (mut status, end) = (0, Instant::now() + LONG);
     // SAFETY: `status` is a place for one number.
-    until("the child", || unsafe { libc::waitpid(child, &raw mut status, libc::WNOHANG) } == child);
+    while unsafe { libc::waitpid(child, &raw mut status, libc::WNOHANG) } != child {
+        if Instant::now() >= end {
+            // SAFETY: takes numbers; the child has not been waited for, so that its number is still its own.
+            unsafe { libc::kill(child, libc::SIGKILL) };
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
     libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0
 }
 
