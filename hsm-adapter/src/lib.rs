@@ -31,6 +31,8 @@ mod hsm;
 mod iv;
 mod keys;
 mod module;
+mod pair;
+mod pairing;
 mod pool;
 mod probe;
 mod profile;
@@ -44,5 +46,7 @@ mod turn;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use config::{Config, WORKERS_MAX, read_pin_file};
+pub use config::{Config, Role, WORKERS_MAX, read_pin_file};
 pub use hsm::{Pkcs11Hsm, provision};
+pub use pair::TokenPair;
+pub use pairing::provision_pair;

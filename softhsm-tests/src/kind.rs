@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tally_domain::{HsmScheme, SecretBytes};
 use tally_hsm_adapter::testing::PIN;
-use tally_hsm_adapter::{Config, Pkcs11Hsm, provision};
+use tally_hsm_adapter::{Config, Pkcs11Hsm, Role, provision};
 
 pub use kryoptic::Kryoptic;
 pub use softhsm::SoftHsm;
@@ -85,6 +85,7 @@ impl Token {
             pin: SecretBytes::new(PIN.as_bytes().to_vec()),
             workers: 4,
             deadline: PATIENT,
+            role: Role::Only,
         }
     }
 

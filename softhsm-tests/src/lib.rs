@@ -25,9 +25,11 @@ pub mod kind;
 pub mod matrix;
 pub mod others;
 pub mod outages;
-pub mod pairs;
+pub mod pair;
+pub mod pair_faults;
 pub mod process;
 pub mod resident;
+pub mod signing_faults;
 pub mod vectors;
 pub mod wycheproof;
 
@@ -105,8 +107,23 @@ macro_rules! suite {
             s_4_5_a_pin_changed_elsewhere_is_tried_once_when_the_login_is_lost
             a_forked_child_is_refused_and_does_not_disturb_its_parent
         );
+        $crate::suite!($kind, pair:
+            a_kek_of_the_primary_is_given_to_the_standby_and_both_open_what_either_sealed
+            s_4_4_what_two_tokens_share_never_leaves_them
+            a_check_value_is_the_one_that_its_definition_gives
+            s_4_2_a_changed_transfer_is_integrity_and_the_token_stays_in_use
+            tokens_that_are_no_pair_are_refused_with_a_reason
+            a_node_starts_without_its_standby_and_says_so
+            a_primary_that_breaks_under_load_loses_no_call_that_had_not_started
+            creation_and_signing_never_fail_over
+            a_kek_is_destroyed_on_both_tokens_or_not_destroyed
+        );
+        $crate::suite!($kind, pair_faults:
+            every_fault_of_a_transfer_has_a_typed_answer_and_an_end
+            pairing_that_is_disturbed_can_be_done_again
+        );
         $crate::suite!($kind, matrix: every_fault_of_every_call_has_a_typed_answer_and_an_end);
-        $crate::suite!($kind, pairs: every_fault_of_making_and_using_a_signing_key_has_a_typed_answer_and_an_end);
+        $crate::suite!($kind, signing_faults: every_fault_of_making_and_using_a_signing_key_has_a_typed_answer_and_an_end);
     };
     ($kind:ty, $module:ident: $($name:ident)*) => {
         $(
