@@ -1,7 +1,8 @@
 //! Two makes of modules in one process: neither disturbs the other, and what one has sealed or wrapped the other opens.
 
+use crate::faults::Faults;
 use crate::kind::{Kind, Token};
-use crate::process::wait;
+use crate::process::{until, wait};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::aead::GcmParams;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
@@ -9,8 +10,8 @@ use cryptoki::session::Session;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tally_domain::SecretBytes;
-use tally_domain::ports::hsm::{Hsm, SealingKeyId};
-use tally_hsm_adapter::Pkcs11Hsm;
+use tally_domain::ports::hsm::{Hsm, HsmError, KekId, Seal, SealingKeyId};
+use tally_hsm_adapter::{Pkcs11Hsm, TokenPair, provision_pair};
 
 /// Wraps and seals; known to both.
 const KEY: [u8; 32] = [0x42; 32];
@@ -141,4 +142,35 @@ fn serves(hsm: &Pkcs11Hsm) {
     assert_eq!(wait(hsm.open(ID, b"aad".to_vec(), sealed)).unwrap().expose(), b"share");
     let signature = wait(hsm.sign_identity(b"vote".to_vec())).unwrap();
     hsm.identity().verify(b"vote", &signature).unwrap();
+}
+
+pub fn a_standby_of_another_make_opens_what_the_primary_wrapped<A: Kind, B: Kind>(dir: &Path) {
+    let (primary, faults) = Faults::token::<A>(dir);
+    faults.end();
+    let standby = Token::create::<B>(dir);
+    provision_pair(primary.config(), standby.config()).unwrap();
+    let pair = TokenPair::connect(primary.config(), standby.config()).unwrap();
+    let under = || Seal { kek: KekId([1; 16]), aad: b"order 7".to_vec() };
+    let secret = || SecretBytes::new(b"a data key".to_vec());
+    let made = wait(pair.create_kek(under().kek)).unwrap();
+    assert_eq!(wait(pair.replicate_kek(under().kek, made.transfer.unwrap())).unwrap(), made.check_value);
+
+    let by_primary = wait(pair.wrap(under(), secret())).unwrap();
+    faults.order("* rv=0x30");
+    assert_eq!(wait(pair.unwrap(under(), by_primary.clone())).unwrap().expose(), secret().expose());
+    let mut changed = by_primary.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    assert_eq!(wait(pair.unwrap(under(), changed)).err(), Some(HsmError::Integrity));
+    let by_standby = wait(pair.wrap(under(), secret())).unwrap();
+    let drawn = wait(pair.generate_data_key(32, under())).unwrap();
+    faults.end();
+    until("the primary", || wait(pair.status()).fault.is_none());
+    // What the standby did, the primary undoes.
+    for sealed in [by_primary, by_standby] {
+        assert_eq!(wait(pair.unwrap(under(), sealed)).unwrap().expose(), secret().expose());
+    }
+    assert_eq!(wait(pair.unwrap(under(), drawn.sealed)).unwrap().expose(), drawn.plaintext.expose());
+    let status = wait(pair.status());
+    let makes = [&status.capabilities, &status.standby.unwrap().capabilities].map(|c| c.contains("kryoptic"));
+    assert_ne!(makes[0], makes[1]);
 }
