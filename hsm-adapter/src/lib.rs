@@ -16,7 +16,9 @@
 //! What is odd about the modules, all of it measured: SoftHSM 2.6.1 fails now and then when objects are found while
 //! others are made, so finding, making and destroying exclude everything else here; it answers a wrong tag with
 //! `CKR_GENERAL_ERROR`, so a probe decides whether the data or the token is bad (S-4.2); a logged-out session finds
-//! nothing instead of failing, so "nothing" is believed only while logged in and while the identity key is found.
+//! nothing instead of failing, so "nothing" is believed only while logged in and while the identity key is found. Kryoptic
+//! answers a curve that it does not have with `CKR_GENERAL_ERROR`, so which keys a token makes is tried when it is
+//! connected to (`schemes`). Both go on with the parent's sessions in a forked child, which is refused here (`home`).
 //!
 //! `cryptoki` logs an error for each mechanism that it has no name for; programs should filter its log target.
 

@@ -117,7 +117,7 @@ pub fn the_identity_is_made_once_and_its_signatures_verify<K: Kind>(dir: &Path) 
 }
 
 pub fn the_token_is_as_its_profile_says<K: Kind>(dir: &Path) {
-    let (_token, hsm) = Token::ready::<K>(dir);
+    let (token, hsm) = Token::ready::<K>(dir);
     let profile: toml::Table = toml::from_str(K::PROFILE).unwrap();
     let said = |key: &str| profile[key].as_str().unwrap();
     let seen = wait(hsm.status()).capabilities;
@@ -130,6 +130,10 @@ pub fn the_token_is_as_its_profile_says<K: Kind>(dir: &Path) {
     for part in expected {
         assert!(seen.split(", ").any(|s| s == part), "{part}: {seen}");
     }
+    // Of the two numbers of RFC 5649, the one that `cryptoki` can name.
+    let (context, slot) = token.raw();
+    let padded = context.get_mechanism_info(slot, MechanismType::AES_KEY_WRAP_PAD);
+    assert_eq!(padded.is_ok(), profile["kwp_mechanism"].as_integer() == Some(0x210A), "{padded:?}");
 }
 
 pub fn s_4_4_keys_have_one_use_and_never_leave_the_token<K: Kind>(dir: &Path) {

@@ -1,6 +1,9 @@
-//! One suite for `tally-hsm-adapter`, run against each kind of PKCS#11 module: what it does while all is well
-//! ([`conformance`]), and what it does when a call fails, hangs, loses its reply or lies ([`matrix`]), and when the token goes
-//! away, is re-initialised or gets another PIN ([`outages`]).
+//! One suite for `tally-hsm-adapter`, run against each kind of PKCS#11 module ([`Kind`]):
+//! - what the adapter does while all is well, and what it refuses: [`conformance`], [`resident`], [`keks`], [`pair`];
+//! - what the module itself computes and enforces: [`vectors`], [`mod@wycheproof`], [`attributes`];
+//! - what happens when a call fails, hangs, loses its reply or lies: [`matrix`], [`signing_faults`], [`pair_faults`];
+//! - when the token goes away, is re-initialised or gets another PIN: [`outages`], [`others`];
+//! - with two makes of modules in one process: [`both`].
 //!
 //! Another module is another [`Kind`] and a file in `tests/` that says `tally_softhsm_tests::suite!(TheKind);`.
 //!
