@@ -35,6 +35,7 @@ mod keys;
 mod module;
 mod pair;
 mod pairing;
+mod pin;
 mod pool;
 mod probe;
 mod profile;
@@ -42,13 +43,15 @@ mod resident;
 mod schemes;
 mod seal;
 mod selftest;
+mod spy;
 mod token;
 mod turn;
 
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use config::{Config, Role, WORKERS_MAX, read_pin_file};
+pub use config::{Config, Mode, Role, WORKERS_MAX};
 pub use hsm::{Pkcs11Hsm, provision};
 pub use pair::TokenPair;
 pub use pairing::provision_pair;
+pub use pin::{PinSource, read_pin_file};

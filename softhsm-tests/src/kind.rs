@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tally_domain::{HsmScheme, SecretBytes};
 use tally_hsm_adapter::testing::PIN;
-use tally_hsm_adapter::{Config, Pkcs11Hsm, Role, provision};
+use tally_hsm_adapter::{Config, Mode, Pkcs11Hsm, Role, provision};
 
 pub use kryoptic::Kryoptic;
 pub use softhsm::SoftHsm;
@@ -86,6 +86,7 @@ impl Token {
             workers: 4,
             deadline: PATIENT,
             role: Role::Only,
+            mode: Mode::Production,
         }
     }
 
