@@ -2,7 +2,6 @@
 //!
 //! The published crate `kryoptic` links the system's OpenSSL only, which is too old on long-lived distributions; this one
 //! links an OpenSSL of its own.
-#![expect(non_snake_case, reason = "the names of PKCS#11")]
 #![expect(unsafe_code, reason = "a PKCS#11 module is found by the names of its C functions")]
 
 use kryoptic_lib::fns::general::{fn_get_function_list, fn_get_interface, fn_get_interface_list};
