@@ -130,6 +130,8 @@ reasons! {
     Participants = "PARTICIPANTS", Unavailable, "Creating a key needs all of its nodes; bring them back and retry with the same request id.";
     /// The token does not answer.
     Hsm = "HSM", Unavailable, "The node's HSM does not answer; see the node's log and `tally node status`.";
+    /// The token has no such kind of key.
+    HsmNotOffered = "HSM_NOT_OFFERED", FailedPrecondition, "The node's HSM does not offer this kind of key; choose another scheme, or create the key in another node.";
     /// The disk does not take writes.
     Storage = "STORAGE", Unavailable, "The node cannot write to its store and has released nothing; free space or repair the disk, then retry.";
     /// Too many sessions or calls.

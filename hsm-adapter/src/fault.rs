@@ -67,6 +67,10 @@ impl From<Error> for Fault {
         };
         let (class, operation, code) = (class(function, rv), name(function), code_name(rv));
         let error = match class {
+            Class::Auth if rv == RvError::PinLocked => configuration(
+                "the token is locked after too many wrong PINs: its security officer has to set the user PIN anew"
+                    .into(),
+            ),
             Class::Auth => HsmError::PinRefused,
             Class::Refused => configuration(format!("the token refuses {operation} with {code}")),
             Class::Input => HsmError::Integrity,

@@ -5,6 +5,7 @@ use crate::desk::{Desk, Office, Try};
 use crate::fault::{Class, Fault};
 use crate::gate::DeskId;
 use crate::health::{Check, Health, Operation};
+use crate::home::Home;
 use crate::iv::Ivs;
 use crate::keys::{Key, inspect};
 use crate::module::Module;
@@ -40,6 +41,7 @@ pub struct Pkcs11Hsm {
     health: Arc<Health>,
     office: Arc<Office>,
     identity: VerifyingKey,
+    home: Home,
     _login: LoggedIn,
 }
 
@@ -96,7 +98,14 @@ impl Pkcs11Hsm {
         let health = Arc::new(Health::new(pin));
         let hands = hands(&office, &health, deadline);
         let workers = usize::try_from(allowed.unwrap_or(workers)).unwrap_or(1);
-        Ok(Self { pool: Pool::start(workers, deadline, hands)?, health, office, identity, _login: login })
+        Ok(Self {
+            pool: Pool::start(workers, deadline, hands)?,
+            health,
+            office,
+            identity,
+            home: Home::here(),
+            _login: login,
+        })
     }
 
     /// Answers what is queued, ends the workers and logs out; as dropping does. SoftHSM crashes when a process ends
@@ -113,7 +122,7 @@ impl Pkcs11Hsm {
         operation: Operation,
         work: impl Fn(&Desk, Try) -> Result<T, Fault> + Send + 'static,
     ) -> Pending<Result<T, HsmError>> {
-        if let Err(down) = self.health.admit() {
+        if let Err(down) = self.home.check().and_then(|()| self.health.admit()) {
             return Box::pin(std::future::ready(Err(down)));
         }
         let health = Arc::clone(&self.health);

@@ -3,6 +3,7 @@
 use crate::config::{Config, Mode, configuration};
 use crate::fault::{Fault, code_name};
 use crate::gate::{Gate, Inside};
+use crate::home::Home;
 use crate::spy;
 use crate::token::Token;
 use crate::turn::Turn;
@@ -21,6 +22,7 @@ pub struct Module {
     pub context: Pkcs11,
     pub path: PathBuf,
     pub gate: Gate,
+    pub home: Home,
     /// How often it has been initialized. Sessions of an earlier start must not be touched: their numbers are given out again.
     starts: AtomicU64,
     /// Logins that depend on it.
@@ -40,7 +42,9 @@ impl Module {
         }
         let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = modules.get(&real) {
-            return Ok(known);
+            let forked =
+                || configuration(format!("`{shown}` was in use before this process was forked: use a new process"));
+            return if known.home.is_here() { Ok(known) } else { Err(forked()) };
         }
         let context = Pkcs11::new(&real)
             .map_err(|e| configuration(format!("`{shown}` cannot be loaded as a PKCS#11 module: {e}")))?;
@@ -53,6 +57,7 @@ impl Module {
             context,
             path: real.clone(),
             gate: Gate::default(),
+            home: Home::here(),
             starts: AtomicU64::new(1),
             users: AtomicU32::new(0),
             tokens: Mutex::default(),
@@ -138,8 +143,8 @@ fn not_ready(path: &Path, e: &Error) -> HsmError {
             format!("something else in this process already uses the PKCS#11 module `{shown}`")
         }
         Error::Pkcs11(rv, _) => format!(
-            "the PKCS#11 module `{shown}` does not start ({}): check its configuration (SoftHSM: SOFTHSM2_CONF and the \
-             token directory in it)",
+            "the PKCS#11 module `{shown}` does not start ({}): check its configuration and the storage that is named in \
+             it (SoftHSM: SOFTHSM2_CONF; Kryoptic: KRYOPTIC_CONF)",
             code_name(*rv)
         ),
         other => format!("the PKCS#11 module `{shown}` does not start: {other}"),

@@ -2,6 +2,7 @@
 //! those who are late. A module that hangs keeps its thread, never its caller; another thread takes its place, up to a cap.
 
 use crate::gate::DeskId;
+use crate::home::Home;
 use crate::turn::Turn;
 use futures_channel::oneshot;
 use std::collections::{HashMap, VecDeque};
@@ -42,6 +43,7 @@ pub enum Priority {
 pub struct Pool<D: 'static> {
     desks: Arc<Desks<D>>,
     watchdog: Option<JoinHandle<()>>,
+    home: Home,
 }
 
 /// What the workers, the watchdog and the callers share.
@@ -91,7 +93,7 @@ impl<D> Pool<D> {
     pub fn start(workers: usize, deadline: Duration, hands: Hands<D>) -> Result<Self, HsmError> {
         let state = State { queues: Default::default(), busy: HashMap::new(), threads: HashMap::new(), closing: false };
         let desks = Arc::new(Desks { state: Mutex::new(state), changed: Condvar::new(), deadline, workers, hands });
-        let mut pool = Self { desks: Arc::clone(&desks), watchdog: None };
+        let mut pool = Self { desks: Arc::clone(&desks), watchdog: None, home: Home::here() };
         for _ in 0..workers {
             pool.desks.hire()?;
         }
@@ -289,6 +291,10 @@ impl<D> Drop for Leaving<'_, D> {
 
 impl<D> Drop for Pool<D> {
     fn drop(&mut self) {
+        // The threads are the parent's.
+        if !self.home.is_here() {
+            return;
+        }
         let until = Instant::now() + self.desks.deadline;
         let mut state = self.desks.state();
         state.closing = true;

@@ -4,6 +4,7 @@ use crate::desk::Desk;
 use crate::fault::{Class, Fault};
 use crate::keys::identity_public;
 use crate::profile::{Capabilities, GcmIv, Probed, Profile, UnwrapValueLen};
+use crate::schemes::Schemes;
 use crate::seal;
 use crate::selftest;
 use cryptoki::mechanism::Mechanism;
@@ -25,6 +26,7 @@ pub fn capabilities(desk: &Desk) -> Result<Capabilities, Fault> {
         ec_point: identity_public(session)?.1,
         unwrap_value_len,
         sessions_max,
+        schemes: Schemes::probe(token, session)?,
         self_test: selftest::run(session, gcm_iv, unwrap_value_len)?,
     };
     Ok(Capabilities::new(profile, probed))

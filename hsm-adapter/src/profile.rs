@@ -2,6 +2,7 @@
 //! hand was seen to do when it was connected to.
 
 use crate::config::configuration;
+use crate::schemes::Schemes;
 use cryptoki::object::Attribute;
 use serde::Deserialize;
 use tally_domain::ports::hsm::HsmError;
@@ -114,6 +115,8 @@ pub struct Probed {
     pub unwrap_value_len: UnwrapValueLen,
     /// How many sessions that write it allows, if it says.
     pub sessions_max: Option<u64>,
+    /// Which signing keys it makes.
+    pub schemes: Schemes,
     /// See [`SelfTest`].
     pub self_test: SelfTest,
 }
@@ -143,10 +146,11 @@ impl Capabilities {
 
     /// In one line.
     pub fn summary(&self) -> String {
-        let Probed { gcm_iv, ec_point, unwrap_value_len, sessions_max, self_test } = self.probed;
+        let Probed { gcm_iv, ec_point, unwrap_value_len, sessions_max, schemes, self_test } = self.probed;
         let word = |word: String| word.to_ascii_lowercase();
         format!(
-            "profile {} ({}), GCM IV by {}, EC point {}, unwrap length {}, KWP {}, sessions {}, restart {}, self-test by {}",
+            "profile {} ({}), GCM IV by {}, EC point {}, unwrap length {}, KWP {}, sessions {}, restart {}, \
+             self-test by {}, keys {}",
             self.profile.name,
             if self.profile.run { "tested" } else { "not tested" },
             word(format!("{gcm_iv:?}")),
@@ -159,6 +163,7 @@ impl Capabilities {
                 SelfTest::Vectors => "vectors",
                 SelfTest::RoundTrip => "round trip",
             },
+            schemes.names().join(" "),
         )
     }
 }
@@ -174,7 +179,7 @@ mod tests {
             assert_eq!(Profile::of(&profile.manufacturer, &profile.model).unwrap(), *profile);
         }
         let run: Vec<_> = all.iter().filter(|p| p.run).map(|p| p.name.as_str()).collect();
-        assert_eq!(run, ["softhsm-2.6"]);
+        assert_eq!(run, ["softhsm-2.6", "kryoptic-1.5"]);
         assert_eq!(Profile::of("ACME", "vault 1").unwrap().name, "other");
     }
 }

@@ -62,6 +62,10 @@ pub struct LoggedIn(&'static Token);
 
 impl Drop for LoggedIn {
     fn drop(&mut self) {
+        // The login is the parent's.
+        if !self.0.module.home.is_here() {
+            return;
+        }
         let turn = Turn::new("logging out", LOG_OUT_MAX);
         self.0.module.leave();
         let (Some(_inside), Some(mut taken)) = (self.0.module.gate.enter(turn.due), self.0.take_keeper(&turn)) else {

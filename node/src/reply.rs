@@ -76,6 +76,7 @@ pub fn of_hsm(error: &HsmError) -> Refusal {
     tracing::error!(%error, "the token refuses");
     match error {
         HsmError::Integrity => Reason::Tampered.into(),
+        HsmError::NotOffered { .. } => Reason::HsmNotOffered.into(),
         _ => Reason::Hsm.into(),
     }
 }

@@ -92,6 +92,7 @@ pub fn every_fault_of_every_call_has_a_typed_answer_and_an_end<K: Kind>(dir: &Pa
     let first = if call == "C_Login" { format!("C_SignInit close_all={slot} count=1\n") } else { String::new() };
     for (n, fault) in (1_u8..).zip(faults_of(&call, slot)) {
         let what = format!("{call} {fault}");
+        // Each has an id of its own, as all keys have.
         let fresh = Fresh { sealing: SealingKeyId([n; 16]), kek: KekId([0x80 | n; 16]) };
         faults.order(&format!("{first}{call} {fault}\n"));
         let asked = ask(&hsm, &fresh, &lasting);
@@ -121,6 +122,7 @@ fn under(kek: KekId) -> Seal {
     Seal { kek, aad: b"aad".to_vec() }
 }
 
+/// The faults of a call.
 pub fn faults_of(call: &str, slot: u64) -> Vec<String> {
     let mut all: Vec<String> = CODES.iter().map(|code| format!("rv={code} count=1")).collect();
     // For as long as they last: the breaker opens, or the retries are used up.
@@ -161,16 +163,14 @@ fn ask(hsm: &Pkcs11Hsm, fresh: &Fresh, lasting: &Lasting) -> Asked {
 }
 
 /// What may be said while the token is at fault: that it is, or that it did not answer. Never that data or keys are bad.
+pub fn excused(error: &HsmError) -> bool {
+    matches!(
+        error,
+        HsmError::Device { .. } | HsmError::Deadline { .. } | HsmError::Down { .. } | HsmError::Configuration { .. }
+    )
+}
+
 fn check(asked: &Asked, what: &str, may_be_integrity: bool) {
-    let excused = |e: &HsmError| {
-        matches!(
-            e,
-            HsmError::Device { .. }
-                | HsmError::Deadline { .. }
-                | HsmError::Down { .. }
-                | HsmError::Configuration { .. }
-        )
-    };
     for (operation, error) in [
         ("signing", asked.signed.as_ref().err()),
         ("sealing", asked.sealed.as_ref().err()),

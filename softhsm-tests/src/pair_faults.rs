@@ -2,7 +2,7 @@
 
 use crate::faults::Faults;
 use crate::kind::{Kind, Token};
-use crate::matrix::faults_of;
+use crate::matrix::{excused, faults_of};
 use crate::pair::{another, kek, secret, under, unwraps};
 use crate::process::{case, until, wait};
 use std::path::Path;
@@ -29,13 +29,6 @@ const CALLS: [&str; 9] = [
 /// Calls by which two tokens become a pair.
 const PAIRING: [&str; 6] =
     ["C_GenerateKeyPair", "C_CreateObject", "C_WrapKey", "C_UnwrapKey", "C_DestroyObject", "C_FindObjects"];
-
-fn excused(error: &HsmError) -> bool {
-    matches!(
-        error,
-        HsmError::Device { .. } | HsmError::Deadline { .. } | HsmError::Down { .. } | HsmError::Configuration { .. }
-    )
-}
 
 pub fn every_fault_of_a_transfer_has_a_typed_answer_and_an_end<K: Kind>(dir: &Path) {
     let Some(case) = case::<K>("every_fault_of_a_transfer_has_a_typed_answer_and_an_end", &CALLS) else { return };

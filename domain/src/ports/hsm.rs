@@ -214,6 +214,12 @@ pub enum HsmError {
         /// Which key.
         what: String,
     },
+    /// The token has no such kind of key.
+    #[error("the token does not offer {what}")]
+    NotOffered {
+        /// Which kind.
+        what: String,
+    },
     /// Module, token or PIN are not as configured. Needs an operator; is not retried.
     #[error("{what}")]
     Configuration {
