@@ -1,5 +1,6 @@
 //! Which token, with which PIN, by how many workers; and the file the PIN is in.
 
+use crate::profile::Profile;
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -28,12 +29,19 @@ pub struct Config {
     pub workers: u32,
     /// How long one operation may take, waiting in the queue included.
     pub deadline: Duration,
+    /// What the operator says of the token, in place of what is known of its kind.
+    pub profile: Option<Profile>,
 }
 
 impl Config {
     /// Refuses what cannot work.
     pub(crate) fn check(&self) -> Result<(), HsmError> {
-        if (1..=WORKERS_MAX).contains(&self.workers) && !self.deadline.is_zero() {
+        Self::check_limits(self.workers, self.deadline)
+    }
+
+    /// As [`Config::check`], before there is one.
+    pub(crate) fn check_limits(workers: u32, deadline: Duration) -> Result<(), HsmError> {
+        if (1..=WORKERS_MAX).contains(&workers) && !deadline.is_zero() {
             Ok(())
         } else {
             Err(configuration(format!("the HSM needs 1 to {WORKERS_MAX} workers and a deadline above zero")))

@@ -18,12 +18,12 @@ use std::time::{Duration, Instant};
 use tally_domain::dsse::VerifyingKey;
 use tally_domain::ports::Pending;
 use tally_domain::ports::hsm::{
-    DataKey, Hsm, HsmError, HsmStatus, KekId, KekMade, KeyCheckValue, ObjectId, PinState, Seal, SealingKeyId,
+    DataKey, Hsm, HsmError, HsmStatus, Isolation, KekId, KekMade, KeyCheckValue, ObjectId, PinState, Seal, SealingKeyId,
 };
 use tally_domain::{HsmScheme, PublicKey, SecretBytes};
 
 /// Longest time to load a module, log in and look at the token. A network HSM takes seconds; what takes longer hangs.
-const CONNECT_MAX: Duration = Duration::from_secs(30);
+pub const CONNECT_MAX: Duration = Duration::from_secs(30);
 
 /// Sessions beside those of the workers: the keeper's, and one to prove a new key on.
 const SESSIONS_BESIDE: u64 = 2;
@@ -100,6 +100,11 @@ impl Pkcs11Hsm {
     /// Answers what is queued, ends the workers and logs out; as dropping does. SoftHSM crashes when a process ends
     /// while workers are inside it.
     pub fn shutdown(self) {}
+
+    /// Workers that a call into the module has not given back, and how many there should be.
+    pub(crate) fn hung(&self) -> (usize, usize) {
+        (self.pool.desks().hung(), self.pool.desks().workers())
+    }
 
     /// Asks the token, if it is not known to be down.
     fn ask<T: Send + 'static>(
@@ -204,6 +209,12 @@ impl Hsm for Pkcs11Hsm {
                 model: format!("{} {}", token.manufacturer, token.model),
                 label: token.label.clone(),
                 serial: token.serial.clone(),
+                hardware: token.hardware.clone(),
+                firmware: token.firmware.clone(),
+                cryptoki: token.module.cryptoki.clone(),
+                isolation: Isolation::Thread,
+                process: None,
+                restarts: 0,
                 capabilities: office.capabilities.get().map(|c| c.summary()).unwrap_or_default(),
                 sessions: number(desks.live()),
                 hung: number(desks.hung()),
@@ -279,7 +290,13 @@ fn log_in(config: Config, turn: &Turn) -> Result<(Arc<Office>, LoggedIn), Fault>
     let inside = module.gate.enter(turn.due).ok_or_else(|| turn.late())?;
     let token = module.token(&config, &inside)?;
     let login = token.log_in(&config.pin, turn, &inside)?;
-    let office = Office { token, pin: config.pin, identity: OnceLock::new(), capabilities: OnceLock::new() };
+    let office = Office {
+        token,
+        pin: config.pin,
+        profile: config.profile,
+        identity: OnceLock::new(),
+        capabilities: OnceLock::new(),
+    };
     Ok((Arc::new(office), login))
 }
 

@@ -32,13 +32,19 @@ mod module;
 mod pool;
 mod probe;
 mod profile;
+mod remote;
 mod resident;
 mod seal;
+mod serve;
 mod token;
 mod turn;
+mod wire;
 
 #[cfg(feature = "testing")]
 pub mod testing;
 
 pub use config::{Config, WORKERS_MAX, read_pin_file};
 pub use hsm::{Pkcs11Hsm, provision};
+pub use profile::Profile;
+pub use remote::{RemoteConfig, RemoteHsm, beside_this_program, provision_remote};
+pub use serve::serve;

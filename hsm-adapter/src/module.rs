@@ -20,6 +20,8 @@ pub struct Module {
     pub context: Pkcs11,
     pub path: PathBuf,
     pub gate: Gate,
+    /// The version of PKCS#11 that it says it speaks.
+    pub cryptoki: String,
     /// How often it has been initialized. Sessions of an earlier start must not be touched: their numbers are given out again.
     starts: AtomicU64,
     /// Logins that depend on it.
@@ -40,8 +42,10 @@ impl Module {
         let context = Pkcs11::new(&real)
             .map_err(|e| configuration(format!("`{shown}` cannot be loaded as a PKCS#11 module: {e}")))?;
         initialize(&context).map_err(|e| not_ready(path, &e))?;
+        let info = context.get_library_info().map_err(|e| not_ready(path, &e))?;
         let module: &'static Self = Box::leak(Box::new(Self {
             context,
+            cryptoki: info.cryptoki_version().to_string(),
             path: real.clone(),
             gate: Gate::default(),
             starts: AtomicU64::new(1),

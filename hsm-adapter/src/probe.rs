@@ -3,7 +3,7 @@
 use crate::desk::Desk;
 use crate::fault::{Class, Fault};
 use crate::keys::identity_public;
-use crate::profile::{Capabilities, GcmIv, Probed, Profile, UnwrapValueLen};
+use crate::profile::{Capabilities, GcmIv, Probed, UnwrapValueLen};
 use crate::seal;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, KeyType, ObjectClass, ObjectHandle};
@@ -14,7 +14,7 @@ const KEY_BYTES: u64 = 32;
 /// Looks, and puts it beside the profile of the token's kind.
 pub fn capabilities(desk: &Desk) -> Result<Capabilities, Fault> {
     let token = desk.token();
-    let profile = Profile::of(&token.manufacturer, &token.model)?;
+    let profile = desk.profile()?;
     let sessions_max = token.info()?.max_rw_session_count().into();
     let _changing = desk.changing()?;
     let session = desk.session()?;

@@ -2,7 +2,7 @@
 //! hand was seen to do when it was connected to.
 
 use crate::config::configuration;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tally_domain::ports::hsm::HsmError;
 
 /// One file for each kind of token. The last one is for all others.
@@ -15,7 +15,7 @@ const PROFILES: [&str; 5] = [
 ];
 
 /// Who makes the IV of AES-GCM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GcmIv {
     /// We do, from the token's random numbers.
@@ -25,7 +25,7 @@ pub enum GcmIv {
 }
 
 /// How `CKA_EC_POINT` is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EcPoint {
     /// As an octet string in DER.
@@ -35,7 +35,7 @@ pub enum EcPoint {
 }
 
 /// Whether a template for unwrapping has `CKA_VALUE_LEN`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UnwrapValueLen {
     /// It may.
@@ -49,7 +49,7 @@ pub enum UnwrapValueLen {
 }
 
 /// A kind of token.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     /// What the kind is called.
@@ -73,6 +73,14 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// Reads a capability file, such as `tally hsm doctor` writes: every field, and no other.
+    ///
+    /// # Errors
+    /// [`HsmError::Configuration`] with the line.
+    pub fn parse(text: &str) -> Result<Self, HsmError> {
+        toml::from_str(text).map_err(|e| configuration(format!("the token's capability file does not read: {e}")))
+    }
+
     /// The profile of a token that describes itself so.
     pub fn of(manufacturer: &str, model: &str) -> Result<Self, HsmError> {
         for text in PROFILES {
