@@ -1,9 +1,11 @@
 //! What one worker works with: a session, and the way back to one when it is lost.
 
+mod kek;
 mod resident;
 
 use crate::fault::{Class, Fault};
 use crate::gate::{DeskId, Hold};
+use crate::iv::{IV_BYTES, Ivs};
 use crate::keys::{Key, find, generate, identity_public};
 use crate::profile::{Capabilities, GcmIv, Profile};
 use crate::seal;
@@ -45,6 +47,7 @@ pub struct Office {
     /// Known once connected; from then on a token without it is not the one connected to.
     pub identity: OnceLock<VerifyingKey>,
     pub capabilities: OnceLock<Capabilities>,
+    pub ivs: Ivs,
 }
 
 /// One session and what is needed to replace it.
@@ -199,6 +202,11 @@ impl Desk {
         }
     }
 
+    /// An IV that has not been used before.
+    pub fn fresh_iv(&self, session: &Session) -> Result<[u8; IV_BYTES], Fault> {
+        self.office.ivs.next(|random| Ok(session.generate_random_slice(random.as_flattened_mut())?))
+    }
+
     /// The token.
     pub fn token(&self) -> &'static Token {
         self.office.token
@@ -280,11 +288,11 @@ impl Desk {
             let _changing = self.changing()?;
             let found = find(session, key)?.ok_or_else(|| Fault::broken("C_GenerateKey", "a key that is not found"))?;
             match key {
-                Key::Sealing(_) if !seal::probe(session, found, self.gcm_iv())? => {
+                Key::Sealing(_) | Key::Kek(_) if !seal::probe(self, session, found, key)? => {
                     Err(Fault::broken("C_GenerateKey", "a key that does not open what it sealed"))
                 }
                 // A pair of keys is proven by what its public half says of a signature.
-                Key::Sealing(_) | Key::Signing(..) | Key::Identity => Ok(()),
+                Key::Sealing(_) | Key::Kek(_) | Key::Signing(..) | Key::Identity => Ok(()),
             }
         });
         fresh.close(self.office.token.module);

@@ -5,6 +5,7 @@ use crate::desk::{Desk, Office, Try};
 use crate::fault::{Class, Fault};
 use crate::gate::DeskId;
 use crate::health::{Check, Health, Operation};
+use crate::iv::Ivs;
 use crate::keys::{Key, inspect};
 use crate::module::Module;
 use crate::pool::{Desks, Hands, Pool};
@@ -161,32 +162,33 @@ impl Hsm for Pkcs11Hsm {
         self.ask(Operation::Sign, move |desk, _| desk.sign_with(id, scheme, &to_sign))
     }
 
-    fn create_kek(&self, _: KekId) -> Pending<Result<KekMade, HsmError>> {
-        not_yet()
+    fn create_kek(&self, id: KekId) -> Pending<Result<KekMade, HsmError>> {
+        self.ask(Operation::MakeKek, move |desk, attempt| desk.make_kek(id, attempt))
     }
 
     fn replicate_kek(&self, _: KekId, _: Vec<u8>) -> Pending<Result<KeyCheckValue, HsmError>> {
-        not_yet()
+        let what = "this node has one token: there is no standby that a KEK could be given to".into();
+        Box::pin(std::future::ready(Err(HsmError::Configuration { what })))
     }
 
-    fn generate_data_key(&self, _: usize, _: Seal) -> Pending<Result<DataKey, HsmError>> {
-        not_yet()
+    fn generate_data_key(&self, bytes: usize, under: Seal) -> Pending<Result<DataKey, HsmError>> {
+        self.ask(Operation::MakeDataKey, move |desk, _| desk.make_data_key(bytes, &under))
     }
 
-    fn wrap(&self, _: Seal, _: SecretBytes) -> Pending<Result<Vec<u8>, HsmError>> {
-        not_yet()
+    fn wrap(&self, under: Seal, plaintext: SecretBytes) -> Pending<Result<Vec<u8>, HsmError>> {
+        self.ask(Operation::Wrap, move |desk, _| desk.wrap(&under, &plaintext))
     }
 
-    fn unwrap(&self, _: Seal, _: Vec<u8>) -> Pending<Result<SecretBytes, HsmError>> {
-        not_yet()
+    fn unwrap(&self, under: Seal, sealed: Vec<u8>) -> Pending<Result<SecretBytes, HsmError>> {
+        self.ask(Operation::Unwrap, move |desk, _| desk.unwrap(&under, &sealed))
     }
 
-    fn rewrap(&self, _: Seal, _: Vec<u8>, _: Seal) -> Pending<Result<Vec<u8>, HsmError>> {
-        not_yet()
+    fn rewrap(&self, from: Seal, sealed: Vec<u8>, to: Seal) -> Pending<Result<Vec<u8>, HsmError>> {
+        self.ask(Operation::Rewrap, move |desk, _| desk.wrap(&to, &desk.unwrap(&from, &sealed)?))
     }
 
-    fn destroy_kek(&self, _: KekId) -> Pending<Result<(), HsmError>> {
-        not_yet()
+    fn destroy_kek(&self, id: KekId) -> Pending<Result<(), HsmError>> {
+        self.ask(Operation::DestroyKek, move |desk, _| desk.destroy(Key::Kek(id), Try::Again))
     }
 
     fn status(&self) -> Pending<HsmStatus> {
@@ -227,10 +229,6 @@ impl Hsm for Pkcs11Hsm {
             }
         })
     }
-}
-
-fn not_yet<T: Send + 'static>() -> Pending<Result<T, HsmError>> {
-    Box::pin(std::future::ready(Err(HsmError::Down { why: "KEKs are not offered yet".into() })))
 }
 
 /// What the pool calls.
@@ -290,13 +288,9 @@ fn log_in(config: Config, turn: &Turn) -> Result<(Arc<Office>, LoggedIn), Fault>
     let inside = module.gate.enter(turn.due).ok_or_else(|| turn.late())?;
     let token = module.token(&config, &inside)?;
     let login = token.log_in(&config.pin, turn, &inside)?;
-    let office = Office {
-        token,
-        pin: config.pin,
-        profile: config.profile,
-        identity: OnceLock::new(),
-        capabilities: OnceLock::new(),
-    };
+    let (pin, profile) = (config.pin, config.profile);
+    let (identity, capabilities) = (OnceLock::new(), OnceLock::new());
+    let office = Office { token, pin, profile, identity, capabilities, ivs: Ivs::default() };
     Ok((Arc::new(office), login))
 }
 

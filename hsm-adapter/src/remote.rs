@@ -143,33 +143,33 @@ impl Hsm for RemoteHsm {
     }
 
     fn create_kek(&self, id: KekId) -> Pending<Result<KekMade, HsmError>> {
-        self.ask(Operation::MakeKey, &Ask::CreateKek { id: id.0 })
+        self.ask(Operation::MakeKek, &Ask::CreateKek { id: id.0 })
     }
 
     fn replicate_kek(&self, id: KekId, transfer: Vec<u8>) -> Pending<Result<KeyCheckValue, HsmError>> {
-        self.ask(Operation::MakeKey, &Ask::ReplicateKek { id: id.0, transfer: Bytes(&transfer) })
+        self.ask(Operation::MakeKek, &Ask::ReplicateKek { id: id.0, transfer: Bytes(&transfer) })
     }
 
     fn generate_data_key(&self, bytes: usize, under: Seal) -> Pending<Result<DataKey, HsmError>> {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        self.ask(Operation::Seal, &Ask::GenerateDataKey { bytes, under: (&under).into() })
+        self.ask(Operation::MakeDataKey, &Ask::GenerateDataKey { bytes, under: (&under).into() })
     }
 
     fn wrap(&self, under: Seal, plaintext: SecretBytes) -> Pending<Result<Vec<u8>, HsmError>> {
-        self.ask(Operation::Seal, &Ask::Wrap { under: (&under).into(), plaintext: Bytes(plaintext.expose()) })
+        self.ask(Operation::Wrap, &Ask::Wrap { under: (&under).into(), plaintext: Bytes(plaintext.expose()) })
     }
 
     fn unwrap(&self, under: Seal, sealed: Vec<u8>) -> Pending<Result<SecretBytes, HsmError>> {
-        self.ask(Operation::Open, &Ask::Unwrap { under: (&under).into(), sealed: Bytes(&sealed) })
+        self.ask(Operation::Unwrap, &Ask::Unwrap { under: (&under).into(), sealed: Bytes(&sealed) })
     }
 
     fn rewrap(&self, from: Seal, sealed: Vec<u8>, to: Seal) -> Pending<Result<Vec<u8>, HsmError>> {
         let ask = Ask::Rewrap { from: (&from).into(), sealed: Bytes(&sealed), to: (&to).into() };
-        self.ask(Operation::Seal, &ask)
+        self.ask(Operation::Rewrap, &ask)
     }
 
     fn destroy_kek(&self, id: KekId) -> Pending<Result<(), HsmError>> {
-        self.ask(Operation::DestroyKey, &Ask::DestroyKek { id: id.0 })
+        self.ask(Operation::DestroyKek, &Ask::DestroyKek { id: id.0 })
     }
 
     fn status(&self) -> Pending<HsmStatus> {

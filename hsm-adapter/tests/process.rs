@@ -17,7 +17,7 @@ use process::world::{World, until, wait};
 use rustix::process::Signal;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
-use tally_domain::ports::hsm::{BreakerState, Hsm, HsmError, Isolation, ObjectId, PinState, SealingKeyId};
+use tally_domain::ports::hsm::{BreakerState, Hsm, HsmError, Isolation, KekId, ObjectId, PinState, Seal, SealingKeyId};
 use tally_domain::{Digest, HsmScheme, SecretBytes};
 use tally_hsm_adapter::{RemoteConfig, RemoteHsm, beside_this_program, provision_remote};
 
@@ -69,6 +69,19 @@ fn every_operation_passes_through_the_pipe_and_back() {
         let signature = wait(hsm.sign(ObjectId([n; 16]), scheme, to_sign.clone())).unwrap();
         public.verify(&to_sign, &signature).unwrap();
     }
+
+    let seal = |n: u8, aad: &[u8]| Seal { kek: KekId([n; 16]), aad: aad.to_vec() };
+    for n in [1, 2] {
+        assert_eq!(wait(hsm.create_kek(KekId([n; 16]))).unwrap().transfer, None);
+    }
+    let wrapped = wait(hsm.wrap(seal(1, b"a"), secret(b"data"))).unwrap();
+    let rewrapped = wait(hsm.rewrap(seal(1, b"a"), wrapped.clone(), seal(2, b"b"))).unwrap();
+    assert_eq!(wait(hsm.unwrap(seal(2, b"b"), rewrapped)).unwrap().expose(), b"data");
+    let made = wait(hsm.generate_data_key(32, seal(1, b"a"))).unwrap();
+    assert_eq!(wait(hsm.unwrap(seal(1, b"a"), made.sealed)).unwrap().expose(), made.plaintext.expose());
+    assert!(matches!(wait(hsm.replicate_kek(KekId([1; 16]), wrapped.clone())), Err(HsmError::Configuration { .. })));
+    wait(hsm.destroy_kek(KekId([1; 16]))).unwrap();
+    assert!(matches!(wait(hsm.unwrap(seal(1, b"a"), wrapped)), Err(HsmError::KeyNotFound { .. })));
 
     let status = wait(hsm.status());
     assert_eq!((status.isolation, status.restarts, &status.fault), (Isolation::Process, 0, &None), "{status:?}");
