@@ -11,6 +11,7 @@ mod demo;
 mod dev;
 mod evm_tx;
 mod foreign;
+mod hsm;
 mod input;
 mod intents;
 mod key;
@@ -63,6 +64,9 @@ enum Command {
     /// Show how nodes are.
     #[command(subcommand)]
     Node(node::Node),
+    /// Show the nodes' tokens.
+    #[command(subcommand)]
+    Hsm(hsm::Hsm),
     /// Measure, beside a floor from the same run.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -89,6 +93,7 @@ async fn run(command: Command, profile: &profile::ProfileArg, out: Out) -> anyho
         Command::Policy(policy) => policy.run(),
         Command::Audit(audit) => audit.run(profile).await,
         Command::Node(node) => node.run(&profile.client()?).await,
+        Command::Hsm(hsm) => hsm.run(profile).await,
         Command::Bench(bench) => bench.run(&profile.client()?).await,
     }
 }

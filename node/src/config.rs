@@ -56,9 +56,26 @@ pub struct Hsm {
     /// Worker sessions.
     #[serde(default = "default_workers")]
     pub workers: u32,
+    /// Where the module runs.
+    #[serde(default)]
+    pub isolation: Isolation,
+    /// What the token can do, in place of what is known of its kind: a file that `tally hsm doctor` has written.
+    #[serde(default)]
+    pub profile: Option<PathBuf>,
     /// Environment that the module needs, such as `SOFTHSM2_CONF`; relative paths are made absolute.
     #[serde(default)]
     pub env: BTreeMap<String, PathBuf>,
+}
+
+/// Where the PKCS#11 module runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// In the node's own process.
+    Thread,
+    /// In a process of its own, `hsmd`, which must be installed beside `tallyd`.
+    #[default]
+    Process,
 }
 
 /// A soft token does not gain from more threads than cores (`hsm.md` 2); a network HSM is given more in its configuration.
@@ -120,7 +137,8 @@ impl Config {
             &mut config.hsm.module,
             &mut config.hsm.pin_file,
         ];
-        paths.into_iter().chain(config.hsm.env.values_mut()).for_each(|p| *p = base.join(&*p));
+        let optional = config.hsm.profile.iter_mut().chain(config.hsm.env.values_mut());
+        paths.into_iter().chain(optional).for_each(|p| *p = base.join(&*p));
         Ok(config)
     }
 }
