@@ -19,7 +19,7 @@ use tally_domain::SecretBytes;
 use tally_domain::ports::Pending;
 use tally_domain::ports::hsm::{Hsm, SealingKeyId};
 use tally_hsm_adapter::testing::SoftHsmToken;
-use tally_hsm_adapter::{Pkcs11Hsm, RemoteConfig, RemoteHsm, provision};
+use tally_hsm_adapter::{Pkcs11Hsm, RemoteConfig, RemoteHsm, Role, provision};
 
 /// Set in the process that measures, which SoftHSM finds its configuration in.
 const DIR: &str = "TALLY_BENCH_DIR";
@@ -95,6 +95,7 @@ fn remote(token: &SoftHsmToken) -> RemoteConfig {
         pin_file: token.pin_file.clone(),
         workers: 4,
         deadline: Duration::from_secs(30),
+        role: Role::Only,
         profile: None,
         log_level: "warn".into(),
         log_json: false,

@@ -1,6 +1,7 @@
 //! Which token, with which PIN, by how many workers; and the file the PIN is in.
 
 use crate::profile::Profile;
+use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -31,6 +32,19 @@ pub struct Config {
     pub deadline: Duration,
     /// What the operator says of the token, in place of what is known of its kind.
     pub profile: Option<Profile>,
+    /// What the token is to its node.
+    pub role: Role,
+}
+
+/// What a token is to its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// The only one. Its KEKs are made on it and never leave it.
+    Only,
+    /// The one that makes all keys. Its KEKs can be given to the standby.
+    Primary,
+    /// The one that wraps while the primary does not.
+    Standby,
 }
 
 impl Config {

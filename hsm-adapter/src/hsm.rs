@@ -30,7 +30,7 @@ pub const CONNECT_MAX: Duration = Duration::from_secs(30);
 const SESSIONS_BESIDE: u64 = 2;
 
 /// The desk that connects. Workers are counted from 1.
-const FIRST_DESK: DeskId = DeskId(0);
+pub const FIRST_DESK: DeskId = DeskId(0);
 
 /// A node's token, logged in, with its workers.
 ///
@@ -79,7 +79,8 @@ impl Pkcs11Hsm {
             let identity = desk.identity()?;
             {
                 let _changing = desk.changing()?;
-                inspect(desk.session()?)?;
+                inspect(desk.session()?, desk.role())?;
+                desk.must_be_paired()?;
             }
             Ok((identity, capabilities(desk)?, pin_state(desk)?))
         })?;
@@ -105,6 +106,10 @@ impl Pkcs11Hsm {
     /// Workers that a call into the module has not given back, and how many there should be.
     pub(crate) fn hung(&self) -> (usize, usize) {
         (self.pool.desks().hung(), self.pool.desks().workers())
+    }
+
+    pub(crate) fn office(&self) -> &Arc<Office> {
+        &self.office
     }
 
     /// Asks the token, if it is not known to be down.
@@ -163,12 +168,12 @@ impl Hsm for Pkcs11Hsm {
     }
 
     fn create_kek(&self, id: KekId) -> Pending<Result<KekMade, HsmError>> {
-        self.ask(Operation::MakeKek, move |desk, attempt| desk.make_kek(id, attempt))
+        let transfer = OnceLock::new();
+        self.ask(Operation::MakeKek, move |desk, attempt| desk.make_kek(id, attempt, &transfer))
     }
 
-    fn replicate_kek(&self, _: KekId, _: Vec<u8>) -> Pending<Result<KeyCheckValue, HsmError>> {
-        let what = "this node has one token: there is no standby that a KEK could be given to".into();
-        Box::pin(std::future::ready(Err(HsmError::Configuration { what })))
+    fn replicate_kek(&self, id: KekId, transfer: Vec<u8>) -> Pending<Result<KeyCheckValue, HsmError>> {
+        self.ask(Operation::TakeKek, move |desk, _| desk.take_kek(id, &transfer))
     }
 
     fn generate_data_key(&self, bytes: usize, under: Seal) -> Pending<Result<DataKey, HsmError>> {
@@ -226,6 +231,7 @@ impl Hsm for Pkcs11Hsm {
                 fault: tried.err(),
                 proven_ms_ago: shown.proven.map(since),
                 latencies: shown.latencies,
+                standby: None,
             }
         })
     }
@@ -282,7 +288,8 @@ fn pin_state(desk: &Desk) -> Result<PinState, Fault> {
     Ok(token.pin_state(&token.info()?))
 }
 
-fn log_in(config: Config, turn: &Turn) -> Result<(Arc<Office>, LoggedIn), Fault> {
+/// Loads the module, finds the token and logs in.
+pub fn log_in(config: Config, turn: &Turn) -> Result<(Arc<Office>, LoggedIn), Fault> {
     config.check()?;
     let module = Module::load(&config.module)?;
     let inside = module.gate.enter(turn.due).ok_or_else(|| turn.late())?;
@@ -290,12 +297,13 @@ fn log_in(config: Config, turn: &Turn) -> Result<(Arc<Office>, LoggedIn), Fault>
     let login = token.log_in(&config.pin, turn, &inside)?;
     let (pin, profile) = (config.pin, config.profile);
     let (identity, capabilities) = (OnceLock::new(), OnceLock::new());
-    let office = Office { token, pin, profile, identity, capabilities, ivs: Ivs::default() };
+    let (role, ivs) = (config.role, Ivs::default());
+    let office = Office { token, pin, profile, role, identity, capabilities, ivs };
     Ok((Arc::new(office), login))
 }
 
 /// Does on a thread of its own what may hang, for so long.
-fn within<T: Send + 'static>(
+pub fn within<T: Send + 'static>(
     time: Duration,
     operation: &'static str,
     work: impl FnOnce(&Turn) -> Result<T, Fault> + Send + 'static,

@@ -23,6 +23,7 @@
 mod breaker;
 mod config;
 mod desk;
+pub mod doctor;
 mod fault;
 mod gate;
 mod health;
@@ -30,6 +31,8 @@ mod hsm;
 mod iv;
 mod keys;
 mod module;
+mod pair;
+mod pairing;
 mod pool;
 mod probe;
 mod profile;
@@ -45,8 +48,10 @@ mod wire;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use config::{Config, WORKERS_MAX, read_pin_file};
+pub use config::{Config, Role, WORKERS_MAX, read_pin_file};
 pub use hsm::{Pkcs11Hsm, provision};
+pub use pair::TokenPair;
+pub use pairing::provision_pair;
 pub use profile::Profile;
-pub use remote::{RemoteConfig, RemoteHsm, beside_this_program, provision_remote};
+pub use remote::{RemoteConfig, RemoteHsm, beside_this_program, provision_pair_remote, provision_remote};
 pub use serve::serve;

@@ -30,7 +30,8 @@ pub fn capabilities(desk: &Desk) -> Result<Capabilities, Fault> {
     Ok(Capabilities::new(profile, probed))
 }
 
-fn gcm_iv(session: &Session) -> Result<GcmIv, Fault> {
+/// See [`GcmIv`].
+pub fn gcm_iv(session: &Session) -> Result<GcmIv, Fault> {
     let key =
         temporary(session, &[Attribute::Encrypt(true), Attribute::Sensitive(true), Attribute::Extractable(false)])?;
     let seen = seal::who_makes_the_iv(session, key);
@@ -39,7 +40,7 @@ fn gcm_iv(session: &Session) -> Result<GcmIv, Fault> {
 }
 
 /// Wraps a key and unwraps it with and without its length.
-fn unwrap_value_len(session: &Session) -> Result<UnwrapValueLen, Fault> {
+pub fn unwrap_value_len(session: &Session) -> Result<UnwrapValueLen, Fault> {
     let wrapping = temporary(
         session,
         &[

@@ -5,10 +5,12 @@ mod child;
 mod keeper;
 mod link;
 
-use crate::config::{Config, configuration};
+use crate::config::{Config, Role, configuration};
 use crate::health::Operation;
+use crate::hsm::CONNECT_MAX;
+use crate::pairing::PAIR_MAX;
 use crate::profile::Profile;
-use crate::wire::{Ask, Bytes, Carried, Hello, Opening};
+use crate::wire::{Ask, Bytes, Carried, Chosen, Hello, Opening};
 use keeper::Keeper;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -45,6 +47,8 @@ pub struct RemoteConfig {
     pub workers: u32,
     /// How long one operation may take, waiting in the queue included.
     pub deadline: Duration,
+    /// What the token is to its node.
+    pub role: Role,
     /// What the operator says of the token, in place of what is known of its kind.
     pub profile: Option<Profile>,
     /// A filter for what the process logs to this one's standard error.
@@ -66,7 +70,22 @@ pub struct RemoteHsm {
 /// [`HsmError`].
 pub fn provision_remote(config: &RemoteConfig) -> Result<VerifyingKey, HsmError> {
     Config::check_limits(config.workers, config.deadline)?;
-    keeper::once(config)
+    keeper::once(config, Opening::Provision(config.chosen(config.role)), CONNECT_MAX)
+}
+
+/// As [`crate::provision_pair`], in a process that loads both modules. Blocks.
+///
+/// # Errors
+/// [`HsmError`].
+pub fn provision_pair_remote(primary: &RemoteConfig, standby: &RemoteConfig) -> Result<VerifyingKey, HsmError> {
+    let (one, other) = (primary.chosen(Role::Primary), standby.chosen(Role::Standby));
+    keeper::once(&primary.with_env_of(standby), Opening::ProvisionPair(one, other), PAIR_MAX)
+}
+
+/// Refuses two tokens that are not a pair. Blocks.
+pub fn compare_pair_remote(primary: &RemoteConfig, standby: &RemoteConfig) -> Result<(), HsmError> {
+    let (one, other) = (primary.chosen(Role::Primary), standby.chosen(Role::Standby));
+    keeper::once(&primary.with_env_of(standby), Opening::ComparePair(one, other), PAIR_MAX)
 }
 
 impl RemoteHsm {
@@ -91,19 +110,27 @@ impl RemoteHsm {
 
 impl RemoteConfig {
     fn hello(&self, opening: Opening) -> Hello {
-        Hello {
-            version: env!("CARGO_PKG_VERSION").into(),
-            opening,
+        let version = env!("CARGO_PKG_VERSION").into();
+        Hello { version, opening, log_level: self.log_level.clone(), log_json: self.log_json }
+    }
+
+    fn chosen(&self, role: Role) -> Chosen {
+        Chosen {
             module: self.module.clone(),
             token_label: self.token_label.clone(),
             token_serial: self.token_serial.clone(),
             pin_file: self.pin_file.clone(),
             workers: self.workers,
             deadline_ms: u64::try_from(self.deadline.as_millis()).unwrap_or(u64::MAX),
+            role,
             profile: self.profile.clone(),
-            log_level: self.log_level.clone(),
-            log_json: self.log_json,
         }
+    }
+
+    /// For a process that loads the modules of both.
+    fn with_env_of(&self, other: &Self) -> Self {
+        let env = other.env.iter().chain(&self.env).map(|(name, value)| (name.clone(), value.clone())).collect();
+        Self { env, ..self.clone() }
     }
 }
 

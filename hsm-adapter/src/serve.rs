@@ -4,7 +4,9 @@ mod tasks;
 
 use crate::config::{Config, configuration, read_pin_file};
 use crate::hsm::{Pkcs11Hsm, provision};
-use crate::wire::{self, Answer, Ask, Bytes, Carried, Frame, Hello, Malformed, Opening, Pulse, WireError};
+use crate::pair::TokenPair;
+use crate::pairing::provision_pair;
+use crate::wire::{self, Answer, Ask, Bytes, Carried, Chosen, Frame, Hello, Malformed, Opening, Pulse, WireError};
 use serde::Serialize;
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
@@ -30,19 +32,25 @@ pub fn serve(socket: UnixStream, start_log: impl FnOnce(&str, bool) -> Result<()
         out.send::<()>(id, &Err(configuration(why)));
         return Ok(());
     }
-    let opening = hello.opening;
-    let config = accept(hello);
-    if opening == Opening::Provision {
-        out.send(id, &config.and_then(provision));
-        return Ok(());
-    }
-    match config.and_then(Pkcs11Hsm::connect) {
+    let pair = |one, other| Ok((chosen(one)?, chosen(other)?));
+    match current(&hello.version).map(|()| hello.opening) {
         Err(refused) => out.send::<()>(id, &Err(refused)),
-        Ok(hsm) => {
-            out.send(id, &Ok(hsm.identity()));
-            let served = answer_all(&mut incoming, &hsm, &out);
-            hsm.shutdown();
-            return served;
+        Ok(Opening::Serve(token)) => match chosen(token).and_then(Pkcs11Hsm::connect) {
+            Err(refused) => out.send::<()>(id, &Err(refused)),
+            Ok(hsm) => {
+                out.send(id, &Ok(hsm.identity()));
+                let served = answer_all(&mut incoming, &hsm, &out);
+                hsm.shutdown();
+                return served;
+            }
+        },
+        Ok(Opening::Provision(token)) => out.send(id, &chosen(token).and_then(provision)),
+        Ok(Opening::ProvisionPair(one, other)) => {
+            out.send(id, &pair(one, other).and_then(|(one, other)| provision_pair(one, other)));
+        }
+        Ok(Opening::ComparePair(one, other)) => {
+            let both = pair(one, other).and_then(|(one, other)| TokenPair::connect(one, other));
+            out.send(id, &both.and_then(|pair| pair.standby_away()));
         }
     }
     Ok(())
@@ -52,20 +60,27 @@ fn malformed(e: Malformed) -> std::io::Error {
     std::io::Error::new(std::io::ErrorKind::InvalidData, e)
 }
 
-fn accept(hello: Hello) -> Result<Config, HsmError> {
+/// Refuses a node that was not installed together with this program.
+fn current(theirs: &str) -> Result<(), HsmError> {
     let ours = env!("CARGO_PKG_VERSION");
-    if hello.version != ours {
-        let what = format!("this `hsmd` is of version {ours} and the node of {}: install both together", hello.version);
-        return Err(configuration(what));
+    if theirs == ours {
+        return Ok(());
     }
+    let what = format!("this `hsmd` is of version {ours} and the node of {theirs}: install both together");
+    Err(configuration(what))
+}
+
+/// The token, with its PIN.
+fn chosen(token: Chosen) -> Result<Config, HsmError> {
     Ok(Config {
-        module: hello.module,
-        token_label: hello.token_label,
-        token_serial: hello.token_serial,
-        pin: read_pin_file(&hello.pin_file)?,
-        workers: hello.workers,
-        deadline: Duration::from_millis(hello.deadline_ms),
-        profile: hello.profile,
+        module: token.module,
+        token_label: token.token_label,
+        token_serial: token.token_serial,
+        pin: read_pin_file(&token.pin_file)?,
+        workers: token.workers,
+        deadline: Duration::from_millis(token.deadline_ms),
+        role: token.role,
+        profile: token.profile,
     })
 }
 

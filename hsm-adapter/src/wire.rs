@@ -9,7 +9,7 @@ mod fault;
 mod status;
 
 pub use answer::{Answer, Carried, Pulse, outcome};
-pub use ask::{Ask, Hello, Opening};
+pub use ask::{Ask, Chosen, Hello, Opening};
 pub use fault::WireError;
 
 use serde::{Deserialize, Serialize};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tally_domain::dsse::VerifyingKey;
 use tally_domain::ports::hsm::Hsm;
-use tally_hsm_adapter::{Pkcs11Hsm, Profile, RemoteConfig, RemoteHsm};
+use tally_hsm_adapter::{Pkcs11Hsm, Profile, RemoteConfig, RemoteHsm, Role};
 
 /// Longest wait for one operation of a token. A soft token takes microseconds, a network HSM milliseconds.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -38,6 +38,7 @@ fn within(config: &Config) -> anyhow::Result<tally_hsm_adapter::Config> {
         pin: tally_hsm_adapter::read_pin_file(&config.hsm.pin_file)?,
         workers: config.hsm.workers,
         deadline: DEADLINE,
+        role: Role::Only,
         profile: profile(config)?,
     })
 }
@@ -53,6 +54,7 @@ fn behind(config: &Config) -> anyhow::Result<RemoteConfig> {
         pin_file: config.hsm.pin_file.clone(),
         workers: config.hsm.workers,
         deadline: DEADLINE,
+        role: Role::Only,
         profile: profile(config)?,
         log_level: config.log.level.clone(),
         log_json: config.log.format == LogFormat::Json,

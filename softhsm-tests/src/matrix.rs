@@ -121,7 +121,7 @@ fn under(kek: KekId) -> Seal {
     Seal { kek, aad: b"aad".to_vec() }
 }
 
-fn faults_of(call: &str, slot: u64) -> Vec<String> {
+pub fn faults_of(call: &str, slot: u64) -> Vec<String> {
     let mut all: Vec<String> = CODES.iter().map(|code| format!("rv={code} count=1")).collect();
     // For as long as they last: the breaker opens, or the retries are used up.
     all.extend(["rv=0x30", "rv=0x5", "rv=0xb3"].map(String::from));

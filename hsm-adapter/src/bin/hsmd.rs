@@ -1,7 +1,7 @@
 //! `hsmd`: a PKCS#11 module in a process of its own.
 //!
 //! Does: serves one token to the node that started it, over the socket that is its standard input, and ends when the node
-//! has gone. Does not: listen anywhere, take secrets as arguments or from the environment, or outlive its node.
+//! has gone; examines a token for `tally hsm doctor`. Does not: listen anywhere, take secrets as arguments or from the environment, or outlive its node.
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal, getpid, kill_process};
 use std::io::IsTerminal as _;
@@ -14,7 +14,9 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["serve"] => harden().and_then(|()| serve()),
-        _ => Err(std::io::Error::other("started by tallyd and `tally hsm doctor` only; it has no use of its own")),
+        ["doctor"] => doctor(),
+        ["checks"] => harden().and_then(|()| checks()),
+        _ => Err(no_use()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -44,7 +46,7 @@ fn harden() -> std::io::Result<()> {
 fn serve() -> std::io::Result<()> {
     let input = std::io::stdin();
     if input.is_terminal() {
-        return Err(std::io::Error::other("started by tallyd and `tally hsm doctor` only; it has no use of its own"));
+        return Err(no_use());
     }
     let socket = UnixStream::from(input.as_fd().try_clone_to_owned()?);
     let served = tally_hsm_adapter::serve(socket, start_log);
@@ -54,6 +56,24 @@ fn serve() -> std::io::Result<()> {
     // Not by leaving `main`: SoftHSM crashes in its own clearing-up when a process ends while a call hangs in it.
     kill_process(getpid(), Signal::KILL)?;
     served
+}
+
+/// Examines the token that the order on standard input names; the report goes to standard output.
+fn doctor() -> std::io::Result<()> {
+    let order = serde_json::from_reader(std::io::stdin())?;
+    let report = tally_hsm_adapter::doctor::examine(&order, &std::env::current_exe()?)?;
+    Ok(serde_json::to_writer(std::io::stdout(), &report)?)
+}
+
+/// What [`doctor`] starts, so that it survives what the module does.
+fn checks() -> std::io::Result<()> {
+    let attended = tally_hsm_adapter::doctor::attend(std::io::stdin(), std::io::stdout());
+    kill_process(getpid(), Signal::KILL)?;
+    attended
+}
+
+fn no_use() -> std::io::Error {
+    std::io::Error::other("started by tallyd and `tally hsm doctor` only; it has no use of its own")
 }
 
 /// As the node's log, into which it goes.

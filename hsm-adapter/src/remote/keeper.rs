@@ -7,7 +7,7 @@ use super::link::Link;
 use super::{GRACE, RemoteConfig};
 use crate::breaker::spread;
 use crate::hsm::CONNECT_MAX;
-use crate::wire::{Ask, Opening, Pulse};
+use crate::wire::{Ask, Carried, Opening, Pulse};
 pub use standing::Standing;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
@@ -60,15 +60,15 @@ enum End {
     Useless(&'static str),
 }
 
-/// Starts a process that provisions the token and ends.
-pub fn once(config: &RemoteConfig) -> Result<VerifyingKey, HsmError> {
+/// Starts a process that does one thing and ends.
+pub fn once<T: Carried>(config: &RemoteConfig, opening: Opening, time: Duration) -> Result<T, HsmError> {
     let (mut process, socket) = Process::start(config)?;
     let link = Link::over(socket)?;
-    let answer = link.call("provisioning", CONNECT_MAX + GRACE, &config.hello(Opening::Provision));
-    let identity = attend(&link, answer, || false);
+    let answer = link.call("provisioning", time + GRACE, &config.hello(opening));
+    let done = attend(&link, answer, || false);
     link.say_farewell();
     process.wait(config.deadline);
-    identity
+    done
 }
 
 impl Keeper {
@@ -209,7 +209,7 @@ fn start(
     let (mut process, socket) = Process::start(config)?;
     let link = Link::over(socket)?;
     let dismissed = || standing.is_dismissed();
-    let hello = link.call("connecting", CONNECT_MAX + GRACE, &config.hello(Opening::Serve));
+    let hello = link.call("connecting", CONNECT_MAX + GRACE, &config.hello(Opening::Serve(config.chosen(config.role))));
     let connected = attend(&link, hello, dismissed).and_then(|identity: VerifyingKey| {
         if expected.is_some_and(|expected| *expected != identity) {
             return Err(HsmError::Down { why: "the token has another identity key than before".into() });

@@ -1,6 +1,7 @@
 //! What a node asks of the module's process: the port's operations, by name.
 
 use super::Bytes;
+use crate::config::Role;
 use crate::profile::Profile;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -13,6 +14,28 @@ pub struct Hello {
     pub version: String,
     /// What is to be done.
     pub opening: Opening,
+    /// A filter for the log.
+    pub log_level: String,
+    /// Whether the log is for machines.
+    pub log_json: bool,
+}
+
+/// What a [`Hello`] begins.
+#[derive(Serialize, Deserialize)]
+pub enum Opening {
+    /// Connect and serve.
+    Serve(Chosen),
+    /// Make the identity key if there is none, tell its public half, and end.
+    Provision(Chosen),
+    /// Make a pair of a primary and a standby token, tell the public half of the primary's identity key, and end.
+    ProvisionPair(Chosen, Chosen),
+    /// Refuse two tokens that are not a pair, and end.
+    ComparePair(Chosen, Chosen),
+}
+
+/// A token and how it is used: a [`crate::Config`] without its PIN.
+#[derive(Serialize, Deserialize)]
+pub struct Chosen {
     /// The PKCS#11 library.
     pub module: PathBuf,
     /// The token's label.
@@ -25,21 +48,10 @@ pub struct Hello {
     pub workers: u32,
     /// How long one operation may take, in milliseconds.
     pub deadline_ms: u64,
+    /// What the token is to its node.
+    pub role: Role,
     /// What the operator says of the token.
     pub profile: Option<Profile>,
-    /// A filter for the log.
-    pub log_level: String,
-    /// Whether the log is for machines.
-    pub log_json: bool,
-}
-
-/// What a [`Hello`] begins.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Opening {
-    /// Make the identity key if there is none, tell its public half, and end.
-    Provision,
-    /// Connect and serve.
-    Serve,
 }
 
 /// One operation of the port. A view of what the caller gave: it owns nothing, secrets least of all.

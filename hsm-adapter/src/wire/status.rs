@@ -4,7 +4,7 @@ use super::fault::{WireError, name};
 use serde::{Deserialize, Serialize};
 use tally_domain::ports::hsm::{BreakerState, HsmStatus, Isolation, Latency, PinState};
 
-/// [`HsmStatus`], field by field.
+/// [`HsmStatus`], field by field. Without a standby: a process has one token, and what may be nested may be nested too deep.
 #[derive(Serialize, Deserialize)]
 pub struct WireStatus {
     module: String,
@@ -84,7 +84,7 @@ impl From<&HsmStatus> for WireStatus {
 }
 
 impl From<WireStatus> for HsmStatus {
-    /// What the other side cannot know, where it runs and how often it was replaced, is for the caller to fill in.
+    /// What the other side cannot know, how often it was replaced, is for the caller to fill in.
     fn from(s: WireStatus) -> Self {
         Self {
             module: s.module,
@@ -116,6 +116,7 @@ impl From<WireStatus> for HsmStatus {
             fault: s.fault.map(Into::into),
             proven_ms_ago: s.proven_ms_ago,
             latencies: s.latencies.into_iter().map(Latency::from).collect(),
+            standby: None,
         }
     }
 }

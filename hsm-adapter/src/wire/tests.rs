@@ -94,6 +94,7 @@ fn errors_and_the_status_arrive_as_they_are() {
             fault: Some(HsmError::Busy),
             proven_ms_ago: Some(3),
             latencies: vec![Latency { operation: "signing", count: 8, p50_us: 10, p99_us: 90 }],
+            standby: None,
         };
         assert_eq!(outcome::<HsmStatus>(&answer_of(&status)).unwrap().unwrap(), status);
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tally_domain::ports::Pending;
 use tally_domain::ports::hsm::Hsm as _;
 use tally_hsm_adapter::testing::SoftHsmToken;
-use tally_hsm_adapter::{RemoteConfig, RemoteHsm, provision_remote};
+use tally_hsm_adapter::{RemoteConfig, RemoteHsm, Role, provision_remote};
 use tempfile::TempDir;
 
 /// Longest that anything here takes on a loaded machine.
@@ -46,6 +46,7 @@ impl World {
             pin_file: token.pin_file.clone(),
             workers: 2,
             deadline: DEADLINE,
+            role: Role::Only,
             profile: None,
             log_level: "info".into(),
             log_json: false,

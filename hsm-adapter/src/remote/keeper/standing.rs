@@ -57,6 +57,7 @@ impl Standing {
             fault: None,
             proven_ms_ago: None,
             latencies: Vec::new(),
+            standby: None,
         };
         let place = Place::Down { why: "its process is being started".into(), trying: true };
         let state = State { place, last, restarts: 0, dismissed: false };
