@@ -2,7 +2,13 @@
 //! the identity key, beside the same calls of the module in a bare loop, all in one run.
 //!
 //! `cargo bench -p tally-hsm-adapter --bench isolation`
-#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a measuring program, run by hand")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "a measuring program, run by hand"
+)]
 
 use cryptoki::context::Pkcs11;
 use cryptoki::mechanism::Mechanism;
