@@ -19,6 +19,7 @@ mod node;
 mod output;
 mod policy;
 mod profile;
+mod programs;
 mod request;
 mod sign;
 mod words;
@@ -64,7 +65,7 @@ enum Command {
     /// Show how nodes are.
     #[command(subcommand)]
     Node(node::Node),
-    /// Show the nodes' tokens.
+    /// Show the nodes' tokens, and examine one that is to become a node's.
     #[command(subcommand)]
     Hsm(hsm::Hsm),
     /// Measure, beside a floor from the same run.

@@ -25,7 +25,7 @@ use tally_domain::SecretBytes;
 use tally_domain::ports::Pending;
 use tally_domain::ports::hsm::{Hsm, SealingKeyId};
 use tally_hsm_adapter::testing::SoftHsmToken;
-use tally_hsm_adapter::{Pkcs11Hsm, RemoteConfig, RemoteHsm, Role, provision};
+use tally_hsm_adapter::{Mode, PinSource, Pkcs11Hsm, RemoteConfig, RemoteHsm, Role, provision};
 
 /// Set in the process that measures, which SoftHSM finds its configuration in.
 const DIR: &str = "TALLY_BENCH_DIR";
@@ -98,10 +98,11 @@ fn remote(token: &SoftHsmToken) -> RemoteConfig {
         module: token.module.clone(),
         token_label: token.label.clone(),
         token_serial: Some(token.serial.clone()),
-        pin_file: token.pin_file.clone(),
+        pin: PinSource::File(token.pin_file.clone()),
         workers: 4,
         deadline: Duration::from_secs(30),
         role: Role::Only,
+        mode: Mode::Production,
         profile: None,
         log_level: "warn".into(),
         log_json: false,

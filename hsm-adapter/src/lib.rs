@@ -33,6 +33,7 @@ mod keys;
 mod module;
 mod pair;
 mod pairing;
+mod pin;
 mod pool;
 mod probe;
 mod profile;
@@ -41,6 +42,7 @@ mod resident;
 mod seal;
 mod selftest;
 mod serve;
+mod spy;
 mod token;
 mod turn;
 mod wire;
@@ -48,10 +50,11 @@ mod wire;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use config::{Config, Role, WORKERS_MAX, read_pin_file};
+pub use config::{Config, Mode, Role, WORKERS_MAX};
 pub use hsm::{Pkcs11Hsm, provision};
 pub use pair::TokenPair;
 pub use pairing::provision_pair;
+pub use pin::{PinSource, read_pin_file};
 pub use profile::Profile;
 pub use remote::{RemoteConfig, RemoteHsm, beside_this_program, provision_pair_remote, provision_remote};
 pub use serve::serve;

@@ -5,10 +5,11 @@ mod child;
 mod keeper;
 mod link;
 
-use crate::config::{Config, Role, configuration};
+use crate::config::{Config, Mode, Role, configuration};
 use crate::health::Operation;
 use crate::hsm::CONNECT_MAX;
 use crate::pairing::PAIR_MAX;
+use crate::pin::PinSource;
 use crate::profile::Profile;
 use crate::wire::{Ask, Bytes, Carried, Chosen, Hello, Opening};
 use keeper::Keeper;
@@ -41,14 +42,16 @@ pub struct RemoteConfig {
     pub token_label: String,
     /// The token's serial number. May be left out only where a single token has the label.
     pub token_serial: Option<String>,
-    /// File with the user PIN.
-    pub pin_file: PathBuf,
+    /// Where the user PIN comes from.
+    pub pin: PinSource,
     /// Sessions that work at the same time.
     pub workers: u32,
     /// How long one operation may take, waiting in the queue included.
     pub deadline: Duration,
     /// What the token is to its node.
     pub role: Role,
+    /// Whether what is only for looking into a module may be used.
+    pub mode: Mode,
     /// What the operator says of the token, in place of what is known of its kind.
     pub profile: Option<Profile>,
     /// A filter for what the process logs to this one's standard error.
@@ -95,6 +98,7 @@ impl RemoteHsm {
     /// [`HsmError`], as connecting in this process would give.
     pub fn connect(config: RemoteConfig) -> Result<Self, HsmError> {
         Config::check_limits(config.workers, config.deadline)?;
+        config.pin.must_be_readable_again()?;
         let deadline = config.deadline;
         let (keeper, identity) = Keeper::start(config)?;
         Ok(Self { keeper, deadline, identity })
@@ -119,10 +123,11 @@ impl RemoteConfig {
             module: self.module.clone(),
             token_label: self.token_label.clone(),
             token_serial: self.token_serial.clone(),
-            pin_file: self.pin_file.clone(),
+            pin: self.pin.clone(),
             workers: self.workers,
             deadline_ms: u64::try_from(self.deadline.as_millis()).unwrap_or(u64::MAX),
             role,
+            mode: self.mode,
             profile: self.profile.clone(),
         }
     }

@@ -2,7 +2,7 @@
 
 mod tasks;
 
-use crate::config::{Config, configuration, read_pin_file};
+use crate::config::{Config, configuration};
 use crate::hsm::{Pkcs11Hsm, provision};
 use crate::pair::TokenPair;
 use crate::pairing::provision_pair;
@@ -76,10 +76,11 @@ fn chosen(token: Chosen) -> Result<Config, HsmError> {
         module: token.module,
         token_label: token.token_label,
         token_serial: token.token_serial,
-        pin: read_pin_file(&token.pin_file)?,
+        pin: token.pin.read()?,
         workers: token.workers,
         deadline: Duration::from_millis(token.deadline_ms),
         role: token.role,
+        mode: token.mode,
         profile: token.profile,
     })
 }

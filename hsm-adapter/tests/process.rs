@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tally_domain::ports::hsm::{BreakerState, Hsm, HsmError, Isolation, KekId, ObjectId, PinState, Seal, SealingKeyId};
 use tally_domain::{Digest, HsmScheme, SecretBytes};
-use tally_hsm_adapter::{RemoteConfig, RemoteHsm, beside_this_program, provision_remote};
+use tally_hsm_adapter::{PinSource, RemoteConfig, RemoteHsm, beside_this_program, provision_remote};
 
 const KEY: SealingKeyId = SealingKeyId([1; 16]);
 const SCHEMES: [HsmScheme; 4] =
@@ -240,7 +240,7 @@ fn what_is_wrong_with_the_configuration_is_said_by_the_process() {
     let absent = world.dir.path().join("none");
     for (config, words) in [
         (RemoteConfig { module: absent.clone(), ..config() }, "the PKCS#11 module"),
-        (RemoteConfig { pin_file: absent.clone(), ..config() }, "cannot be read"),
+        (RemoteConfig { pin: PinSource::File(absent.clone()), ..config() }, "cannot be read"),
         (RemoteConfig { token_label: "other".into(), ..config() }, "no token"),
         (RemoteConfig { workers: 0, ..config() }, "workers"),
         (RemoteConfig { log_level: "a=b=c".into(), ..config() }, "filter"),

@@ -109,6 +109,7 @@ pub fn hsm_out(s: HsmStatus) -> v1::HsmStatus {
         isolation: s.isolation.to_string(),
         process: s.process,
         restarts: s.restarts,
+        standby: s.standby.map(|other| Box::new(hsm_out(*other))),
     }
 }
 

@@ -26,6 +26,12 @@ fn block(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> String {
     let mut lines = vec![format!("{} token {how}, at {endpoint}", node.node)];
     lines.extend(hsm.error.as_ref().map(|error| field("why", error)));
     lines.extend(token(hsm));
+    if let Some(standby) = &hsm.standby {
+        let how = if standby.error.is_none() { "works" } else { "DOES NOT WORK" };
+        lines.push(format!("{} standby token {how}", node.node));
+        lines.extend(standby.error.as_ref().map(|error| field("why", error)));
+        lines.extend(token(standby));
+    }
     lines.join("\n")
 }
 
@@ -33,7 +39,7 @@ fn token(hsm: &HsmInfo) -> Vec<String> {
     let place = match (hsm.isolation.as_str(), hsm.process) {
         ("process", Some(process)) => format!("process {process}, replaced {} times", hsm.restarts),
         ("process", None) => format!("NO PROCESS, replaced {} times", hsm.restarts),
-        (other, _) => format!("{other} of the node"),
+        (other, _) => format!("a {other} of the node"),
     };
     let mut lines = vec![
         field("token", format!("{}, serial {}", hsm.label, hsm.serial)),

@@ -4,10 +4,11 @@
 use super::capability;
 use super::patient::Patient;
 use super::{CHECKS, Check, Finding, Order, Report, Verdict, stored};
-use crate::config::{Config, Role, read_pin_file};
+use crate::config::{Config, Mode, Role};
 use crate::fault::Fault;
 use crate::hsm::CONNECT_MAX;
 use crate::module::Module;
+use crate::pin::read_pin_file;
 use crate::turn::Turn;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -97,10 +98,12 @@ fn attended(job: &Job, tell: &dyn Fn(&Event)) -> Result<(), Fault> {
         workers: 1,
         deadline: CONNECT_MAX,
         role: Role::Only,
+        // A module that writes down what passes through it would write down the PIN.
+        mode: Mode::Production,
         profile: None,
     };
     calling("C_Initialize");
-    let module = Module::load(&config.module)?;
+    let module = Module::load(&config.module, config.mode)?;
     let inside = module.gate.enter(turn.due).ok_or_else(|| turn.late())?;
     calling("C_GetTokenInfo");
     let token = module.token(&config, &inside)?;

@@ -1,7 +1,8 @@
 //! What a node asks of the module's process: the port's operations, by name.
 
 use super::Bytes;
-use crate::config::Role;
+use crate::config::{Mode, Role};
+use crate::pin::PinSource;
 use crate::profile::Profile;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -42,14 +43,16 @@ pub struct Chosen {
     pub token_label: String,
     /// The token's serial number.
     pub token_serial: Option<String>,
-    /// File with the PIN.
-    pub pin_file: PathBuf,
+    /// Where the PIN comes from.
+    pub pin: PinSource,
     /// Sessions that work at the same time.
     pub workers: u32,
     /// How long one operation may take, in milliseconds.
     pub deadline_ms: u64,
     /// What the token is to its node.
     pub role: Role,
+    /// How strict the node is.
+    pub mode: Mode,
     /// What the operator says of the token.
     pub profile: Option<Profile>,
 }

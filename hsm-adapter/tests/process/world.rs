@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tally_domain::ports::Pending;
 use tally_domain::ports::hsm::Hsm as _;
 use tally_hsm_adapter::testing::SoftHsmToken;
-use tally_hsm_adapter::{RemoteConfig, RemoteHsm, Role, provision_remote};
+use tally_hsm_adapter::{Mode, PinSource, RemoteConfig, RemoteHsm, Role, provision_remote};
 use tempfile::TempDir;
 
 /// Longest that anything here takes on a loaded machine.
@@ -43,10 +43,11 @@ impl World {
             module,
             token_label: token.label.clone(),
             token_serial: Some(token.serial.clone()),
-            pin_file: token.pin_file.clone(),
+            pin: PinSource::File(token.pin_file.clone()),
             workers: 2,
             deadline: DEADLINE,
             role: Role::Only,
+            mode: Mode::Production,
             profile: None,
             log_level: "info".into(),
             log_json: false,
@@ -85,7 +86,7 @@ impl World {
     }
 
     pub fn write_pin(&self, pin: &str) {
-        std::fs::write(&self.config.pin_file, format!("{pin}\n")).unwrap();
+        std::fs::write(&self.token.pin_file, format!("{pin}\n")).unwrap();
     }
 
     /// A program in place of `hsmd`.

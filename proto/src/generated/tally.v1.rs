@@ -1203,6 +1203,9 @@ pub struct HsmStatus {
     pub proven_ms_ago: ::core::option::Option<u64>,
     #[prost(message, repeated, tag = "14")]
     pub latencies: ::prost::alloc::vec::Vec<HsmLatency>,
+    /// The node's other token, if it has one; that one has none.
+    #[prost(message, optional, boxed, tag = "15")]
+    pub standby: ::core::option::Option<::prost::alloc::boxed::Box<HsmStatus>>,
     /// Versions as the token says.
     #[prost(string, tag = "16")]
     pub hardware: ::prost::alloc::string::String,
