@@ -42,6 +42,8 @@ pub struct Order {
     pub write_token_objects: bool,
     /// Only say what would be done.
     pub dry_run: bool,
+    /// Longest that one check may take, in seconds.
+    pub patience_s: u64,
 }
 
 /// What came of an examination.

@@ -34,6 +34,10 @@ pub struct Doctor {
     /// Only say what would be done; the module is not loaded.
     #[arg(long)]
     dry_run: bool,
+    /// Longest that one check may take, in seconds. A token looks for the primes of an RSA key for some seconds, a slow one for
+    /// many.
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    patience: u64,
     /// Write the capability file here, for `profile` under [hsm] of a node's configuration.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -66,7 +70,7 @@ impl Doctor {
         let order = json!({
             "module": std::path::absolute(&self.module).context("cannot tell the current directory")?,
             "label": self.token, "serial": self.serial, "pin_file": self.pin_file,
-            "write_token_objects": self.write_token_objects, "dry_run": self.dry_run,
+            "write_token_objects": self.write_token_objects, "dry_run": self.dry_run, "patience_s": self.patience,
         });
         let progress = Progress::start("examining the token", None);
         let output = ask(&program, &order).await.with_context(|| format!("cannot run {}", program.display()))?;

@@ -9,7 +9,9 @@ use crate::fault::Fault;
 use crate::hsm::CONNECT_MAX;
 use crate::module::Module;
 use crate::pin::read_pin_file;
+use crate::token::Token;
 use crate::turn::Turn;
+use cryptoki::slot::TokenInfo;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -20,9 +22,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 use tally_domain::ports::hsm::HsmError;
-
-/// Longest that one check may take: a token looks for the primes of an RSA key for some seconds, slow ones for many.
-const CHECK_MAX: Duration = Duration::from_secs(90);
 
 /// The check that comes before all others.
 const CONNECTING: &str = "connecting";
@@ -109,16 +108,14 @@ fn attended(job: &Job, tell: &dyn Fn(&Event)) -> Result<(), Fault> {
     let token = module.token(&config, &inside)?;
     calling("C_Login");
     let _login = token.log_in(&config.pin, &turn, &inside)?;
-    calling("C_OpenSession");
-    let session = module.context.open_rw_session(token.slot())?;
-    let patient = Patient::new(&module.context, token.slot(), session, token.info()?, job.label.clone(), tell);
+    let seen = Seen { module, token, info: token.info()?, label: &job.label, tell };
     if order.write_token_objects {
         // What an earlier process was making when it ended.
-        stored::sweep(&patient)?;
+        stored::sweep(&seen.patient()?)?;
     }
     for (number, check) in CHECKS.iter().enumerate().skip(job.from) {
         tell(&Event::Begun(number));
-        for finding in examined(check, &patient, order) {
+        for finding in seen.examined(check, order) {
             tell(&Event::Found(finding));
         }
     }
@@ -126,25 +123,47 @@ fn attended(job: &Job, tell: &dyn Fn(&Event)) -> Result<(), Fault> {
     Ok(())
 }
 
-fn examined(check: &Check, patient: &Patient<'_>, order: &Order) -> Vec<Finding> {
-    if check.stores && !order.write_token_objects {
-        let what = format!("not done, because it makes {}: --write-token-objects does it", check.makes);
-        return vec![check.finding(Verdict::Planned, what)];
+/// The token, logged in to.
+struct Seen<'a> {
+    module: &'static Module,
+    token: &'static Token,
+    info: TokenInfo,
+    label: &'a str,
+    tell: &'a dyn Fn(&Event),
+}
+
+impl Seen<'_> {
+    /// A session of its own for each check: one may leave an operation stuck in it.
+    fn patient(&self) -> Result<Patient<'_>, Fault> {
+        (self.tell)(&Event::Calling("C_OpenSession".into()));
+        let session = self.module.context.open_rw_session(self.token.slot())?;
+        let (context, slot, label) = (&self.module.context, self.token.slot(), self.label.to_owned());
+        Ok(Patient::new(context, slot, session, self.info.clone(), label, self.tell))
     }
-    let outcome = (check.run)(patient);
-    let mut findings = match outcome {
-        Ok(findings) => findings
-            .into_iter()
-            .map(|f| Finding { check: check.name.into(), needed: f.needed && check.needed, ..f })
-            .collect(),
-        Err(fault) => vec![check.failed(&fault)],
-    };
-    if let Err(fault) = patient.clear() {
-        let todo = "what was made is left behind; a session's objects go with it";
-        let what = format!("what was made cannot be removed: {}", fault.error);
-        findings.push(Finding { todo: Some(todo.into()), ..check.finding(Verdict::Failed, what) });
+
+    fn examined(&self, check: &Check, order: &Order) -> Vec<Finding> {
+        if check.stores && !order.write_token_objects {
+            let what = format!("not done, because it makes {}: --write-token-objects does it", check.makes);
+            return vec![check.finding(Verdict::Planned, what)];
+        }
+        let patient = match self.patient() {
+            Ok(patient) => patient,
+            Err(fault) => return vec![check.failed(&fault)],
+        };
+        let mut findings = match (check.run)(&patient) {
+            Ok(findings) => findings
+                .into_iter()
+                .map(|f| Finding { check: check.name.into(), needed: f.needed && check.needed, ..f })
+                .collect(),
+            Err(fault) => vec![check.failed(&fault)],
+        };
+        if let Err(fault) = patient.clear() {
+            let todo = format!("look for objects with the label `{}` on the token, and remove them", self.label);
+            let what = format!("what was made cannot be removed: {}", fault.error);
+            findings.push(Finding { todo: Some(todo), ..check.finding(Verdict::Failed, what) });
+        }
+        findings
     }
-    findings
 }
 
 /// Examines a token by processes of `program`, which is `hsmd`.
@@ -203,9 +222,9 @@ impl Visit<'_> {
             // A process that is gone already is noticed below.
             let _gone = stdin.write_all(&serde_json::to_vec(job)?);
         }
-        let events = events(&mut child)?;
+        let (events, patience) = (events(&mut child)?, Duration::from_secs(job.order.patience_s));
         let how = loop {
-            match events.recv_timeout(CHECK_MAX) {
+            match events.recv_timeout(patience) {
                 Ok(Event::Done) => break None,
                 Ok(Event::Stopped(finding)) => {
                     self.findings.push(finding);

@@ -65,10 +65,14 @@ pub fn once<T: Carried>(config: &RemoteConfig, opening: Opening, time: Duration)
     let (mut process, socket) = Process::start(config)?;
     let link = Link::over(socket)?;
     let answer = link.call("provisioning", time + GRACE, &config.hello(opening));
-    let done = attend(&link, answer, || false);
-    link.say_farewell();
-    process.wait(config.deadline);
-    done
+    match attend(&link, answer, || false) {
+        Ok(done) => {
+            link.say_farewell();
+            process.wait(config.deadline);
+            Ok(done)
+        }
+        Err(e) => Err(blamed(e, process, &link)),
+    }
 }
 
 impl Keeper {
@@ -206,7 +210,7 @@ fn start(
     standing: &Standing,
     expected: Option<&VerifyingKey>,
 ) -> Result<(Running, VerifyingKey), HsmError> {
-    let (mut process, socket) = Process::start(config)?;
+    let (process, socket) = Process::start(config)?;
     let link = Link::over(socket)?;
     let dismissed = || standing.is_dismissed();
     let hello = link.call("connecting", CONNECT_MAX + GRACE, &config.hello(Opening::Serve(config.chosen(config.role))));
@@ -222,12 +226,20 @@ fn start(
             standing.note(&status);
             Ok((Running { process, link, since: Instant::now() }, identity))
         }
-        Err(HsmError::Device { operation, code: _ }) if link.rest(Duration::ZERO) => {
-            Err(HsmError::Device { operation, code: format!("its process has ended ({})", process.end()) })
+        Err(e) => Err(blamed(e, process, &link)),
+    }
+}
+
+/// Ends a process that has not done what it was started for; if it had ended by itself, that is why.
+fn blamed(e: HsmError, mut process: Process, link: &Link) -> HsmError {
+    match e {
+        HsmError::Device { .. } | HsmError::Down { .. } if link.rest(Duration::ZERO) => {
+            let code = format!("its process has ended ({})", process.end());
+            HsmError::Device { operation: "starting the PKCS#11 module", code }
         }
-        Err(e) => {
+        other => {
             process.kill();
-            Err(e)
+            other
         }
     }
 }
