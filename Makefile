@@ -11,11 +11,11 @@ help: ## List these targets
 setup: ## Install SoftHSM 2 if it is missing (apt-get; sudo when not root)
 	@scripts/setup
 
-build: ## Build tallyd and tally, optimised
-	cargo build --locked --release -p tally-node -p tally-cli
+build: ## Build tallyd, hsmd and tally, optimised
+	cargo build --locked --release -p tally-node -p tally-hsm-adapter -p tally-cli
 
 demo: setup ## Build and run the whole tour on a throw-away cluster
-	cargo build --locked -p tally-node -p tally-cli
+	cargo build --locked -p tally-node -p tally-hsm-adapter -p tally-cli
 	$(TARGET_DIR)/debug/tally demo
 
 test: setup ## Run every check and test, as continuous integration does

@@ -11,6 +11,7 @@ mod demo;
 mod dev;
 mod evm_tx;
 mod foreign;
+mod hsm;
 mod input;
 mod intents;
 mod key;
@@ -18,6 +19,7 @@ mod node;
 mod output;
 mod policy;
 mod profile;
+mod programs;
 mod request;
 mod sign;
 mod words;
@@ -63,6 +65,9 @@ enum Command {
     /// Show how nodes are.
     #[command(subcommand)]
     Node(node::Node),
+    /// Show the nodes' tokens, and examine one that is to become a node's.
+    #[command(subcommand)]
+    Hsm(hsm::Hsm),
     /// Measure, beside a floor from the same run.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -89,6 +94,7 @@ async fn run(command: Command, profile: &profile::ProfileArg, out: Out) -> anyho
         Command::Policy(policy) => policy.run(),
         Command::Audit(audit) => audit.run(profile).await,
         Command::Node(node) => node.run(&profile.client()?).await,
+        Command::Hsm(hsm) => hsm.run(profile).await,
         Command::Bench(bench) => bench.run(&profile.client()?).await,
     }
 }

@@ -71,7 +71,7 @@ fn hsm(role: &str, hsm: &HsmInfo) -> Vec<String> {
         None => format!("ok, {} ({}, serial {})", hsm.label, hsm.model, hsm.serial),
         Some(error) => format!("NOT OK: {error}"),
     };
-    let proven = hsm.proven_ms_ago.map_or_else(|| "never".into(), |ms| format!("{} s ago", ms / 1_000));
+    let proven = proven(hsm);
     let work = format!(
         "breaker {}, {} workers, {} hung, {} queued, PIN {}, last signed {proven}",
         hsm.breaker, hsm.sessions, hsm.hung, hsm.queued, hsm.pin
@@ -85,13 +85,20 @@ fn hsm(role: &str, hsm: &HsmInfo) -> Vec<String> {
     lines
 }
 
-fn hsm_json(hsm: &HsmInfo) -> Value {
+/// When a token last did what only it can do.
+pub fn proven(hsm: &HsmInfo) -> String {
+    hsm.proven_ms_ago.map_or_else(|| "never".into(), |ms| format!("{} s ago", ms / 1_000))
+}
+
+/// A node's token, for scripts.
+pub fn hsm_json(hsm: &HsmInfo) -> Value {
     let latency =
         |l: &LatencyInfo| json!({ "operation": l.operation, "count": l.count, "p50_us": l.p50_us, "p99_us": l.p99_us });
     json!({
         "ok": hsm.error.is_none(), "error": hsm.error, "module": hsm.module, "model": hsm.model, "label": hsm.label,
-        "serial": hsm.serial, "sessions": hsm.sessions, "capabilities": hsm.capabilities, "breaker": hsm.breaker,
-        "queued": hsm.queued, "hung": hsm.hung, "pin": hsm.pin, "proven_ms_ago": hsm.proven_ms_ago,
+        "serial": hsm.serial, "hardware": hsm.hardware, "firmware": hsm.firmware, "cryptoki": hsm.cryptoki,
+        "isolation": hsm.isolation, "process": hsm.process, "restarts": hsm.restarts,
+        "sessions": hsm.sessions, "capabilities": hsm.capabilities, "breaker": hsm.breaker, "queued": hsm.queued, "hung": hsm.hung, "pin": hsm.pin, "proven_ms_ago": hsm.proven_ms_ago,
         "latencies": hsm.latencies.iter().map(latency).collect::<Vec<_>>(),
         "standby": hsm.standby.as_deref().map(hsm_json),
     })
@@ -148,6 +155,12 @@ mod tests {
                 model: String::new(),
                 label: String::new(),
                 serial: String::new(),
+                hardware: String::new(),
+                firmware: String::new(),
+                cryptoki: String::new(),
+                isolation: String::new(),
+                process: None,
+                restarts: 0,
                 sessions: 1,
                 error: None,
                 capabilities: String::new(),

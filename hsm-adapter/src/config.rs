@@ -1,5 +1,7 @@
 //! Which token, with which PIN, by how many workers.
 
+use crate::profile::Profile;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
 use tally_domain::SecretBytes;
@@ -22,6 +24,8 @@ pub struct Config {
     pub workers: u32,
     /// How long one operation may take, waiting in the queue included.
     pub deadline: Duration,
+    /// What the operator says of the token, in place of what is known of its kind.
+    pub profile: Option<Profile>,
     /// What the token is to its node.
     pub role: Role,
     /// Whether what is only for looking into a module may be used.
@@ -29,7 +33,7 @@ pub struct Config {
 }
 
 /// How strict a node is with itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mode {
     /// Modules that write down what passes through them are refused.
     Production,
@@ -38,7 +42,7 @@ pub enum Mode {
 }
 
 /// What a token is to its node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
     /// The only one. Its KEKs are made on it and never leave it.
     Only,
@@ -51,7 +55,12 @@ pub enum Role {
 impl Config {
     /// Refuses what cannot work.
     pub(crate) fn check(&self) -> Result<(), HsmError> {
-        if (1..=WORKERS_MAX).contains(&self.workers) && !self.deadline.is_zero() {
+        Self::check_limits(self.workers, self.deadline)
+    }
+
+    /// As [`Config::check`], before there is one.
+    pub(crate) fn check_limits(workers: u32, deadline: Duration) -> Result<(), HsmError> {
+        if (1..=WORKERS_MAX).contains(&workers) && !deadline.is_zero() {
             Ok(())
         } else {
             Err(configuration(format!("the HSM needs 1 to {WORKERS_MAX} workers and a deadline above zero")))

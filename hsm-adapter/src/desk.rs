@@ -9,7 +9,7 @@ use crate::fault::{Class, Fault};
 use crate::gate::{DeskId, Hold};
 use crate::iv::{IV_BYTES, Ivs};
 use crate::keys::{self, Key, generate, identity_public};
-use crate::profile::{Capabilities, GcmIv};
+use crate::profile::{Capabilities, GcmIv, Profile};
 use crate::seal;
 use crate::token::{Opened, Token};
 use crate::turn::Turn;
@@ -44,6 +44,8 @@ pub enum Try {
 pub struct Office {
     pub token: &'static Token,
     pub pin: SecretBytes,
+    /// What the operator says of the token, in place of what we know of its kind.
+    pub profile: Option<Profile>,
     /// Known once connected; from then on a token without it is not the one connected to.
     pub identity: OnceLock<VerifyingKey>,
     pub capabilities: OnceLock<Capabilities>,
@@ -198,6 +200,14 @@ impl Desk {
     /// Who makes the IV of AES-GCM at this token.
     pub fn gcm_iv(&self) -> GcmIv {
         self.office.capabilities.get().map_or(GcmIv::Caller, |c| c.probed.gcm_iv)
+    }
+
+    /// The operator's profile, or that of the token's kind.
+    pub fn profile(&self) -> Result<Profile, HsmError> {
+        match &self.office.profile {
+            Some(given) => Ok(given.clone()),
+            None => Profile::of(&self.office.token.manufacturer, &self.office.token.model),
+        }
     }
 
     /// What the token is to its node.

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use tally_domain::dsse::VerifyingKey;
 use tally_domain::ports::Pending;
 use tally_domain::ports::hsm::{
-    DataKey, Hsm, HsmError, HsmStatus, KekId, KekMade, KeyCheckValue, ObjectId, PinState, Seal, SealingKeyId,
+    DataKey, Hsm, HsmError, HsmStatus, Isolation, KekId, KekMade, KeyCheckValue, ObjectId, PinState, Seal, SealingKeyId,
 };
 use tally_domain::{HsmScheme, PublicKey, SecretBytes};
 
@@ -111,6 +111,11 @@ impl Pkcs11Hsm {
     /// Answers what is queued, ends the workers and logs out; as dropping does. SoftHSM crashes when a process ends
     /// while workers are inside it.
     pub fn shutdown(self) {}
+
+    /// Workers that a call into the module has not given back, and how many there should be.
+    pub(crate) fn hung(&self) -> (usize, usize) {
+        (self.pool.desks().hung(), self.pool.desks().workers())
+    }
 
     pub(crate) fn office(&self) -> &Arc<Office> {
         &self.office
@@ -220,6 +225,12 @@ impl Hsm for Pkcs11Hsm {
                 model: format!("{} {}", token.manufacturer, token.model),
                 label: token.label.clone(),
                 serial: token.serial.clone(),
+                hardware: token.hardware.clone(),
+                firmware: token.firmware.clone(),
+                cryptoki: token.module.cryptoki.clone(),
+                isolation: Isolation::Thread,
+                process: None,
+                restarts: 0,
                 capabilities: office.capabilities.get().map(|c| c.summary()).unwrap_or_default(),
                 sessions: number(desks.live()),
                 hung: number(desks.hung()),
@@ -293,8 +304,10 @@ pub fn log_in(config: Config, turn: &Turn) -> Result<(Arc<Office>, LoggedIn), Fa
     let inside = module.gate.enter(turn.due).ok_or_else(|| turn.late())?;
     let token = module.token(&config, &inside)?;
     let login = token.log_in(&config.pin, turn, &inside)?;
+    let (pin, profile) = (config.pin, config.profile);
     let (identity, capabilities) = (OnceLock::new(), OnceLock::new());
-    let office = Office { token, pin: config.pin, identity, capabilities, role: config.role, ivs: Ivs::default() };
+    let (role, ivs) = (config.role, Ivs::default());
+    let office = Office { token, pin, profile, role, identity, capabilities, ivs };
     Ok((Arc::new(office), login))
 }
 

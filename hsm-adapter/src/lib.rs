@@ -31,6 +31,7 @@
 mod breaker;
 mod config;
 mod desk;
+pub mod doctor;
 mod fault;
 mod gate;
 mod health;
@@ -45,13 +46,16 @@ mod pin;
 mod pool;
 mod probe;
 mod profile;
+mod remote;
 mod resident;
 mod schemes;
 mod seal;
 mod selftest;
+mod serve;
 mod spy;
 mod token;
 mod turn;
+mod wire;
 
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -61,3 +65,6 @@ pub use hsm::{Pkcs11Hsm, provision};
 pub use pair::TokenPair;
 pub use pairing::provision_pair;
 pub use pin::{PinSource, read_pin_file};
+pub use profile::Profile;
+pub use remote::{RemoteConfig, RemoteHsm, beside_this_program, provision_pair_remote, provision_remote};
+pub use serve::serve;

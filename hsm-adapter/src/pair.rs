@@ -7,13 +7,15 @@
 use crate::config::{Config, Role};
 use crate::hsm::Pkcs11Hsm;
 use crate::pairing::{must_be_a_pair, must_differ};
+use crate::remote::{RemoteConfig, RemoteHsm, compare_pair_remote};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tally_domain::dsse::VerifyingKey;
 use tally_domain::ports::Pending;
 use tally_domain::ports::hsm::{
-    BreakerState, DataKey, Hsm, HsmError, HsmStatus, KekId, KekMade, KeyCheckValue, ObjectId, PinState, Seal,
-    SealingKeyId,
+    BreakerState, DataKey, Hsm, HsmError, HsmStatus, Isolation, KekId, KekMade, KeyCheckValue, ObjectId, PinState,
+    Seal, SealingKeyId,
 };
 use tally_domain::{HsmScheme, PublicKey, SecretBytes};
 
@@ -40,20 +42,50 @@ impl TokenPair {
     /// # Errors
     /// As [`Pkcs11Hsm::connect`] of the primary; [`HsmError::Configuration`] when both are one token.
     pub fn connect(primary: Config, standby: Config) -> Result<Self, HsmError> {
-        let away = unreached(&standby);
+        let serial = standby.token_serial.as_deref();
+        let away = unreached(&standby.module, &standby.token_label, serial, Isolation::Thread);
         let primary = Pkcs11Hsm::connect(Config { role: Role::Primary, ..primary })?;
         let other = Pkcs11Hsm::connect(Config { role: Role::Standby, ..standby });
         if let Ok(other) = &other {
             must_differ(primary.office(), other.office()).map_err(|fault| fault.error)?;
         }
         let other = other.and_then(|other| must_be_a_pair(primary.office(), other.office()).map(|()| other));
-        Ok(match other {
-            Ok(other) => Self::new(Arc::new(primary), Arc::new(other)),
+        Ok(Self::with(Arc::new(primary), other.map(|other| Arc::new(other) as Arc<dyn Hsm>), away))
+    }
+
+    /// As [`TokenPair::connect`], each token behind a process of its own.
+    ///
+    /// # Errors
+    /// As [`RemoteHsm::connect`] of the primary; [`HsmError::Configuration`] when both are one token.
+    pub fn connect_remote(primary: RemoteConfig, standby: RemoteConfig) -> Result<Self, HsmError> {
+        let serial = standby.token_serial.as_deref();
+        let away = unreached(&standby.module, &standby.token_label, serial, Isolation::Process);
+        let one = RemoteHsm::connect(RemoteConfig { role: Role::Primary, ..primary.clone() })?;
+        let other = RemoteHsm::connect(RemoteConfig { role: Role::Standby, ..standby.clone() });
+        if other.as_ref().is_ok_and(|other| other.identity() == one.identity()) {
+            let what = format!("`{}` is configured as primary and as standby", primary.token_label);
+            return Err(HsmError::Configuration { what });
+        }
+        let other = other.and_then(|other| compare_pair_remote(&primary, &standby).map(|()| other));
+        Ok(Self::with(Arc::new(one), other.map(|other| Arc::new(other) as Arc<dyn Hsm>), away))
+    }
+
+    fn with(primary: Arc<dyn Hsm>, standby: Result<Arc<dyn Hsm>, HsmError>, away: HsmStatus) -> Self {
+        match standby {
+            Ok(standby) => Self::new(primary, standby),
             Err(error) => {
                 tracing::error!(token = away.label, %error, "the standby token is not used until the node starts again");
-                Self::of(Arc::new(primary), Standby::Away(Box::new(away), error))
+                Self::of(primary, Standby::Away(Box::new(away), error))
             }
-        })
+        }
+    }
+
+    /// Why the standby is not used, if it is not.
+    pub fn standby_away(&self) -> Result<(), HsmError> {
+        match &self.standby {
+            Standby::Here(_) => Ok(()),
+            Standby::Away(_, error) => Err(error.clone()),
+        }
     }
 
     /// Of two tokens that are connected to, each in its [`Role`].
@@ -197,12 +229,18 @@ fn does_not_work(error: &HsmError) -> bool {
 }
 
 /// What is known of a token that was never reached.
-fn unreached(config: &Config) -> HsmStatus {
+fn unreached(module: &Path, label: &str, serial: Option<&str>, isolation: Isolation) -> HsmStatus {
     HsmStatus {
-        module: config.module.display().to_string(),
+        module: module.display().to_string(),
         model: String::new(),
-        label: config.token_label.clone(),
-        serial: config.token_serial.clone().unwrap_or_default(),
+        label: label.into(),
+        serial: serial.unwrap_or_default().into(),
+        hardware: String::new(),
+        firmware: String::new(),
+        cryptoki: String::new(),
+        isolation,
+        process: None,
+        restarts: 0,
         capabilities: String::new(),
         sessions: 0,
         hung: 0,

@@ -17,7 +17,7 @@ use tally_domain::dsse::VerifyingKey;
 use tally_domain::ports::hsm::HsmError;
 
 /// Longest time to pair two tokens: each looks for the primes of an RSA key.
-const PAIR_MAX: Duration = Duration::from_secs(60);
+pub const PAIR_MAX: Duration = Duration::from_secs(60);
 
 /// Makes the identity keys of both tokens if they have none, and a transfer key if neither has one; gives the public half
 /// of the primary's identity key, which is the node's. Blocks.

@@ -2,6 +2,7 @@
 //! variable, which any process of the machine may see.
 
 use crate::config::configuration;
+use serde::{Deserialize, Serialize};
 use std::fs::{File, Metadata};
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -25,7 +26,7 @@ const PRIVATE: [u32; 2] = [0o400, 0o600];
 const CREDENTIAL: [u32; 3] = [0o400, 0o600, 0o440];
 
 /// Where a PIN comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PinSource {
     /// A file that only its owner can read.
     File(PathBuf),
@@ -46,6 +47,23 @@ impl PinSource {
             Self::Descriptor(number) => descriptor(*number),
             Self::Credential(name) => credential(std::env::var_os(CREDENTIALS).map(PathBuf::from), name),
         }
+    }
+}
+
+impl PinSource {
+    /// Refuses what only one process can read: another may have to be started, and reads it again.
+    pub(crate) fn must_be_readable_again(&self) -> Result<(), HsmError> {
+        let Self::Descriptor(number) = self else { return Ok(()) };
+        let what = format!("the PIN's descriptor {number}");
+        let metadata = std::fs::metadata(format!("/proc/self/fd/{number}")).map_err(|e| unreadable(&what, &e))?;
+        if metadata.is_file() {
+            return Ok(());
+        }
+        Err(refuse(
+            &what,
+            "is no file, and can be read once only: a module in a process of its own needs a file, because the process may \
+             have to be started again (or set `isolation = \"thread\"` under [hsm])",
+        ))
     }
 }
 

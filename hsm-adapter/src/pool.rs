@@ -134,6 +134,11 @@ impl<D> Desks<D> {
         self.deadline
     }
 
+    /// Workers that there should be.
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+
     /// Workers that can take work.
     pub fn live(&self) -> usize {
         self.state().live()
@@ -348,7 +353,8 @@ impl<T: Send> Answer for Ticket<T> {
     }
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, HsmError> {
+/// A thread with a name.
+pub fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, HsmError> {
     let failed = |e: std::io::Error| HsmError::Device { operation: "starting a thread", code: e.to_string() };
     std::thread::Builder::new().name(name.into()).spawn(run).map_err(failed)
 }

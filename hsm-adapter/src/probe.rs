@@ -3,7 +3,7 @@
 use crate::desk::Desk;
 use crate::fault::{Class, Fault};
 use crate::keys::identity_public;
-use crate::profile::{Capabilities, GcmIv, Probed, Profile, UnwrapValueLen};
+use crate::profile::{Capabilities, GcmIv, Probed, UnwrapValueLen};
 use crate::schemes::Schemes;
 use crate::seal;
 use crate::selftest;
@@ -16,7 +16,7 @@ const KEY_BYTES: u64 = 32;
 /// Looks, and puts it beside the profile of the token's kind.
 pub fn capabilities(desk: &Desk) -> Result<Capabilities, Fault> {
     let token = desk.token();
-    let profile = Profile::of(&token.manufacturer, &token.model)?;
+    let profile = desk.profile()?;
     let sessions_max = token.info()?.max_rw_session_count().into();
     let _changing = desk.changing()?;
     let session = desk.session()?;
@@ -32,7 +32,8 @@ pub fn capabilities(desk: &Desk) -> Result<Capabilities, Fault> {
     Ok(Capabilities::new(profile, probed))
 }
 
-fn gcm_iv(session: &Session) -> Result<GcmIv, Fault> {
+/// See [`GcmIv`].
+pub fn gcm_iv(session: &Session) -> Result<GcmIv, Fault> {
     let key =
         temporary(session, &[Attribute::Encrypt(true), Attribute::Sensitive(true), Attribute::Extractable(false)])?;
     let seen = seal::who_makes_the_iv(session, key);
@@ -41,7 +42,7 @@ fn gcm_iv(session: &Session) -> Result<GcmIv, Fault> {
 }
 
 /// Wraps a key and unwraps it with and without its length.
-fn unwrap_value_len(session: &Session) -> Result<UnwrapValueLen, Fault> {
+pub fn unwrap_value_len(session: &Session) -> Result<UnwrapValueLen, Fault> {
     let wrapping = temporary(
         session,
         &[

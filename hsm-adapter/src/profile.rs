@@ -4,7 +4,7 @@
 use crate::config::configuration;
 use crate::schemes::Schemes;
 use cryptoki::object::Attribute;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tally_domain::ports::hsm::HsmError;
 
 /// One file for each kind of token. The last one is for all others.
@@ -17,7 +17,7 @@ const PROFILES: [&str; 5] = [
 ];
 
 /// Who makes the IV of AES-GCM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GcmIv {
     /// We do.
@@ -27,7 +27,7 @@ pub enum GcmIv {
 }
 
 /// How `CKA_EC_POINT` is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EcPoint {
     /// As an octet string in DER.
@@ -37,7 +37,7 @@ pub enum EcPoint {
 }
 
 /// Whether a template for unwrapping has `CKA_VALUE_LEN`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UnwrapValueLen {
     /// It may.
@@ -67,7 +67,7 @@ pub enum SelfTest {
 }
 
 /// A kind of token.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     /// What the kind is called.
@@ -91,6 +91,14 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// Reads a capability file, such as `tally hsm doctor` writes: every field, and no other.
+    ///
+    /// # Errors
+    /// [`HsmError::Configuration`] with the line.
+    pub fn parse(text: &str) -> Result<Self, HsmError> {
+        toml::from_str(text).map_err(|e| configuration(format!("the token's capability file does not read: {e}")))
+    }
+
     /// The profile of a token that describes itself so.
     pub fn of(manufacturer: &str, model: &str) -> Result<Self, HsmError> {
         for text in PROFILES {

@@ -56,6 +56,12 @@ pub fn recognize(named: &[Attribute]) -> Option<Key> {
 
 /// Makes the pair; gives the private half.
 pub fn generate(session: &Session, id: ObjectId, scheme: HsmScheme) -> Result<ObjectHandle, Fault> {
+    let (mechanism, public, private) = templates(id, scheme);
+    Ok(session.generate_key_pair(&mechanism, &public, &private).map(|(_, private)| private)?)
+}
+
+/// How a pair is made, and what its halves are made as: the public one and the private one.
+pub fn templates(id: ObjectId, scheme: HsmScheme) -> (Mechanism<'static>, Vec<Attribute>, Vec<Attribute>) {
     let (mechanism, shape) = shape(scheme);
     let mut public = vec![
         Attribute::Token(true),
@@ -68,8 +74,7 @@ pub fn generate(session: &Session, id: ObjectId, scheme: HsmScheme) -> Result<Ob
         Attribute::Id(id.0.to_vec()),
     ];
     public.extend(shape);
-    let private = Key::Signing(id, scheme).attributes();
-    Ok(session.generate_key_pair(&mechanism, &public, &private).map(|(_, private)| private)?)
+    (mechanism, public, Key::Signing(id, scheme).attributes())
 }
 
 /// Makes a pair that lives in the session, and destroys it.

@@ -83,6 +83,7 @@ impl SoftHsmToken {
             pin: read_pin_file(&self.pin_file)?,
             workers: 4,
             deadline: DEADLINE,
+            profile: None,
             role: Role::Only,
             mode: Mode::Production,
         })

@@ -81,9 +81,26 @@ pub struct Hsm {
     /// Worker sessions.
     #[serde(default = "default_workers")]
     pub workers: u32,
+    /// Where the module runs.
+    #[serde(default)]
+    pub isolation: Isolation,
+    /// What the token can do, in place of what is known of its kind: a file that `tally hsm doctor` has written.
+    #[serde(default)]
+    pub profile: Option<PathBuf>,
     /// Environment that the module needs, such as `SOFTHSM2_CONF`; relative paths are made absolute.
     #[serde(default)]
     pub env: BTreeMap<String, PathBuf>,
+}
+
+/// Where the PKCS#11 module runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// In the node's own process.
+    Thread,
+    /// In a process of its own, `hsmd`, which must be installed beside `tallyd`.
+    #[default]
+    Process,
 }
 
 /// The node's other token. Its module is given the same workers and environment.
@@ -105,6 +122,9 @@ pub struct Standby {
     /// As of [`Hsm`].
     #[serde(default)]
     pub pin_credential: Option<String>,
+    /// As of [`Hsm`].
+    #[serde(default)]
+    pub profile: Option<PathBuf>,
 }
 
 impl Hsm {
@@ -210,8 +230,18 @@ impl Config {
             &mut config.tls.key,
             &mut config.hsm.module,
         ];
-        let standby = config.hsm.standby.iter_mut().flat_map(|s| std::iter::once(&mut s.module).chain(&mut s.pin_file));
-        let optional = config.hsm.pin_file.iter_mut().chain(config.hsm.env.values_mut()).chain(standby);
+        let standby = config
+            .hsm
+            .standby
+            .iter_mut()
+            .flat_map(|s| std::iter::once(&mut s.module).chain(&mut s.pin_file).chain(&mut s.profile));
+        let optional = config
+            .hsm
+            .pin_file
+            .iter_mut()
+            .chain(&mut config.hsm.profile)
+            .chain(config.hsm.env.values_mut())
+            .chain(standby);
         paths.into_iter().chain(optional).for_each(|p| *p = base.join(&*p));
         config.hsm.check().with_context(|| format!("the configuration {} is not valid", file.display()))?;
         Ok(config)

@@ -103,6 +103,12 @@ pub fn hsm_out(s: HsmStatus) -> v1::HsmStatus {
         pin: s.pin.to_string(),
         proven_ms_ago: s.proven_ms_ago,
         latencies: s.latencies.into_iter().map(latency).collect(),
+        hardware: s.hardware,
+        firmware: s.firmware,
+        cryptoki: s.cryptoki,
+        isolation: s.isolation.to_string(),
+        process: s.process,
+        restarts: s.restarts,
         standby: s.standby.map(|other| Box::new(hsm_out(*other))),
     }
 }

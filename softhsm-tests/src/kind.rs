@@ -85,6 +85,7 @@ impl Token {
             pin: SecretBytes::new(PIN.as_bytes().to_vec()),
             workers: 4,
             deadline: PATIENT,
+            profile: None,
             role: Role::Only,
             mode: Mode::Production,
         }

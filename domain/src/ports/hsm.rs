@@ -112,6 +112,18 @@ pub struct HsmStatus {
     pub label: String,
     /// Token serial number.
     pub serial: String,
+    /// The token's hardware version as the token says.
+    pub hardware: String,
+    /// The token's firmware version as the token says.
+    pub firmware: String,
+    /// The version of PKCS#11 that the module says it speaks.
+    pub cryptoki: String,
+    /// Where the module runs.
+    pub isolation: Isolation,
+    /// The number of the module's process, if it has one of its own that runs.
+    pub process: Option<u32>,
+    /// How often the module's process has been replaced since the start of the node.
+    pub restarts: u32,
     /// What is known of this kind of token, in one line.
     pub capabilities: String,
     /// Workers that can take work.
@@ -132,6 +144,24 @@ pub struct HsmStatus {
     pub latencies: Vec<Latency>,
     /// How the node's other token is, if it has one.
     pub standby: Option<Box<HsmStatus>>,
+}
+
+/// Where a PKCS#11 module runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// In the node's own process: if it crashes, the node does.
+    Thread,
+    /// In a process of its own, which is killed and replaced when the module crashes or hangs.
+    Process,
+}
+
+impl std::fmt::Display for Isolation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Thread => "thread",
+            Self::Process => "process",
+        })
+    }
 }
 
 /// Whether operations reach a token.

@@ -23,6 +23,7 @@ mod main_job;
 mod outages;
 mod payments;
 mod peers;
+mod processes;
 mod reads;
 mod resident;
 mod rollback;

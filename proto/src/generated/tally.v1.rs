@@ -1206,6 +1206,23 @@ pub struct HsmStatus {
     /// The node's other token, if it has one; that one has none.
     #[prost(message, optional, boxed, tag = "15")]
     pub standby: ::core::option::Option<::prost::alloc::boxed::Box<HsmStatus>>,
+    /// Versions as the token says.
+    #[prost(string, tag = "16")]
+    pub hardware: ::prost::alloc::string::String,
+    #[prost(string, tag = "17")]
+    pub firmware: ::prost::alloc::string::String,
+    /// The version of PKCS#11 that the module says it speaks.
+    #[prost(string, tag = "18")]
+    pub cryptoki: ::prost::alloc::string::String,
+    /// `thread` or `process`: where the module runs.
+    #[prost(string, tag = "19")]
+    pub isolation: ::prost::alloc::string::String,
+    /// The number of the module's process, if it has one of its own that runs.
+    #[prost(uint32, optional, tag = "20")]
+    pub process: ::core::option::Option<u32>,
+    /// How often the module's process has been replaced since the start of the node.
+    #[prost(uint32, tag = "21")]
+    pub restarts: u32,
 }
 /// How long an operation takes at the token, over the most recent ones.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
