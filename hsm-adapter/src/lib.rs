@@ -17,6 +17,10 @@
 //! broken device counts (`health`, `breaker`). What differs between tokens is data (`profile`, `profiles/*.toml`); what all must
 //! compute alike is tested before anything is offered (`selftest`). IVs are counted (`iv`).
 //!
+//! A module is best kept in a process of its own: [`RemoteHsm`] is the port on the node's side (`remote`), [`serve()`] the
+//! life of the process, `hsmd`, on the other, with a [`Pkcs11Hsm`] as it is; `wire` is what passes between them. A process that crashes,
+//! hangs or is stopped is killed and replaced. [`doctor`] examines a token before a node is given it.
+//!
 //! What is odd about the modules, all of it measured: SoftHSM 2.6.1 fails now and then when objects are found while
 //! others are made, so finding, making and destroying exclude everything else here; it answers a wrong tag with
 //! `CKR_GENERAL_ERROR`, so a probe decides whether the data or the token is bad (S-4.2); a logged-out session finds
