@@ -57,7 +57,7 @@ fn the_doctor_passes_on_what_it_was_told_and_no_secret() {
     let order = std::fs::read_to_string(world.path("order")).unwrap();
     let said: serde_json::Value = serde_json::from_str(&order).unwrap();
     for (key, value) in [
-        ("module", world.path("m.so").to_str().unwrap().into()),
+        ("module", serde_json::Value::from(world.path("m.so").to_str().unwrap())),
         ("label", "vault".into()),
         ("serial", "7".into()),
         ("pin_file", "pin".into()),

@@ -227,7 +227,6 @@ pub struct Latency {
 
 /// What went wrong at the token, split by who has to act.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum HsmError {
     /// The sealed bytes or what they are bound to are not what was sealed.
     #[error("the sealed data does not check: it was changed, or belongs elsewhere")]

@@ -22,6 +22,7 @@ pub enum WireError {
     Deadline { operation: String, started: bool },
     Down { why: String },
     Busy,
+    NotOffered { what: String },
 }
 
 impl From<&HsmError> for WireError {
@@ -36,8 +37,7 @@ impl From<&HsmError> for WireError {
             HsmError::Deadline { operation, started } => Self::Deadline { operation: operation.into(), started },
             HsmError::Down { why } => Self::Down { why },
             HsmError::Busy => Self::Busy,
-            // The port may gain errors; one that is not known here is still an error of the token.
-            other => Self::Device { operation: "an operation".into(), code: other.to_string() },
+            HsmError::NotOffered { what } => Self::NotOffered { what },
         }
     }
 }
@@ -54,6 +54,7 @@ impl From<WireError> for HsmError {
             WireError::Deadline { operation, started } => Self::Deadline { operation: name(&operation), started },
             WireError::Down { why } => Self::Down { why },
             WireError::Busy => Self::Busy,
+            WireError::NotOffered { what } => Self::NotOffered { what },
         }
     }
 }

@@ -62,6 +62,7 @@ fn errors_and_the_status_arrive_as_they_are() {
         HsmError::Deadline { operation: "signing", started: false },
         HsmError::Down { why: "d".into() },
         HsmError::Busy,
+        HsmError::NotOffered { what: "e".into() },
     ];
     for error in errors {
         let bytes = postcard::to_stdvec(&Answer::Failed(WireError::from(&error))).unwrap();
