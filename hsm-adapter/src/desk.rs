@@ -1,5 +1,6 @@
 //! What one worker works with: a session, and the way back to one when it is lost.
 
+mod kek;
 mod resident;
 
 use crate::fault::{Class, Fault};
@@ -270,11 +271,11 @@ impl Desk {
             let _changing = self.changing()?;
             let found = find(session, key)?.ok_or_else(|| Fault::broken("C_GenerateKey", "a key that is not found"))?;
             match key {
-                Key::Sealing(_) if !seal::probe(session, found, self.gcm_iv())? => {
+                Key::Sealing(_) | Key::Kek(_) if !seal::probe(session, found, key, self.gcm_iv())? => {
                     Err(Fault::broken("C_GenerateKey", "a key that does not open what it sealed"))
                 }
                 // A pair of keys is proven by what its public half says of a signature.
-                Key::Sealing(_) | Key::Signing(..) | Key::Identity => Ok(()),
+                Key::Sealing(_) | Key::Kek(_) | Key::Signing(..) | Key::Identity => Ok(()),
             }
         });
         fresh.close(self.office.token.module);

@@ -33,12 +33,31 @@ pub enum Operation {
     Seal,
     Open,
     DestroyKey,
+    MakeDataKey,
+    Wrap,
+    Unwrap,
+    Rewrap,
+    MakeKek,
+    DestroyKek,
     Check,
 }
 
 impl Operation {
-    const ALL: [Self; 7] =
-        [Self::Sign, Self::MakeKey, Self::MakePair, Self::Seal, Self::Open, Self::DestroyKey, Self::Check];
+    const ALL: [Self; 13] = [
+        Self::Sign,
+        Self::MakeKey,
+        Self::MakePair,
+        Self::Seal,
+        Self::Open,
+        Self::DestroyKey,
+        Self::MakeDataKey,
+        Self::Wrap,
+        Self::Unwrap,
+        Self::Rewrap,
+        Self::MakeKek,
+        Self::DestroyKek,
+        Self::Check,
+    ];
 
     /// For people.
     pub fn name(self) -> &'static str {
@@ -49,6 +68,12 @@ impl Operation {
             Self::Seal => "sealing",
             Self::Open => "opening",
             Self::DestroyKey => "destroying a key",
+            Self::MakeDataKey => "making a data key",
+            Self::Wrap => "wrapping",
+            Self::Unwrap => "unwrapping",
+            Self::Rewrap => "rewrapping",
+            Self::MakeKek => "making a KEK",
+            Self::DestroyKek => "destroying a KEK",
             Self::Check => "a health check",
         }
     }
@@ -66,7 +91,8 @@ impl Operation {
         match self {
             Self::Sign => Priority::Sign,
             Self::MakeKey | Self::MakePair | Self::Seal | Self::Open | Self::DestroyKey => Priority::Seal,
-            Self::Check => Priority::Maintenance,
+            Self::MakeDataKey | Self::Wrap | Self::Unwrap | Self::Rewrap => Priority::Wrap,
+            Self::MakeKek | Self::DestroyKek | Self::Check => Priority::Maintenance,
         }
     }
 }

@@ -156,32 +156,33 @@ impl Hsm for Pkcs11Hsm {
         self.ask(Operation::Sign, move |desk, _| desk.sign_with(id, scheme, &to_sign))
     }
 
-    fn create_kek(&self, _: KekId) -> Pending<Result<KekMade, HsmError>> {
-        not_yet()
+    fn create_kek(&self, id: KekId) -> Pending<Result<KekMade, HsmError>> {
+        self.ask(Operation::MakeKek, move |desk, attempt| desk.make_kek(id, attempt))
     }
 
     fn replicate_kek(&self, _: KekId, _: Vec<u8>) -> Pending<Result<KeyCheckValue, HsmError>> {
-        not_yet()
+        let what = "this node has one token: there is no standby that a KEK could be given to".into();
+        Box::pin(std::future::ready(Err(HsmError::Configuration { what })))
     }
 
-    fn generate_data_key(&self, _: usize, _: Seal) -> Pending<Result<DataKey, HsmError>> {
-        not_yet()
+    fn generate_data_key(&self, bytes: usize, under: Seal) -> Pending<Result<DataKey, HsmError>> {
+        self.ask(Operation::MakeDataKey, move |desk, _| desk.make_data_key(bytes, &under))
     }
 
-    fn wrap(&self, _: Seal, _: SecretBytes) -> Pending<Result<Vec<u8>, HsmError>> {
-        not_yet()
+    fn wrap(&self, under: Seal, plaintext: SecretBytes) -> Pending<Result<Vec<u8>, HsmError>> {
+        self.ask(Operation::Wrap, move |desk, _| desk.wrap(&under, &plaintext))
     }
 
-    fn unwrap(&self, _: Seal, _: Vec<u8>) -> Pending<Result<SecretBytes, HsmError>> {
-        not_yet()
+    fn unwrap(&self, under: Seal, sealed: Vec<u8>) -> Pending<Result<SecretBytes, HsmError>> {
+        self.ask(Operation::Unwrap, move |desk, _| desk.unwrap(&under, &sealed))
     }
 
-    fn rewrap(&self, _: Seal, _: Vec<u8>, _: Seal) -> Pending<Result<Vec<u8>, HsmError>> {
-        not_yet()
+    fn rewrap(&self, from: Seal, sealed: Vec<u8>, to: Seal) -> Pending<Result<Vec<u8>, HsmError>> {
+        self.ask(Operation::Rewrap, move |desk, _| desk.wrap(&to, &desk.unwrap(&from, &sealed)?))
     }
 
-    fn destroy_kek(&self, _: KekId) -> Pending<Result<(), HsmError>> {
-        not_yet()
+    fn destroy_kek(&self, id: KekId) -> Pending<Result<(), HsmError>> {
+        self.ask(Operation::DestroyKek, move |desk, _| desk.destroy(Key::Kek(id), Try::Again))
     }
 
     fn status(&self) -> Pending<HsmStatus> {
@@ -216,10 +217,6 @@ impl Hsm for Pkcs11Hsm {
             }
         })
     }
-}
-
-fn not_yet<T: Send + 'static>() -> Pending<Result<T, HsmError>> {
-    Box::pin(std::future::ready(Err(HsmError::Down { why: "KEKs are not offered yet".into() })))
 }
 
 /// What the pool calls.

@@ -10,10 +10,11 @@ use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHan
 use cryptoki::session::Session;
 use tally_domain::HsmScheme;
 use tally_domain::dsse::VerifyingKey;
-use tally_domain::ports::hsm::{HsmError, ObjectId, SealingKeyId};
+use tally_domain::ports::hsm::{HsmError, KekId, ObjectId, SealingKeyId};
 
 const IDENTITY_LABEL: &str = "tally-identity";
 const SEALING_LABEL: &str = "tally-sealing";
+const KEK_LABEL: &str = "tally-kek";
 
 /// `CKA_ID` of the identity key. A node has one; another label with this id is not ours.
 const IDENTITY_ID: [u8; 16] = *b"tally-identity-1";
@@ -24,7 +25,8 @@ const ED25519_PARAMS: [u8; 5] = [0x06, 0x03, 0x2b, 0x65, 0x70];
 /// DER header of an octet string of 32 bytes, which some tokens put before an Ed25519 point (PKCS#11 3.0) and some do not.
 const POINT_HEADER: [u8; 2] = [0x04, 0x20];
 
-const SEALING_KEY_BYTES: u64 = 32;
+/// AES-256.
+const SECRET_KEY_BYTES: u64 = 32;
 
 /// Which key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,6 +35,8 @@ pub enum Key {
     Identity,
     /// Seals the shares of one (key, epoch).
     Sealing(SealingKeyId),
+    /// Wraps keys for clients.
+    Kek(KekId),
     /// Signs for clients.
     Signing(ObjectId, HsmScheme),
 }
@@ -43,6 +47,7 @@ impl Key {
         match self {
             Self::Identity => format!("identity key `{IDENTITY_LABEL}`"),
             Self::Sealing(id) => format!("sealing key {}", hex(&id.0)),
+            Self::Kek(id) => format!("KEK {}", hex(&id.0)),
             Self::Signing(id, scheme) => format!("{scheme} signing key {}", hex(&id.0)),
         }
     }
@@ -50,7 +55,7 @@ impl Key {
     fn class(self) -> ObjectClass {
         match self {
             Self::Identity | Self::Signing(..) => ObjectClass::PRIVATE_KEY,
-            Self::Sealing(_) => ObjectClass::SECRET_KEY,
+            Self::Sealing(_) | Self::Kek(_) => ObjectClass::SECRET_KEY,
         }
     }
 
@@ -58,6 +63,7 @@ impl Key {
         Attribute::Id(match self {
             Self::Identity => IDENTITY_ID.to_vec(),
             Self::Sealing(id) => id.0.to_vec(),
+            Self::Kek(id) => id.0.to_vec(),
             Self::Signing(id, _) => id.0.to_vec(),
         })
     }
@@ -71,18 +77,8 @@ impl Key {
                 MechanismType::EDDSA,
                 vec![Attribute::Sign(true), Attribute::SignRecover(false), Attribute::Decrypt(false)],
             ),
-            Self::Sealing(_) => (
-                SEALING_LABEL,
-                KeyType::AES,
-                MechanismType::AES_GCM,
-                vec![
-                    Attribute::Encrypt(true),
-                    Attribute::Decrypt(true),
-                    Attribute::Sign(false),
-                    Attribute::Verify(false),
-                    Attribute::Wrap(false),
-                ],
-            ),
+            Self::Sealing(_) => (SEALING_LABEL, KeyType::AES, MechanismType::AES_GCM, encrypts()),
+            Self::Kek(_) => (KEK_LABEL, KeyType::AES, MechanismType::AES_GCM, encrypts()),
             Self::Signing(_, scheme) => resident::private_half(scheme),
         };
         let common = [
@@ -118,9 +114,9 @@ pub fn generate(session: &Session, key: Key) -> Result<(), Fault> {
     let made = match key {
         Key::Identity => generate_identity(session)?,
         Key::Signing(id, scheme) => resident::generate(session, id, scheme)?,
-        Key::Sealing(_) => {
+        Key::Sealing(_) | Key::Kek(_) => {
             let mut template = key.attributes();
-            template.push(Attribute::ValueLen(SEALING_KEY_BYTES.into()));
+            template.push(Attribute::ValueLen(SECRET_KEY_BYTES.into()));
             session.generate_key(&Mechanism::AesKeyGen, &template)?
         }
     };
@@ -150,9 +146,7 @@ pub fn inspect(session: &Session) -> Result<(), Fault> {
             let key = match id {
                 Some(id) if class == ObjectClass::PRIVATE_KEY && *id == IDENTITY_ID => Some(Key::Identity),
                 Some(_) if class == ObjectClass::PRIVATE_KEY => resident::recognize(&named),
-                Some(id) if class == ObjectClass::SECRET_KEY => {
-                    id.try_into().ok().map(|id| Key::Sealing(SealingKeyId(id)))
-                }
+                Some(id) if class == ObjectClass::SECRET_KEY => recognize(id, &named),
                 _ => None,
             };
             let Some(key) = key else {
@@ -163,6 +157,16 @@ pub fn inspect(session: &Session) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+/// Which secret key of ours one may be: they are told apart by their labels.
+fn recognize(id: &[u8], named: &[Attribute]) -> Option<Key> {
+    let id = id.try_into().ok()?;
+    named.iter().find_map(|attribute| match attribute {
+        Attribute::Label(label) if label == SEALING_LABEL.as_bytes() => Some(Key::Sealing(SealingKeyId(id))),
+        Attribute::Label(label) if label == KEK_LABEL.as_bytes() => Some(Key::Kek(KekId(id))),
+        _ => None,
+    })
 }
 
 /// The public half of the identity key, and how the token writes it.
@@ -212,6 +216,17 @@ fn check(session: &Session, key: Key, handle: ObjectHandle) -> Result<(), Fault>
             Err(HsmError::Configuration { what }.into())
         }
     }
+}
+
+/// Encrypts and decrypts, and does nothing else.
+fn encrypts() -> Vec<Attribute> {
+    vec![
+        Attribute::Encrypt(true),
+        Attribute::Decrypt(true),
+        Attribute::Sign(false),
+        Attribute::Verify(false),
+        Attribute::Wrap(false),
+    ]
 }
 
 fn hex(bytes: &[u8]) -> String {

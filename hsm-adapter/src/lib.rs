@@ -1,12 +1,12 @@
 //! A node's own PKCS#11 token behind [`tally_domain::ports::hsm::Hsm`].
 //!
-//! Does: finds the token by label and serial, logs in once, signs with the node's identity key, makes sealing keys
-//! that never leave the token, seals and opens under them, makes
-//! signing keys for clients and signs with them, and answers in time or says that it did not. Survives lost
+//! Does: finds the token by label and serial, logs in once, signs with the node's identity key, makes sealing keys that
+//! never leave the token, seals and opens under them, makes signing keys for clients and signs with them, makes KEKs and
+//! wraps under them what the token draws or a client brings, and answers in time or says that it did not. Survives lost
 //! sessions, hanging calls, errors and wrong answers of the module; finds back to a token that has come back.
-//! Does not: hold any key in software, fall back to one, unload a module, finalize one while anybody is inside (it crashes),
-//! or try a refused PIN again. Wrapping, tokens and a second token come later. Whether a client's
-//! signature verifies is for the caller to check, who has the record of the key.
+//! Does not: hold any key in software, fall back to one, unload a module, finalize one while anybody is inside (it
+//! crashes), or try a refused PIN again. Whether a client's signature verifies is for the caller to check, who has the
+//! record of the key.
 //!
 //! How: [`Pkcs11Hsm`] gives each operation to a pool of worker threads, each at a desk with a session of its own
 //! (`pool`, `desk`). All that waits, waits until the operation is due and no longer (`turn`, `gate`). An error is

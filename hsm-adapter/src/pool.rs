@@ -32,7 +32,9 @@ pub enum Priority {
     Sign,
     /// Shares, and the keys that seal them.
     Seal,
-    /// Looking after the token.
+    /// Data keys of clients.
+    Wrap,
+    /// Looking after the token, and its KEKs.
     Maintenance,
 }
 
@@ -68,7 +70,7 @@ pub struct Hands<D: 'static> {
 }
 
 struct State<D> {
-    queues: [VecDeque<Job<D>>; 3],
+    queues: [VecDeque<Job<D>>; Priority::Maintenance as usize + 1],
     busy: HashMap<DeskId, Busy>,
     threads: HashMap<DeskId, JoinHandle<()>>,
     closing: bool,

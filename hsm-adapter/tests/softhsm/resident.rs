@@ -1,88 +1,21 @@
-//! Signing keys on SoftHSM. SoftHSM's configuration belongs to a process, so each test runs in a process of its own: it
-//! starts this very binary again for itself alone, with the variable set.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "tests fail loudly"
-)]
+//! Signing keys.
 
+use crate::process::{alone, beside, ready, wait};
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ED25519, RSA_PSS_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
 };
-use cryptoki::context::Pkcs11;
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
-use std::path::Path;
-use std::process::Command;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::Thread;
-use tally_domain::ports::Pending;
 use tally_domain::ports::hsm::{Hsm, HsmError, ObjectId};
 use tally_domain::spki::Parts;
 use tally_domain::{Digest, HsmScheme, PublicKey};
-use tally_hsm_adapter::testing::{SOFTHSM_ENV, SoftHsmToken};
-use tally_hsm_adapter::{Pkcs11Hsm, provision};
-
-const DIR: &str = "TALLY_HSM_TEST_DIR";
+use tally_hsm_adapter::Pkcs11Hsm;
 
 const ALL: [HsmScheme; 4] = [HsmScheme::EcdsaP256, HsmScheme::EcdsaSecp256k1, HsmScheme::Ed25519, HsmScheme::Rsa3072];
 
-/// Runs `test` with an empty token directory, in a process of its own.
-fn alone(name: &str, test: impl FnOnce(&Path)) {
-    if let Some(dir) = std::env::var_os(DIR) {
-        return test(Path::new(&dir));
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env(DIR, dir.path())
-        .env(SOFTHSM_ENV, dir.path().join("softhsm2.conf"))
-        .output()
-        .unwrap();
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && out.contains("1 passed"), "{}\n{out}\n{err}", output.status);
-}
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-fn wait<T>(mut future: Pending<T>) -> T {
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => std::thread::park(),
-        }
-    }
-}
-
-fn ready(dir: &Path) -> (SoftHsmToken, Pkcs11Hsm) {
-    let token = SoftHsmToken::create(dir, "node-1").unwrap();
-    provision(token.config().unwrap()).unwrap();
-    let hsm = Pkcs11Hsm::connect(token.config().unwrap()).unwrap();
-    (token, hsm)
-}
-
 fn id(n: u8) -> ObjectId {
     ObjectId([n; 16])
-}
-
-/// A session beside the adapter's, in the same process and so under the same login.
-fn beside(token: &SoftHsmToken) -> Session {
-    let context = Pkcs11::new(&token.module).unwrap();
-    let mut slots = context.get_slots_with_token().unwrap().into_iter();
-    let slot = slots.find(|s| context.get_token_info(*s).unwrap().serial_number() == token.serial);
-    context.open_rw_session(slot.unwrap()).unwrap()
 }
 
 fn private_half(session: &Session, n: u8) -> ObjectHandle {
@@ -121,7 +54,7 @@ fn foreign(key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
 
 #[test]
 fn every_scheme_signs_and_other_libraries_verify() {
-    alone("every_scheme_signs_and_other_libraries_verify", |dir| {
+    alone("resident::every_scheme_signs_and_other_libraries_verify", |dir| {
         let (_token, hsm) = ready(dir);
         for (n, scheme) in (1..).zip(ALL) {
             let key = wait(hsm.create_signing_key(id(n), scheme)).unwrap();
@@ -140,7 +73,7 @@ fn every_scheme_signs_and_other_libraries_verify() {
 
 #[test]
 fn a_creation_that_is_tried_again_finds_its_own_key_and_no_other() {
-    alone("a_creation_that_is_tried_again_finds_its_own_key_and_no_other", |dir| {
+    alone("resident::a_creation_that_is_tried_again_finds_its_own_key_and_no_other", |dir| {
         let (token, hsm) = ready(dir);
         for (n, scheme) in (1..).zip(ALL) {
             let first = wait(hsm.create_signing_key(id(n), scheme)).unwrap();
@@ -169,7 +102,7 @@ fn a_creation_that_is_tried_again_finds_its_own_key_and_no_other() {
 
 #[test]
 fn what_the_token_does_not_have_is_not_found() {
-    alone("what_the_token_does_not_have_is_not_found", |dir| {
+    alone("resident::what_the_token_does_not_have_is_not_found", |dir| {
         let (_token, hsm) = ready(dir);
         for scheme in ALL {
             let missing = wait(hsm.sign(id(9), scheme, vec![1; 32]));
@@ -180,7 +113,7 @@ fn what_the_token_does_not_have_is_not_found() {
 
 #[test]
 fn s_4_4_signing_keys_have_one_use_and_never_leave_the_token() {
-    alone("s_4_4_signing_keys_have_one_use_and_never_leave_the_token", |dir| {
+    alone("resident::s_4_4_signing_keys_have_one_use_and_never_leave_the_token", |dir| {
         let (token, hsm) = ready(dir);
         let session = beside(&token);
         for (n, scheme) in (1..).zip(ALL) {
@@ -234,7 +167,7 @@ fn s_4_4_signing_keys_have_one_use_and_never_leave_the_token() {
 
 #[test]
 fn s_4_4_a_signing_key_that_is_not_as_we_make_them_is_refused() {
-    alone("s_4_4_a_signing_key_that_is_not_as_we_make_them_is_refused", |dir| {
+    alone("resident::s_4_4_a_signing_key_that_is_not_as_we_make_them_is_refused", |dir| {
         let (token, hsm) = ready(dir);
         let session = beside(&token);
         let p256 = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
