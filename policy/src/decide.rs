@@ -10,7 +10,8 @@ use tally_domain::facts::{
     TransactionFacts,
 };
 use tally_domain::{
-    Account, Agent, Backing, ClientId, HsmKeySpec, KekChange, KekNumber, KeyName, KeySpec, Reason, UnixMillis, WrapFacts,
+    Account, Agent, Backing, ClientId, HsmKeySpec, KekChange, KekNumber, KeyName, KeySpec, Reason, UnixMillis,
+    WrapFacts,
 };
 
 /// Most near misses that a denial names: they go into an error's metadata, of which gRPC takes 8 KiB.

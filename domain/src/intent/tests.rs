@@ -38,9 +38,7 @@ fn s_2_0_every_flipped_byte_of_a_signed_intent_is_refused() {
             // The key id is a hint outside the signature; flipping it changes nothing that is believed.
             if e.payload == good.payload
                 && e.payload_type == good.payload_type
-                && e.signatures
-                    .first()
-                    .is_some_and(|s| s.key_id != hint && s.signature == good.signatures[0].signature)
+                && e.signatures.first().is_some_and(|s| s.key_id != hint && s.signature == good.signatures[0].signature)
             {
                 continue;
             }
@@ -80,8 +78,7 @@ fn digest_of_the_intent_is_the_digest_of_its_envelope() {
 
 #[test]
 fn key_spec_reads_back_and_refuses_impossible_thresholds() {
-    let spec =
-        KeySpec { scheme: Scheme::Ed25519, threshold: Threshold::new(2, 3).unwrap(), purpose: Purpose::Message };
+    let spec = KeySpec { scheme: Scheme::Ed25519, threshold: Threshold::new(2, 3).unwrap(), purpose: Purpose::Message };
     assert_eq!(KeySpec::from_bytes(&spec.to_bytes()).unwrap(), spec);
     let bad = SpecBody { scheme: 1, t: 1, n: 3, purpose: 1 }.encode_to_vec();
     assert_eq!(KeySpec::from_bytes(&bad), Err(BadIntent::Field { field: "threshold" }));

@@ -99,7 +99,9 @@ impl Known<'_> {
                 "purpose",
                 "the purposes are `transaction`, `message`, and for keys in an HSM also `raw`",
             ),
-            ("wrap", "context") => (text.contains('='), "pair", "a pair of an encryption context is written `key=value`"),
+            ("wrap", "context") => {
+                (text.contains('='), "pair", "a pair of an encryption context is written `key=value`")
+            }
             ("kek", "change") => (
                 KEK_CHANGES.contains(&text),
                 "change of a KEK",
