@@ -41,4 +41,4 @@ pub use secret::SecretBytes;
 pub use spki::PublicKey;
 pub use threshold::{SignerSet, Threshold};
 pub use time::UnixMillis;
-pub use wrap::{EncryptionContext, WrapCall, WrapFacts, WrapKind, WrapSpec, WrappedKey};
+pub use wrap::{EncryptionContext, WrapCall, WrapFacts, WrapKind, WrapLabel, WrapSpec, WrappedKey};

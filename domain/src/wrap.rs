@@ -3,7 +3,7 @@
 mod blob;
 mod context;
 
-pub use blob::{BLOB_MAX_BYTES, BadBlob, WrappedKey};
+pub use blob::{BLOB_MAX_BYTES, BadBlob, WrapLabel, WrappedKey};
 pub use context::{BadContext, CONTEXT_KEY_MAX_BYTES, CONTEXT_PAIRS_MAX, CONTEXT_VALUE_MAX_BYTES, EncryptionContext};
 
 use crate::digest::{Digest, TaggedHash};

@@ -100,8 +100,12 @@ fn contexts_are_sorted_limited_and_each_key_is_there_once() {
     assert_eq!(WrapSpec::from_bytes(&unsorted), Err(BadIntent::Field { field: "context" }));
 }
 
+fn label() -> WrapLabel {
+    WrapLabel { kek: KeyName::parse("vault").unwrap(), number: KekNumber(2), id: KekId([9; 16]), bytes: 32 }
+}
+
 fn blob() -> WrappedKey {
-    WrappedKey { kek: KeyName::parse("vault").unwrap(), number: KekNumber(2), id: KekId([9; 16]), sealed: vec![5; 77] }
+    WrappedKey { label: label(), sealed: vec![5; 77] }
 }
 
 #[test]
@@ -115,15 +119,12 @@ fn wrapped_data_reads_back_and_every_flipped_bit_is_refused_or_names_something_e
             bad[i] ^= 1 << bit;
             assert!(WrappedKey::from_bytes(&bad).map_or(true, |read| read != blob()), "byte {i} bit {bit}");
         }
-        if i < 31 {
+        if i < 33 {
             assert!(WrappedKey::from_bytes(&bytes[..i]).is_err(), "{i} bytes");
         }
     }
-    let largest = WrappedKey {
-        kek: KeyName::parse(&"n".repeat(64)).unwrap(),
-        sealed: vec![0; PLAINTEXT_MAX_BYTES + 45],
-        ..blob()
-    };
+    let label = WrapLabel { kek: KeyName::parse(&"n".repeat(64)).unwrap(), ..label() };
+    let largest = WrappedKey { label, sealed: vec![0; PLAINTEXT_MAX_BYTES + 77] };
     assert_eq!(WrappedKey::from_bytes(&largest.to_bytes()), Ok(largest));
     assert!(WrappedKey::from_bytes(&[&bytes[..], &vec![0; BLOB_MAX_BYTES]].concat()).is_err());
 }
@@ -131,22 +132,25 @@ fn wrapped_data_reads_back_and_every_flipped_bit_is_refused_or_names_something_e
 #[test]
 fn whatever_the_data_is_bound_to_changes_what_the_token_binds() {
     let (cluster, tenant) = (ClusterId::parse("test").unwrap(), Tenant::parse("acme").unwrap());
-    let (kek, other) = (KeyName::parse("vault").unwrap(), KeyName::parse("vault2").unwrap());
-    let (n, id) = (KekNumber(1), KekId([1; 16]));
     let pairs = |pairs: &[(&str, &str)]| context(pairs).unwrap();
-    let ab = pairs(&[("a", "b"), ("c", "d")]);
-    let aad = WrappedKey::aad;
+    let (l, ab) = (label(), pairs(&[("a", "b"), ("c", "d")]));
+    let with = |change: fn(&mut WrapLabel)| {
+        let mut other = label();
+        change(&mut other);
+        other.aad(&cluster, &tenant, &ab)
+    };
     let all = [
-        aad(&cluster, &tenant, (&kek, n, id), &ab),
-        aad(&ClusterId::parse("prod").unwrap(), &tenant, (&kek, n, id), &ab),
-        aad(&cluster, &Tenant::parse("globex").unwrap(), (&kek, n, id), &ab),
-        aad(&cluster, &tenant, (&other, n, id), &ab),
-        aad(&cluster, &tenant, (&kek, KekNumber(2), id), &ab),
-        aad(&cluster, &tenant, (&kek, n, KekId([2; 16])), &ab),
-        aad(&cluster, &tenant, (&kek, n, id), &EncryptionContext::default()),
-        aad(&cluster, &tenant, (&kek, n, id), &pairs(&[("a", "b")])),
-        aad(&cluster, &tenant, (&kek, n, id), &pairs(&[("a", "b"), ("cd", "")])),
-        aad(&cluster, &tenant, (&kek, n, id), &pairs(&[("a", "bcd")])),
+        l.aad(&cluster, &tenant, &ab),
+        l.aad(&ClusterId::parse("prod").unwrap(), &tenant, &ab),
+        l.aad(&cluster, &Tenant::parse("globex").unwrap(), &ab),
+        with(|l| l.kek = KeyName::parse("vault2").unwrap()),
+        with(|l| l.number = KekNumber(3)),
+        with(|l| l.id = KekId([8; 16])),
+        with(|l| l.bytes = 33),
+        l.aad(&cluster, &tenant, &EncryptionContext::default()),
+        l.aad(&cluster, &tenant, &pairs(&[("a", "b")])),
+        l.aad(&cluster, &tenant, &pairs(&[("a", "b"), ("cd", "")])),
+        l.aad(&cluster, &tenant, &pairs(&[("a", "bcd")])),
     ];
     let distinct: std::collections::BTreeSet<_> = all.iter().collect();
     assert_eq!(distinct.len(), all.len());
