@@ -28,6 +28,19 @@ pub struct Config {
     pub workers: u32,
     /// How long one operation may take, waiting in the queue included.
     pub deadline: Duration,
+    /// What the token is to its node.
+    pub role: Role,
+}
+
+/// What a token is to its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The only one. Its KEKs are made on it and never leave it.
+    Only,
+    /// The one that makes all keys. Its KEKs can be given to the standby.
+    Primary,
+    /// The one that wraps while the primary does not.
+    Standby,
 }
 
 impl Config {

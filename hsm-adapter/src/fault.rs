@@ -93,6 +93,13 @@ fn class(function: Function, rv: RvError) -> Class {
         // A wrong tag, by SoftHSM 2.6 (its issue 690); and a broken token, by anybody.
         (F::Decrypt, R::GeneralError | R::FunctionFailed | R::DataInvalid | R::DataLenRange) => Class::Doubt,
 
+        (F::UnwrapKey, R::WrappedKeyInvalid | R::WrappedKeyLenRange) => Class::Input,
+        // A changed blob, by SoftHSM 2.6 and by Kryoptic (`CKR_DEVICE_ERROR`); and a broken token, by anybody.
+        (
+            F::UnwrapKey,
+            R::GeneralError | R::FunctionFailed | R::DeviceError | R::EncryptedDataInvalid | R::EncryptedDataLenRange,
+        ) => Class::Doubt,
+
         (
             _,
             R::SessionHandleInvalid
@@ -214,6 +221,8 @@ mod tests {
         assert_eq!(of(Function::Decrypt, RvError::DeviceError).class, Class::Device);
         assert_eq!(of(Function::Decrypt, RvError::GeneralError).class, Class::Doubt);
         assert_eq!(of(Function::DecryptInit, RvError::GeneralError).class, Class::Unknown);
+        assert_eq!(of(Function::UnwrapKey, RvError::DeviceError).class, Class::Doubt);
+        assert_eq!(of(Function::WrapKey, RvError::DeviceError).class, Class::Device);
         assert!(matches!(
             of(Function::SignInit, RvError::MechanismInvalid).error,
             HsmError::Configuration { what } if what.contains("C_SignInit with CKR_MECHANISM_INVALID")

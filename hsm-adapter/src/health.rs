@@ -38,12 +38,13 @@ pub enum Operation {
     Unwrap,
     Rewrap,
     MakeKek,
+    TakeKek,
     DestroyKek,
     Check,
 }
 
 impl Operation {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Sign,
         Self::MakeKey,
         Self::MakePair,
@@ -55,6 +56,7 @@ impl Operation {
         Self::Unwrap,
         Self::Rewrap,
         Self::MakeKek,
+        Self::TakeKek,
         Self::DestroyKek,
         Self::Check,
     ];
@@ -73,6 +75,7 @@ impl Operation {
             Self::Unwrap => "unwrapping",
             Self::Rewrap => "rewrapping",
             Self::MakeKek => "making a KEK",
+            Self::TakeKek => "taking a KEK over",
             Self::DestroyKek => "destroying a KEK",
             Self::Check => "a health check",
         }
@@ -92,7 +95,7 @@ impl Operation {
             Self::Sign => Priority::Sign,
             Self::MakeKey | Self::MakePair | Self::Seal | Self::Open | Self::DestroyKey => Priority::Seal,
             Self::MakeDataKey | Self::Wrap | Self::Unwrap | Self::Rewrap => Priority::Wrap,
-            Self::MakeKek | Self::DestroyKek | Self::Check => Priority::Maintenance,
+            Self::MakeKek | Self::TakeKek | Self::DestroyKek | Self::Check => Priority::Maintenance,
         }
     }
 }

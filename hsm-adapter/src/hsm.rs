@@ -5,6 +5,7 @@ use crate::desk::{Desk, Office, Try};
 use crate::fault::{Class, Fault};
 use crate::gate::DeskId;
 use crate::health::{Check, Health, Operation};
+use crate::iv::Ivs;
 use crate::keys::{Key, inspect};
 use crate::module::Module;
 use crate::pool::{Desks, Hands, Pool};
@@ -23,13 +24,13 @@ use tally_domain::ports::hsm::{
 use tally_domain::{HsmScheme, PublicKey, SecretBytes};
 
 /// Longest time to load a module, log in and look at the token. A network HSM takes seconds; what takes longer hangs.
-const CONNECT_MAX: Duration = Duration::from_secs(30);
+pub const CONNECT_MAX: Duration = Duration::from_secs(30);
 
 /// Sessions beside those of the workers: the keeper's, and one to prove a new key on.
 const SESSIONS_BESIDE: u64 = 2;
 
 /// The desk that connects. Workers are counted from 1.
-const FIRST_DESK: DeskId = DeskId(0);
+pub const FIRST_DESK: DeskId = DeskId(0);
 
 /// A node's token, logged in, with its workers.
 ///
@@ -78,7 +79,8 @@ impl Pkcs11Hsm {
             let identity = desk.identity()?;
             {
                 let _changing = desk.changing()?;
-                inspect(desk.session()?)?;
+                inspect(desk.session()?, desk.role())?;
+                desk.must_be_paired()?;
             }
             Ok((identity, capabilities(desk)?, pin_state(desk)?))
         })?;
@@ -100,6 +102,10 @@ impl Pkcs11Hsm {
     /// Answers what is queued, ends the workers and logs out; as dropping does. SoftHSM crashes when a process ends
     /// while workers are inside it.
     pub fn shutdown(self) {}
+
+    pub(crate) fn office(&self) -> &Arc<Office> {
+        &self.office
+    }
 
     /// Asks the token, if it is not known to be down.
     fn ask<T: Send + 'static>(
@@ -157,12 +163,12 @@ impl Hsm for Pkcs11Hsm {
     }
 
     fn create_kek(&self, id: KekId) -> Pending<Result<KekMade, HsmError>> {
-        self.ask(Operation::MakeKek, move |desk, attempt| desk.make_kek(id, attempt))
+        let transfer = OnceLock::new();
+        self.ask(Operation::MakeKek, move |desk, attempt| desk.make_kek(id, attempt, &transfer))
     }
 
-    fn replicate_kek(&self, _: KekId, _: Vec<u8>) -> Pending<Result<KeyCheckValue, HsmError>> {
-        let what = "this node has one token: there is no standby that a KEK could be given to".into();
-        Box::pin(std::future::ready(Err(HsmError::Configuration { what })))
+    fn replicate_kek(&self, id: KekId, transfer: Vec<u8>) -> Pending<Result<KeyCheckValue, HsmError>> {
+        self.ask(Operation::TakeKek, move |desk, _| desk.take_kek(id, &transfer))
     }
 
     fn generate_data_key(&self, bytes: usize, under: Seal) -> Pending<Result<DataKey, HsmError>> {
@@ -214,6 +220,7 @@ impl Hsm for Pkcs11Hsm {
                 fault: tried.err(),
                 proven_ms_ago: shown.proven.map(since),
                 latencies: shown.latencies,
+                standby: None,
             }
         })
     }
@@ -270,18 +277,20 @@ fn pin_state(desk: &Desk) -> Result<PinState, Fault> {
     Ok(token.pin_state(&token.info()?))
 }
 
-fn log_in(config: Config, turn: &Turn) -> Result<(Arc<Office>, LoggedIn), Fault> {
+/// Loads the module, finds the token and logs in.
+pub fn log_in(config: Config, turn: &Turn) -> Result<(Arc<Office>, LoggedIn), Fault> {
     config.check()?;
     let module = Module::load(&config.module)?;
     let inside = module.gate.enter(turn.due).ok_or_else(|| turn.late())?;
     let token = module.token(&config, &inside)?;
     let login = token.log_in(&config.pin, turn, &inside)?;
-    let office = Office { token, pin: config.pin, identity: OnceLock::new(), capabilities: OnceLock::new() };
+    let (identity, capabilities) = (OnceLock::new(), OnceLock::new());
+    let office = Office { token, pin: config.pin, identity, capabilities, role: config.role, ivs: Ivs::default() };
     Ok((Arc::new(office), login))
 }
 
 /// Does on a thread of its own what may hang, for so long.
-fn within<T: Send + 'static>(
+pub fn within<T: Send + 'static>(
     time: Duration,
     operation: &'static str,
     work: impl FnOnce(&Turn) -> Result<T, Fault> + Send + 'static,

@@ -1,7 +1,7 @@
 //! The keys we keep on a token: what they are made as, how they are found, and the check that they are what we asked for
 //! (S-4.4). Callers hold the module's lock for changing objects.
 
-use crate::config::configuration;
+use crate::config::{Role, configuration};
 use crate::fault::Fault;
 use crate::profile::EcPoint;
 use crate::resident;
@@ -15,9 +15,13 @@ use tally_domain::ports::hsm::{HsmError, KekId, ObjectId, SealingKeyId};
 const IDENTITY_LABEL: &str = "tally-identity";
 const SEALING_LABEL: &str = "tally-sealing";
 const KEK_LABEL: &str = "tally-kek";
+const TRANSFER_LABEL: &str = "tally-transfer";
 
 /// `CKA_ID` of the identity key. A node has one; another label with this id is not ours.
 const IDENTITY_ID: [u8; 16] = *b"tally-identity-1";
+
+/// `CKA_ID` of the transfer key. A token has one.
+const TRANSFER_ID: [u8; 16] = *b"tally-transfer-1";
 
 /// The curve Ed25519 as DER object identifier 1.3.101.112 (RFC 8410).
 const ED25519_PARAMS: [u8; 5] = [0x06, 0x03, 0x2b, 0x65, 0x70];
@@ -26,7 +30,7 @@ const ED25519_PARAMS: [u8; 5] = [0x06, 0x03, 0x2b, 0x65, 0x70];
 const POINT_HEADER: [u8; 2] = [0x04, 0x20];
 
 /// AES-256.
-const SECRET_KEY_BYTES: u64 = 32;
+pub const SECRET_KEY_BYTES: u64 = 32;
 
 /// Which key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,6 +41,8 @@ pub enum Key {
     Sealing(SealingKeyId),
     /// Wraps keys for clients.
     Kek(KekId),
+    /// Carries KEKs between the two tokens of a node, which both have it.
+    Transfer,
     /// Signs for clients.
     Signing(ObjectId, HsmScheme),
 }
@@ -48,6 +54,7 @@ impl Key {
             Self::Identity => format!("identity key `{IDENTITY_LABEL}`"),
             Self::Sealing(id) => format!("sealing key {}", hex(&id.0)),
             Self::Kek(id) => format!("KEK {}", hex(&id.0)),
+            Self::Transfer => format!("transfer key `{TRANSFER_LABEL}`"),
             Self::Signing(id, scheme) => format!("{scheme} signing key {}", hex(&id.0)),
         }
     }
@@ -55,7 +62,7 @@ impl Key {
     fn class(self) -> ObjectClass {
         match self {
             Self::Identity | Self::Signing(..) => ObjectClass::PRIVATE_KEY,
-            Self::Sealing(_) | Self::Kek(_) => ObjectClass::SECRET_KEY,
+            Self::Sealing(_) | Self::Kek(_) | Self::Transfer => ObjectClass::SECRET_KEY,
         }
     }
 
@@ -64,6 +71,7 @@ impl Key {
             Self::Identity => IDENTITY_ID.to_vec(),
             Self::Sealing(id) => id.0.to_vec(),
             Self::Kek(id) => id.0.to_vec(),
+            Self::Transfer => TRANSFER_ID.to_vec(),
             Self::Signing(id, _) => id.0.to_vec(),
         })
     }
@@ -79,6 +87,7 @@ impl Key {
             ),
             Self::Sealing(_) => (SEALING_LABEL, KeyType::AES, MechanismType::AES_GCM, encrypts()),
             Self::Kek(_) => (KEK_LABEL, KeyType::AES, MechanismType::AES_GCM, encrypts()),
+            Self::Transfer => (TRANSFER_LABEL, KeyType::AES, MechanismType::AES_KEY_WRAP, wraps()),
             Self::Signing(_, scheme) => resident::private_half(scheme),
         };
         let common = [
@@ -88,29 +97,35 @@ impl Key {
             Attribute::Private(true),
             Attribute::Sensitive(true),
             Attribute::Extractable(false),
-            Attribute::Modifiable(false),
-            Attribute::Unwrap(false),
+            Attribute::Unwrap(self == Self::Transfer),
             Attribute::Derive(false),
             Attribute::AllowedMechanisms(vec![mechanism]),
             Attribute::Label(label.into()),
             self.id(),
         ];
-        common.into_iter().chain(usage).collect()
+        // Last: SoftHSM applies the attributes of a key that it unwraps one by one, and none after this one.
+        common.into_iter().chain(usage).chain([Attribute::Modifiable(false)]).collect()
     }
 }
 
 /// The handle of a key, if the token has it, after checking its attributes.
-pub fn find(session: &Session, key: Key) -> Result<Option<ObjectHandle>, Fault> {
+pub fn find(session: &Session, key: Key, role: Role) -> Result<Option<ObjectHandle>, Fault> {
     let found = session.find_objects(&[Attribute::Class(key.class()), key.id()])?;
     match found.as_slice() {
         [] => Ok(None),
-        [only] => check(session, key, *only).map(|()| Some(*only)),
+        [only] => check(session, key, *only, role).map(|()| Some(*only)),
         _ => Err(configuration(format!("the token has more than one {}: remove what is not ours", key.name())).into()),
     }
 }
 
-/// Makes a key on the token. One that the token made otherwise than asked is destroyed again.
-pub fn generate(session: &Session, key: Key) -> Result<(), Fault> {
+/// Makes a key on the token, where there is none.
+pub fn generate(session: &Session, key: Key, role: Role) -> Result<(), Fault> {
+    if key.class() == ObjectClass::PRIVATE_KEY {
+        // The public half of one that was destroyed again, when it was not as asked, would be in the way.
+        for left in session.find_objects(&[Attribute::Class(ObjectClass::PUBLIC_KEY), key.id()])? {
+            session.destroy_object(left)?;
+        }
+    }
     let made = match key {
         Key::Identity => generate_identity(session)?,
         Key::Signing(id, scheme) => resident::generate(session, id, scheme)?,
@@ -119,8 +134,15 @@ pub fn generate(session: &Session, key: Key) -> Result<(), Fault> {
             template.push(Attribute::ValueLen(SECRET_KEY_BYTES.into()));
             session.generate_key(&Mechanism::AesKeyGen, &template)?
         }
+        // Not made in its place: see `desk::transfer`.
+        Key::Transfer => return Err(Fault::broken("C_GenerateKey", "a transfer key")),
     };
-    match find(session, key) {
+    keep(session, key, made, role)
+}
+
+/// Looks at a key that was just made. One that the token made otherwise than asked is destroyed again.
+pub fn keep(session: &Session, key: Key, made: ObjectHandle, role: Role) -> Result<(), Fault> {
+    match find(session, key, role) {
         Ok(Some(_)) => Ok(()),
         Ok(None) => Err(Fault::broken("C_GenerateKey", "a key that is not found")),
         Err(fault) => {
@@ -137,7 +159,7 @@ pub fn generate(session: &Session, key: Key) -> Result<(), Fault> {
 }
 
 /// Refuses a token on which a private or secret key is not one of ours, or not as we make them (S-4.4).
-pub fn inspect(session: &Session) -> Result<(), Fault> {
+pub fn inspect(session: &Session, role: Role) -> Result<(), Fault> {
     for class in [ObjectClass::PRIVATE_KEY, ObjectClass::SECRET_KEY] {
         for handle in session.find_objects(&[Attribute::Class(class), Attribute::Token(true)])? {
             let types = [AttributeType::Id, AttributeType::Label, AttributeType::KeyType];
@@ -153,7 +175,7 @@ pub fn inspect(session: &Session) -> Result<(), Fault> {
                 let what = format!("the token has a key that is not ours ({named:?}): remove it, or use another token");
                 return Err(configuration(what).into());
             };
-            check(session, key, handle)?;
+            check(session, key, handle, role)?;
         }
     }
     Ok(())
@@ -165,6 +187,7 @@ fn recognize(id: &[u8], named: &[Attribute]) -> Option<Key> {
     named.iter().find_map(|attribute| match attribute {
         Attribute::Label(label) if label == SEALING_LABEL.as_bytes() => Some(Key::Sealing(SealingKeyId(id))),
         Attribute::Label(label) if label == KEK_LABEL.as_bytes() => Some(Key::Kek(KekId(id))),
+        Attribute::Label(label) if label == TRANSFER_LABEL.as_bytes() && id == TRANSFER_ID => Some(Key::Transfer),
         _ => None,
     })
 }
@@ -203,10 +226,14 @@ fn generate_identity(session: &Session) -> Result<ObjectHandle, Fault> {
     Ok(pair.map(|(_, private)| private)?)
 }
 
-/// Compares what the token says with what was asked for, and that the key was born on the token and never left it.
-fn check(session: &Session, key: Key, handle: ObjectHandle) -> Result<(), Fault> {
+/// Compares what the token says with what was asked for; and that the key was born on the token and never left it, unless
+/// it is one of those that a node's two tokens share.
+fn check(session: &Session, key: Key, handle: ObjectHandle, role: Role) -> Result<(), Fault> {
     let mut wanted = key.attributes();
-    wanted.extend([Attribute::Local(true), Attribute::AlwaysSensitive(true), Attribute::NeverExtractable(true)]);
+    let shared = role != Role::Only && matches!(key, Key::Kek(_) | Key::Transfer);
+    if !shared {
+        wanted.extend([Attribute::Local(true), Attribute::AlwaysSensitive(true), Attribute::NeverExtractable(true)]);
+    }
     let types: Vec<_> = wanted.iter().map(Attribute::attribute_type).collect();
     let given = session.get_attributes(handle, &types)?;
     match wanted.iter().find(|w| !given.contains(w)) {
@@ -216,6 +243,17 @@ fn check(session: &Session, key: Key, handle: ObjectHandle) -> Result<(), Fault>
             Err(HsmError::Configuration { what }.into())
         }
     }
+}
+
+/// Wraps and unwraps, and does nothing else: what wraps and decrypts gives out the keys that it wraps.
+fn wraps() -> Vec<Attribute> {
+    vec![
+        Attribute::Wrap(true),
+        Attribute::Encrypt(false),
+        Attribute::Decrypt(false),
+        Attribute::Sign(false),
+        Attribute::Verify(false),
+    ]
 }
 
 /// Encrypts and decrypts, and does nothing else.

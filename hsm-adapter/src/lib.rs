@@ -27,18 +27,24 @@ mod fault;
 mod gate;
 mod health;
 mod hsm;
+mod iv;
 mod keys;
 mod module;
+mod pair;
+mod pairing;
 mod pool;
 mod probe;
 mod profile;
 mod resident;
 mod seal;
+mod selftest;
 mod token;
 mod turn;
 
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use config::{Config, WORKERS_MAX, read_pin_file};
+pub use config::{Config, Role, WORKERS_MAX, read_pin_file};
 pub use hsm::{Pkcs11Hsm, provision};
+pub use pair::TokenPair;
+pub use pairing::provision_pair;

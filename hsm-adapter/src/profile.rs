@@ -2,6 +2,7 @@
 //! hand was seen to do when it was connected to.
 
 use crate::config::configuration;
+use cryptoki::object::Attribute;
 use serde::Deserialize;
 use tally_domain::ports::hsm::HsmError;
 
@@ -18,7 +19,7 @@ const PROFILES: [&str; 5] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GcmIv {
-    /// We do, from the token's random numbers.
+    /// We do.
     Caller,
     /// The token writes its own into our buffer.
     Token,
@@ -46,6 +47,22 @@ pub enum UnwrapValueLen {
     Required,
     /// The token does not wrap keys as we do (RFC 3394).
     Unavailable,
+}
+
+impl UnwrapValueLen {
+    /// What the template has, for a key of so many bytes.
+    pub fn attribute(self, bytes: u64) -> Option<Attribute> {
+        (self == Self::Required).then(|| Attribute::ValueLen(bytes.into()))
+    }
+}
+
+/// How the token's mechanisms were tested when it was connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SelfTest {
+    /// By published keys and answers.
+    Vectors,
+    /// It imports no keys: by undoing what it did.
+    RoundTrip,
 }
 
 /// A kind of token.
@@ -97,6 +114,8 @@ pub struct Probed {
     pub unwrap_value_len: UnwrapValueLen,
     /// How many sessions that write it allows, if it says.
     pub sessions_max: Option<u64>,
+    /// See [`SelfTest`].
+    pub self_test: SelfTest,
 }
 
 /// A token's kind and what it was seen to do. Where they differ, what was seen counts.
@@ -124,10 +143,10 @@ impl Capabilities {
 
     /// In one line.
     pub fn summary(&self) -> String {
-        let Probed { gcm_iv, ec_point, unwrap_value_len, sessions_max } = self.probed;
+        let Probed { gcm_iv, ec_point, unwrap_value_len, sessions_max, self_test } = self.probed;
         let word = |word: String| word.to_ascii_lowercase();
         format!(
-            "profile {} ({}), GCM IV by {}, EC point {}, unwrap length {}, KWP {}, sessions {}, restart {}",
+            "profile {} ({}), GCM IV by {}, EC point {}, unwrap length {}, KWP {}, sessions {}, restart {}, self-test by {}",
             self.profile.name,
             if self.profile.run { "tested" } else { "not tested" },
             word(format!("{gcm_iv:?}")),
@@ -136,6 +155,10 @@ impl Capabilities {
             self.profile.kwp_mechanism.map_or_else(|| "unknown".into(), |n| format!("{n:#06x}")),
             sessions_max.map_or_else(|| "unlimited".into(), |n| n.to_string()),
             if self.profile.restart { "yes" } else { "no" },
+            match self_test {
+                SelfTest::Vectors => "vectors",
+                SelfTest::RoundTrip => "round trip",
+            },
         )
     }
 }

@@ -6,6 +6,7 @@
 
 use crate::desk::Desk;
 use crate::fault::{Class, Fault};
+use crate::iv::IV_BYTES;
 use crate::keys::Key;
 use crate::profile::GcmIv;
 use cryptoki::mechanism::Mechanism;
@@ -22,7 +23,6 @@ const SEALED: u8 = 2;
 /// First byte of what a KEK sealed.
 const WRAPPED: u8 = 3;
 
-const IV_BYTES: usize = 12;
 const TAG_BYTES: usize = 16;
 const TAG_BITS: u64 = 128;
 const DIGEST_BYTES: usize = 32;
@@ -33,10 +33,10 @@ const CHECK_VALUE: &[u8] = b"tally/v1/kcv";
 /// What is sealed and opened to learn whether the token works. Not secret.
 const PROBE: &[u8] = b"tally/v1/sealing-probe";
 
-/// Encrypts under a fresh IV from the token (S-4.3), and opens what came out before it is relied on.
+/// Encrypts under a fresh IV (S-4.3), and opens what came out before it is relied on.
 pub fn seal(desk: &Desk, key: Key, aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, Fault> {
     desk.with_key(key, |session, handle| {
-        let sealed = sealed(session, handle, key, desk.gcm_iv(), aad, plaintext)?;
+        let sealed = sealed(desk, session, handle, key, aad, plaintext)?;
         match opened(session, handle, key, aad, &sealed) {
             Ok(back) if back.expose() == plaintext => Ok(sealed),
             Ok(_) => Err(Fault::broken("C_Encrypt", "another ciphertext than asked for")),
@@ -53,7 +53,7 @@ pub fn open(desk: &Desk, key: Key, aad: &[u8], sealed: &[u8]) -> Result<SecretBy
         let first = opened(session, handle, key, aad, sealed);
         // SoftHSM's answer to a wrong tag, and anybody's to a broken token: the same key tells which (S-4.2). Bad data is
         // bad again afterwards; what was an accident of the token is not.
-        if !in_doubt(&first) || !probe(session, handle, key, desk.gcm_iv())? {
+        if !in_doubt(&first) || !probe(desk, session, handle, key)? {
             return first;
         }
         let second = opened(session, handle, key, aad, sealed);
@@ -62,8 +62,8 @@ pub fn open(desk: &Desk, key: Key, aad: &[u8], sealed: &[u8]) -> Result<SecretBy
 }
 
 /// Whether the key seals and opens here and now.
-pub fn probe(session: &Session, handle: ObjectHandle, key: Key, who: GcmIv) -> Result<bool, Fault> {
-    let sealed = sealed(session, handle, key, who, PROBE, PROBE)?;
+pub fn probe(desk: &Desk, session: &Session, handle: ObjectHandle, key: Key) -> Result<bool, Fault> {
+    let sealed = sealed(desk, session, handle, key, PROBE, PROBE)?;
     Ok(opened(session, handle, key, PROBE, &sealed)?.expose() == PROBE)
 }
 
@@ -76,6 +76,11 @@ pub fn check_value(desk: &Desk, key: Key) -> Result<KeyCheckValue, Fault> {
     }
     desk.with_key(key, |session, handle| {
         let tag = encrypt(session, handle, &mut [0; IV_BYTES], CHECK_VALUE, &[])?;
+        // A wrong one would be believed for as long as the key lives: the token looks at it again.
+        decrypt(session, handle, [0; IV_BYTES], CHECK_VALUE, &tag).map_err(|fault| match fault.class {
+            Class::Input | Class::Doubt => Fault::broken("C_Encrypt", "a tag that does not check"),
+            _ => fault,
+        })?;
         match (tag.len(), tag.first_chunk()) {
             (TAG_BYTES, Some(first)) => Ok(KeyCheckValue(*first)),
             _ => Err(Fault::broken("C_Encrypt", "another length than asked for")),
@@ -84,17 +89,15 @@ pub fn check_value(desk: &Desk, key: Key) -> Result<KeyCheckValue, Fault> {
 }
 
 fn sealed(
+    desk: &Desk,
     session: &Session,
     handle: ObjectHandle,
     key: Key,
-    who: GcmIv,
     aad: &[u8],
     plaintext: &[u8],
 ) -> Result<Vec<u8>, Fault> {
-    let mut iv = [0; IV_BYTES];
-    if who == GcmIv::Caller {
-        session.generate_random_slice(&mut iv)?;
-    }
+    let who = desk.gcm_iv();
+    let iv = if who == GcmIv::Caller { desk.fresh_iv(session)? } else { [0; IV_BYTES] };
     let (mut used, digest) = (iv, digest(key, aad, plaintext));
     let framed = SecretBytes::new([&digest, plaintext].concat());
     let encrypted = encrypt(session, handle, &mut used, aad, framed.expose())?;
@@ -124,14 +127,14 @@ fn opened(session: &Session, handle: ObjectHandle, key: Key, aad: &[u8], sealed:
 fn header(key: Key) -> Vec<u8> {
     match key {
         Key::Kek(id) => [&[WRAPPED], id.0.as_slice()].concat(),
-        Key::Sealing(_) | Key::Identity | Key::Signing(..) => vec![SEALED],
+        Key::Sealing(_) | Key::Identity | Key::Transfer | Key::Signing(..) => vec![SEALED],
     }
 }
 
 fn digest(key: Key, aad: &[u8], plaintext: &[u8]) -> [u8; DIGEST_BYTES] {
     let tagged = match key {
         Key::Kek(id) => TaggedHash::new("tally/v1/wrapped").field(&id.0),
-        Key::Sealing(_) | Key::Identity | Key::Signing(..) => TaggedHash::new("tally/v1/sealed"),
+        Key::Sealing(_) | Key::Identity | Key::Transfer | Key::Signing(..) => TaggedHash::new("tally/v1/sealed"),
     };
     tagged.field(aad).field(plaintext).finish().0
 }
@@ -143,7 +146,8 @@ pub fn who_makes_the_iv(session: &Session, key: ObjectHandle) -> Result<GcmIv, F
     Ok(if iv == [0; IV_BYTES] { GcmIv::Caller } else { GcmIv::Token })
 }
 
-fn encrypt(
+/// Encrypts; `iv` is then the one that was used.
+pub fn encrypt(
     session: &Session,
     key: ObjectHandle,
     iv: &mut [u8; IV_BYTES],
@@ -154,7 +158,8 @@ fn encrypt(
     Ok(session.encrypt(&Mechanism::AesGcm(params), key, plaintext)?)
 }
 
-fn decrypt(
+/// Decrypts, if the tag is right.
+pub fn decrypt(
     session: &Session,
     key: ObjectHandle,
     mut iv: [u8; IV_BYTES],

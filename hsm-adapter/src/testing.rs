@@ -1,6 +1,6 @@
 //! Throw-away SoftHSM tokens, for tests and demonstrations only: the PIN is known and passes over a command line.
 
-use crate::config::{Config, configuration, read_pin_file};
+use crate::config::{Config, Role, configuration, read_pin_file};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -82,6 +82,7 @@ impl SoftHsmToken {
             pin: read_pin_file(&self.pin_file)?,
             workers: 4,
             deadline: DEADLINE,
+            role: Role::Only,
         })
     }
 }

@@ -69,6 +69,7 @@ fn hsm_config(config: &Config) -> anyhow::Result<tally_hsm_adapter::Config> {
         pin: tally_hsm_adapter::read_pin_file(&config.hsm.pin_file)?,
         workers: config.hsm.workers,
         deadline: HSM_DEADLINE,
+        role: tally_hsm_adapter::Role::Only,
     })
 }
 

@@ -6,8 +6,8 @@ use cryptoki::slot::Slot;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tally_domain::SecretBytes;
-use tally_hsm_adapter::Config;
 use tally_hsm_adapter::testing::{PIN, SOFTHSM_ENV, SoftHsmToken};
+use tally_hsm_adapter::{Config, Role};
 
 /// Plenty for a software token, even on a loaded machine.
 pub const PATIENT: Duration = Duration::from_secs(30);
@@ -71,6 +71,7 @@ impl Token {
             pin: SecretBytes::new(PIN.as_bytes().to_vec()),
             workers: 4,
             deadline: PATIENT,
+            role: Role::Only,
         }
     }
 

@@ -21,6 +21,8 @@ pub mod faults;
 pub mod kind;
 pub mod matrix;
 pub mod outages;
+pub mod pair;
+pub mod pair_faults;
 pub mod process;
 pub mod vectors;
 
@@ -55,6 +57,21 @@ macro_rules! suite {
             s_4_6_a_token_that_was_away_is_found_again
             a_token_that_was_re_initialised_is_not_ours
             connecting_fails_with_a_reason_and_works_afterwards
+        );
+        $crate::suite!($kind, pair:
+            a_kek_of_the_primary_is_given_to_the_standby_and_both_open_what_either_sealed
+            s_4_4_what_two_tokens_share_never_leaves_them
+            a_check_value_is_the_one_that_its_definition_gives
+            s_4_2_a_changed_transfer_is_integrity_and_the_token_stays_in_use
+            tokens_that_are_no_pair_are_refused_with_a_reason
+            a_node_starts_without_its_standby_and_says_so
+            a_primary_that_breaks_under_load_loses_no_call_that_had_not_started
+            creation_and_signing_never_fail_over
+            a_kek_is_destroyed_on_both_tokens_or_not_destroyed
+        );
+        $crate::suite!($kind, pair_faults:
+            every_fault_of_a_transfer_has_a_typed_answer_and_an_end
+            pairing_that_is_disturbed_can_be_done_again
         );
         $crate::suite!($kind, matrix: every_fault_of_every_call_has_a_typed_answer_and_an_end);
     };

@@ -130,6 +130,8 @@ pub struct HsmStatus {
     pub proven_ms_ago: Option<u64>,
     /// How long operations that succeeded took, those that have been asked for.
     pub latencies: Vec<Latency>,
+    /// How the node's other token is, if it has one.
+    pub standby: Option<Box<HsmStatus>>,
 }
 
 /// Whether operations reach a token.

@@ -3,6 +3,7 @@
 use crate::process::{alone, beside, ready, wait};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass};
+use std::collections::HashSet;
 use tally_domain::SecretBytes;
 use tally_domain::ports::hsm::{BreakerState, Hsm, HsmError, KekId, Seal, SealingKeyId};
 use tally_hsm_adapter::Pkcs11Hsm;
@@ -154,6 +155,30 @@ fn keks_and_sealing_keys_are_told_apart() {
             assert!(matches!(&refused, Err(HsmError::Configuration { what }) if what.contains("Label")), "{refused:?}");
         }
         wait(hsm.seal(SealingKeyId([2; 16]), vec![], secret(b"x"))).unwrap();
+    });
+}
+
+#[test]
+fn s_4_3_no_two_blobs_have_one_iv_whoever_sealed_them_and_however_often_the_adapter_starts() {
+    alone("kek::s_4_3_no_two_blobs_have_one_iv_whoever_sealed_them_and_however_often_the_adapter_starts", |dir| {
+        let (token, hsm) = ready(dir);
+        wait(hsm.create_kek(kek(1))).unwrap();
+        wait(hsm.create_sealing_key(SealingKeyId([2; 16]))).unwrap();
+        hsm.shutdown();
+        let (mut ivs, mut prefixes) = (HashSet::new(), HashSet::new());
+        for start in 1..=5 {
+            let hsm = Pkcs11Hsm::connect(token.config().unwrap()).unwrap();
+            for _ in 0..100 {
+                let wrapped = wait(hsm.wrap(under(1, b""), secret(b"x"))).unwrap();
+                let sealed = wait(hsm.seal(SealingKeyId([2; 16]), vec![], secret(b"x"))).unwrap();
+                for iv in [&wrapped[HEADER..HEADER + 12], &sealed[1..13]] {
+                    assert!(ivs.insert(iv.to_vec()), "an IV came twice");
+                    prefixes.insert(iv[..8].to_vec());
+                }
+            }
+            assert_eq!(prefixes.len(), start, "one series of IVs for each start");
+        }
+        assert!(!prefixes.contains(&vec![0; 8]));
     });
 }
 
