@@ -107,11 +107,6 @@ impl KekPermit {
         self.bundle
     }
 
-    /// The new version, as the token has made it.
-    pub fn made(&self, number: KekNumber, id: KekId, made: &hsm::KekMade, now: UnixMillis) -> KekVersion {
-        KekVersion { number, id, check_value: made.check_value, state: KekState::Enabled, made_at: now }
-    }
-
     /// The step that makes a rotation durable, with its leaf and its answer.
     pub fn rotate_step(
         &self,
@@ -260,6 +255,11 @@ pub(crate) fn of_version(version: &KekVersion) -> Refusal {
         KekState::Enabled | KekState::Disabled | KekState::PendingDestruction { .. } => Reason::KekDisabled,
     };
     Refusal::new(reason).with("version", version.number.to_string()).with("state", version.state.as_str())
+}
+
+/// A version as the token has just made it.
+pub fn new_version(number: KekNumber, id: KekId, made: &hsm::KekMade, now: UnixMillis) -> KekVersion {
+    KekVersion { number, id, check_value: made.check_value, state: KekState::Enabled, made_at: now }
 }
 
 /// Adds the first version to the step that gives a KEK its name at its home.

@@ -246,6 +246,15 @@ fn under(intent: &Intent, label: &WrapLabel, context: &EncryptionContext) -> Sea
     Seal { kek: label.id, aad: label.aad(&intent.cluster, &intent.tenant, context).0.to_vec() }
 }
 
+/// Whether the client is to be shown a plaintext.
+pub fn shows_plaintext(intent: &Intent) -> bool {
+    match WrapSpec::from_bytes(&intent.content).map(|spec| spec.call) {
+        Ok(WrapCall::GenerateDataKey { plaintext, .. }) => plaintext,
+        Ok(WrapCall::Unwrap { .. }) => true,
+        Ok(WrapCall::Wrap { .. } | WrapCall::Rewrap { .. }) | Err(_) => false,
+    }
+}
+
 /// What an intent wants of a KEK, in words for the log; nothing for other intents.
 pub fn describe(intent: &Intent) -> Option<String> {
     if intent.kind == ContentKind::KekSpec {
@@ -259,6 +268,9 @@ pub fn describe(intent: &Intent) -> Option<String> {
                 format!("{} version {}", change.as_str(), change.version().unwrap_or(KekNumber::FIRST))
             }
         });
+    }
+    if intent.kind != ContentKind::WrapSpec {
+        return None;
     }
     let WrapSpec { context, call } = WrapSpec::from_bytes(&intent.content).ok()?;
     let what = match call {

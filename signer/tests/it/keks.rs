@@ -10,7 +10,7 @@ use tally_domain::wrap::{PLAINTEXT_MAX_BYTES, commitment};
 use tally_domain::*;
 use tally_signer::admit::{Opened, open};
 use tally_signer::hsm_key::{Wish, admit_create_hsm, announced};
-use tally_signer::kek::{KekPermit, KekView, Plan, admit_change_kek, end_step};
+use tally_signer::kek::{KekPermit, KekView, Plan, admit_change_kek, end_step, new_version};
 use tally_signer::wrap::{Beside, Job, WrapPermit, admit_wrap, describe};
 
 const HOUR: u64 = 3_600_000;
@@ -313,7 +313,7 @@ fn changes_follow_the_versions_states_and_wait_long_enough() {
 
     let permit = change(&w, KekChange::Rotate, &both()).unwrap();
     let made = KekMade { check_value: KeyCheckValue([3; 3]), transfer: None };
-    let third = permit.made(next, KekId([3; 16]), &made, NOW);
+    let third = new_version(next, KekId([3; 16]), &made, NOW);
     let step = permit.rotate_step(&third, Some(vec![1]), &w.boots[0], NOW);
     assert!(matches!(&step.writes[0], Write::Kek(KekWrite::Put { version, .. }) if *version == third));
     assert!(matches!(&step.writes[1], Write::Complete { .. }));
