@@ -1,6 +1,6 @@
 //! `tally`: the command line for operators, developers and auditors.
 //!
-//! Does: creates keys, signs, shows requests, keys, policy and nodes, exports and verifies audit logs offline, measures,
+//! Does: creates keys, signs, wraps data keys, shows requests, keys, policy and nodes, exports and verifies audit logs offline, measures,
 //! makes and runs throw-away clusters, and gives the tour ([`demo`]).
 //! Does not: hold shares or decide anything. Signatures that it shows it has verified with libraries that no node uses.
 
@@ -23,6 +23,7 @@ mod programs;
 mod request;
 mod sign;
 mod words;
+mod wrap;
 
 use clap::{Parser, Subcommand};
 use output::{Out, Shown};
@@ -53,6 +54,9 @@ enum Command {
     Key(key::Key),
     /// Sign a transaction or a message, if policy permits it.
     Sign(sign::Sign),
+    /// Wrap data keys with keys that never leave an HSM, and open them again.
+    #[command(subcommand)]
+    Wrap(wrap::Wrap),
     /// Show requests.
     #[command(subcommand)]
     Request(request::Request),
@@ -90,6 +94,7 @@ async fn run(command: Command, profile: &profile::ProfileArg, out: Out) -> anyho
         Command::Dev(dev) => dev.run(out).await,
         Command::Key(key) => key.run(profile).await,
         Command::Sign(sign) => sign.run(profile).await,
+        Command::Wrap(wrap) => wrap.run(profile, out).await,
         Command::Request(request) => request.run(&profile.client()?).await,
         Command::Policy(policy) => policy.run(),
         Command::Audit(audit) => audit.run(profile).await,

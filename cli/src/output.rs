@@ -162,6 +162,11 @@ impl Out {
         Self { json }
     }
 
+    /// Whether JSON was asked for.
+    pub fn is_json(self) -> bool {
+        self.json
+    }
+
     /// A line of text as it happens; nothing if JSON was asked for.
     pub fn say(self, line: &str) {
         if !self.json {

@@ -104,6 +104,18 @@ reasons! {
     KeyExists = "KEY_EXISTS", AlreadyExists, "A key of that name exists already; choose another name.";
     /// The key lives in the HSM of another node.
     HomeNode = "HOME_NODE", FailedPrecondition, "The key lives in the HSM of another node, which alone decides for it; send the same request there.";
+    /// A secret key was asked for.
+    KeyNotExportable = "KEY_NOT_EXPORTABLE", PermissionDenied, "The key never leaves the HSM, and a key that wraps others has no public half; wrap data with it, or export another key.";
+    /// No version of that number.
+    KekVersionUnknown = "KEK_VERSION_UNKNOWN", NotFound, "The KEK has no such version; show it to see which there are.";
+    /// The version is switched off, or waits for its destruction.
+    KekDisabled = "KEK_DISABLED", FailedPrecondition, "The KEK's version is disabled or is to be destroyed, so that it neither wraps nor unwraps; enable it, or cancel its destruction first.";
+    /// The version is gone.
+    KekDestroyed = "KEK_DESTROYED", FailedPrecondition, "The KEK's version was destroyed, or is being destroyed; what it wrapped cannot be opened any more by anyone.";
+    /// The change does not fit the version's state.
+    KekState = "KEK_STATE", FailedPrecondition, "The KEK's version is not in a state that allows this change; show the KEK to see its versions.";
+    /// Wrapped data does not open.
+    BlobTampered = "BLOB_TAMPERED", DataLoss, "The wrapped data does not check: it was changed, or it was wrapped by another KEK, for another tenant or with another encryption context. The HSM is well.";
     /// No such request.
     RequestNotFound = "REQUEST_NOT_FOUND", NotFound, "There is no request of that id for this tenant at this node.";
     /// The request id names another intent.

@@ -3,6 +3,7 @@
 use crate::checkpoint::{self, Checkpointer};
 use crate::config::Config;
 use crate::hsm_keys::HsmKeys;
+use crate::keks::Keks;
 use crate::keys::Keys;
 use crate::node::{Node, fresh_rng, now};
 use crate::peers::Peers;
@@ -90,6 +91,7 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
     report_interrupted_checks(&*store, &boot).await?;
     let keys = Keys::load(&*store)?;
     let hsm_keys = HsmKeys::load(&*store)?;
+    let keks = Keks::load(&*store)?;
     let peers = Peers::new(&config.name, &roster, &tls)?;
     let node = Node {
         config,
@@ -99,6 +101,7 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
         hsm,
         keys,
         hsm_keys,
+        keks,
         peers,
         sessions: Arc::default(),
         inflight: Arc::default(),

@@ -4,6 +4,8 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use tally_domain::kek::{DESTROY_DELAY_MAX_MS, DESTROY_DELAY_MIN_MS};
+use tally_domain::time::parse_span;
 use tally_domain::{ClusterId, NodeName};
 use tally_hsm_adapter::PinSource;
 
@@ -31,6 +33,41 @@ pub struct Config {
     /// What is logged and how.
     #[serde(default)]
     pub log: Log,
+    /// Keys that wrap other keys.
+    #[serde(default)]
+    pub wrap: Wrap,
+}
+
+/// Keys that wrap other keys.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wrap {
+    /// Shortest wait before a version is destroyed.
+    #[serde(default)]
+    pub destroy_delay_min: DelayMin,
+}
+
+/// A span such as `24h`; at most as long as the longest wait.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+pub struct DelayMin {
+    /// In milliseconds.
+    pub ms: u64,
+}
+
+impl Default for DelayMin {
+    fn default() -> Self {
+        Self { ms: DESTROY_DELAY_MIN_MS }
+    }
+}
+
+impl TryFrom<String> for DelayMin {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let ms = parse_span(&text).map(|seconds| u64::from(seconds) * 1_000).filter(|ms| *ms <= DESTROY_DELAY_MAX_MS);
+        ms.map(|ms| Self { ms }).ok_or("`destroy_delay_min` is a span of at most 30 days, such as \"24h\" or \"7d\"")
+    }
 }
 
 /// How strict a node is with itself.

@@ -3,6 +3,7 @@
 use crate::convert;
 use crate::decisions;
 use crate::drive::{Failed, drive};
+use crate::hsm_keys::HsmHeld;
 use crate::lead_hsm_key;
 use crate::node::{Node, fresh_rng, now};
 use crate::recover;
@@ -30,21 +31,29 @@ const CREATE_DEADLINE: Duration = Duration::from_secs(120);
 /// # Errors
 /// A [`Refusal`].
 pub async fn create(node: &Arc<Node>, caller: ClientId, envelope: Envelope) -> Result<(v1::Key, String), Refusal> {
-    let origin = Origin::Client(caller.clone());
-    let opened = match admit::open(&node.bundle, envelope.clone()) {
-        Ok(opened) if opened.intent().client == caller => opened,
-        Ok(_) => {
-            return Err(decisions::refuse_unopened(node, &envelope, origin, Reason::UnknownClient.into()).await);
-        }
-        Err(refusal) => return Err(decisions::refuse_unopened(node, &envelope, origin, refusal).await),
-    };
-    tracing::Span::current().record("request", opened.intent().request_id.to_string());
+    let (opened, origin) = decisions::opened(node, caller, envelope).await?;
     let work = async {
         if opened.intent().action == Action::CreateHsmKey {
             let (held, rule) = lead_hsm_key::create(node, opened, origin).await?;
             return Ok((convert::hsm_key_out(&held), rule));
         }
         lead(node, opened, origin).await.map(|(held, rule)| (convert::key_out(&held, None), rule))
+    };
+    tokio::time::timeout(CREATE_DEADLINE, work).await.unwrap_or(Err(Reason::Deadline.into()))
+}
+
+/// Creates a KEK for a client, or gives the one that this very intent has created.
+///
+/// # Errors
+/// A [`Refusal`].
+pub async fn create_kek(node: &Arc<Node>, caller: ClientId, envelope: Envelope) -> Result<(HsmHeld, String), Refusal> {
+    let (opened, origin) = decisions::opened(node, caller, envelope).await?;
+    let work = async {
+        if opened.intent().action != Action::CreateKek {
+            let refusal = Refusal::new(Reason::Malformed).with("field", "action");
+            return Err(decisions::refused(node, &opened, origin, refusal).await);
+        }
+        lead_hsm_key::create(node, opened, origin).await
     };
     tokio::time::timeout(CREATE_DEADLINE, work).await.unwrap_or(Err(Reason::Deadline.into()))
 }

@@ -42,15 +42,7 @@ const CONTENTION_PAUSE_MS: std::ops::Range<u64> = 20..160;
 /// # Errors
 /// A [`Refusal`].
 pub async fn sign(node: &Arc<Node>, caller: ClientId, envelope: Envelope) -> Result<Vec<u8>, Refusal> {
-    let origin = Origin::Client(caller.clone());
-    let opened = match admit::open(&node.bundle, envelope.clone()) {
-        Ok(opened) if opened.intent().client == caller => opened,
-        Ok(_) => {
-            return Err(decisions::refuse_unopened(node, &envelope, origin, Reason::UnknownClient.into()).await);
-        }
-        Err(refusal) => return Err(decisions::refuse_unopened(node, &envelope, origin, refusal).await),
-    };
-    tracing::Span::current().record("request", opened.intent().request_id.to_string());
+    let (opened, origin) = decisions::opened(node, caller, envelope).await?;
     let work = async {
         match node.hsm_keys.get(&opened.intent().key) {
             Some(held) => lead_hsm::sign(node, opened, origin, held).await,

@@ -53,10 +53,13 @@ pub fn of_store(error: &StoreError) -> Refusal {
     match error {
         StoreError::Conflict(Conflict::RequestDigest) => Reason::RequestIdConflict.into(),
         StoreError::Conflict(Conflict::KeyExists) => Reason::KeyExists.into(),
-        StoreError::Conflict(Conflict::Voted | Conflict::Released | Conflict::Abandoned | Conflict::Completed) => {
-            Reason::Contention.into()
-        }
-        StoreError::Conflict(Conflict::NoRequest | Conflict::NotVoted | Conflict::NoKey | Conflict::Backwards) => {
+        // A version's state changed between the decision and the step; asked again, the answer says so.
+        StoreError::Conflict(
+            Conflict::Voted | Conflict::Released | Conflict::Abandoned | Conflict::Completed | Conflict::KekState,
+        ) => Reason::Contention.into(),
+        StoreError::Conflict(
+            Conflict::NoRequest | Conflict::NotVoted | Conflict::NoKey | Conflict::Backwards | Conflict::KekVersion,
+        ) => {
             tracing::error!(%error, "a step does not fit the store");
             Reason::Bug.into()
         }

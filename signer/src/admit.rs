@@ -291,7 +291,7 @@ fn check_purpose(intent: &Intent, record: &KeyRecord) -> Result<(), Refusal> {
         ContentKind::Message => Purpose::Message,
         // Also where the key would not sign it: what is asked for is a purpose that no threshold key has.
         ContentKind::RawDigest => Purpose::Raw,
-        ContentKind::KeySpec | ContentKind::HsmKeySpec => {
+        ContentKind::KeySpec | ContentKind::HsmKeySpec | ContentKind::WrapSpec | ContentKind::KekSpec => {
             return Err(Refusal::new(Reason::Malformed).with("field", "kind"));
         }
     };

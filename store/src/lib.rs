@@ -10,6 +10,7 @@
 //! the file is opened again: the kernel may have dropped the pages, so a later fsync that succeeds would prove nothing.
 
 mod apply;
+mod kek;
 mod migrate;
 mod open;
 mod read;
@@ -23,8 +24,8 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tally_domain::ports::Pending;
 use tally_domain::ports::store::{
-    AttemptRow, BanRow, CheckpointRow, Committed, HsmKeyRow, KeyRow, PeerHead, PendingCheck, RequestRow, Step, Store,
-    StoreError,
+    AttemptRow, BanRow, CheckpointRow, Committed, HsmKeyRow, KekVersionRow, KeyRow, PeerHead, PendingCheck, RequestRow,
+    Step, Store, StoreError,
 };
 use tally_domain::{Incarnation, KeyName, NodeName, RequestId, Tenant};
 use writer::Writer;
@@ -101,6 +102,10 @@ impl Store for SqliteStore {
 
     fn hsm_key(&self, name: &KeyName) -> Result<Option<HsmKeyRow>, StoreError> {
         read::hsm_key(&self.reader(), name)
+    }
+
+    fn kek_versions(&self, kek: Option<&KeyName>) -> Result<Vec<KekVersionRow>, StoreError> {
+        kek::versions(&self.reader(), kek)
     }
 
     fn bans(&self) -> Result<Vec<BanRow>, StoreError> {

@@ -1,6 +1,6 @@
 //! The steps of the tour and what they share.
 
-use super::{jwt, logs, outage, sign};
+use super::{jwt, logs, outage, sign, wrap};
 use crate::dev::cluster::Cluster;
 use crate::dev::init::Init;
 use crate::{foreign, profile};
@@ -21,6 +21,7 @@ pub enum Step {
     Transfers,
     Message,
     Jwt,
+    Wrap,
     TooMuch,
     Unknown,
     Again,
@@ -38,6 +39,7 @@ impl Step {
         Self::Transfers,
         Self::Message,
         Self::Jwt,
+        Self::Wrap,
         Self::TooMuch,
         Self::Unknown,
         Self::Again,
@@ -55,6 +57,7 @@ impl Step {
             Self::Transfers => "transfers that policy permits are signed",
             Self::Message => "a message is signed with Ed25519",
             Self::Jwt => "a key in one node's HSM signs a JWT that a stock JOSE library verifies",
+            Self::Wrap => "a data key is wrapped in an HSM, wrapped anew after a rotation, and opened again",
             Self::TooMuch => "the same transfer of 5000 is denied",
             Self::Unknown => "a contract call that nobody understands is denied",
             Self::Again => "the same request gives the same bytes, at any node; its id names nothing else",
@@ -95,6 +98,7 @@ impl Tour {
             Step::Transfers => sign::transfers(self).await,
             Step::Message => sign::message(self).await,
             Step::Jwt => jwt::signed(self).await,
+            Step::Wrap => wrap::opened(self).await,
             Step::TooMuch => sign::too_much(self).await,
             Step::Unknown => sign::unknown(self).await,
             Step::Again => sign::again(self).await,

@@ -1,7 +1,9 @@
 //! The store port: a step's writes are all durable, or none is. Log leaves go in the same transaction as what they tell.
 
+mod kek;
 mod rows;
 
+pub use kek::*;
 pub use rows::*;
 
 use super::Pending;
@@ -142,6 +144,8 @@ pub enum Write {
         /// When.
         at: UnixMillis,
     },
+    /// About a version of a KEK; see there.
+    Kek(KekWrite),
     /// Bans a peer for a key, for good.
     Ban {
         /// Key.
@@ -266,6 +270,12 @@ pub enum Conflict {
     /// There is no such key, or its record is another.
     #[error("there is no such key with that record")]
     NoKey,
+    /// The KEK's versions do not go on with this one.
+    #[error("the KEK's versions do not go on with this one")]
+    KekVersion,
+    /// The KEK's version is in another state.
+    #[error("the KEK's version is in another state")]
+    KekState,
     /// A counter would go back.
     #[error("a counter would go back")]
     Backwards,
@@ -338,6 +348,12 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     fn hsm_key(&self, name: &KeyName) -> Result<Option<HsmKeyRow>, StoreError>;
+
+    /// All versions of one KEK, or of all of them, by name and number.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn kek_versions(&self, kek: Option<&KeyName>) -> Result<Vec<KekVersionRow>, StoreError>;
 
     /// All bans.
     ///

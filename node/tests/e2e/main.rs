@@ -17,6 +17,7 @@ mod harness {
     pub mod cluster;
     pub mod orders;
     pub mod raw;
+    pub mod vault;
 }
 mod kills;
 mod main_job;
@@ -29,3 +30,5 @@ mod resident;
 mod rollback;
 mod starts;
 mod tokens;
+mod wrap;
+mod wrap_life;

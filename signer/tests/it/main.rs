@@ -10,6 +10,7 @@
 
 mod admission;
 mod ballots;
+mod keks;
 mod recovery;
 mod resident;
 mod results;

@@ -47,6 +47,18 @@ when { context.tx.asset == "ETH" };
 @id("make-hsm-keys")
 permit (principal in Group::"payouts", action == Action::"create_key", resource)
 when { context.spec.backing == "hsm" && context.spec.scheme != "rsa-3072" };
+
+@id("wrap-ledger")
+permit (principal in Group::"payouts", action in [Action::"generate_data_key", Action::"wrap", Action::"unwrap", Action::"rewrap"],
+        resource == Key::"vault")
+when { context.wrap.context.contains("app=ledger") && context.wrap.bytes <= 64 };
+
+@id("make-keks")
+permit (principal in Group::"payouts", action == Action::"create_kek", resource == Key::"vault");
+
+@id("change-keks")
+permit (principal in Group::"payouts", action == Action::"change_kek", resource == Key::"vault")
+when { context.kek.change != "disable" || context.kek.version != 2 };
 "#;
 
 pub struct World {
