@@ -188,7 +188,8 @@ impl Tables {
             | Write::Checkpoint { .. }
             // Keys in HSMs have one home, which signs alone: there is nothing here for schedules to disturb.
             | Write::PutHsmKey { .. }
-            | Write::ActivateHsmKey { .. } => Ok(()),
+            | Write::ActivateHsmKey { .. }
+            | Write::Kek(_) => Ok(()),
         }
     }
 
