@@ -89,6 +89,8 @@ pub enum KekEvent {
     Destroying,
     /// Its key is gone from every token.
     Destroyed,
+    /// The standby token was given its key, and shows the same check value.
+    Replicated,
 }
 
 impl KekState {
@@ -114,6 +116,7 @@ impl KekState {
             (Self::PendingDestruction { .. }, KekEvent::DestructionCancelled) => Some(Self::Disabled),
             (Self::PendingDestruction { .. }, KekEvent::Destroying) => Some(Self::Destroying),
             (Self::Destroying, KekEvent::Destroyed) => Some(Self::Destroyed),
+            (Self::Enabled | Self::Disabled | Self::PendingDestruction { .. }, KekEvent::Replicated) => Some(self),
             _ => None,
         }
     }
@@ -129,6 +132,7 @@ impl KekEvent {
             Self::DestructionCancelled => "destruction-cancelled",
             Self::Destroying => "destroying",
             Self::Destroyed => "destroyed",
+            Self::Replicated => "replicated",
         }
     }
 }
@@ -158,6 +162,8 @@ pub enum KekChange {
     Destroy(KekNumber, u32),
     /// Do not destroy it.
     Cancel(KekNumber),
+    /// Give it to the standby token.
+    Replicate(KekNumber),
 }
 
 impl KekChange {
@@ -169,6 +175,7 @@ impl KekChange {
             Self::Enable(_) => "enable",
             Self::Destroy(..) => "destroy",
             Self::Cancel(_) => "cancel",
+            Self::Replicate(_) => "replicate",
         }
     }
 
@@ -176,7 +183,7 @@ impl KekChange {
     pub fn version(self) -> Option<KekNumber> {
         match self {
             Self::Rotate => None,
-            Self::Disable(n) | Self::Enable(n) | Self::Destroy(n, _) | Self::Cancel(n) => Some(n),
+            Self::Disable(n) | Self::Enable(n) | Self::Destroy(n, _) | Self::Cancel(n) | Self::Replicate(n) => Some(n),
         }
     }
 
@@ -184,7 +191,7 @@ impl KekChange {
     pub fn delay_ms(self) -> Option<u64> {
         match self {
             Self::Destroy(_, seconds) => Some(u64::from(seconds) * 1_000),
-            Self::Rotate | Self::Disable(_) | Self::Enable(_) | Self::Cancel(_) => None,
+            Self::Rotate | Self::Disable(_) | Self::Enable(_) | Self::Cancel(_) | Self::Replicate(_) => None,
         }
     }
 }
@@ -196,6 +203,7 @@ const DISABLE: u32 = 3;
 const ENABLE: u32 = 4;
 const DESTROY: u32 = 5;
 const CANCEL: u32 = 6;
+const REPLICATE: u32 = 7;
 
 /// [`KekSpec`] as protobuf; field numbers are those of `KekSpecBody` in `proto/`.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -222,6 +230,7 @@ impl KekSpec {
                 KekChange::Enable(n) => Body { change: ENABLE, version: n.0, ..none },
                 KekChange::Destroy(n, delay_s) => Body { change: DESTROY, version: n.0, delay_s, ..none },
                 KekChange::Cancel(n) => Body { change: CANCEL, version: n.0, ..none },
+                KekChange::Replicate(n) => Body { change: REPLICATE, version: n.0, ..none },
             },
         };
         body.encode_to_vec()
@@ -242,6 +251,7 @@ impl KekSpec {
             ENABLE => Self::Change(KekChange::Enable(version()?)),
             DESTROY => Self::Change(KekChange::Destroy(version()?, b.delay_s)),
             CANCEL => Self::Change(KekChange::Cancel(version()?)),
+            REPLICATE => Self::Change(KekChange::Replicate(version()?)),
             _ => return Err(field("change")),
         };
         // Whatever a change has no use for must not be there.

@@ -114,6 +114,8 @@ reasons! {
     KekDestroyed = "KEK_DESTROYED", FailedPrecondition, "The KEK's version was destroyed, or is being destroyed; what it wrapped cannot be opened any more by anyone.";
     /// The change does not fit the version's state.
     KekState = "KEK_STATE", FailedPrecondition, "The KEK's version is not in a state that allows this change; show the KEK to see its versions.";
+    /// The version has no form in which it could reach a second token.
+    KekNotReplicable = "KEK_NOT_REPLICABLE", FailedPrecondition, "The KEK's version cannot reach a standby token: its home has none, or the version was made before the two were a pair; with a standby, rotate the KEK and rewrap.";
     /// Wrapped data does not open.
     BlobTampered = "BLOB_TAMPERED", DataLoss, "The wrapped data does not check: it was changed, or it was wrapped by another KEK, for another tenant or with another encryption context. The HSM is well.";
     /// No such request.

@@ -42,6 +42,7 @@ fn specs_have_one_encoding_and_no_flipped_bit_reads_the_same() {
         KekChange::Enable(n),
         KekChange::Destroy(n, 7),
         KekChange::Cancel(n),
+        KekChange::Replicate(n),
     ];
     let keks = changes.map(|c| KekSpec::Change(c).to_bytes()).into_iter().chain([KekSpec::Create { home }.to_bytes()]);
     let wrap = |bytes: &[u8]| WrapSpec::from_bytes(bytes).ok().map(|s| s.to_bytes());

@@ -12,7 +12,7 @@ use tally_audit::event::Origin;
 use tally_domain::dsse::Envelope;
 use tally_domain::ports::hsm::{HsmError, KekId, KekMade};
 use tally_domain::ports::store::Write;
-use tally_domain::{ClientId, KekVersion, Reason, Refusal};
+use tally_domain::{ClientId, KekVersion, KeyName, Reason, Refusal};
 use tally_signer::admit::Opened;
 use tally_signer::kek::{KekPermit, KekView, Plan, admit_change_kek, new_version};
 use tally_signer::wrap::describe;
@@ -50,6 +50,10 @@ async fn lead(node: &Arc<Node>, opened: Opened, origin: Origin) -> Result<Vec<u8
             let version = new_version(number, id, &made, now());
             (permit.rotate_step(&version, made.transfer.clone(), &node.boot, now()), version, made.transfer)
         }
+        Plan::Replicate(version) => {
+            replicated(node, &intent.key, &version).await?;
+            (permit.replicated_step(&version, &node.boot, now()), version, None)
+        }
         Plan::Move { from, event, to } => {
             let step = permit.move_step(&from, event, to, &node.boot, now());
             (step, KekVersion { state: to, ..from }, None)
@@ -63,6 +67,28 @@ async fn lead(node: &Arc<Node>, opened: Opened, origin: Origin) -> Result<Vec<u8
     node.keks.put(&intent.key, version, transfer);
     tracing::info!(kek = %intent.key, version = %version.number, state = version.state.as_str(), "the KEK is changed");
     answer.ok_or_else(|| Reason::Bug.into())
+}
+
+/// Gives the standby token a version. A token that then shows another check value has not been given this one.
+async fn replicated(node: &Arc<Node>, kek: &KeyName, version: &KekVersion) -> Result<(), Refusal> {
+    let rows = node.store.kek_versions(Some(kek)).map_err(|e| reply::of_store(&e))?;
+    let transfer = rows.into_iter().find(|row| row.version.number == version.number).and_then(|row| row.transfer);
+    let transfer = transfer.ok_or(Reason::KekNotReplicable)?;
+    match node.hsm.replicate_kek(version.id, transfer).await {
+        Ok(check_value) if check_value == version.check_value => {
+            node.keks.note_transferred(version.id);
+            Ok(())
+        }
+        Ok(check_value) => {
+            tracing::error!(kek = %kek, version = %version.number, %check_value, "the standby token holds another key");
+            Err(Reason::Hsm.into())
+        }
+        Err(HsmError::Configuration { what }) => {
+            tracing::warn!(kek = %kek, version = %version.number, what, "the version is on one token only");
+            Err(Reason::KekNotReplicable.into())
+        }
+        Err(error) => Err(reply::of_hsm(&error)),
+    }
 }
 
 /// Decides here, and writes it down.

@@ -17,7 +17,7 @@ pub(crate) const METHODS: &[&str] = &["transfer"];
 pub(crate) const CHARGES: &[&str] = &["CRED", "DEBT", "SHAR", "SLEV", ""];
 
 /// What can become of a KEK.
-pub(crate) const KEK_CHANGES: &[&str] = &["create", "rotate", "disable", "enable", "destroy", "cancel"];
+pub(crate) const KEK_CHANGES: &[&str] = &["create", "rotate", "disable", "enable", "destroy", "cancel", "replicate"];
 
 /// The schema, read once, and its entity types.
 pub(crate) struct Vocabulary {

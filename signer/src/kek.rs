@@ -80,6 +80,8 @@ pub struct KekPermit {
 pub enum Plan {
     /// The token makes a version of this number.
     Make(KekNumber),
+    /// The standby token is given a version, which stays as it is.
+    Replicate(KekVersion),
     /// A version goes on.
     Move {
         /// The version as it is.
@@ -136,6 +138,13 @@ impl KekPermit {
         let change = KekWrite::Change { kek, number: from.number, from: from.state, to, at: now };
         let complete = self.complete(&KekVersion { state: to, ..*from }, now);
         Step { writes: vec![Write::Kek(change), complete], leaves: vec![boot.leaf(now, leaf)] }
+    }
+
+    /// The step that tells of a version that the standby token holds, with its leaf and its answer.
+    pub fn replicated_step(&self, version: &KekVersion, boot: &BootIdentity, now: UnixMillis) -> Step {
+        let (kek, by) = (self.opened.intent().key.clone(), Some(asked(&self.opened)));
+        let leaf = What::KekChanged(KekChanged { by, kek, number: version.number, event: KekEvent::Replicated });
+        Step { writes: vec![self.complete(version, now)], leaves: vec![boot.leaf(now, leaf)] }
     }
 
     fn complete(&self, version: &KekVersion, now: UnixMillis) -> Write {
@@ -209,7 +218,7 @@ pub fn admit_change_kek(
     let plan = plan(kek, change, delay_min_ms, now)?;
     let number = match plan {
         Plan::Make(number) => number,
-        Plan::Move { from, .. } => from.number,
+        Plan::Replicate(version) | Plan::Move { from: version, .. } => version.number,
     };
     let action = PolicyAction::ChangeKek(change, number);
     let rule = decided(decide(bundle, &DecisionRequest { client: &intent.client, key: &intent.key, action }, now))?;
@@ -229,6 +238,7 @@ fn plan(kek: KekView<'_>, change: KekChange, delay_min_ms: u64, now: UnixMillis)
         KekChange::Disable(number) => (number, KekEvent::Disabled),
         KekChange::Enable(number) => (number, KekEvent::Enabled),
         KekChange::Cancel(number) => (number, KekEvent::DestructionCancelled),
+        KekChange::Replicate(number) => (number, KekEvent::Replicated),
         KekChange::Destroy(number, _) => {
             let delay = change.delay_ms().unwrap_or_default();
             if !(delay_min_ms..=DESTROY_DELAY_MAX_MS).contains(&delay) {
@@ -240,6 +250,7 @@ fn plan(kek: KekView<'_>, change: KekChange, delay_min_ms: u64, now: UnixMillis)
     };
     let from = *kek.version(number)?;
     match from.state.after(event) {
+        Some(_) if event == KekEvent::Replicated => Ok(Plan::Replicate(from)),
         Some(to) => Ok(Plan::Move { from, event, to }),
         None if matches!(from.state, KekState::Destroying | KekState::Destroyed) => Err(of_version(&from)),
         None => {

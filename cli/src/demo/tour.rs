@@ -27,6 +27,7 @@ pub enum Step {
     Again,
     OneDown,
     TwoDown,
+    TokenLost,
     Restart,
     Logs,
 }
@@ -45,6 +46,7 @@ impl Step {
         Self::Again,
         Self::OneDown,
         Self::TwoDown,
+        Self::TokenLost,
         Self::Restart,
         Self::Logs,
     ];
@@ -63,6 +65,7 @@ impl Step {
             Self::Again => "the same request gives the same bytes, at any node; its id names nothing else",
             Self::OneDown => "with one node stopped the others still sign",
             Self::TwoDown => "with two nodes stopped nothing is signed, and nothing is half done",
+            Self::TokenLost => "a node loses its token, goes on with the shares it has opened, and gets the token back",
             Self::Restart => "after a restart the same keys sign from their sealed shares",
             Self::Logs => "the logs are exported and verified offline; one flipped byte is found",
         }
@@ -104,6 +107,7 @@ impl Tour {
             Step::Again => sign::again(self).await,
             Step::OneDown => outage::one_down(self).await,
             Step::TwoDown => outage::two_down(self).await,
+            Step::TokenLost => outage::token_lost(self).await,
             Step::Restart => outage::restart(self).await,
             Step::Logs => logs::verified(self).await,
         }

@@ -105,7 +105,7 @@ impl Known<'_> {
             ("kek", "change") => (
                 KEK_CHANGES.contains(&text),
                 "change of a KEK",
-                "they are `create`, `rotate`, `disable`, `enable`, `destroy` and `cancel`",
+                "they are `create`, `rotate`, `disable`, `enable`, `destroy`, `cancel` and `replicate`",
             ),
             _ => return None,
         };

@@ -150,6 +150,7 @@ impl TryFrom<KekChangedBody> for KekChanged {
             ("destruction-cancelled", None) => KekEvent::DestructionCancelled,
             ("destroying", None) => KekEvent::Destroying,
             ("destroyed", None) => KekEvent::Destroyed,
+            ("replicated", None) => KekEvent::Replicated,
             _ => return Err(BadLeaf::Field("event")),
         };
         let by = b.by.map(TryInto::try_into).transpose()?;

@@ -133,5 +133,6 @@ fn asks_for(change: KekChange, event: KekEvent) -> bool {
             | (KekChange::Enable(_), KekEvent::Enabled)
             | (KekChange::Destroy(..), KekEvent::DestructionScheduled { .. })
             | (KekChange::Cancel(_), KekEvent::DestructionCancelled)
+            | (KekChange::Replicate(_), KekEvent::Replicated)
     )
 }
