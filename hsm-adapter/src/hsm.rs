@@ -280,7 +280,7 @@ fn pin_state(desk: &Desk) -> Result<PinState, Fault> {
 /// Loads the module, finds the token and logs in.
 pub fn log_in(config: Config, turn: &Turn) -> Result<(Arc<Office>, LoggedIn), Fault> {
     config.check()?;
-    let module = Module::load(&config.module)?;
+    let module = Module::load(&config.module, config.mode)?;
     let inside = module.gate.enter(turn.due).ok_or_else(|| turn.late())?;
     let token = module.token(&config, &inside)?;
     let login = token.log_in(&config.pin, turn, &inside)?;

@@ -1,8 +1,9 @@
 //! PKCS#11 modules: each loaded once in a process and never let go.
 
-use crate::config::{Config, configuration};
+use crate::config::{Config, Mode, configuration};
 use crate::fault::{Fault, code_name};
 use crate::gate::{Gate, Inside};
+use crate::spy;
 use crate::token::Token;
 use crate::turn::Turn;
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
@@ -30,9 +31,13 @@ pub struct Module {
 impl Module {
     /// The module at `path`, loaded now or before. Lives as long as the process: unloading one that other threads may be
     /// inside crashes.
-    pub fn load(path: &Path) -> Result<&'static Self, HsmError> {
+    pub fn load(path: &Path, mode: Mode) -> Result<&'static Self, HsmError> {
         let shown = path.display();
         let real = path.canonicalize().map_err(|e| configuration(format!("the PKCS#11 module `{shown}`: {e}")))?;
+        // Before it is loaded: a library runs code of its own when it is.
+        if mode == Mode::Production && (spy::is_named(path) || spy::is_named(&real) || spy::is_inside(&real)) {
+            return Err(spy::refused(path));
+        }
         let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = modules.get(&real) {
             return Ok(known);
@@ -40,6 +45,10 @@ impl Module {
         let context = Pkcs11::new(&real)
             .map_err(|e| configuration(format!("`{shown}` cannot be loaded as a PKCS#11 module: {e}")))?;
         initialize(&context).map_err(|e| not_ready(path, &e))?;
+        let info = context.get_library_info().map_err(|e| not_ready(path, &e))?;
+        if mode == Mode::Production && spy::says_so(info.manufacturer_id(), info.library_description()) {
+            return Err(spy::refused(path));
+        }
         let module: &'static Self = Box::leak(Box::new(Self {
             context,
             path: real.clone(),

@@ -105,6 +105,7 @@ pub fn hsm_out(s: HsmStatus) -> v1::HsmStatus {
         pin: s.pin.to_string(),
         proven_ms_ago: s.proven_ms_ago,
         latencies: s.latencies.into_iter().map(latency).collect(),
+        standby: s.standby.map(|other| Box::new(hsm_out(*other))),
     }
 }
 

@@ -34,7 +34,9 @@ mod serve;
 mod services;
 mod sessions;
 mod tls;
+mod token;
 mod typed_errors;
 
-pub use boot::{accept_restore, init_identity, load_bundle};
+pub use boot::{accept_restore, load_bundle};
 pub use serve::run;
+pub use token::init_identity;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 use tally_domain::SecretBytes;
 use tally_domain::ports::hsm::{BreakerState, Hsm, HsmError, PinState, SealingKeyId};
-use tally_hsm_adapter::{Config, Pkcs11Hsm, provision};
+use tally_hsm_adapter::{Config, Mode, Pkcs11Hsm, provision};
 
 fn ready<K: Kind>(dir: &Path) -> (Token, Pkcs11Hsm) {
     let token = Token::create::<K>(dir);
@@ -269,6 +269,27 @@ pub fn what_is_no_module_is_named<K: Kind>(dir: &Path) {
     std::fs::remove_dir_all(K::storage(dir)).unwrap();
     let what = refused(token.config());
     assert!(what.contains("SOFTHSM2_CONF") && what.contains("CKR_GENERAL_ERROR"), "{what}");
+}
+
+pub fn s_4_5_a_module_that_writes_the_pin_down_is_refused_in_production<K: Kind>(dir: &Path) {
+    let token = Token::create::<K>(dir);
+    let copy = |name: &str, inside: &[u8]| {
+        let path = dir.join(name);
+        let mut bytes = std::fs::read(&token.real).unwrap();
+        bytes.extend_from_slice(inside);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let called = copy("pkcs11-spy.so", b"");
+    let renamed = copy("innocent.so", b"\0PKCS11SPY_OUTPUT\0");
+    let linked = dir.join("link.so");
+    std::os::unix::fs::symlink(&called, &linked).unwrap();
+    for module in [&called, &renamed, &linked] {
+        let what = refused(Config { module: module.clone(), ..token.config() });
+        assert!(what.contains("production mode") && what.contains(module.to_str().unwrap()), "{what}");
+    }
+    let looked_into = Config { module: called, mode: Mode::Development, ..token.config() };
+    provision(looked_into).unwrap();
 }
 
 pub fn a_deadline_too_short_for_the_token_is_said_to_have_passed<K: Kind>(dir: &Path) {

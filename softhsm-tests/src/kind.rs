@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tally_domain::SecretBytes;
 use tally_hsm_adapter::testing::{PIN, SOFTHSM_ENV, SoftHsmToken};
-use tally_hsm_adapter::{Config, Role};
+use tally_hsm_adapter::{Config, Mode, Role};
 
 /// Plenty for a software token, even on a loaded machine.
 pub const PATIENT: Duration = Duration::from_secs(30);
@@ -72,6 +72,7 @@ impl Token {
             workers: 4,
             deadline: PATIENT,
             role: Role::Only,
+            mode: Mode::Production,
         }
     }
 

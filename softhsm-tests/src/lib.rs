@@ -43,6 +43,7 @@ macro_rules! suite {
             a_lost_login_is_renewed_without_anybody_noticing
             of_two_tokens_with_one_label_the_serial_decides
             what_is_no_module_is_named
+            s_4_5_a_module_that_writes_the_pin_down_is_refused_in_production
             a_deadline_too_short_for_the_token_is_said_to_have_passed
             sixteen_threads_seal_and_open_while_keys_come_and_go
             keys_outlive_a_shutdown

@@ -92,7 +92,7 @@ pub fn every_fault_of_every_call_has_a_typed_answer_and_an_end<K: Kind>(dir: &Pa
     let first = if call == "C_Login" { format!("C_SignInit close_all={slot} count=1\n") } else { String::new() };
     for (n, fault) in (1_u8..).zip(faults_of(&call, slot)) {
         let what = format!("{call} {fault}");
-        let fresh = Fresh { sealing: SealingKeyId([n; 16]), kek: KekId([n; 16]) };
+        let fresh = Fresh { sealing: SealingKeyId([n; 16]), kek: KekId([0x80 | n; 16]) };
         faults.order(&format!("{first}{call} {fault}\n"));
         let asked = ask(&hsm, &fresh, &lasting);
         wait(hsm.status());

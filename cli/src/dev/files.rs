@@ -121,6 +121,7 @@ pub fn node(name: &str, address: &str, module: &Path, serial: &str) -> String {
     format!(
         r#"cluster = "{CLUSTER}"
 name = "{name}"
+mode = "development"
 listen = "{address}"
 data_dir = "data"
 bundle_dir = "../policy"

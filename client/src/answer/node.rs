@@ -68,6 +68,8 @@ pub struct HsmInfo {
     pub proven_ms_ago: Option<u64>,
     /// How long its operations take.
     pub latencies: Vec<LatencyInfo>,
+    /// The node's other token, if it has one.
+    pub standby: Option<Box<HsmInfo>>,
 }
 
 /// How long an operation takes at an HSM.
@@ -181,6 +183,7 @@ fn hsm_info(hsm: v1::HsmStatus) -> HsmInfo {
         pin: hsm.pin,
         proven_ms_ago: hsm.proven_ms_ago,
         latencies: hsm.latencies.into_iter().map(latency).collect(),
+        standby: hsm.standby.map(|other| Box::new(hsm_info(*other))),
     }
 }
 

@@ -1256,6 +1256,9 @@ pub struct HsmStatus {
     pub proven_ms_ago: ::core::option::Option<u64>,
     #[prost(message, repeated, tag = "14")]
     pub latencies: ::prost::alloc::vec::Vec<HsmLatency>,
+    /// The node's other token, if it has one; that one has none.
+    #[prost(message, optional, boxed, tag = "15")]
+    pub standby: ::core::option::Option<::prost::alloc::boxed::Box<HsmStatus>>,
 }
 /// How long an operation takes at the token, over the most recent ones.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
