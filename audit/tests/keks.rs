@@ -126,7 +126,7 @@ fn nothing_is_wrapped_or_opened_by_a_version_that_is_not_enabled() {
             (rewrap(), 2, Some(1)),
         ] {
             let log = [rotated.clone(), before.clone(), w.kek_call(9, call, number, from)].concat();
-            assert_eq!(after_birth(&w, log), [state.clone()]);
+            assert_eq!(after_birth(&w, log), std::slice::from_ref(&state));
         }
     }
 }

@@ -180,6 +180,7 @@ fn to_json(report: &Report) -> Value {
         "node": report.node.as_str(), "entries": report.entries, "root": report.root.to_string(),
         "intents": report.intents, "permits": permits.collect::<Vec<_>>(), "refusals": refusals.collect::<Vec<_>>(),
         "releases": report.releases, "signatures": report.signatures, "keys": report.keys,
+        "wraps": report.wraps,
         "warnings": report.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }

@@ -20,7 +20,8 @@ pub enum Wrap {
     /// Have a KEK draw a data key, and wrap it.
     Generate(Generate),
     /// Wrap what you have: at most 4096 bytes. Data is encrypted with a data key, and the data key is wrapped.
-    Wrap(Seal),
+    #[command(name = "wrap")]
+    Seal(Seal),
     /// Open what a KEK has wrapped.
     Unwrap(Unwrap),
     /// Wrap anew what a KEK has wrapped, with its newest version, and show it to nobody.
@@ -51,7 +52,7 @@ impl Wrap {
         match self {
             Self::Create(create) => create.run(&client, &kept).await,
             Self::Generate(generate) => generate.run(&client, &kept, printed).await,
-            Self::Wrap(seal) => seal.run(&client, &kept).await,
+            Self::Seal(seal) => seal.run(&client, &kept).await,
             Self::Unwrap(unwrap) => unwrap.run(&client, &kept, printed).await,
             Self::Rewrap(rewrap) => rewrap.run(&client, &kept).await,
             Self::Rotate(of) => of.run(&client, &kept, KekChange::Rotate).await,

@@ -345,4 +345,16 @@ mod tests {
         assert_eq!(load("mode = \"development\"", "pin_fd = 7").unwrap().mode, Mode::Development);
         assert!(load("mode = \"test\"", "pin_fd = 7").unwrap_err().contains("production"));
     }
+
+    #[test]
+    fn a_version_waits_a_day_for_its_end_unless_the_configuration_says_otherwise() {
+        let delay = |wrap: &str| load("", &format!("pin_fd = 7\n{wrap}")).map(|c| c.wrap.destroy_delay_min.ms / 1_000);
+        assert_eq!(delay(""), Ok(86_400));
+        assert_eq!(delay("[wrap]"), Ok(86_400));
+        assert_eq!(delay("[wrap]\ndestroy_delay_min = \"2s\""), Ok(2));
+        for bad in ["\"31d\"", "\"soon\"", "2"] {
+            let said = delay(&format!("[wrap]\ndestroy_delay_min = {bad}")).unwrap_err();
+            assert!(said.contains("destroy_delay_min"), "{said}");
+        }
+    }
 }

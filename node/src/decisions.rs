@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tally_audit::event::{Origin, What};
 use tally_domain::dsse::{Envelope, content_digest};
 use tally_domain::ports::store::{ClaimRequest, Step, Write};
-use tally_domain::{ClientId, Reason, Refusal};
+use tally_domain::{Action, ClientId, Reason, Refusal};
 use tally_signer::admit::{self, Opened, verdict};
 use tally_signer::hsm_sign;
 use tally_signer::wrap;
@@ -29,6 +29,24 @@ pub async fn opened(node: &Arc<Node>, caller: ClientId, envelope: Envelope) -> R
         Err(refusal) => refusal,
     };
     Err(refuse_unopened(node, &envelope, origin, refusal).await)
+}
+
+/// The same for a call that has one action only: an intent for another is refused, and that is written down.
+///
+/// # Errors
+/// As [`opened`]; `MALFORMED`.
+pub async fn opened_for(
+    action: Action,
+    node: &Arc<Node>,
+    caller: ClientId,
+    envelope: Envelope,
+) -> Result<(Opened, Origin), Refusal> {
+    let (opened, origin) = opened(node, caller, envelope).await?;
+    if opened.intent().action == action {
+        return Ok((opened, origin));
+    }
+    let refusal = Refusal::new(Reason::Malformed).with("field", "action");
+    Err(refused(node, &opened, origin, refusal).await)
 }
 
 /// An intent that could not even be opened: logged, and the refusal given back.

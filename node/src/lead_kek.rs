@@ -12,7 +12,7 @@ use tally_audit::event::Origin;
 use tally_domain::dsse::Envelope;
 use tally_domain::ports::hsm::{HsmError, KekId, KekMade};
 use tally_domain::ports::store::Write;
-use tally_domain::{ClientId, KekVersion, KeyName, Reason, Refusal};
+use tally_domain::{Action, ClientId, KekVersion, KeyName, Reason, Refusal};
 use tally_signer::admit::Opened;
 use tally_signer::kek::{KekPermit, KekView, Plan, admit_change_kek, new_version};
 use tally_signer::wrap::describe;
@@ -29,7 +29,7 @@ const TOKEN_TRIES_MAX: u32 = 3;
 /// # Errors
 /// A [`Refusal`]; `HOME_NODE`, of which nothing is written down here, when the KEK lives elsewhere.
 pub async fn change(node: &Arc<Node>, caller: ClientId, envelope: Envelope) -> Result<Vec<u8>, Refusal> {
-    let (opened, origin) = decisions::opened(node, caller, envelope).await?;
+    let (opened, origin) = decisions::opened_for(Action::ChangeKek, node, caller, envelope).await?;
     let work = lead(node, opened, origin);
     tokio::time::timeout(CHANGE_DEADLINE, work).await.unwrap_or(Err(Reason::Deadline.into()))
 }

@@ -47,14 +47,8 @@ pub async fn create(node: &Arc<Node>, caller: ClientId, envelope: Envelope) -> R
 /// # Errors
 /// A [`Refusal`].
 pub async fn create_kek(node: &Arc<Node>, caller: ClientId, envelope: Envelope) -> Result<(HsmHeld, String), Refusal> {
-    let (opened, origin) = decisions::opened(node, caller, envelope).await?;
-    let work = async {
-        if opened.intent().action != Action::CreateKek {
-            let refusal = Refusal::new(Reason::Malformed).with("field", "action");
-            return Err(decisions::refused(node, &opened, origin, refusal).await);
-        }
-        lead_hsm_key::create(node, opened, origin).await
-    };
+    let (opened, origin) = decisions::opened_for(Action::CreateKek, node, caller, envelope).await?;
+    let work = lead_hsm_key::create(node, opened, origin);
     tokio::time::timeout(CREATE_DEADLINE, work).await.unwrap_or(Err(Reason::Deadline.into()))
 }
 

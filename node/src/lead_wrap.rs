@@ -42,14 +42,8 @@ pub async fn call(
     envelope: Envelope,
     beside: Beside,
 ) -> Result<Told, Refusal> {
-    let (opened, origin) = decisions::opened(node, caller, envelope).await?;
-    let work = async {
-        if opened.intent().action != action {
-            let refusal = Refusal::new(Reason::Malformed).with("field", "action");
-            return Err(decisions::refused(node, &opened, origin, refusal).await);
-        }
-        lead(node, opened, origin, beside).await
-    };
+    let (opened, origin) = decisions::opened_for(action, node, caller, envelope).await?;
+    let work = lead(node, opened, origin, beside);
     tokio::time::timeout(WRAP_DEADLINE, work).await.unwrap_or(Err(Reason::Deadline.into()))
 }
 

@@ -243,7 +243,7 @@ fn plan(kek: KekView<'_>, change: KekChange, delay_min_ms: u64, now: UnixMillis)
             let delay = change.delay_ms().unwrap_or_default();
             if !(delay_min_ms..=DESTROY_DELAY_MAX_MS).contains(&delay) {
                 let (least, most) = (delay_min_ms / 1_000, DESTROY_DELAY_MAX_MS / 1_000);
-                return Err(range(format!("a version is destroyed after {least} to {most} seconds, not before")));
+                return Err(range(format!("a destruction waits for {least} to {most} seconds")));
             }
             (number, KekEvent::DestructionScheduled { at: now.plus(delay) })
         }

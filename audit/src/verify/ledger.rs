@@ -44,8 +44,11 @@ pub(super) enum Fact {
     /// A key in an HSM whose name a majority gave it.
     HsmKey { record: Rc<HsmKeyRecord> },
     /// A KEK does its work; what the log says of its first version.
-    KekUse { kek: KeyName, first: Option<(KekId, KeyCheckValue)> },
+    KekUse { kek: KeyName, first: FirstVersion },
 }
+
+/// What a log says of a KEK's first version, if it says anything.
+pub(super) type FirstVersion = Option<(KekId, KeyCheckValue)>;
 
 /// Who signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +104,7 @@ pub(super) struct Ledger {
     names: BTreeMap<(NodeName, KeyName), Rc<HsmKeyRecord>>,
     hsm_keys: BTreeMap<KeyName, (Rc<HsmKeyRecord>, Place)>,
     signed: Vec<Signed>,
-    kek_uses: Vec<(Place, KeyName, Option<(KekId, KeyCheckValue)>)>,
+    kek_uses: Vec<(Place, KeyName, FirstVersion)>,
     findings: Vec<Finding>,
     warnings: Vec<Warning>,
 }
@@ -353,12 +356,7 @@ impl Ledger {
     }
 
     /// The home's own log has the record of its KEK, so it is missing nowhere.
-    fn used_at_home(
-        &self,
-        place: &Place,
-        kek: KeyName,
-        first: Option<(KekId, KeyCheckValue)>,
-    ) -> Result<(), KekProblem> {
+    fn used_at_home(&self, place: &Place, kek: KeyName, first: FirstVersion) -> Result<(), KekProblem> {
         match self.hsm_keys.get(&kek) {
             None => Err(KekProblem::NoKek { kek }),
             Some((record, _)) if record.home != place.node => {

@@ -16,7 +16,7 @@ pub fn list(keys: &[KeyInfo]) -> Shown {
             _ => k.evm_address.clone().unwrap_or_else(|| short(&k.public_key)),
         };
         let (scheme, purpose) = (k.backing.scheme(), k.purpose.as_str());
-        format!("{:<16} {scheme:<16} {shape:<14} {purpose:<12} {:<8} {public}", k.name, k.state)
+        format!("{:<16} {scheme:<16} {shape:<14} {purpose:<12} {:<8} {public}", k.name.as_str(), k.state)
     };
     let lines: Vec<_> = keys.iter().map(line).collect();
     let text = if lines.is_empty() { "no keys".into() } else { lines.join("\n") };

@@ -69,9 +69,13 @@ pub fn changed(kek: &KeyName, intent: &SealedIntent, changed: &ChangedKek) -> Sh
         format!("PERMITTED by rule {}", changed.rule),
         field("request", intent.request_id()),
         field("KEK", kek),
-        field("version", line(&changed.version)),
+        field("version", state(&changed.version)),
     ];
-    let document = json!({ "kek": kek.as_str(), "version": version(&changed.version) });
+    let mut document = json!({ "kek": kek.as_str(), "version": version(&changed.version) });
+    // Not told in the answer to a change.
+    if let Some(Value::Object(members)) = document.get_mut("version") {
+        members.remove("wraps");
+    }
     Shown::done(lines.join("\n"), with_verdict(document, intent, &changed.rule))
 }
 
@@ -96,9 +100,8 @@ pub fn kek(k: &KekInfo) -> Shown {
 pub fn list(keks: &[KekInfo]) -> Shown {
     let line = |k: &KekInfo| {
         let newest = k.versions.last().map(|v| format!("version {} {}", v.number, v.state));
-        format!("{:<16} HSM of {:<12} {:<8} {}", k.name, k.home, k.state, newest.unwrap_or_default())
-            .trim_end()
-            .to_owned()
+        let (name, home) = (k.name.as_str(), k.home.as_str());
+        format!("{name:<16} HSM of {home:<12} {:<8} {}", k.state, newest.unwrap_or_default()).trim_end().to_owned()
     };
     let lines: Vec<_> = keks.iter().map(line).collect();
     let text = if lines.is_empty() { "no KEKs".into() } else { lines.join("\n") };
@@ -113,8 +116,12 @@ fn record(k: &KekInfo) -> String {
 }
 
 fn line(v: &KekVersionInfo) -> String {
+    format!("{}, {} wrapped", state(v), v.wraps)
+}
+
+fn state(v: &KekVersionInfo) -> String {
     let at = v.destroy_at.map(|at| format!(" at {}", utc(at))).unwrap_or_default();
-    format!("{} {}{at}, check value {}, {} wrapped, made {}", v.number, v.state, v.check_value, v.wraps, utc(v.made_at))
+    format!("{} {}{at}, check value {}, made {}", v.number, v.state, v.check_value, utc(v.made_at))
 }
 
 fn to_json(k: &KekInfo) -> Value {

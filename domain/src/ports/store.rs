@@ -233,13 +233,6 @@ pub struct ClaimRequest {
     pub at: UnixMillis,
 }
 
-/// A step is durable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Committed {
-    /// Log index of the step's first leaf; the log's size where the step had none.
-    pub first_leaf: u64,
-}
-
 /// A write did not fit what is stored; nothing of the step was kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
