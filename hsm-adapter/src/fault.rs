@@ -82,7 +82,7 @@ impl From<Error> for Fault {
     }
 }
 
-/// The table.
+/// The table: codes that mean something else from some functions, and then all others.
 fn class(function: Function, rv: RvError) -> Class {
     use Function as F;
     use RvError as R;
@@ -104,52 +104,59 @@ fn class(function: Function, rv: RvError) -> Class {
             R::GeneralError | R::FunctionFailed | R::DeviceError | R::EncryptedDataInvalid | R::EncryptedDataLenRange,
         ) => Class::Doubt,
 
-        (
-            _,
-            R::SessionHandleInvalid
-            | R::SessionClosed
-            | R::UserNotLoggedIn
-            | R::ObjectHandleInvalid
-            | R::KeyHandleInvalid
-            // A session with another operation stuck in it, or without the one begun, is of no more use.
-            | R::OperationActive
-            | R::OperationNotInitialized,
-        ) => Class::Session,
+        _ => class_from_any(rv),
+    }
+}
 
-        (
-            _,
-            R::DeviceError
-            | R::DeviceMemory
-            | R::DeviceRemoved
-            | R::HostMemory
-            | R::TokenNotPresent
-            | R::TokenNotRecognized
-            | R::SlotIdInvalid
-            | R::SessionCount
-            // Some client libraries forget that they were initialized when their connection has died.
-            | R::CryptokiNotInitialized,
-        ) => Class::Device,
+/// What a code means from any function.
+fn class_from_any(rv: RvError) -> Class {
+    use RvError as R;
+    match rv {
+        R::SessionHandleInvalid
+        | R::SessionClosed
+        | R::UserNotLoggedIn
+        | R::ObjectHandleInvalid
+        | R::KeyHandleInvalid
+        | R::WrappingKeyHandleInvalid
+        | R::UnwrappingKeyHandleInvalid
+        // A session with another operation stuck in it, or without the one begun, is of no more use.
+        | R::OperationActive
+        | R::OperationNotInitialized => Class::Session,
 
-        (
-            _,
-            R::MechanismInvalid
-            | R::MechanismParamInvalid
-            | R::KeyTypeInconsistent
-            | R::KeyFunctionNotPermitted
-            | R::KeySizeRange
-            | R::CurveNotSupported
-            | R::TemplateIncomplete
-            | R::TemplateInconsistent
-            | R::AttributeReadOnly
-            | R::AttributeTypeInvalid
-            | R::AttributeValueInvalid
-            | R::ActionProhibited
-            | R::ArgumentsBad
-            | R::FunctionNotSupported
-            | R::SessionReadOnly
-            | R::TokenWriteProtected
-            | R::UserTypeInvalid,
-        ) => Class::Refused,
+        R::DeviceError
+        | R::DeviceMemory
+        | R::DeviceRemoved
+        | R::HostMemory
+        | R::TokenNotPresent
+        | R::TokenNotRecognized
+        | R::SlotIdInvalid
+        | R::SessionCount
+        // Some client libraries forget that they were initialized when their connection has died.
+        | R::CryptokiNotInitialized => Class::Device,
+
+        R::MechanismInvalid
+        | R::MechanismParamInvalid
+        | R::KeyTypeInconsistent
+        | R::KeyFunctionNotPermitted
+        | R::KeySizeRange
+        | R::KeyUnextractable
+        | R::KeyNotWrappable
+        | R::WrappingKeyTypeInconsistent
+        | R::UnwrappingKeyTypeInconsistent
+        | R::WrappingKeySizeRange
+        | R::UnwrappingKeySizeRange
+        | R::CurveNotSupported
+        | R::TemplateIncomplete
+        | R::TemplateInconsistent
+        | R::AttributeReadOnly
+        | R::AttributeTypeInvalid
+        | R::AttributeValueInvalid
+        | R::ActionProhibited
+        | R::ArgumentsBad
+        | R::FunctionNotSupported
+        | R::SessionReadOnly
+        | R::TokenWriteProtected
+        | R::UserTypeInvalid => Class::Refused,
 
         // GENERAL_ERROR and FUNCTION_FAILED from anything but decrypting, codes out of place, codes of vendors.
         _ => Class::Unknown,
@@ -173,6 +180,7 @@ fn name(function: Function) -> &'static str {
         F::FindObjectsInit => "C_FindObjectsInit",
         F::FindObjects => "C_FindObjects",
         F::GetAttributeValue => "C_GetAttributeValue",
+        F::CreateObject => "C_CreateObject",
         F::GenerateKey => "C_GenerateKey",
         F::GenerateKeyPair => "C_GenerateKeyPair",
         F::DestroyObject => "C_DestroyObject",

@@ -281,6 +281,14 @@ mod tests {
     }
 
     #[test]
+    fn signing_goes_before_wrapping_and_wrapping_before_the_care_of_keks() {
+        let order = [Operation::Sign, Operation::Seal, Operation::Wrap, Operation::MakeKek].map(|o| o.priority() as u8);
+        assert!(order.is_sorted_by(|a, b| a < b), "{order:?}");
+        let same = [Operation::Unwrap, Operation::Rewrap, Operation::MakeDataKey].map(|o| o.priority() as u8);
+        assert_eq!(same, [Operation::Wrap.priority() as u8; 3]);
+    }
+
+    #[test]
     fn only_the_device_counts_against_the_token() {
         let health = Health::new(PinState::Good);
         let fault = |class| Err::<(), _>(Fault { class, error: HsmError::Integrity });

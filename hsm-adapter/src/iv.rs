@@ -1,7 +1,7 @@
 //! IVs of AES-GCM where we make them (S-4.3): 64 random bits, drawn from the token when the adapter starts, and a 32-bit
 //! counter (NIST SP 800-38D, section 8.2.1, with the random bits as the fixed field).
 //!
-//! INVARIANT: no two calls in a process are given one IV, and no IV begins with 64 zero bits: those are the check
+//! INVARIANT: no two calls of one adapter are given one IV, and no IV begins with 64 zero bits: those are the check
 //! values' (docs/adr/0006).
 
 use crate::fault::Fault;

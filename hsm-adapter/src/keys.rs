@@ -230,14 +230,20 @@ fn generate_identity(session: &Session) -> Result<ObjectHandle, Fault> {
 /// it is one of those that a node's two tokens share.
 fn check(session: &Session, key: Key, handle: ObjectHandle, role: Role) -> Result<(), Fault> {
     let mut wanted = key.attributes();
-    let shared = role != Role::Only && matches!(key, Key::Kek(_) | Key::Transfer);
-    if !shared {
-        wanted.extend([Attribute::Local(true), Attribute::AlwaysSensitive(true), Attribute::NeverExtractable(true)]);
+    let born_here = [Attribute::Local(true), Attribute::AlwaysSensitive(true), Attribute::NeverExtractable(true)];
+    let may_be_shared = matches!(key, Key::Kek(_) | Key::Transfer);
+    if !(may_be_shared && role != Role::Only) {
+        wanted.extend(born_here.clone());
     }
     let types: Vec<_> = wanted.iter().map(Attribute::attribute_type).collect();
     let given = session.get_attributes(handle, &types)?;
     match wanted.iter().find(|w| !given.contains(w)) {
         None => Ok(()),
+        Some(missing) if may_be_shared && born_here.contains(missing) => {
+            let what =
+                format!("the token shares its {} with another token, but none is configured beside it", key.name());
+            Err(HsmError::Configuration { what }.into())
+        }
         Some(missing) => {
             let what = format!("the token's {} is not as it must be: it should have {missing:?}", key.name());
             Err(HsmError::Configuration { what }.into())

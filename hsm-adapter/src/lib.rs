@@ -8,17 +8,23 @@
 //! crashes), or try a refused PIN again. Whether a client's signature verifies is for the caller to check, who has the
 //! record of the key.
 //!
+//! Two tokens of one node ([`TokenPair`]) hold the same KEKs: made on the primary, carried to the standby under a key that
+//! both got by [`provision_pair`] and neither gives out. The standby wraps while the primary does not; nothing else fails over.
+//!
 //! How: [`Pkcs11Hsm`] gives each operation to a pool of worker threads, each at a desk with a session of its own
 //! (`pool`, `desk`). All that waits, waits until the operation is due and no longer (`turn`, `gate`). An error is
 //! classed by its code and the function that gave it (`fault`): a lost session is replaced and the operation begun again, a
-//! broken device counts (`health`, `breaker`). What differs between tokens is data (`profile`, `profiles/*.toml`).
+//! broken device counts (`health`, `breaker`). What differs between tokens is data (`profile`, `profiles/*.toml`); what all must
+//! compute alike is tested before anything is offered (`selftest`). IVs are counted (`iv`).
 //!
 //! What is odd about the modules, all of it measured: SoftHSM 2.6.1 fails now and then when objects are found while
 //! others are made, so finding, making and destroying exclude everything else here; it answers a wrong tag with
 //! `CKR_GENERAL_ERROR`, so a probe decides whether the data or the token is bad (S-4.2); a logged-out session finds
-//! nothing instead of failing, so "nothing" is believed only while logged in and while the identity key is found. Kryoptic
-//! answers a curve that it does not have with `CKR_GENERAL_ERROR`, so which keys a token makes is tried when it is
-//! connected to (`schemes`). Both go on with the parent's sessions in a forked child, which is refused here (`home`).
+//! nothing instead of failing, so "nothing" is believed only while logged in and while the identity key is found; it
+//! applies the attributes of a key that it unwraps one by one, so that `CKA_MODIFIABLE = false` comes last; and it finds no
+//! token that was made after it was initialized. Kryoptic answers a curve that it does not have with
+//! `CKR_GENERAL_ERROR`, so which keys a token makes is tried when it is connected to (`schemes`). Both go on with the
+//! parent's sessions in a forked child, which is refused here (`home`).
 //!
 //! `cryptoki` logs an error for each mechanism that it has no name for; programs should filter its log target.
 

@@ -72,13 +72,21 @@ pub fn probe(desk: &Desk, session: &Session, handle: ObjectHandle, key: Key) -> 
     }
 }
 
+/// Refuses a token whose keys have no check values.
+pub fn must_have_check_values(desk: &Desk) -> Result<(), Fault> {
+    match desk.gcm_iv() {
+        GcmIv::Caller => Ok(()),
+        GcmIv::Token => {
+            let what = "the token makes the IVs of AES-GCM by itself: there are no check values, and so no KEKs".into();
+            Err(HsmError::Configuration { what }.into())
+        }
+    }
+}
+
 /// A key's check value: the first bytes of the tag over nothing, under an IV that nothing is ever sealed with
 /// (docs/adr/0006).
 pub fn check_value(desk: &Desk, key: Key) -> Result<KeyCheckValue, Fault> {
-    if desk.gcm_iv() == GcmIv::Token {
-        let what = "the token makes the IVs of AES-GCM by itself: there are no check values, and so no KEKs".into();
-        return Err(HsmError::Configuration { what }.into());
-    }
+    must_have_check_values(desk)?;
     desk.with_key(key, |session, handle| {
         let tag = encrypt(session, handle, &mut [0; IV_BYTES], CHECK_VALUE, &[])?;
         // A wrong one would be believed for as long as the key lives: the token looks at it again.

@@ -226,7 +226,7 @@ pub fn tokens_that_are_no_pair_are_refused_with_a_reason<K: Kind>(dir: &Path) {
     let pair = TokenPair::connect(one.config(), two.config()).unwrap();
     shared(&pair, 1);
     drop(pair);
-    refused(one_as(&one, Role::Only).map(drop), "Local(true)");
+    refused(one_as(&one, Role::Only).map(drop), "with another token, but none");
     // Half of one pair, and half of another.
     refused(provision_pair(one.config(), three.config()).map(drop), "only the token");
     refused(provision_pair(three.config(), two.config()).map(drop), "only the token");

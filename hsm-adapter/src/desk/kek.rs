@@ -13,6 +13,7 @@ impl Desk {
     /// Makes a KEK. `transfer` is kept from try to try: what the first one made is what a later one finds.
     pub fn make_kek(&self, id: KekId, attempt: Try, transfer: &OnceLock<Vec<u8>>) -> Result<KekMade, Fault> {
         let key = Key::Kek(id);
+        seal::must_have_check_values(self)?;
         match self.role() {
             Role::Only => self.make(key, attempt)?,
             Role::Primary => self.make_to_be_shared(key, transfer)?,
@@ -34,7 +35,8 @@ impl Desk {
                     let blob = transfer.get_or_init(|| fresh);
                     self.in_time()?;
                     self.unwrap_kek(key, blob).map_err(|fault| match fault.class {
-                        Class::Input | Class::Doubt => Fault::broken("C_WrapKey", "a key that does not unwrap"),
+                        // Nobody else has had the blob in hand.
+                        Class::Input => Fault::broken("C_WrapKey", "a key that does not unwrap"),
                         _ => fault,
                     })?;
                 }
@@ -50,6 +52,7 @@ impl Desk {
             let what = "no KEK can be given to this token: it is not the standby of a node with two".into();
             return Err(configuration(what).into());
         }
+        seal::must_have_check_values(self)?;
         {
             let _changing = self.changing()?;
             if self.find(key)?.is_none() {
