@@ -171,6 +171,7 @@ fn name(function: Function) -> &'static str {
         F::Finalize => "C_Finalize",
         F::GetSlotList => "C_GetSlotList",
         F::GetTokenInfo => "C_GetTokenInfo",
+        F::GetMechanismList => "C_GetMechanismList",
         F::GetMechanismInfo => "C_GetMechanismInfo",
         F::OpenSession => "C_OpenSession",
         F::CloseSession => "C_CloseSession",

@@ -26,9 +26,9 @@
 //! `CKR_GENERAL_ERROR`, so a probe decides whether the data or the token is bad (S-4.2); a logged-out session finds
 //! nothing instead of failing, so "nothing" is believed only while logged in and while the identity key is found; it
 //! applies the attributes of a key that it unwraps one by one, so that `CKA_MODIFIABLE = false` comes last; and it finds no
-//! token that was made after it was initialized. Kryoptic answers a curve that it does not have with `CKR_GENERAL_ERROR`, so
-//! which keys a token makes is tried when it is connected to (`schemes`). Both go on with the parent's sessions in a forked
-//! child, which is refused here (`home`).
+//! token that was made after it was initialized. Kryoptic answers a curve that it does not have with
+//! `CKR_GENERAL_ERROR`, so which keys a token makes is tried when it is connected to (`schemes`). Both go on with the
+//! parent's sessions in a forked child, which is refused here (`home`).
 //!
 //! `cryptoki` logs an error for each mechanism that it has no name for; programs should filter its log target.
 

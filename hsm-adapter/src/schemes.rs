@@ -18,15 +18,18 @@ pub struct Schemes {
 impl Schemes {
     /// Looks.
     pub fn probe(token: &Token, session: &Session) -> Result<Self, Fault> {
-        let p256 = resident::try_pair(session, HsmScheme::EcdsaP256);
-        let p256 = refused_is_no(p256)?;
-        let secp256k1 = match resident::try_pair(session, HsmScheme::EcdsaSecp256k1) {
-            // What a token says to a curve that it does not know may be any code (Kryoptic: CKR_GENERAL_ERROR). One that has
-            // just made a pair on another curve is not broken.
-            Err(fault) if p256 && fault.class == Class::Unknown => false,
-            outcome => refused_is_no(outcome)?,
-        };
-        Ok(Self { p256, secp256k1, rsa: makes_rsa(token)? })
+        // What a token says of one mechanism may be more than it lets be used (SoftHSM); its list is what it lets.
+        let list = token.module.context.get_mechanism_list(token.slot())?;
+        let ecdsa = list.contains(&MechanismType::ECDSA);
+        let p256 = ecdsa && refused_is_no(resident::try_pair(session, HsmScheme::EcdsaP256))?;
+        let secp256k1 = ecdsa
+            && match resident::try_pair(session, HsmScheme::EcdsaSecp256k1) {
+                // What a token says to a curve that it does not know may be any code (Kryoptic: CKR_GENERAL_ERROR). One that
+                // has just made a pair on another curve is not broken.
+                Err(fault) if p256 && fault.class == Class::Unknown => false,
+                outcome => refused_is_no(outcome)?,
+            };
+        Ok(Self { p256, secp256k1, rsa: makes_rsa(token, &list)? })
     }
 
     /// Whether a token makes such a key. It has an Ed25519 key, or it would not have been connected to.
@@ -48,15 +51,13 @@ impl Schemes {
 }
 
 /// By what the token says of its mechanisms: making a pair would take it a second.
-fn makes_rsa(token: &Token) -> Result<bool, Fault> {
+fn makes_rsa(token: &Token, list: &[MechanismType]) -> Result<bool, Fault> {
     for mechanism in [MechanismType::RSA_PKCS_KEY_PAIR_GEN, MechanismType::RSA_PKCS_PSS] {
-        let info = token.module.context.get_mechanism_info(token.slot(), mechanism).map_err(Fault::from);
-        let bits = match info {
-            Ok(info) => u64::try_from(info.max_key_size()).unwrap_or(0),
-            Err(fault) if fault.class == Class::Refused => 0,
-            Err(fault) => return Err(fault),
-        };
-        if bits < resident::RSA_BITS {
+        if !list.contains(&mechanism) {
+            return Ok(false);
+        }
+        let info = token.module.context.get_mechanism_info(token.slot(), mechanism)?;
+        if u64::try_from(info.max_key_size()).unwrap_or(0) < resident::RSA_BITS {
             return Ok(false);
         }
     }

@@ -272,7 +272,7 @@ fn secret() -> SecretBytes {
 
 /// Connecting too.
 pub fn connect_matrix(token: &Token, faults: &Faults) {
-    const CALLS: [&str; 19] = [
+    const CALLS: [&str; 22] = [
         "C_GetSlotList",
         "C_OpenSession",
         "C_Login",
@@ -288,6 +288,9 @@ pub fn connect_matrix(token: &Token, faults: &Faults) {
         "C_Encrypt",
         "C_WrapKey",
         "C_UnwrapKey",
+        "C_GetMechanismList",
+        "C_GetMechanismInfo",
+        "C_GenerateKeyPair",
         "C_CreateObject",
         "C_DecryptInit",
         "C_Decrypt",
