@@ -147,6 +147,9 @@ fn versions_go_their_way_only_as_somebody_asked_and_not_before_their_time() {
     ];
     assert_eq!(after_birth(&w, gone.concat()), impossible("destroyed", "destruction-cancelled"));
 
+    let copied = w.kek_change(1, KekChange::Replicate(FIRST), KekEvent::Replicated);
+    assert_eq!(after_birth(&w, copied.clone()), []);
+    assert_eq!(after_birth(&w, [gone.clone().concat(), copied].concat())[1..], impossible("destroyed", "replicated"));
     let unasked = [KekProblem::Unasked { kek: kek.clone(), number: FIRST }];
     assert_eq!(after_birth(&w, vec![due(KekEvent::Disabled)]), unasked);
     // The client wanted it enabled, or another version disabled.

@@ -189,8 +189,7 @@ impl Tables {
             // Keys in HSMs have one home, which signs and wraps alone: there is nothing here for schedules to disturb.
             | Write::Kek(_)
             | Write::PutHsmKey { .. }
-            | Write::ActivateHsmKey { .. }
-            | Write::Kek(_) => Ok(()),
+            | Write::ActivateHsmKey { .. } => Ok(()),
         }
     }
 

@@ -28,6 +28,7 @@ mod processes;
 mod reads;
 mod resident;
 mod rollback;
+mod standby;
 mod starts;
 mod tokens;
 mod wrap;

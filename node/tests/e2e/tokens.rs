@@ -20,7 +20,7 @@ impl Faults {
         let text = std::fs::read_to_string(&config).unwrap();
         let (real, faulting) = (node.token.module.display().to_string(), module.display().to_string());
         assert!(text.contains(&real));
-        std::fs::write(&config, text.replace(&real, &faulting)).unwrap();
+        std::fs::write(&config, text.replacen(&real, &faulting, 1)).unwrap();
         let faults = Self(node.dir.join("faults"));
         faults.order("");
         faults

@@ -289,6 +289,7 @@ fn changes_follow_the_versions_states_and_wait_long_enough() {
     assert_eq!(next, KekNumber(3));
     let to = |c, state| match change(&w, c, &[version(1, state)]).map(|p| p.plan()) {
         Ok(Plan::Move { to, .. }) => Ok(to),
+        Ok(Plan::Replicate(version)) => Ok(version.state),
         Ok(Plan::Make(_)) => panic!("a rotation"),
         Err(refusal) => Err(refusal.reason),
     };
@@ -301,8 +302,12 @@ fn changes_follow_the_versions_states_and_wait_long_enough() {
     assert_eq!(to(KekChange::Enable(n), KekState::Enabled), Err(Reason::KekState));
     assert_eq!(to(KekChange::Enable(n), pending), Err(Reason::KekState));
     assert_eq!(to(KekChange::Cancel(n), KekState::Enabled), Err(Reason::KekState));
+    // A copy leaves a version as it is.
+    for state in [KekState::Enabled, KekState::Disabled, pending] {
+        assert_eq!(to(KekChange::Replicate(n), state), Ok(state));
+    }
     for gone in [KekState::Destroying, KekState::Destroyed] {
-        for c in [KekChange::Enable(n), KekChange::Cancel(n), KekChange::Destroy(n, 3_600)] {
+        for c in [KekChange::Enable(n), KekChange::Cancel(n), KekChange::Replicate(n), KekChange::Destroy(n, 3_600)] {
             assert_eq!(to(c, gone), Err(Reason::KekDestroyed));
         }
     }
