@@ -71,7 +71,7 @@ async fn every_call_is_done_at_home_whichever_node_is_asked_the_same_again_and_a
     // The id names this intent for ever, also where the answer would hold nothing secret.
     let (other, other_plain) = crate::harness::vault::plain(&client, "vault", id, b"another");
     assert_eq!(reason(client.wrap(&client.seal(other).unwrap(), &other_plain).await), Reason::RequestIdConflict);
-    let shown = client.request(id).await.unwrap();
+    let shown = client.find_request(id).await.unwrap();
     assert_eq!((shown.action.as_str(), shown.state), ("wrap", RequestState::Completed(None)));
     let versions = client.kek(&key("vault")).await.unwrap().versions;
     assert_eq!(versions.iter().map(|v| v.wraps).collect::<Vec<_>>(), [4, 1]);
