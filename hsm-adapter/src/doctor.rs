@@ -146,7 +146,7 @@ const CHECKS: &[Check] = &[
     extra("RSA-PSS 3072", "a pair of keys", signing::rsa),
     check("EXTRACTABLE", "an AES key", attributes::extractable),
     check("MODIFIABLE", "an AES key", attributes::modifiable),
-    extra("ALLOWED_MECHANISMS", "an AES key", attributes::allowed_mechanisms),
+    extra("mechanism kept", "an AES key", attributes::allowed_mechanisms),
     extra("equal ids", "two AES keys", attributes::equal_ids),
     check("sessions", NOTHING, limits::sessions),
     extra("timing", "an AES key and a pair of keys", limits::timing),

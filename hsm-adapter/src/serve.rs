@@ -168,3 +168,6 @@ fn framed(id: u64, answer: &(impl Serialize + ?Sized)) -> Option<Frame> {
         wire::frame(id, &Answer::Failed(WireError::Device { operation: "an operation".into(), code }))
     })
 }
+
+#[cfg(test)]
+mod tests;

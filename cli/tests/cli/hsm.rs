@@ -56,17 +56,12 @@ fn the_doctor_passes_on_what_it_was_told_and_no_secret() {
     assert_eq!(doctor(&world, &["--serial", "7", "--write-token-objects", "--dry-run", "--patience", "9"]).code, 0);
     let order = std::fs::read_to_string(world.path("order")).unwrap();
     let said: serde_json::Value = serde_json::from_str(&order).unwrap();
-    for (key, value) in [
-        ("module", serde_json::Value::from(world.path("m.so").to_str().unwrap())),
-        ("label", "vault".into()),
-        ("serial", "7".into()),
-        ("pin_file", "pin".into()),
-        ("write_token_objects", true.into()),
-        ("dry_run", true.into()),
-        ("patience_s", 9.into()),
-    ] {
-        assert_eq!(said[key], value, "{key}");
-    }
+    let module = world.path("m.so");
+    let expected = serde_json::json!({
+        "module": module, "label": "vault", "serial": "7", "pin_file": "pin", "write_token_objects": true,
+        "dry_run": true, "patience_s": 9,
+    });
+    assert_eq!(said, expected);
     assert!(!order.contains("1234"));
 }
 

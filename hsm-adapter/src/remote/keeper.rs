@@ -180,10 +180,16 @@ fn serve_out(config: &RemoteConfig, standing: &Standing, running: Running) -> Op
 fn watch(link: &Arc<Link>, standing: &Standing) -> End {
     let mut pulse: Option<Pending<Result<Pulse, HsmError>>> = None;
     let mut next = Instant::now() + PULSE_EVERY;
+    let mut looked = Instant::now();
     loop {
         if link.rest(WATCH_EVERY) {
             return End::Gone;
         }
+        // This process was stopped itself, and has not heard what it was told meanwhile.
+        if looked.elapsed() > PULSE_EVERY {
+            (pulse, next) = (None, Instant::now() + PULSE_EVERY);
+        }
+        looked = Instant::now();
         link.expire(Instant::now());
         if standing.is_dismissed() {
             return End::Dismissed;

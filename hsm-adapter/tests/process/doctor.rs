@@ -89,7 +89,7 @@ fn a_good_token_is_found_good_its_keys_are_left_alone_and_the_file_can_be_used()
         ("RSA-PSS 3072", Verdict::Ok, "16 signatures verify"),
         ("EXTRACTABLE", Verdict::Ok, ""),
         ("MODIFIABLE", Verdict::Ok, ""),
-        ("ALLOWED_MECHANISMS", Verdict::Ok, ""),
+        ("mechanism kept", Verdict::Ok, ""),
         ("equal ids", Verdict::Differs, ""),
         ("sessions", Verdict::Ok, ""),
         ("stored keys", Verdict::Ok, ""),
