@@ -220,6 +220,7 @@ fn kek_version_out(row: &KekVersionRow) -> v1::KekVersion {
             _ => 0,
         },
         wraps: row.wraps,
+        replicable: row.transfer.is_some(),
     }
 }
 
