@@ -1,10 +1,13 @@
 //! What a leaf of a node's log says. Written before anything that it speaks of leaves the node (S-3.3, S-5.1).
 //!
 //! A leaf is canonical protobuf behind a version field: [`Event::from_leaf`] accepts exactly what [`Event::to_leaf`]
-//! gives, so a leaf has one reading and a reading has one leaf. No field can hold a share, a nonce or a partial
-//! signature: of those only digests are kept (S-5.5).
+//! gives, so a leaf has one reading and a reading has one leaf. No field can hold a share, a nonce, a partial signature or
+//! anything that was wrapped: of those only digests are kept (S-5.5).
 
+mod kek;
 mod wire;
+
+pub use kek::{Asked, KekChanged, KekMade, Wrapped};
 
 use prost::Message as _;
 use tally_domain::boot::Statement;
@@ -136,6 +139,12 @@ pub enum What {
         /// Their signatures.
         certificate: HsmKeyCertificate,
     },
+    /// A KEK has a new version.
+    KekMade(KekMade),
+    /// Something became of a version of a KEK.
+    KekChanged(KekChanged),
+    /// A KEK has wrapped or opened something.
+    Wrapped(Wrapped),
     /// A peer failed a check that a correct peer cannot fail, and is banned for this key.
     Banned {
         /// The key.
@@ -239,6 +248,9 @@ impl Event {
             What::KeyActive { .. } => "key-active",
             What::HsmKeyPending { .. } => "hsm-key-pending",
             What::HsmKeyActive { .. } => "hsm-key-active",
+            What::KekMade(_) => "kek-made",
+            What::KekChanged(_) => "kek-changed",
+            What::Wrapped(_) => "wrapped",
             What::Banned { .. } => "banned",
             What::SessionFailed { .. } => "session-failed",
         }

@@ -1,7 +1,8 @@
 //! The offline check: of one node's log, and of several together. Needs the roster, the leaves and the checkpoints.
 //!
 //! One log shows that its node kept the rules by itself: it voted only for what it had permitted, released only on a
-//! certificate, never used a nonce twice. That no two nodes tell different stories shows only together, and so does that
+//! certificate, never used a nonce twice, and wrapped and opened only what clients asked for, with versions of KEKs that
+//! were enabled. That no two nodes tell different stories shows only together, and so does that
 //! no node has shortened its own: a certificate in any log names votes that their voters' logs must hold. What the check
 //! does not do: run policy again, or decode content again; it takes the node's word for what it permitted. Nor can it
 //! find what a node did alone, such as a refusal, once the node has rewritten its log.
@@ -15,7 +16,7 @@ mod walk;
 mod warning;
 
 pub use absence::{CLOCK_SLACK_MS, EXPORT_SLACK_MS};
-pub use finding::{Finding, Problem, Witness};
+pub use finding::{Finding, KekProblem, Problem, Witness};
 pub use warning::{Oddity, Warning};
 
 use ledger::{Ledger, Scope};
@@ -48,6 +49,8 @@ pub struct Report {
     pub signatures: u64,
     /// Keys that all their participants certified.
     pub keys: u64,
+    /// What KEKs have wrapped or opened.
+    pub wraps: u64,
     /// What is allowed but worth a look.
     pub warnings: Vec<Warning>,
 }

@@ -118,7 +118,7 @@ pub fn verify(dir: &Path, roster: &Roster, extent: Extent) -> anyhow::Result<Res
 /// `3 permits, 1 refusal ...` of one log.
 pub fn counts(report: &Report) -> String {
     format!(
-        "{} leaves, {} intents, {} permits, {} refusals, {} releases, {} signatures, {} keys",
+        "{} leaves, {} intents, {} permits, {} refusals, {} releases, {} signatures, {} keys, {} wraps",
         report.entries,
         report.intents,
         report.permits.len(),
@@ -126,6 +126,7 @@ pub fn counts(report: &Report) -> String {
         report.releases,
         report.signatures,
         report.keys,
+        report.wraps,
     )
 }
 
@@ -179,6 +180,7 @@ fn to_json(report: &Report) -> Value {
         "node": report.node.as_str(), "entries": report.entries, "root": report.root.to_string(),
         "intents": report.intents, "permits": permits.collect::<Vec<_>>(), "refusals": refusals.collect::<Vec<_>>(),
         "releases": report.releases, "signatures": report.signatures, "keys": report.keys,
+        "wraps": report.wraps,
         "warnings": report.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }

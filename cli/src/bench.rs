@@ -1,11 +1,12 @@
 //! `tally bench`: how fast, beside a floor from the same run: bare calls over the same connections by as many workers.
 
 mod load;
+mod wrap;
 
 use crate::dev::files::VENDOR;
 use crate::output::{Progress, Shown, Usage, field};
 use load::{Load, Outcome, run};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tally_chains::{Eip1559, eip1559_unsigned, parse_evm_address};
@@ -24,6 +25,7 @@ const CONCURRENCY_MAX: u16 = 100;
 pub enum Bench {
     /// Signs as often as it goes, with a new request each time, through all nodes in turn.
     Sign(Sign),
+    Wrap(wrap::Wrap),
 }
 
 /// `tally bench sign`
@@ -48,8 +50,10 @@ pub struct Sign {
 impl Bench {
     /// Runs it.
     pub async fn run(self, client: &Client) -> anyhow::Result<Shown> {
-        let Self::Sign(sign) = self;
-        sign.run(client).await
+        match self {
+            Self::Sign(sign) => sign.run(client).await,
+            Self::Wrap(wrap) => wrap.run(client).await,
+        }
     }
 }
 
@@ -61,29 +65,24 @@ impl Sign {
             let hint = if self.evm { "leave --evm out" } else { "give --evm" };
             return Err(Usage(format!("key {} is for {}s: {hint}", key.name, key.purpose)).into());
         }
-        let total = Duration::from_secs(self.seconds);
-        let progress = Progress::start("measuring", Some(total));
-        let workers = usize::from(self.concurrency);
-        let floor_time = total.mul_f64(FLOOR_SHARE);
-        let floor = run(client, Load { workers, time: floor_time }, async |c, _| c.healthy().await.map(|_| ())).await;
+        let (seconds, concurrency) = (self.seconds, self.concurrency);
         let sign = Arc::new(self);
-        let load = Load { workers, time: total - floor_time };
         let orders = Arc::clone(&sign);
-        let signing = run(client, load, move |c: Client, number| {
+        let (floor, signing) = measured(client, seconds, concurrency, move |c: Client, number| {
             let order = orders.order(number);
             async move { c.sign(&c.seal(order)?).await.map(|_| ()) }
         })
         .await;
-        drop(progress);
         Ok(sign.shown(&floor, &signing))
     }
 
     /// A request that no other one is like.
     fn order(&self, number: u64) -> Order {
         if !self.evm {
-            let mut message = number.to_be_bytes().repeat(usize::from(self.message_bytes).div_ceil(8));
+            // Text, which is all that some policies permit.
+            let mut message = format!("{number:016x}").repeat(usize::from(self.message_bytes).div_ceil(16));
             message.truncate(usize::from(self.message_bytes));
-            return Order::sign_message(self.key.clone(), message);
+            return Order::sign_message(self.key.clone(), message.into_bytes());
         }
         let payload = eip1559_unsigned(&Eip1559 {
             chain_id: 1,
@@ -99,22 +98,46 @@ impl Sign {
     }
 
     fn shown(&self, floor: &Outcome, signing: &Outcome) -> Shown {
-        let ratio = signing.quantile_ms(0.5) / floor.quantile_ms(0.5).max(f64::MIN_POSITIVE);
-        let mut lines = vec![
-            format!("{} signatures with {} by {} workers", signing.done(), self.key, self.concurrency),
-            field("rate", format!("{:.1} a second", signing.rate())),
-            field("p50 p90 p99", quantiles(signing)),
-            field("floor p50 p90 p99", format!("{} (bare mTLS call, {:.0} a second)", quantiles(floor), floor.rate())),
-            field("p50 to floor", format!("{ratio:.1} times")),
-        ];
-        lines.extend(signing.errors.iter().map(|(reason, count)| field("errors", format!("{count} {reason}"))));
+        let did = format!("{} signatures with {} by {} workers", signing.done(), self.key, self.concurrency);
         let json = json!({
             "key": self.key.as_str(), "concurrency": self.concurrency, "evm": self.evm,
-            "signing": signing.to_json(), "floor": floor.to_json(), "p50_to_floor": ratio,
+            "signing": signing.to_json(), "floor": floor.to_json(), "p50_to_floor": to_floor(floor, signing),
         });
-        let exit = if signing.done() == 0 { Exit::Other } else { Exit::Done };
-        Shown::with_exit(exit, lines.join("\n"), json)
+        shown(did, floor, signing, json)
     }
+}
+
+/// Bare calls for a share of the time, and then what is measured.
+async fn measured<F, Answer>(client: &Client, seconds: u64, concurrency: u16, call: F) -> (Outcome, Outcome)
+where
+    F: Fn(Client, u64) -> Answer + Send + Sync + 'static,
+    Answer: Future<Output = Result<(), ClientError>> + Send,
+{
+    let total = Duration::from_secs(seconds);
+    let progress = Progress::start("measuring", Some(total));
+    let workers = usize::from(concurrency);
+    let floor_time = total.mul_f64(FLOOR_SHARE);
+    let floor = run(client, Load { workers, time: floor_time }, async |c, _| c.healthy().await.map(|_| ())).await;
+    let outcome = run(client, Load { workers, time: total - floor_time }, call).await;
+    drop(progress);
+    (floor, outcome)
+}
+
+fn to_floor(floor: &Outcome, measured: &Outcome) -> f64 {
+    measured.quantile_ms(0.5) / floor.quantile_ms(0.5).max(f64::MIN_POSITIVE)
+}
+
+fn shown(did: String, floor: &Outcome, measured: &Outcome, json: Value) -> Shown {
+    let mut lines = vec![
+        did,
+        field("rate", format!("{:.1} a second", measured.rate())),
+        field("p50 p90 p99", quantiles(measured)),
+        field("floor p50 p90 p99", format!("{} (bare mTLS call, {:.0} a second)", quantiles(floor), floor.rate())),
+        field("p50 to floor", format!("{:.1} times", to_floor(floor, measured))),
+    ];
+    lines.extend(measured.errors.iter().map(|(reason, count)| field("errors", format!("{count} {reason}"))));
+    let exit = if measured.done() == 0 { Exit::Other } else { Exit::Done };
+    Shown::with_exit(exit, lines.join("\n"), json)
 }
 
 fn quantiles(outcome: &Outcome) -> String {

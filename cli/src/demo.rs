@@ -5,6 +5,7 @@ mod logs;
 mod outage;
 mod sign;
 mod tour;
+mod wrap;
 
 use crate::dev::cluster::NODE_LOG;
 use crate::dev::up::{Keys, Stop, hints};

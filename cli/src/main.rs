@@ -1,6 +1,6 @@
 //! `tally`: the command line for operators, developers and auditors.
 //!
-//! Does: creates keys, signs, shows requests, keys, policy and nodes, exports and verifies audit logs offline, measures,
+//! Does: creates keys, signs, wraps data keys, shows requests, keys, policy and nodes, exports and verifies audit logs offline, measures,
 //! makes and runs throw-away clusters, and gives the tour ([`demo`]).
 //! Does not: hold shares or decide anything. Signatures that it shows it has verified with libraries that no node uses.
 
@@ -11,6 +11,7 @@ mod demo;
 mod dev;
 mod evm_tx;
 mod foreign;
+mod hsm;
 mod input;
 mod intents;
 mod key;
@@ -18,9 +19,11 @@ mod node;
 mod output;
 mod policy;
 mod profile;
+mod programs;
 mod request;
 mod sign;
 mod words;
+mod wrap;
 
 use clap::{Parser, Subcommand};
 use output::{Out, Shown};
@@ -51,6 +54,9 @@ enum Command {
     Key(key::Key),
     /// Sign a transaction or a message, if policy permits it.
     Sign(sign::Sign),
+    /// Wrap data keys with keys that never leave an HSM, and open them again.
+    #[command(subcommand)]
+    Wrap(wrap::Wrap),
     /// Show requests.
     #[command(subcommand)]
     Request(request::Request),
@@ -63,6 +69,9 @@ enum Command {
     /// Show how nodes are.
     #[command(subcommand)]
     Node(node::Node),
+    /// Show the nodes' tokens, and examine one that is to become a node's.
+    #[command(subcommand)]
+    Hsm(hsm::Hsm),
     /// Measure, beside a floor from the same run.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -85,10 +94,12 @@ async fn run(command: Command, profile: &profile::ProfileArg, out: Out) -> anyho
         Command::Dev(dev) => dev.run(out).await,
         Command::Key(key) => key.run(profile).await,
         Command::Sign(sign) => sign.run(profile).await,
+        Command::Wrap(wrap) => wrap.run(profile, out).await,
         Command::Request(request) => request.run(&profile.client()?).await,
         Command::Policy(policy) => policy.run(),
         Command::Audit(audit) => audit.run(profile).await,
         Command::Node(node) => node.run(&profile.client()?).await,
+        Command::Hsm(hsm) => hsm.run(profile).await,
         Command::Bench(bench) => bench.run(&profile.client()?).await,
     }
 }

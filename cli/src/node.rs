@@ -32,7 +32,8 @@ fn all_well(answers: &[(&str, Result<NodeInfo, ClientError>)]) -> bool {
     let mut bundle = None;
     answers.iter().all(|(_, answer)| {
         let Ok(node) = answer else { return false };
-        !node.recovering && node.hsm.error.is_none() && *bundle.get_or_insert(node.bundle_digest) == node.bundle_digest
+        let tokens = node.hsm.error.is_none() && node.hsm.standby.iter().all(|standby| standby.error.is_none());
+        !node.recovering && tokens && *bundle.get_or_insert(node.bundle_digest) == node.bundle_digest
     })
 }
 
@@ -48,7 +49,8 @@ fn record(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> String {
         field("log", format!("{} leaves", node.log_size)),
         field("work", format!("{} keys, {} sessions", node.keys, node.sessions)),
     ];
-    lines.extend(hsm(&node.hsm));
+    lines.extend(hsm("hsm", &node.hsm));
+    lines.extend(node.hsm.standby.iter().flat_map(|standby| hsm("standby", standby)));
     if node.recovering {
         lines.push(field("RECOVERING", "restored from an older copy; takes part in nothing until its peers accept it"));
     }
@@ -64,17 +66,17 @@ fn record(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> String {
     lines.join("\n")
 }
 
-fn hsm(hsm: &HsmInfo) -> Vec<String> {
+fn hsm(role: &str, hsm: &HsmInfo) -> Vec<String> {
     let how = match &hsm.error {
         None => format!("ok, {} ({}, serial {})", hsm.label, hsm.model, hsm.serial),
         Some(error) => format!("NOT OK: {error}"),
     };
-    let proven = hsm.proven_ms_ago.map_or_else(|| "never".into(), |ms| format!("{} s ago", ms / 1_000));
+    let proven = proven(hsm);
     let work = format!(
         "breaker {}, {} workers, {} hung, {} queued, PIN {}, last signed {proven}",
         hsm.breaker, hsm.sessions, hsm.hung, hsm.queued, hsm.pin
     );
-    let mut lines = vec![field("hsm", how), field("", work)];
+    let mut lines = vec![field(role, how), field("", work)];
     if hsm.error.is_none() {
         lines.push(field("", &hsm.capabilities));
     }
@@ -83,14 +85,22 @@ fn hsm(hsm: &HsmInfo) -> Vec<String> {
     lines
 }
 
-fn hsm_json(hsm: &HsmInfo) -> Value {
+/// When a token last did what only it can do.
+pub fn proven(hsm: &HsmInfo) -> String {
+    hsm.proven_ms_ago.map_or_else(|| "never".into(), |ms| format!("{} s ago", ms / 1_000))
+}
+
+/// A node's token, for scripts.
+pub fn hsm_json(hsm: &HsmInfo) -> Value {
     let latency =
         |l: &LatencyInfo| json!({ "operation": l.operation, "count": l.count, "p50_us": l.p50_us, "p99_us": l.p99_us });
     json!({
         "ok": hsm.error.is_none(), "error": hsm.error, "module": hsm.module, "model": hsm.model, "label": hsm.label,
-        "serial": hsm.serial, "sessions": hsm.sessions, "capabilities": hsm.capabilities, "breaker": hsm.breaker,
-        "queued": hsm.queued, "hung": hsm.hung, "pin": hsm.pin, "proven_ms_ago": hsm.proven_ms_ago,
+        "serial": hsm.serial, "hardware": hsm.hardware, "firmware": hsm.firmware, "cryptoki": hsm.cryptoki,
+        "isolation": hsm.isolation, "process": hsm.process, "restarts": hsm.restarts,
+        "sessions": hsm.sessions, "capabilities": hsm.capabilities, "breaker": hsm.breaker, "queued": hsm.queued, "hung": hsm.hung, "pin": hsm.pin, "proven_ms_ago": hsm.proven_ms_ago,
         "latencies": hsm.latencies.iter().map(latency).collect::<Vec<_>>(),
+        "standby": hsm.standby.as_deref().map(hsm_json),
     })
 }
 
@@ -145,6 +155,12 @@ mod tests {
                 model: String::new(),
                 label: String::new(),
                 serial: String::new(),
+                hardware: String::new(),
+                firmware: String::new(),
+                cryptoki: String::new(),
+                isolation: String::new(),
+                process: None,
+                restarts: 0,
                 sessions: 1,
                 error: None,
                 capabilities: String::new(),
@@ -154,6 +170,7 @@ mod tests {
                 pin: String::new(),
                 proven_ms_ago: None,
                 latencies: vec![],
+                standby: None,
             },
             peers: vec![],
             bans: vec![],
@@ -167,9 +184,16 @@ mod tests {
         other.bundle_digest = Digest::of(b"another");
         let mut broken = node("node-2");
         broken.hsm.error = Some("the token is gone".into());
+        let mut halved = node("node-2");
+        halved.hsm.standby = Some(Box::new(broken.hsm.clone()));
         let away = ClientError::Deadline { endpoint: "b".into() };
-        for (second, well) in [(Ok(node("node-2")), true), (Ok(other), false), (Ok(broken), false), (Err(away), false)]
-        {
+        for (second, well) in [
+            (Ok(node("node-2")), true),
+            (Ok(other), false),
+            (Ok(broken), false),
+            (Ok(halved), false),
+            (Err(away), false),
+        ] {
             assert_eq!(all_well(&[("a", Ok(node("node-1"))), ("b", second)]), well);
         }
     }

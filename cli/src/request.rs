@@ -58,7 +58,7 @@ async fn list(client: &Client, limit: u32) -> anyhow::Result<Shown> {
         .iter()
         .map(|r| {
             format!(
-                "{}  {:<10} {:<16} {:<16} {}",
+                "{}  {:<17} {:<16} {:<16} {}",
                 r.request_id,
                 r.action,
                 r.key.as_str(),

@@ -2,11 +2,14 @@
 
 mod node;
 mod request;
+mod wrap;
 
 pub use node::{ActiveRule, BanInfo, HsmInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo};
 pub(crate) use node::{node, policy};
 pub use request::{RequestInfo, RequestPage, RequestState, Signed};
 pub(crate) use request::{page, request, signed};
+pub use wrap::{ChangedKek, CreatedKek, DataKey, KekInfo, KekVersionInfo, Unwrapped, Wrapped, WrappedBy};
+pub(crate) use wrap::{changed_kek, created_kek, data_key, kek, rewrapped, unwrapped, wrapped};
 
 use tally_domain::{Backing, Epoch, KeyName, NodeName, PublicKey, Purpose, Scheme, Threshold};
 use tally_proto::v1;
@@ -14,6 +17,9 @@ use tally_proto::v1;
 /// The field of an answer that is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BadField(pub(crate) &'static str);
+
+/// What KEKs encrypt with.
+const KEK_SCHEME: &str = "aes-256";
 
 /// What a key is, as one node tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +32,7 @@ pub struct KeyInfo {
     pub purpose: Purpose,
     /// `pending` or `active`; later versions have more words.
     pub state: String,
-    /// In shares: secp256k1 33 bytes compressed, Ed25519 32 bytes. In an HSM: SubjectPublicKeyInfo, DER.
+    /// In shares: secp256k1 33 bytes compressed, Ed25519 32 bytes. In an HSM: SubjectPublicKeyInfo, DER; none of a KEK.
     pub public_key: Vec<u8>,
     /// EIP-55 address; secp256k1 only, and in an HSM only of keys for transactions.
     pub evm_address: Option<String>,
@@ -55,6 +61,13 @@ pub enum KeyBacking {
         /// That node.
         home: NodeName,
     },
+    /// In the HSM of one node, and wraps other keys.
+    Kek {
+        /// Its first version's check value, six hex digits.
+        check_value: String,
+        /// That node.
+        home: NodeName,
+    },
 }
 
 impl KeyInfo {
@@ -62,15 +75,16 @@ impl KeyInfo {
     pub fn xpub(&self) -> Option<&str> {
         match &self.backing {
             KeyBacking::Threshold { xpub, .. } => xpub.as_deref(),
-            KeyBacking::Hsm { .. } => None,
+            KeyBacking::Hsm { .. } | KeyBacking::Kek { .. } => None,
         }
     }
 
-    /// Its public key, to be written in whichever form is wanted; nothing if the node's bytes are none.
+    /// Its public key, to be written in whichever form is wanted; nothing of a KEK, or if the node's bytes are none.
     pub fn to_public_key(&self) -> Option<PublicKey> {
         match &self.backing {
             KeyBacking::Threshold { .. } => PublicKey::from_threshold(&self.public_key).ok(),
             KeyBacking::Hsm { public_key, .. } => Some(public_key.clone()),
+            KeyBacking::Kek { .. } => None,
         }
     }
 }
@@ -81,6 +95,7 @@ impl KeyBacking {
         match self {
             Self::Threshold { scheme, .. } => scheme.as_str(),
             Self::Hsm { public_key, .. } => public_key.scheme().as_str(),
+            Self::Kek { .. } => KEK_SCHEME,
         }
     }
 
@@ -88,7 +103,7 @@ impl KeyBacking {
     pub fn kind(&self) -> Backing {
         match self {
             Self::Threshold { .. } => Backing::Threshold,
-            Self::Hsm { .. } => Backing::Hsm,
+            Self::Hsm { .. } | Self::Kek { .. } => Backing::Hsm,
         }
     }
 }
@@ -123,6 +138,13 @@ pub(crate) fn key(k: Option<v1::Key>) -> Result<KeyInfo, BadField> {
                 participants: participants.map_err(|_| BadField("key.participants"))?,
                 xpub: some(k.xpub),
             }
+        }
+        Backing::Hsm if k.purpose == Purpose::Wrap.as_str() => {
+            if k.scheme != KEK_SCHEME || !k.public_key.is_empty() {
+                return Err(BadField("key.scheme"));
+            }
+            let home = NodeName::parse(&k.home).map_err(|_| BadField("key.home"))?;
+            KeyBacking::Kek { check_value: k.check_value, home }
         }
         Backing::Hsm => {
             let public_key = PublicKey::from_spki(&k.public_key).map_err(|_| BadField("key.public_key"))?;

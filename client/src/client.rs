@@ -25,15 +25,15 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_client::H
 /// Longest one attempt may take, and all of them together.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    attempt: Duration,
-    total: Duration,
+    pub(crate) attempt: Duration,
+    pub(crate) total: Duration,
 }
 
 /// Signing takes milliseconds; a signer that hangs takes a session timeout at the leader.
 const SIGN: Limits = Limits { attempt: Duration::from_secs(20), total: Duration::from_secs(45) };
 
 /// Key generation is five rounds of heavy arithmetic at all nodes, and a disk write at each.
-const CREATE_KEY: Limits = Limits { attempt: Duration::from_secs(90), total: Duration::from_secs(120) };
+pub(crate) const CREATE_KEY: Limits = Limits { attempt: Duration::from_secs(90), total: Duration::from_secs(120) };
 
 /// A read touches one node's own state.
 pub(crate) const READ: Limits = Limits { attempt: Duration::from_secs(5), total: Duration::from_secs(15) };
@@ -104,8 +104,7 @@ impl Client {
         let request = v1::SignRequest { intent: Some(intent.to_wire()) };
         let send = |c, r: v1::SignRequest| async move { SigningServiceClient::new(c).sign(r).await };
         let key = &intent.intent().key;
-        let known = self.homes.of(key).and_then(|home| self.links.iter().position(|link| link.endpoint == home));
-        let (signed, by) = self.call_from(known, SIGN, request, send, answer::signed).await?;
+        let (signed, by) = self.call_from(self.home_of(key), SIGN, request, send, answer::signed).await?;
         if signed.home.is_some() {
             self.homes.note(key, &by);
         }
@@ -239,6 +238,30 @@ impl Client {
         self.call_from(None, limits, request, send, read).await.map(|(answer, _)| answer)
     }
 
+    /// The same for a key in an HSM: begins with the node that answered for it before, and remembers who did.
+    pub(crate) async fn call_home<Q, W, T, Answer>(
+        &self,
+        key: &KeyName,
+        limits: Limits,
+        request: Q,
+        send: impl Fn(Channel, Q) -> Answer,
+        read: impl Fn(W) -> Result<T, BadField>,
+    ) -> Result<T, ClientError>
+    where
+        Q: Clone,
+        Answer: Future<Output = Result<tonic::Response<W>, tonic::Status>>,
+    {
+        let (answer, by) = self.call_from(self.home_of(key), limits, request, send, read).await?;
+        self.homes.note(key, &by);
+        Ok(answer)
+    }
+
+    /// The endpoint that answered for a key before.
+    fn home_of(&self, key: &KeyName) -> Option<usize> {
+        let home = self.homes.of(key)?;
+        self.links.iter().position(|link| link.endpoint == home)
+    }
+
     /// The same, beginning with the node at `home` if one is given; also tells who answered. A node that says where the
     /// key's home is makes that the only one to be asked from then on.
     async fn call_from<Q, W, T, Answer>(
@@ -273,10 +296,6 @@ impl Client {
                     e if says(&e, Reason::HomeNode) => {
                         home = self.home_in(&e);
                         trouble = trouble.or(Some(e));
-                    }
-                    // A key's home keeps its requests to itself: another node may know of this one.
-                    e if says(&e, Reason::RequestNotFound) && plan.is_first_round() => {
-                        trouble = Some(more_telling(trouble, e));
                     }
                     e if e.is_transient() => trouble = Some(more_telling(trouble, e)),
                     e => return Err(e),

@@ -17,10 +17,12 @@ mod homes;
 mod order;
 mod profile;
 mod retry;
+mod wrap;
 
 pub use answer::{
-    ActiveRule, BanInfo, Child, CreatedKey, HsmInfo, KeyBacking, KeyInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo,
-    RequestInfo, RequestPage, RequestState, Signed,
+    ActiveRule, BanInfo, ChangedKek, Child, CreatedKek, CreatedKey, DataKey, HsmInfo, KekInfo, KekVersionInfo,
+    KeyBacking, KeyInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo, RequestInfo, RequestPage, RequestState, Signed,
+    Unwrapped, Wrapped, WrappedBy,
 };
 pub use audit::LogCheckpoint;
 pub use client::Client;
@@ -28,3 +30,4 @@ pub use error::{ClientError, Exit, Refused};
 pub use order::{Order, SealedIntent, VALIDITY_MS};
 pub use profile::{ENDPOINTS_MAX, Profile, ProfileError};
 pub use retry::ATTEMPTS_MAX;
+pub use wrap::Plain;

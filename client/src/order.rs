@@ -2,11 +2,13 @@
 
 use crate::error::ClientError;
 use crate::profile::Profile;
+use crate::wrap::Plain;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tally_domain::dsse::Envelope;
 use tally_domain::intent::{self, NOTE_MAX_BYTES};
 use tally_domain::{
-    Action, ContentKind, DerivationPath, HsmKeySpec, Intent, KeyName, KeySpec, Purpose, RequestId, UnixMillis,
+    Action, ContentKind, DerivationPath, Digest, EncryptionContext, HsmKeySpec, Intent, KekChange, KekNumber, KekSpec,
+    KeyName, KeySpec, NodeName, Purpose, RequestId, UnixMillis, WrapCall, WrapSpec,
 };
 use tally_proto::v1;
 
@@ -60,6 +62,42 @@ impl Order {
     /// To create a key in a node's HSM.
     pub fn create_hsm_key(key: KeyName, spec: &HsmKeySpec) -> Self {
         Self::new(Action::CreateHsmKey, key, ContentKind::HsmKeySpec, spec.purpose, spec.to_bytes())
+    }
+
+    /// To have a KEK draw a data key of so many bytes, and to be shown it or not.
+    pub fn generate_data_key(kek: KeyName, context: EncryptionContext, bytes: usize, plaintext: bool) -> Self {
+        Self::wrapping(kek, context, WrapCall::GenerateDataKey { bytes, plaintext, version: None })
+    }
+
+    /// To have a KEK wrap a plaintext, which is bound to the request.
+    pub fn wrap(kek: KeyName, context: EncryptionContext, plain: &Plain) -> Self {
+        Self::wrapping(kek, context, WrapCall::Wrap { commitment: plain.commitment(), version: None })
+    }
+
+    /// To have a KEK open what it has wrapped.
+    pub fn unwrap(kek: KeyName, context: EncryptionContext, wrapped: &[u8]) -> Self {
+        Self::wrapping(kek, context, WrapCall::Unwrap { blob: Digest::of(wrapped) })
+    }
+
+    /// To have a KEK open what it has wrapped and wrap it anew, with this version or the newest.
+    pub fn rewrap(kek: KeyName, context: EncryptionContext, wrapped: &[u8], version: Option<KekNumber>) -> Self {
+        Self::wrapping(kek, context, WrapCall::Rewrap { blob: Digest::of(wrapped), version })
+    }
+
+    /// To have a KEK do one of the four.
+    pub fn wrapping(kek: KeyName, context: EncryptionContext, call: WrapCall) -> Self {
+        let spec = WrapSpec { context, call };
+        Self::new(spec.call.kind().action(), kek, ContentKind::WrapSpec, Purpose::Wrap, spec.to_bytes())
+    }
+
+    /// To create a KEK in a node's HSM.
+    pub fn create_kek(kek: KeyName, home: NodeName) -> Self {
+        Self::new(Action::CreateKek, kek, ContentKind::KekSpec, Purpose::Wrap, KekSpec::Create { home }.to_bytes())
+    }
+
+    /// To change a KEK.
+    pub fn change_kek(kek: KeyName, change: KekChange) -> Self {
+        Self::new(Action::ChangeKek, kek, ContentKind::KekSpec, Purpose::Wrap, KekSpec::Change(change).to_bytes())
     }
 
     fn new(action: Action, key: KeyName, kind: ContentKind, purpose: Purpose, content: Vec<u8>) -> Self {
@@ -219,7 +257,8 @@ impl SealedIntent {
     }
 }
 
-fn draw_request_id() -> Result<RequestId, ClientError> {
+/// Sixteen random bytes.
+pub(crate) fn draw_request_id() -> Result<RequestId, ClientError> {
     let mut id = [0; 16];
     getrandom::fill(&mut id).map_err(|_| ClientError::Randomness)?;
     Ok(RequestId(id))

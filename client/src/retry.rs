@@ -33,11 +33,6 @@ impl Plan {
         Self { endpoints: endpoints.max(1), attempts_max, made: 0 }
     }
 
-    /// Whether some endpoint has not been asked yet.
-    pub(crate) fn is_first_round(&self) -> bool {
-        usize::try_from(self.made).unwrap_or(usize::MAX) < self.endpoints
-    }
-
     /// The next attempt, if there is one. `jitter` is uniform over all of `u32`: without it, clients that failed
     /// together come back together.
     pub(crate) fn next(&mut self, jitter: u32) -> Option<Next> {

@@ -1,14 +1,14 @@
-//! Keys that live in the HSM of one node: what a client asks for, what the key is, and the signatures of the majority of
-//! nodes that make its name its own.
+//! Keys that live in the HSM of one node, whether they sign or wrap: what a client asks for, what the key is, and the
+//! signatures of the majority of nodes that make its name its own.
 //!
-//! The home node alone holds the key, decides and signs. The others only keep its record: a node signs one record for a
+//! The home node alone holds the key, decides, and signs or wraps. The others only keep its record: a node signs one record for a
 //! name, ever, so two keys of one name cannot both have a majority.
 
 use crate::boot::{BadStatement, Statement};
 use crate::dsse::{Envelope, SigningKey};
 use crate::ids::{ClusterId, KeyName, NodeName, RequestId, Tenant};
 use crate::intent::{BadIntent, decode_canonical};
-use crate::ports::hsm::ObjectId;
+use crate::ports::hsm::{KekId, KeyCheckValue, ObjectId};
 use crate::roster::Roster;
 use crate::scheme::{HsmScheme, Purpose};
 use crate::spki::PublicKey;
@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 /// DSSE payload type of a node's statement that this key, and no other, has this name.
 pub const HSM_KEY_TYPE: &str = "application/vnd.tally.hsm-key.v1+protobuf";
 
-/// What a new key should be. The client names its home, so that one intent makes one key, whichever node it reaches.
+/// What a new signing key should be. The client names its home, so that one intent makes one key, whichever node it reaches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HsmKeySpec {
     /// Scheme of the key.
@@ -44,8 +44,22 @@ pub struct HsmKeyRecord {
     pub purpose: Purpose,
     /// The node whose token holds it.
     pub home: NodeName,
-    /// Its public half, and with it its scheme.
-    pub public_key: PublicKey,
+    /// What can be told of the key itself.
+    pub material: Material,
+}
+
+/// What can be told of a key, as it was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Material {
+    /// It signs: its public half, and with it its scheme.
+    Signing(PublicKey),
+    /// It wraps, and its purpose is [`Purpose::Wrap`]: its first version. Later ones are its home's to tell.
+    Kek {
+        /// Which key on the token.
+        id: KekId,
+        /// Its check value.
+        check_value: KeyCheckValue,
+    },
 }
 
 /// [`HsmKeySpec`] as protobuf; field numbers are those of `HsmKeySpecBody` in `proto/`.
@@ -77,6 +91,10 @@ struct Body {
     home: String,
     #[prost(bytes = "vec", tag = "8")]
     public_key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "9")]
+    kek_id: Vec<u8>,
+    #[prost(bytes = "vec", tag = "10")]
+    check_value: Vec<u8>,
 }
 
 impl HsmKeySpec {
@@ -94,36 +112,56 @@ impl HsmKeySpec {
         let b: SpecBody = decode_canonical(bytes)?;
         Ok(Self {
             scheme: HsmScheme::from_number(b.scheme).ok_or(BadIntent::Field { field: "scheme" })?,
-            purpose: Purpose::from_number(b.purpose).ok_or(BadIntent::Field { field: "purpose" })?,
+            purpose: Purpose::from_number(b.purpose)
+                .filter(|purpose| *purpose != Purpose::Wrap)
+                .ok_or(BadIntent::Field { field: "purpose" })?,
             home: NodeName::parse(&b.home).map_err(|_| BadIntent::Field { field: "home" })?,
         })
     }
 }
 
 impl HsmKeyRecord {
-    /// Its scheme.
-    pub fn scheme(&self) -> HsmScheme {
-        self.public_key.scheme()
+    /// Its public half, if it signs.
+    pub fn public_key(&self) -> Option<&PublicKey> {
+        match &self.material {
+            Material::Signing(public_key) => Some(public_key),
+            Material::Kek { .. } => None,
+        }
     }
 
-    /// Where it is on its home's token.
+    /// Its algorithm in a word.
+    pub fn algorithm(&self) -> &'static str {
+        match &self.material {
+            Material::Signing(public_key) => public_key.scheme().as_str(),
+            Material::Kek { .. } => "aes-256",
+        }
+    }
+
+    /// Where a signing key is on its home's token.
     pub fn object(&self) -> ObjectId {
         ObjectId::of(&self.name, &self.request_id)
     }
 
     /// Canonical bytes: what nodes sign.
     pub fn to_bytes(&self) -> Vec<u8> {
-        Body {
+        let mut body = Body {
             cluster: self.cluster.as_str().into(),
             name: self.name.as_str().into(),
             tenant: self.tenant.as_str().into(),
             request_id: self.request_id.0.to_vec(),
-            scheme: self.scheme().number(),
             purpose: self.purpose.number(),
             home: self.home.as_str().into(),
-            public_key: self.public_key.to_spki(),
+            ..Body::default()
+        };
+        match &self.material {
+            Material::Signing(public_key) => {
+                (body.scheme, body.public_key) = (public_key.scheme().number(), public_key.to_spki());
+            }
+            Material::Kek { id, check_value } => {
+                (body.kek_id, body.check_value) = (id.0.to_vec(), check_value.0.to_vec());
+            }
         }
-        .encode_to_vec()
+        body.encode_to_vec()
     }
 
     /// Reads canonical bytes.
@@ -136,16 +174,15 @@ impl HsmKeyRecord {
     }
 
     fn from_body(b: &Body) -> Option<Self> {
-        let public_key = PublicKey::from_spki(&b.public_key).ok()?;
-        let scheme = HsmScheme::from_number(b.scheme)?;
-        (scheme == public_key.scheme()).then_some(Self {
+        let purpose = Purpose::from_number(b.purpose)?;
+        Some(Self {
             cluster: ClusterId::parse(&b.cluster).ok()?,
             name: KeyName::parse(&b.name).ok()?,
             tenant: Tenant::parse(&b.tenant).ok()?,
             request_id: RequestId::from_slice(&b.request_id)?,
-            purpose: Purpose::from_number(b.purpose)?,
+            purpose,
             home: NodeName::parse(&b.home).ok()?,
-            public_key,
+            material: if purpose == Purpose::Wrap { kek_material(b)? } else { signing_material(b)? },
         })
     }
 
@@ -166,6 +203,18 @@ impl HsmKeyRecord {
         }
         Ok((cert.node, record))
     }
+}
+
+fn signing_material(b: &Body) -> Option<Material> {
+    let public_key = PublicKey::from_spki(&b.public_key).ok()?;
+    let fits = HsmScheme::from_number(b.scheme)? == public_key.scheme() && b.kek_id.is_empty();
+    (fits && b.check_value.is_empty()).then_some(Material::Signing(public_key))
+}
+
+fn kek_material(b: &Body) -> Option<Material> {
+    let (id, check_value) = (b.kek_id.as_slice().try_into().ok()?, b.check_value.as_slice().try_into().ok()?);
+    let fits = b.scheme == 0 && b.public_key.is_empty();
+    fits.then_some(Material::Kek { id: KekId(id), check_value: KeyCheckValue(check_value) })
 }
 
 /// The signatures of a majority of nodes, the home among them, on one record: the name is this key's.

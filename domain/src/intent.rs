@@ -31,6 +31,35 @@ pub enum Action {
     CreateKey,
     /// Create the key in a node's HSM; the content is a [`crate::hsm_key::HsmKeySpec`].
     CreateHsmKey,
+    /// Draw a data key and wrap it with the KEK; the content is a [`crate::wrap::WrapSpec`], here and in the next three.
+    GenerateDataKey,
+    /// Wrap with the KEK what travels beside the intent.
+    Wrap,
+    /// Open what the KEK has wrapped.
+    Unwrap,
+    /// Open what the KEK has wrapped and wrap it anew.
+    Rewrap,
+    /// Create the KEK in a node's HSM; the content is a [`crate::kek::KekSpec`].
+    CreateKek,
+    /// Change the KEK; the content is a [`crate::kek::KekSpec`].
+    ChangeKek,
+}
+
+impl Action {
+    /// The name in answers, logs and commands.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sign => "sign",
+            Self::CreateKey => "create_key",
+            Self::CreateHsmKey => "create_hsm_key",
+            Self::GenerateDataKey => "generate_data_key",
+            Self::Wrap => "wrap",
+            Self::Unwrap => "unwrap",
+            Self::Rewrap => "rewrap",
+            Self::CreateKek => "create_kek",
+            Self::ChangeKek => "change_kek",
+        }
+    }
 }
 
 /// What the content is, and so how every node decodes it.
@@ -49,6 +78,10 @@ pub enum ContentKind {
     Iso20022,
     /// A [`crate::hsm_key::HsmKeySpec`].
     HsmKeySpec,
+    /// A [`crate::wrap::WrapSpec`].
+    WrapSpec,
+    /// A [`crate::kek::KekSpec`].
+    KekSpec,
 }
 
 /// A decoded intent. Only [`Intent::open`] makes one from bytes, after checking the signature.
@@ -291,9 +324,10 @@ impl KeySpec {
     }
 }
 
-/// A purpose that a key in shares may have. Raw digests are not signed by threshold keys: no node could tell what for.
+/// A purpose that a key in shares may have. Raw digests are not signed by threshold keys: no node could tell what for; and
+/// they wrap nothing.
 pub(crate) fn threshold_purpose(number: u32) -> Option<Purpose> {
-    Purpose::from_number(number).filter(|purpose| *purpose != Purpose::Raw)
+    Purpose::from_number(number).filter(|purpose| !matches!(purpose, Purpose::Raw | Purpose::Wrap))
 }
 
 /// Numbers on the wire; zero is never a value, so that a missing field is refused.
@@ -312,100 +346,30 @@ macro_rules! numbers {
         }
     };
 }
-numbers!(Action { Sign = 1, CreateKey = 2, CreateHsmKey = 3 });
-numbers!(ContentKind { EvmTransaction = 1, Message = 2, KeySpec = 3, RawDigest = 4, Iso20022 = 5, HsmKeySpec = 6 });
+numbers!(Action {
+    Sign = 1,
+    CreateKey = 2,
+    CreateHsmKey = 3,
+    GenerateDataKey = 4,
+    Wrap = 5,
+    Unwrap = 6,
+    Rewrap = 7,
+    CreateKek = 8,
+    ChangeKek = 9,
+});
+numbers!(ContentKind {
+    EvmTransaction = 1,
+    Message = 2,
+    KeySpec = 3,
+    RawDigest = 4,
+    Iso20022 = 5,
+    HsmKeySpec = 6,
+    WrapSpec = 7,
+    KekSpec = 8,
+});
 numbers!(Scheme { EcdsaSecp256k1 = 1, Ed25519 = 2 });
 numbers!(HsmScheme { EcdsaP256 = 1, EcdsaSecp256k1 = 2, Ed25519 = 3, Rsa3072 = 4 });
-numbers!(Purpose { Transaction = 1, Message = 2, Raw = 3 });
+numbers!(Purpose { Transaction = 1, Message = 2, Raw = 3, Wrap = 4 });
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::dsse::SigningKey;
-
-    fn sample() -> Intent {
-        Intent {
-            request_id: RequestId([3; 16]),
-            tenant: Tenant::parse("acme").unwrap(),
-            client: ClientId::parse("payouts-1").unwrap(),
-            action: Action::Sign,
-            key: KeyName::parse("hot").unwrap(),
-            path: DerivationPath::parse("m/0/7").unwrap(),
-            kind: ContentKind::EvmTransaction,
-            chain: "eip155:1".into(),
-            content: vec![2, 0xc0],
-            purpose: Purpose::Transaction,
-            not_before: UnixMillis(1),
-            expires_at: UnixMillis(2),
-            min_bundle_version: 1,
-            note: "invoice 7".into(),
-            cluster: ClusterId::parse("prod").unwrap(),
-        }
-    }
-
-    #[test]
-    fn s_2_0_every_flipped_byte_of_a_signed_intent_is_refused() {
-        let key = SigningKey::ed25519(&[1; 32]);
-        let good = key.seal(PAYLOAD_TYPE, sample().to_bytes());
-        assert_eq!(Intent::open(&good, &key.verifying_key()).unwrap(), sample());
-        let bytes = good.encode_to_vec();
-        let hint = good.signatures[0].key_id.clone();
-        for i in 0..bytes.len() {
-            for bit in 0..8 {
-                let mut bad = bytes.clone();
-                bad[i] ^= 1 << bit;
-                let Ok(e) = Envelope::decode(bad.as_slice()) else { continue };
-                // The key id is a hint outside the signature; flipping it changes nothing that is believed.
-                if e.payload == good.payload
-                    && e.payload_type == good.payload_type
-                    && e.signatures
-                        .first()
-                        .is_some_and(|s| s.key_id != hint && s.signature == good.signatures[0].signature)
-                {
-                    continue;
-                }
-                assert!(Intent::open(&e, &key.verifying_key()).is_err(), "byte {i} bit {bit}");
-            }
-        }
-    }
-
-    #[test]
-    fn unknown_fields_and_other_encodings_are_refused_though_signed() {
-        let key = SigningKey::ed25519(&[1; 32]);
-        let mut unknown = sample().to_bytes();
-        unknown.extend_from_slice(&[0x98, 0x06, 0x01]); // field 99, varint 1
-        let mut reordered = sample().to_bytes()[18..].to_vec();
-        reordered.extend_from_slice(&sample().to_bytes()[..18]);
-        for payload in [unknown, reordered, vec![0xff], vec![]] {
-            let e = key.seal(PAYLOAD_TYPE, payload);
-            assert!(Intent::open(&e, &key.verifying_key()).is_err());
-        }
-    }
-
-    #[test]
-    fn oversized_envelopes_are_refused_before_the_signature_is_checked() {
-        let key = SigningKey::ed25519(&[1; 32]);
-        let mut big = sample();
-        big.content = vec![0; ENVELOPE_MAX_BYTES];
-        let e = key.seal(PAYLOAD_TYPE, big.to_bytes());
-        assert_eq!(Intent::open(&e, &key.verifying_key()), Err(BadIntent::Oversized));
-    }
-
-    #[test]
-    fn digest_of_the_intent_is_the_digest_of_its_envelope() {
-        let key = SigningKey::ed25519(&[1; 32]);
-        let e = key.seal(PAYLOAD_TYPE, sample().to_bytes());
-        assert_eq!(dsse::content_digest(&e), sample().digest());
-    }
-
-    #[test]
-    fn key_spec_reads_back_and_refuses_impossible_thresholds() {
-        let spec =
-            KeySpec { scheme: Scheme::Ed25519, threshold: Threshold::new(2, 3).unwrap(), purpose: Purpose::Message };
-        assert_eq!(KeySpec::from_bytes(&spec.to_bytes()).unwrap(), spec);
-        let bad = SpecBody { scheme: 1, t: 1, n: 3, purpose: 1 }.encode_to_vec();
-        assert_eq!(KeySpec::from_bytes(&bad), Err(BadIntent::Field { field: "threshold" }));
-        let raw = SpecBody { scheme: 1, t: 2, n: 3, purpose: Purpose::Raw.number() }.encode_to_vec();
-        assert_eq!(KeySpec::from_bytes(&raw), Err(BadIntent::Field { field: "purpose" }));
-    }
-}
+mod tests;

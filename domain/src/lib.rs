@@ -15,6 +15,7 @@ pub mod facts;
 pub mod hsm_key;
 pub mod ids;
 pub mod intent;
+pub mod kek;
 pub mod key;
 pub mod limit;
 pub mod path;
@@ -28,16 +29,18 @@ pub mod spki;
 pub mod threshold;
 pub mod time;
 pub mod vote;
+pub mod wrap;
 
 pub use account::{Account, Agent};
 pub use claim::{Claims, Interval, LineClaim};
 pub use currency::Currency;
 pub use digest::Digest;
-pub use hsm_key::{HsmKeyRecord, HsmKeySpec};
+pub use hsm_key::{HsmKeyRecord, HsmKeySpec, Material};
 pub use ids::{
     Attempt, ClientId, ClusterId, Epoch, Incarnation, KeyName, LimitId, NodeName, PartyIndex, RequestId, Tenant,
 };
 pub use intent::{Action, ContentKind, Intent, KeySpec};
+pub use kek::{KekChange, KekEvent, KekNumber, KekSpec, KekState, KekVersion};
 pub use limit::{Charge, LineId};
 pub use path::DerivationPath;
 pub use quorum::{Electorate, Quorum};
@@ -47,3 +50,4 @@ pub use secret::SecretBytes;
 pub use spki::PublicKey;
 pub use threshold::{SignerSet, Threshold};
 pub use time::UnixMillis;
+pub use wrap::{EncryptionContext, WrapCall, WrapFacts, WrapKind, WrapLabel, WrapSpec, WrappedKey};

@@ -112,6 +112,20 @@ reasons! {
     KeyExists = "KEY_EXISTS", AlreadyExists, "A key of that name exists already; choose another name.";
     /// The key lives in the HSM of another node.
     HomeNode = "HOME_NODE", FailedPrecondition, "The key lives in the HSM of another node, which alone decides for it; send the same request there.";
+    /// A secret key was asked for.
+    KeyNotExportable = "KEY_NOT_EXPORTABLE", PermissionDenied, "The key never leaves the HSM, and a key that wraps others has no public half; wrap data with it, or export another key.";
+    /// No version of that number.
+    KekVersionUnknown = "KEK_VERSION_UNKNOWN", NotFound, "The KEK has no such version; show it to see which there are.";
+    /// The version is switched off, or waits for its destruction.
+    KekDisabled = "KEK_DISABLED", FailedPrecondition, "The KEK's version is disabled or is to be destroyed, so that it neither wraps nor unwraps; enable it, or cancel its destruction first.";
+    /// The version is gone.
+    KekDestroyed = "KEK_DESTROYED", FailedPrecondition, "The KEK's version was destroyed, or is being destroyed; what it wrapped cannot be opened any more by anyone.";
+    /// The change does not fit the version's state.
+    KekState = "KEK_STATE", FailedPrecondition, "The KEK's version is not in a state that allows this change; show the KEK to see its versions.";
+    /// The version has no form in which it could reach a second token.
+    KekNotReplicable = "KEK_NOT_REPLICABLE", FailedPrecondition, "The KEK's version cannot reach a standby token: its home has none, or the version was made before the two were a pair; with a standby, rotate the KEK and rewrap.";
+    /// Wrapped data does not open.
+    BlobTampered = "BLOB_TAMPERED", DataLoss, "The wrapped data does not check: it was changed, or it was wrapped by another KEK, for another tenant or with another encryption context. The HSM is well.";
     /// No such request.
     RequestNotFound = "REQUEST_NOT_FOUND", NotFound, "There is no request of that id for this tenant at this node.";
     /// The request id names another intent.
@@ -142,6 +156,8 @@ reasons! {
     Participants = "PARTICIPANTS", Unavailable, "Creating a key needs all of its nodes; bring them back and retry with the same request id.";
     /// The token does not answer.
     Hsm = "HSM", Unavailable, "The node's HSM does not answer; see the node's log and `tally node status`.";
+    /// The token has no such kind of key.
+    HsmNotOffered = "HSM_NOT_OFFERED", FailedPrecondition, "The node's HSM does not offer this kind of key; choose another scheme, or create the key in another node.";
     /// The disk does not take writes.
     Storage = "STORAGE", Unavailable, "The node cannot write to its store and has released nothing; free space or repair the disk, then retry.";
     /// Too many sessions or calls.

@@ -42,6 +42,8 @@ pub enum Purpose {
     Message,
     /// Digests that nobody here can look behind. Only for keys that live in an HSM, and only by a rule that says so.
     Raw,
+    /// Other keys, wrapped: a KEK. Only for keys that live in an HSM; it signs nothing.
+    Wrap,
 }
 
 /// A word that names no scheme, purpose or kind.
@@ -136,6 +138,7 @@ impl Purpose {
             Self::Transaction => "transaction",
             Self::Message => "message",
             Self::Raw => "raw",
+            Self::Wrap => "wrap",
         }
     }
 
@@ -148,7 +151,8 @@ impl Purpose {
             "transaction" => Ok(Self::Transaction),
             "message" => Ok(Self::Message),
             "raw" => Ok(Self::Raw),
-            _ => Err(UnknownWord { what: "purpose", given: s.into(), allowed: "transaction, message, raw" }),
+            "wrap" => Ok(Self::Wrap),
+            _ => Err(UnknownWord { what: "purpose", given: s.into(), allowed: "transaction, message, raw, wrap" }),
         }
     }
 }

@@ -34,9 +34,30 @@ impl UnixMillis {
     }
 }
 
+/// Reads a span as people write it, in seconds: `90s`, `15m`, `24h` or `7d`.
+pub fn parse_span(text: &str) -> Option<u32> {
+    let (digits, seconds) = match text.chars().last()? {
+        's' => (text.strip_suffix('s')?, 1),
+        'm' => (text.strip_suffix('m')?, 60),
+        'h' => (text.strip_suffix('h')?, 3_600),
+        'd' => (text.strip_suffix('d')?, 24 * 3_600),
+        _ => return None,
+    };
+    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    plain.then(|| digits.parse::<u32>().ok()?.checked_mul(seconds)).flatten()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spans_are_read_as_people_write_them_and_nothing_else() {
+        let good = [("0s", 0), ("90s", 90), ("15m", 900), ("24h", 86_400), ("7d", 604_800)];
+        assert!(good.into_iter().all(|(text, seconds)| parse_span(text) == Some(seconds)));
+        let bad = ["", "s", "7", "-1s", "+1s", "1.5h", "1 d", "7D", "99999999999s", "4294967295d", "7é"];
+        assert!(bad.into_iter().all(|text| parse_span(text).is_none()));
+    }
 
     #[test]
     fn calendar_parts_match_a_known_moment() {

@@ -12,6 +12,7 @@ use tally_domain::boot::{self, BadStatement, BootCert, Statement};
 use tally_domain::dsse::{Envelope, SigningKey};
 use tally_domain::hsm_key::HsmKeyCertificate;
 use tally_domain::intent::BadIntent;
+use tally_domain::ports::hsm::{KekId, KeyCheckValue};
 use tally_domain::quorum::Tolerance;
 use tally_domain::roster::{NodeRole, Roster, RosterNode};
 use tally_domain::*;
@@ -62,7 +63,7 @@ fn record(home: u8, seed: u8) -> HsmKeyRecord {
         request_id: RequestId([seed; 16]),
         purpose: Purpose::Message,
         home: name(home),
-        public_key: PublicKey::P256(*key.verifying_key()),
+        material: Material::Signing(PublicKey::P256(*key.verifying_key())),
     }
 }
 
@@ -85,6 +86,32 @@ fn specs_and_records_have_one_encoding() {
         assert!(HsmKeyRecord::from_bytes(&bad).map_or(true, |other| other != record), "byte {i}");
     }
     assert_ne!(record.object(), HsmKeyRecord { request_id: RequestId([8; 16]), ..record.clone() }.object());
+}
+
+#[test]
+fn a_kek_has_a_name_as_a_signing_key_has_and_is_never_taken_for_one() {
+    let signing = record(1, 7);
+    let kek = HsmKeyRecord {
+        purpose: Purpose::Wrap,
+        material: Material::Kek { id: KekId([7; 16]), check_value: KeyCheckValue([1, 2, 3]) },
+        ..signing.clone()
+    };
+    assert_eq!(HsmKeyRecord::from_bytes(&kek.to_bytes()), Ok(kek.clone()));
+    assert_eq!((kek.public_key(), kek.algorithm()), (None, "aes-256"));
+    // The purpose says which of the two it is; neither may carry the other's parts.
+    for bad in [
+        HsmKeyRecord { purpose: Purpose::Message, ..kek.clone() },
+        HsmKeyRecord { purpose: Purpose::Wrap, ..signing.clone() },
+    ] {
+        assert_eq!(HsmKeyRecord::from_bytes(&bad.to_bytes()), Err(BadStatement::Malformed));
+    }
+    let both = [signing.to_bytes(), kek.to_bytes()[kek.to_bytes().len() - 23..].to_vec()].concat();
+    assert_eq!(HsmKeyRecord::from_bytes(&both), Err(BadStatement::Malformed));
+    let (roster, boots) = cluster(3);
+    assert_eq!(certificate(&kek, &boots).open(&roster), Ok(kek));
+    // Nor does a client ask for one as for a signing key.
+    let spec = HsmKeySpec { scheme: HsmScheme::Ed25519, purpose: Purpose::Wrap, home: name(1) };
+    assert_eq!(HsmKeySpec::from_bytes(&spec.to_bytes()), Err(BadIntent::Field { field: "purpose" }));
 }
 
 #[test]

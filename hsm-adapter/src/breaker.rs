@@ -91,7 +91,7 @@ impl Breaker {
 }
 
 /// Half of `wait`, and up to as much again.
-fn spread(wait: Duration, jitter: f64) -> Duration {
+pub fn spread(wait: Duration, jitter: f64) -> Duration {
     wait.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
 }
 

@@ -1,11 +1,15 @@
 //! What one worker works with: a session, and the way back to one when it is lost.
 
+mod kek;
 mod resident;
+mod transfer;
 
+use crate::config::Role;
 use crate::fault::{Class, Fault};
 use crate::gate::{DeskId, Hold};
-use crate::keys::{Key, find, generate, identity_public};
-use crate::profile::{Capabilities, GcmIv};
+use crate::iv::{IV_BYTES, Ivs};
+use crate::keys::{self, Key, generate, identity_public};
+use crate::profile::{Capabilities, GcmIv, Profile};
 use crate::seal;
 use crate::token::{Opened, Token};
 use crate::turn::Turn;
@@ -40,9 +44,13 @@ pub enum Try {
 pub struct Office {
     pub token: &'static Token,
     pub pin: SecretBytes,
+    /// What the operator says of the token, in place of what we know of its kind.
+    pub profile: Option<Profile>,
     /// Known once connected; from then on a token without it is not the one connected to.
     pub identity: OnceLock<VerifyingKey>,
     pub capabilities: OnceLock<Capabilities>,
+    pub role: Role,
+    pub ivs: Ivs,
 }
 
 /// One session and what is needed to replace it.
@@ -89,15 +97,15 @@ impl Desk {
     pub fn make(&self, key: Key, attempt: Try) -> Result<(), Fault> {
         {
             let _changing = self.changing()?;
-            match find(self.session()?, key)? {
+            match self.find(key)? {
                 Some(_) if attempt == Try::First => return Err(HsmError::KeyExists { what: key.name() }.into()),
                 Some(_) => {}
                 None => {
                     self.must_be_ours(key)?;
                     self.in_time()?;
-                    let made = generate(self.session()?, key);
+                    let made = generate(self.session()?, key, self.office.role);
                     // Only the reply may have been lost.
-                    made.or_else(|fault| match find(self.session()?, key) {
+                    made.or_else(|fault| match self.find(key) {
                         Ok(Some(_)) => Ok(()),
                         Ok(None) | Err(_) => Err(fault),
                     })?;
@@ -116,12 +124,12 @@ impl Desk {
     pub fn destroy(&self, key: Key, attempt: Try) -> Result<(), Fault> {
         let _changing = self.changing()?;
         self.office.token.remember(key, None);
-        let found = find(self.session()?, key)?;
+        let found = self.find(key)?;
         self.in_time()?;
         match found {
             Some(handle) => self.session()?.destroy_object(handle).map_err(Fault::from).or_else(|fault| {
                 // Only the reply may have been lost.
-                match find(self.session()?, key) {
+                match self.find(key) {
                     Ok(None) if is_not_found(&self.absent(key)) => Ok(()),
                     _ => Err(fault),
                 }
@@ -144,7 +152,7 @@ impl Desk {
         }
         {
             let _changing = self.changing()?;
-            let found = find(self.session()?, key)?.ok_or_else(|| self.absent(key))?;
+            let found = self.find(key)?.ok_or_else(|| self.absent(key))?;
             self.office.token.remember(key, Some(found));
         }
         let _using = self.using()?;
@@ -153,11 +161,16 @@ impl Desk {
         work(self.session()?, self.office.token.handle(key).ok_or_else(gone)?)
     }
 
+    /// The handle of a key, if the token has it and it is as it must be. Called under the hold for changing objects.
+    pub fn find(&self, key: Key) -> Result<Option<ObjectHandle>, Fault> {
+        keys::find(self.session()?, key, self.office.role)
+    }
+
     /// The public half of the identity key, after it has checked a signature of the private half.
     pub fn identity(&self) -> Result<VerifyingKey, Fault> {
         let public = {
             let _changing = self.changing()?;
-            if find(self.session()?, Key::Identity)?.is_none() {
+            if self.find(Key::Identity)?.is_none() {
                 return Err(self.absent(Key::Identity));
             }
             identity_public(self.session()?)?.0
@@ -187,6 +200,24 @@ impl Desk {
     /// Who makes the IV of AES-GCM at this token.
     pub fn gcm_iv(&self) -> GcmIv {
         self.office.capabilities.get().map_or(GcmIv::Caller, |c| c.probed.gcm_iv)
+    }
+
+    /// The operator's profile, or that of the token's kind.
+    pub fn profile(&self) -> Result<Profile, HsmError> {
+        match &self.office.profile {
+            Some(given) => Ok(given.clone()),
+            None => Profile::of(&self.office.token.manufacturer, &self.office.token.model),
+        }
+    }
+
+    /// What the token is to its node.
+    pub fn role(&self) -> Role {
+        self.office.role
+    }
+
+    /// An IV that has not been used before.
+    pub fn fresh_iv(&self, session: &Session) -> Result<[u8; IV_BYTES], Fault> {
+        self.office.ivs.next(|random| Ok(session.generate_random_slice(random.as_flattened_mut())?))
     }
 
     /// The token.
@@ -268,13 +299,14 @@ impl Desk {
         let proven = fresh.get(self.office.token.module).ok_or_else(|| Fault::session("C_OpenSession", "no session"));
         let proven = proven.and_then(|session| {
             let _changing = self.changing()?;
-            let found = find(session, key)?.ok_or_else(|| Fault::broken("C_GenerateKey", "a key that is not found"))?;
+            let found = keys::find(session, key, self.office.role)?
+                .ok_or_else(|| Fault::broken("C_GenerateKey", "a key that is not found"))?;
             match key {
-                Key::Sealing(_) if !seal::probe(session, found, self.gcm_iv())? => {
+                Key::Sealing(_) | Key::Kek(_) if !seal::probe(self, session, found, key)? => {
                     Err(Fault::broken("C_GenerateKey", "a key that does not open what it sealed"))
                 }
                 // A pair of keys is proven by what its public half says of a signature.
-                Key::Sealing(_) | Key::Signing(..) | Key::Identity => Ok(()),
+                Key::Sealing(_) | Key::Kek(_) | Key::Transfer | Key::Signing(..) | Key::Identity => Ok(()),
             }
         });
         fresh.close(self.office.token.module);
@@ -284,7 +316,7 @@ impl Desk {
     /// Refuses to make a key on a token that is not ours any more: it would be made, and lost.
     fn must_be_ours(&self, key: Key) -> Result<(), Fault> {
         self.must_be_logged_in()?;
-        if key != Key::Identity && find(self.session()?, Key::Identity)?.is_none() {
+        if key != Key::Identity && self.find(Key::Identity)?.is_none() {
             return Err(empty());
         }
         Ok(())
@@ -292,7 +324,7 @@ impl Desk {
 
     /// Whether a key that was not found is really not there. Called under the hold for changing objects.
     fn absent(&self, key: Key) -> Fault {
-        let identity = self.must_be_logged_in().and_then(|()| find(self.session()?, Key::Identity));
+        let identity = self.must_be_logged_in().and_then(|()| self.find(Key::Identity));
         match identity {
             Err(e) => e,
             Ok(None) if key != Key::Identity || self.office.identity.get().is_some() => empty(),

@@ -67,6 +67,10 @@ impl From<Error> for Fault {
         };
         let (class, operation, code) = (class(function, rv), name(function), code_name(rv));
         let error = match class {
+            Class::Auth if rv == RvError::PinLocked => configuration(
+                "the token is locked after too many wrong PINs: its security officer has to set the user PIN anew"
+                    .into(),
+            ),
             Class::Auth => HsmError::PinRefused,
             Class::Refused => configuration(format!("the token refuses {operation} with {code}")),
             Class::Input => HsmError::Integrity,
@@ -78,7 +82,7 @@ impl From<Error> for Fault {
     }
 }
 
-/// The table.
+/// The table: codes that mean something else from some functions, and then all others.
 fn class(function: Function, rv: RvError) -> Class {
     use Function as F;
     use RvError as R;
@@ -93,52 +97,66 @@ fn class(function: Function, rv: RvError) -> Class {
         // A wrong tag, by SoftHSM 2.6 (its issue 690); and a broken token, by anybody.
         (F::Decrypt, R::GeneralError | R::FunctionFailed | R::DataInvalid | R::DataLenRange) => Class::Doubt,
 
+        (F::UnwrapKey, R::WrappedKeyInvalid | R::WrappedKeyLenRange) => Class::Input,
+        // A changed blob, by SoftHSM 2.6 and by Kryoptic (`CKR_DEVICE_ERROR`); and a broken token, by anybody.
         (
-            _,
-            R::SessionHandleInvalid
-            | R::SessionClosed
-            | R::UserNotLoggedIn
-            | R::ObjectHandleInvalid
-            | R::KeyHandleInvalid
-            // A session with another operation stuck in it, or without the one begun, is of no more use.
-            | R::OperationActive
-            | R::OperationNotInitialized,
-        ) => Class::Session,
+            F::UnwrapKey,
+            R::GeneralError | R::FunctionFailed | R::DeviceError | R::EncryptedDataInvalid | R::EncryptedDataLenRange,
+        ) => Class::Doubt,
 
-        (
-            _,
-            R::DeviceError
-            | R::DeviceMemory
-            | R::DeviceRemoved
-            | R::HostMemory
-            | R::TokenNotPresent
-            | R::TokenNotRecognized
-            | R::SlotIdInvalid
-            | R::SessionCount
-            // Some client libraries forget that they were initialized when their connection has died.
-            | R::CryptokiNotInitialized,
-        ) => Class::Device,
+        _ => class_from_any(rv),
+    }
+}
 
-        (
-            _,
-            R::MechanismInvalid
-            | R::MechanismParamInvalid
-            | R::KeyTypeInconsistent
-            | R::KeyFunctionNotPermitted
-            | R::KeySizeRange
-            | R::CurveNotSupported
-            | R::TemplateIncomplete
-            | R::TemplateInconsistent
-            | R::AttributeReadOnly
-            | R::AttributeTypeInvalid
-            | R::AttributeValueInvalid
-            | R::ActionProhibited
-            | R::ArgumentsBad
-            | R::FunctionNotSupported
-            | R::SessionReadOnly
-            | R::TokenWriteProtected
-            | R::UserTypeInvalid,
-        ) => Class::Refused,
+/// What a code means from any function.
+fn class_from_any(rv: RvError) -> Class {
+    use RvError as R;
+    match rv {
+        R::SessionHandleInvalid
+        | R::SessionClosed
+        | R::UserNotLoggedIn
+        | R::ObjectHandleInvalid
+        | R::KeyHandleInvalid
+        | R::WrappingKeyHandleInvalid
+        | R::UnwrappingKeyHandleInvalid
+        // A session with another operation stuck in it, or without the one begun, is of no more use.
+        | R::OperationActive
+        | R::OperationNotInitialized => Class::Session,
+
+        R::DeviceError
+        | R::DeviceMemory
+        | R::DeviceRemoved
+        | R::HostMemory
+        | R::TokenNotPresent
+        | R::TokenNotRecognized
+        | R::SlotIdInvalid
+        | R::SessionCount
+        // Some client libraries forget that they were initialized when their connection has died.
+        | R::CryptokiNotInitialized => Class::Device,
+
+        R::MechanismInvalid
+        | R::MechanismParamInvalid
+        | R::KeyTypeInconsistent
+        | R::KeyFunctionNotPermitted
+        | R::KeySizeRange
+        | R::KeyUnextractable
+        | R::KeyNotWrappable
+        | R::WrappingKeyTypeInconsistent
+        | R::UnwrappingKeyTypeInconsistent
+        | R::WrappingKeySizeRange
+        | R::UnwrappingKeySizeRange
+        | R::CurveNotSupported
+        | R::TemplateIncomplete
+        | R::TemplateInconsistent
+        | R::AttributeReadOnly
+        | R::AttributeTypeInvalid
+        | R::AttributeValueInvalid
+        | R::ActionProhibited
+        | R::ArgumentsBad
+        | R::FunctionNotSupported
+        | R::SessionReadOnly
+        | R::TokenWriteProtected
+        | R::UserTypeInvalid => Class::Refused,
 
         // GENERAL_ERROR and FUNCTION_FAILED from anything but decrypting, codes out of place, codes of vendors.
         _ => Class::Unknown,
@@ -153,6 +171,7 @@ fn name(function: Function) -> &'static str {
         F::Finalize => "C_Finalize",
         F::GetSlotList => "C_GetSlotList",
         F::GetTokenInfo => "C_GetTokenInfo",
+        F::GetMechanismList => "C_GetMechanismList",
         F::GetMechanismInfo => "C_GetMechanismInfo",
         F::OpenSession => "C_OpenSession",
         F::CloseSession => "C_CloseSession",
@@ -161,6 +180,7 @@ fn name(function: Function) -> &'static str {
         F::FindObjectsInit => "C_FindObjectsInit",
         F::FindObjects => "C_FindObjects",
         F::GetAttributeValue => "C_GetAttributeValue",
+        F::CreateObject => "C_CreateObject",
         F::GenerateKey => "C_GenerateKey",
         F::GenerateKeyPair => "C_GenerateKeyPair",
         F::DestroyObject => "C_DestroyObject",
@@ -214,6 +234,8 @@ mod tests {
         assert_eq!(of(Function::Decrypt, RvError::DeviceError).class, Class::Device);
         assert_eq!(of(Function::Decrypt, RvError::GeneralError).class, Class::Doubt);
         assert_eq!(of(Function::DecryptInit, RvError::GeneralError).class, Class::Unknown);
+        assert_eq!(of(Function::UnwrapKey, RvError::DeviceError).class, Class::Doubt);
+        assert_eq!(of(Function::WrapKey, RvError::DeviceError).class, Class::Device);
         assert!(matches!(
             of(Function::SignInit, RvError::MechanismInvalid).error,
             HsmError::Configuration { what } if what.contains("C_SignInit with CKR_MECHANISM_INVALID")

@@ -33,12 +33,33 @@ pub enum Operation {
     Seal,
     Open,
     DestroyKey,
+    MakeDataKey,
+    Wrap,
+    Unwrap,
+    Rewrap,
+    MakeKek,
+    TakeKek,
+    DestroyKek,
     Check,
 }
 
 impl Operation {
-    const ALL: [Self; 7] =
-        [Self::Sign, Self::MakeKey, Self::MakePair, Self::Seal, Self::Open, Self::DestroyKey, Self::Check];
+    const ALL: [Self; 14] = [
+        Self::Sign,
+        Self::MakeKey,
+        Self::MakePair,
+        Self::Seal,
+        Self::Open,
+        Self::DestroyKey,
+        Self::MakeDataKey,
+        Self::Wrap,
+        Self::Unwrap,
+        Self::Rewrap,
+        Self::MakeKek,
+        Self::TakeKek,
+        Self::DestroyKek,
+        Self::Check,
+    ];
 
     /// For people.
     pub fn name(self) -> &'static str {
@@ -49,6 +70,13 @@ impl Operation {
             Self::Seal => "sealing",
             Self::Open => "opening",
             Self::DestroyKey => "destroying a key",
+            Self::MakeDataKey => "making a data key",
+            Self::Wrap => "wrapping",
+            Self::Unwrap => "unwrapping",
+            Self::Rewrap => "rewrapping",
+            Self::MakeKek => "making a KEK",
+            Self::TakeKek => "taking a KEK over",
+            Self::DestroyKek => "destroying a KEK",
             Self::Check => "a health check",
         }
     }
@@ -66,7 +94,8 @@ impl Operation {
         match self {
             Self::Sign => Priority::Sign,
             Self::MakeKey | Self::MakePair | Self::Seal | Self::Open | Self::DestroyKey => Priority::Seal,
-            Self::Check => Priority::Maintenance,
+            Self::MakeDataKey | Self::Wrap | Self::Unwrap | Self::Rewrap => Priority::Wrap,
+            Self::MakeKek | Self::TakeKek | Self::DestroyKek | Self::Check => Priority::Maintenance,
         }
     }
 }
@@ -249,6 +278,14 @@ mod tests {
         (0..1_000).for_each(|n| samples.add(Duration::from_micros(n)));
         let shown = samples.latency("x").unwrap();
         assert_eq!(shown, Latency { operation: "x", count: 1_000, p50_us: 872, p99_us: 997 });
+    }
+
+    #[test]
+    fn signing_goes_before_wrapping_and_wrapping_before_the_care_of_keks() {
+        let order = [Operation::Sign, Operation::Seal, Operation::Wrap, Operation::MakeKek].map(|o| o.priority() as u8);
+        assert!(order.is_sorted_by(|a, b| a < b), "{order:?}");
+        let same = [Operation::Unwrap, Operation::Rewrap, Operation::MakeDataKey].map(|o| o.priority() as u8);
+        assert_eq!(same, [Operation::Wrap.priority() as u8; 3]);
     }
 
     #[test]

@@ -5,6 +5,8 @@ use crate::desk::{Desk, Office, Try};
 use crate::fault::{Class, Fault};
 use crate::gate::DeskId;
 use crate::health::{Check, Health, Operation};
+use crate::home::Home;
+use crate::iv::Ivs;
 use crate::keys::{Key, inspect};
 use crate::module::Module;
 use crate::pool::{Desks, Hands, Pool};
@@ -17,17 +19,19 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tally_domain::dsse::VerifyingKey;
 use tally_domain::ports::Pending;
-use tally_domain::ports::hsm::{Hsm, HsmError, HsmStatus, ObjectId, PinState, SealingKeyId};
+use tally_domain::ports::hsm::{
+    DataKey, Hsm, HsmError, HsmStatus, Isolation, KekId, KekMade, KeyCheckValue, ObjectId, PinState, Seal, SealingKeyId,
+};
 use tally_domain::{HsmScheme, PublicKey, SecretBytes};
 
 /// Longest time to load a module, log in and look at the token. A network HSM takes seconds; what takes longer hangs.
-const CONNECT_MAX: Duration = Duration::from_secs(30);
+pub const CONNECT_MAX: Duration = Duration::from_secs(30);
 
 /// Sessions beside those of the workers: the keeper's, and one to prove a new key on.
 const SESSIONS_BESIDE: u64 = 2;
 
 /// The desk that connects. Workers are counted from 1.
-const FIRST_DESK: DeskId = DeskId(0);
+pub const FIRST_DESK: DeskId = DeskId(0);
 
 /// A node's token, logged in, with its workers.
 ///
@@ -37,6 +41,7 @@ pub struct Pkcs11Hsm {
     health: Arc<Health>,
     office: Arc<Office>,
     identity: VerifyingKey,
+    home: Home,
     _login: LoggedIn,
 }
 
@@ -76,7 +81,8 @@ impl Pkcs11Hsm {
             let identity = desk.identity()?;
             {
                 let _changing = desk.changing()?;
-                inspect(desk.session()?)?;
+                inspect(desk.session()?, desk.role())?;
+                desk.must_be_paired()?;
             }
             Ok((identity, capabilities(desk)?, pin_state(desk)?))
         })?;
@@ -92,12 +98,28 @@ impl Pkcs11Hsm {
         let health = Arc::new(Health::new(pin));
         let hands = hands(&office, &health, deadline);
         let workers = usize::try_from(allowed.unwrap_or(workers)).unwrap_or(1);
-        Ok(Self { pool: Pool::start(workers, deadline, hands)?, health, office, identity, _login: login })
+        Ok(Self {
+            pool: Pool::start(workers, deadline, hands)?,
+            health,
+            office,
+            identity,
+            home: Home::here(),
+            _login: login,
+        })
     }
 
     /// Answers what is queued, ends the workers and logs out; as dropping does. SoftHSM crashes when a process ends
     /// while workers are inside it.
     pub fn shutdown(self) {}
+
+    /// Workers that a call into the module has not given back, and how many there should be.
+    pub(crate) fn hung(&self) -> (usize, usize) {
+        (self.pool.desks().hung(), self.pool.desks().workers())
+    }
+
+    pub(crate) fn office(&self) -> &Arc<Office> {
+        &self.office
+    }
 
     /// Asks the token, if it is not known to be down.
     fn ask<T: Send + 'static>(
@@ -105,7 +127,7 @@ impl Pkcs11Hsm {
         operation: Operation,
         work: impl Fn(&Desk, Try) -> Result<T, Fault> + Send + 'static,
     ) -> Pending<Result<T, HsmError>> {
-        if let Err(down) = self.health.admit() {
+        if let Err(down) = self.home.check().and_then(|()| self.health.admit()) {
             return Box::pin(std::future::ready(Err(down)));
         }
         let health = Arc::clone(&self.health);
@@ -154,6 +176,35 @@ impl Hsm for Pkcs11Hsm {
         self.ask(Operation::Sign, move |desk, _| desk.sign_with(id, scheme, &to_sign))
     }
 
+    fn create_kek(&self, id: KekId) -> Pending<Result<KekMade, HsmError>> {
+        let transfer = OnceLock::new();
+        self.ask(Operation::MakeKek, move |desk, attempt| desk.make_kek(id, attempt, &transfer))
+    }
+
+    fn replicate_kek(&self, id: KekId, transfer: Vec<u8>) -> Pending<Result<KeyCheckValue, HsmError>> {
+        self.ask(Operation::TakeKek, move |desk, _| desk.take_kek(id, &transfer))
+    }
+
+    fn generate_data_key(&self, bytes: usize, under: Seal) -> Pending<Result<DataKey, HsmError>> {
+        self.ask(Operation::MakeDataKey, move |desk, _| desk.make_data_key(bytes, &under))
+    }
+
+    fn wrap(&self, under: Seal, plaintext: SecretBytes) -> Pending<Result<Vec<u8>, HsmError>> {
+        self.ask(Operation::Wrap, move |desk, _| desk.wrap(&under, &plaintext))
+    }
+
+    fn unwrap(&self, under: Seal, sealed: Vec<u8>) -> Pending<Result<SecretBytes, HsmError>> {
+        self.ask(Operation::Unwrap, move |desk, _| desk.unwrap(&under, &sealed))
+    }
+
+    fn rewrap(&self, from: Seal, sealed: Vec<u8>, to: Seal) -> Pending<Result<Vec<u8>, HsmError>> {
+        self.ask(Operation::Rewrap, move |desk, _| desk.wrap(&to, &desk.unwrap(&from, &sealed)?))
+    }
+
+    fn destroy_kek(&self, id: KekId) -> Pending<Result<(), HsmError>> {
+        self.ask(Operation::DestroyKek, move |desk, _| desk.destroy(Key::Kek(id), Try::Again))
+    }
+
     fn status(&self) -> Pending<HsmStatus> {
         let tried = self.ask(Operation::Check, |desk, _| {
             desk.probe()?;
@@ -174,6 +225,12 @@ impl Hsm for Pkcs11Hsm {
                 model: format!("{} {}", token.manufacturer, token.model),
                 label: token.label.clone(),
                 serial: token.serial.clone(),
+                hardware: token.hardware.clone(),
+                firmware: token.firmware.clone(),
+                cryptoki: token.module.cryptoki.clone(),
+                isolation: Isolation::Thread,
+                process: None,
+                restarts: 0,
                 capabilities: office.capabilities.get().map(|c| c.summary()).unwrap_or_default(),
                 sessions: number(desks.live()),
                 hung: number(desks.hung()),
@@ -183,6 +240,7 @@ impl Hsm for Pkcs11Hsm {
                 fault: tried.err(),
                 proven_ms_ago: shown.proven.map(since),
                 latencies: shown.latencies,
+                standby: None,
             }
         })
     }
@@ -239,18 +297,22 @@ fn pin_state(desk: &Desk) -> Result<PinState, Fault> {
     Ok(token.pin_state(&token.info()?))
 }
 
-fn log_in(config: Config, turn: &Turn) -> Result<(Arc<Office>, LoggedIn), Fault> {
+/// Loads the module, finds the token and logs in.
+pub fn log_in(config: Config, turn: &Turn) -> Result<(Arc<Office>, LoggedIn), Fault> {
     config.check()?;
-    let module = Module::load(&config.module)?;
+    let module = Module::load(&config.module, config.mode)?;
     let inside = module.gate.enter(turn.due).ok_or_else(|| turn.late())?;
     let token = module.token(&config, &inside)?;
     let login = token.log_in(&config.pin, turn, &inside)?;
-    let office = Office { token, pin: config.pin, identity: OnceLock::new(), capabilities: OnceLock::new() };
+    let (pin, profile) = (config.pin, config.profile);
+    let (identity, capabilities) = (OnceLock::new(), OnceLock::new());
+    let (role, ivs) = (config.role, Ivs::default());
+    let office = Office { token, pin, profile, role, identity, capabilities, ivs };
     Ok((Arc::new(office), login))
 }
 
 /// Does on a thread of its own what may hang, for so long.
-fn within<T: Send + 'static>(
+pub fn within<T: Send + 'static>(
     time: Duration,
     operation: &'static str,
     work: impl FnOnce(&Turn) -> Result<T, Fault> + Send + 'static,

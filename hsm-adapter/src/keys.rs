@@ -1,7 +1,7 @@
 //! The keys we keep on a token: what they are made as, how they are found, and the check that they are what we asked for
 //! (S-4.4). Callers hold the module's lock for changing objects.
 
-use crate::config::configuration;
+use crate::config::{Role, configuration};
 use crate::fault::Fault;
 use crate::profile::EcPoint;
 use crate::resident;
@@ -10,13 +10,18 @@ use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHan
 use cryptoki::session::Session;
 use tally_domain::HsmScheme;
 use tally_domain::dsse::VerifyingKey;
-use tally_domain::ports::hsm::{HsmError, ObjectId, SealingKeyId};
+use tally_domain::ports::hsm::{HsmError, KekId, ObjectId, SealingKeyId};
 
 const IDENTITY_LABEL: &str = "tally-identity";
 const SEALING_LABEL: &str = "tally-sealing";
+const KEK_LABEL: &str = "tally-kek";
+const TRANSFER_LABEL: &str = "tally-transfer";
 
 /// `CKA_ID` of the identity key. A node has one; another label with this id is not ours.
 const IDENTITY_ID: [u8; 16] = *b"tally-identity-1";
+
+/// `CKA_ID` of the transfer key. A token has one.
+const TRANSFER_ID: [u8; 16] = *b"tally-transfer-1";
 
 /// The curve Ed25519 as DER object identifier 1.3.101.112 (RFC 8410).
 const ED25519_PARAMS: [u8; 5] = [0x06, 0x03, 0x2b, 0x65, 0x70];
@@ -24,7 +29,8 @@ const ED25519_PARAMS: [u8; 5] = [0x06, 0x03, 0x2b, 0x65, 0x70];
 /// DER header of an octet string of 32 bytes, which some tokens put before an Ed25519 point (PKCS#11 3.0) and some do not.
 const POINT_HEADER: [u8; 2] = [0x04, 0x20];
 
-const SEALING_KEY_BYTES: u64 = 32;
+/// AES-256.
+pub const SECRET_KEY_BYTES: u64 = 32;
 
 /// Which key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,6 +39,10 @@ pub enum Key {
     Identity,
     /// Seals the shares of one (key, epoch).
     Sealing(SealingKeyId),
+    /// Wraps keys for clients.
+    Kek(KekId),
+    /// Carries KEKs between the two tokens of a node, which both have it.
+    Transfer,
     /// Signs for clients.
     Signing(ObjectId, HsmScheme),
 }
@@ -43,6 +53,8 @@ impl Key {
         match self {
             Self::Identity => format!("identity key `{IDENTITY_LABEL}`"),
             Self::Sealing(id) => format!("sealing key {}", hex(&id.0)),
+            Self::Kek(id) => format!("KEK {}", hex(&id.0)),
+            Self::Transfer => format!("transfer key `{TRANSFER_LABEL}`"),
             Self::Signing(id, scheme) => format!("{scheme} signing key {}", hex(&id.0)),
         }
     }
@@ -50,7 +62,7 @@ impl Key {
     fn class(self) -> ObjectClass {
         match self {
             Self::Identity | Self::Signing(..) => ObjectClass::PRIVATE_KEY,
-            Self::Sealing(_) => ObjectClass::SECRET_KEY,
+            Self::Sealing(_) | Self::Kek(_) | Self::Transfer => ObjectClass::SECRET_KEY,
         }
     }
 
@@ -58,6 +70,8 @@ impl Key {
         Attribute::Id(match self {
             Self::Identity => IDENTITY_ID.to_vec(),
             Self::Sealing(id) => id.0.to_vec(),
+            Self::Kek(id) => id.0.to_vec(),
+            Self::Transfer => TRANSFER_ID.to_vec(),
             Self::Signing(id, _) => id.0.to_vec(),
         })
     }
@@ -71,18 +85,9 @@ impl Key {
                 MechanismType::EDDSA,
                 vec![Attribute::Sign(true), Attribute::SignRecover(false), Attribute::Decrypt(false)],
             ),
-            Self::Sealing(_) => (
-                SEALING_LABEL,
-                KeyType::AES,
-                MechanismType::AES_GCM,
-                vec![
-                    Attribute::Encrypt(true),
-                    Attribute::Decrypt(true),
-                    Attribute::Sign(false),
-                    Attribute::Verify(false),
-                    Attribute::Wrap(false),
-                ],
-            ),
+            Self::Sealing(_) => (SEALING_LABEL, KeyType::AES, MechanismType::AES_GCM, encrypts()),
+            Self::Kek(_) => (KEK_LABEL, KeyType::AES, MechanismType::AES_GCM, encrypts()),
+            Self::Transfer => (TRANSFER_LABEL, KeyType::AES, MechanismType::AES_KEY_WRAP, wraps()),
             Self::Signing(_, scheme) => resident::private_half(scheme),
         };
         let common = [
@@ -92,39 +97,52 @@ impl Key {
             Attribute::Private(true),
             Attribute::Sensitive(true),
             Attribute::Extractable(false),
-            Attribute::Modifiable(false),
-            Attribute::Unwrap(false),
+            Attribute::Unwrap(self == Self::Transfer),
             Attribute::Derive(false),
             Attribute::AllowedMechanisms(vec![mechanism]),
             Attribute::Label(label.into()),
             self.id(),
         ];
-        common.into_iter().chain(usage).collect()
+        // Last: SoftHSM applies the attributes of a key that it unwraps one by one, and none after this one.
+        common.into_iter().chain(usage).chain([Attribute::Modifiable(false)]).collect()
     }
 }
 
 /// The handle of a key, if the token has it, after checking its attributes.
-pub fn find(session: &Session, key: Key) -> Result<Option<ObjectHandle>, Fault> {
+pub fn find(session: &Session, key: Key, role: Role) -> Result<Option<ObjectHandle>, Fault> {
     let found = session.find_objects(&[Attribute::Class(key.class()), key.id()])?;
     match found.as_slice() {
         [] => Ok(None),
-        [only] => check(session, key, *only).map(|()| Some(*only)),
+        [only] => check(session, key, *only, role).map(|()| Some(*only)),
         _ => Err(configuration(format!("the token has more than one {}: remove what is not ours", key.name())).into()),
     }
 }
 
-/// Makes a key on the token. One that the token made otherwise than asked is destroyed again.
-pub fn generate(session: &Session, key: Key) -> Result<(), Fault> {
+/// Makes a key on the token, where there is none.
+pub fn generate(session: &Session, key: Key, role: Role) -> Result<(), Fault> {
+    if key.class() == ObjectClass::PRIVATE_KEY {
+        // The public half of one that was destroyed again, when it was not as asked, would be in the way.
+        for left in session.find_objects(&[Attribute::Class(ObjectClass::PUBLIC_KEY), key.id()])? {
+            session.destroy_object(left)?;
+        }
+    }
     let made = match key {
         Key::Identity => generate_identity(session)?,
         Key::Signing(id, scheme) => resident::generate(session, id, scheme)?,
-        Key::Sealing(_) => {
+        Key::Sealing(_) | Key::Kek(_) => {
             let mut template = key.attributes();
-            template.push(Attribute::ValueLen(SEALING_KEY_BYTES.into()));
+            template.push(Attribute::ValueLen(SECRET_KEY_BYTES.into()));
             session.generate_key(&Mechanism::AesKeyGen, &template)?
         }
+        // Not made in its place: see `desk::transfer`.
+        Key::Transfer => return Err(Fault::broken("C_GenerateKey", "a transfer key")),
     };
-    match find(session, key) {
+    keep(session, key, made, role)
+}
+
+/// Looks at a key that was just made. One that the token made otherwise than asked is destroyed again.
+pub fn keep(session: &Session, key: Key, made: ObjectHandle, role: Role) -> Result<(), Fault> {
+    match find(session, key, role) {
         Ok(Some(_)) => Ok(()),
         Ok(None) => Err(Fault::broken("C_GenerateKey", "a key that is not found")),
         Err(fault) => {
@@ -141,7 +159,7 @@ pub fn generate(session: &Session, key: Key) -> Result<(), Fault> {
 }
 
 /// Refuses a token on which a private or secret key is not one of ours, or not as we make them (S-4.4).
-pub fn inspect(session: &Session) -> Result<(), Fault> {
+pub fn inspect(session: &Session, role: Role) -> Result<(), Fault> {
     for class in [ObjectClass::PRIVATE_KEY, ObjectClass::SECRET_KEY] {
         for handle in session.find_objects(&[Attribute::Class(class), Attribute::Token(true)])? {
             let types = [AttributeType::Id, AttributeType::Label, AttributeType::KeyType];
@@ -150,19 +168,28 @@ pub fn inspect(session: &Session) -> Result<(), Fault> {
             let key = match id {
                 Some(id) if class == ObjectClass::PRIVATE_KEY && *id == IDENTITY_ID => Some(Key::Identity),
                 Some(_) if class == ObjectClass::PRIVATE_KEY => resident::recognize(&named),
-                Some(id) if class == ObjectClass::SECRET_KEY => {
-                    id.try_into().ok().map(|id| Key::Sealing(SealingKeyId(id)))
-                }
+                Some(id) if class == ObjectClass::SECRET_KEY => recognize(id, &named),
                 _ => None,
             };
             let Some(key) = key else {
                 let what = format!("the token has a key that is not ours ({named:?}): remove it, or use another token");
                 return Err(configuration(what).into());
             };
-            check(session, key, handle)?;
+            check(session, key, handle, role)?;
         }
     }
     Ok(())
+}
+
+/// Which secret key of ours one may be: they are told apart by their labels.
+fn recognize(id: &[u8], named: &[Attribute]) -> Option<Key> {
+    let id = id.try_into().ok()?;
+    named.iter().find_map(|attribute| match attribute {
+        Attribute::Label(label) if label == SEALING_LABEL.as_bytes() => Some(Key::Sealing(SealingKeyId(id))),
+        Attribute::Label(label) if label == KEK_LABEL.as_bytes() => Some(Key::Kek(KekId(id))),
+        Attribute::Label(label) if label == TRANSFER_LABEL.as_bytes() && id == TRANSFER_ID => Some(Key::Transfer),
+        _ => None,
+    })
 }
 
 /// The public half of the identity key, and how the token writes it.
@@ -199,19 +226,51 @@ fn generate_identity(session: &Session) -> Result<ObjectHandle, Fault> {
     Ok(pair.map(|(_, private)| private)?)
 }
 
-/// Compares what the token says with what was asked for, and that the key was born on the token and never left it.
-fn check(session: &Session, key: Key, handle: ObjectHandle) -> Result<(), Fault> {
+/// Compares what the token says with what was asked for; and that the key was born on the token and never left it, unless
+/// it is one of those that a node's two tokens share.
+fn check(session: &Session, key: Key, handle: ObjectHandle, role: Role) -> Result<(), Fault> {
     let mut wanted = key.attributes();
-    wanted.extend([Attribute::Local(true), Attribute::AlwaysSensitive(true), Attribute::NeverExtractable(true)]);
+    let born_here = [Attribute::Local(true), Attribute::AlwaysSensitive(true), Attribute::NeverExtractable(true)];
+    let may_be_shared = matches!(key, Key::Kek(_) | Key::Transfer);
+    if !(may_be_shared && role != Role::Only) {
+        wanted.extend(born_here.clone());
+    }
     let types: Vec<_> = wanted.iter().map(Attribute::attribute_type).collect();
     let given = session.get_attributes(handle, &types)?;
     match wanted.iter().find(|w| !given.contains(w)) {
         None => Ok(()),
+        Some(missing) if may_be_shared && born_here.contains(missing) => {
+            let what =
+                format!("the token shares its {} with another token, but none is configured beside it", key.name());
+            Err(HsmError::Configuration { what }.into())
+        }
         Some(missing) => {
             let what = format!("the token's {} is not as it must be: it should have {missing:?}", key.name());
             Err(HsmError::Configuration { what }.into())
         }
     }
+}
+
+/// Wraps and unwraps, and does nothing else: what wraps and decrypts gives out the keys that it wraps.
+fn wraps() -> Vec<Attribute> {
+    vec![
+        Attribute::Wrap(true),
+        Attribute::Encrypt(false),
+        Attribute::Decrypt(false),
+        Attribute::Sign(false),
+        Attribute::Verify(false),
+    ]
+}
+
+/// Encrypts and decrypts, and does nothing else.
+fn encrypts() -> Vec<Attribute> {
+    vec![
+        Attribute::Encrypt(true),
+        Attribute::Decrypt(true),
+        Attribute::Sign(false),
+        Attribute::Verify(false),
+        Attribute::Wrap(false),
+    ]
 }
 
 fn hex(bytes: &[u8]) -> String {

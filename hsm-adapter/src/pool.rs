@@ -2,6 +2,7 @@
 //! those who are late. A module that hangs keeps its thread, never its caller; another thread takes its place, up to a cap.
 
 use crate::gate::DeskId;
+use crate::home::Home;
 use crate::turn::Turn;
 use futures_channel::oneshot;
 use std::collections::{HashMap, VecDeque};
@@ -32,7 +33,9 @@ pub enum Priority {
     Sign,
     /// Shares, and the keys that seal them.
     Seal,
-    /// Looking after the token.
+    /// Data keys of clients.
+    Wrap,
+    /// Looking after the token, and its KEKs.
     Maintenance,
 }
 
@@ -40,6 +43,7 @@ pub enum Priority {
 pub struct Pool<D: 'static> {
     desks: Arc<Desks<D>>,
     watchdog: Option<JoinHandle<()>>,
+    home: Home,
 }
 
 /// What the workers, the watchdog and the callers share.
@@ -68,7 +72,7 @@ pub struct Hands<D: 'static> {
 }
 
 struct State<D> {
-    queues: [VecDeque<Job<D>>; 3],
+    queues: [VecDeque<Job<D>>; Priority::Maintenance as usize + 1],
     busy: HashMap<DeskId, Busy>,
     threads: HashMap<DeskId, JoinHandle<()>>,
     closing: bool,
@@ -89,7 +93,7 @@ impl<D> Pool<D> {
     pub fn start(workers: usize, deadline: Duration, hands: Hands<D>) -> Result<Self, HsmError> {
         let state = State { queues: Default::default(), busy: HashMap::new(), threads: HashMap::new(), closing: false };
         let desks = Arc::new(Desks { state: Mutex::new(state), changed: Condvar::new(), deadline, workers, hands });
-        let mut pool = Self { desks: Arc::clone(&desks), watchdog: None };
+        let mut pool = Self { desks: Arc::clone(&desks), watchdog: None, home: Home::here() };
         for _ in 0..workers {
             pool.desks.hire()?;
         }
@@ -128,6 +132,11 @@ impl<D> Desks<D> {
     /// How long an operation usually has.
     pub fn deadline(&self) -> Duration {
         self.deadline
+    }
+
+    /// Workers that there should be.
+    pub fn workers(&self) -> usize {
+        self.workers
     }
 
     /// Workers that can take work.
@@ -287,6 +296,10 @@ impl<D> Drop for Leaving<'_, D> {
 
 impl<D> Drop for Pool<D> {
     fn drop(&mut self) {
+        // The threads are the parent's.
+        if !self.home.is_here() {
+            return;
+        }
         let until = Instant::now() + self.desks.deadline;
         let mut state = self.desks.state();
         state.closing = true;
@@ -340,7 +353,8 @@ impl<T: Send> Answer for Ticket<T> {
     }
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, HsmError> {
+/// A thread with a name.
+pub fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, HsmError> {
     let failed = |e: std::io::Error| HsmError::Device { operation: "starting a thread", code: e.to_string() };
     std::thread::Builder::new().name(name.into()).spawn(run).map_err(failed)
 }

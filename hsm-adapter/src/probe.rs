@@ -3,8 +3,10 @@
 use crate::desk::Desk;
 use crate::fault::{Class, Fault};
 use crate::keys::identity_public;
-use crate::profile::{Capabilities, GcmIv, Probed, Profile, UnwrapValueLen};
+use crate::profile::{Capabilities, GcmIv, Probed, UnwrapValueLen};
+use crate::schemes::Schemes;
 use crate::seal;
+use crate::selftest;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
@@ -14,20 +16,24 @@ const KEY_BYTES: u64 = 32;
 /// Looks, and puts it beside the profile of the token's kind.
 pub fn capabilities(desk: &Desk) -> Result<Capabilities, Fault> {
     let token = desk.token();
-    let profile = Profile::of(&token.manufacturer, &token.model)?;
+    let profile = desk.profile()?;
     let sessions_max = token.info()?.max_rw_session_count().into();
     let _changing = desk.changing()?;
     let session = desk.session()?;
+    let (gcm_iv, unwrap_value_len) = (gcm_iv(session)?, unwrap_value_len(session)?);
     let probed = Probed {
-        gcm_iv: gcm_iv(session)?,
+        gcm_iv,
         ec_point: identity_public(session)?.1,
-        unwrap_value_len: unwrap_value_len(session)?,
+        unwrap_value_len,
         sessions_max,
+        schemes: Schemes::probe(token, session)?,
+        self_test: selftest::run(session, gcm_iv, unwrap_value_len)?,
     };
     Ok(Capabilities::new(profile, probed))
 }
 
-fn gcm_iv(session: &Session) -> Result<GcmIv, Fault> {
+/// See [`GcmIv`].
+pub fn gcm_iv(session: &Session) -> Result<GcmIv, Fault> {
     let key =
         temporary(session, &[Attribute::Encrypt(true), Attribute::Sensitive(true), Attribute::Extractable(false)])?;
     let seen = seal::who_makes_the_iv(session, key);
@@ -36,7 +42,7 @@ fn gcm_iv(session: &Session) -> Result<GcmIv, Fault> {
 }
 
 /// Wraps a key and unwraps it with and without its length.
-fn unwrap_value_len(session: &Session) -> Result<UnwrapValueLen, Fault> {
+pub fn unwrap_value_len(session: &Session) -> Result<UnwrapValueLen, Fault> {
     let wrapping = temporary(
         session,
         &[
@@ -87,7 +93,7 @@ fn unwraps(session: &Session, key: ObjectHandle, bytes: &[u8], with_length: bool
             Ok(true)
         }
         Err(refused) if refused.class == Class::Refused => Ok(false),
-        Err(fault) => Err(fault),
+        failed => selftest::understood(selftest::KEY_WRAP, failed.map(|_| true)),
     }
 }
 

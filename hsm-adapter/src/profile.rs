@@ -2,7 +2,9 @@
 //! hand was seen to do when it was connected to.
 
 use crate::config::configuration;
-use serde::Deserialize;
+use crate::schemes::Schemes;
+use cryptoki::object::Attribute;
+use serde::{Deserialize, Serialize};
 use tally_domain::ports::hsm::HsmError;
 
 /// One file for each kind of token. The last one is for all others.
@@ -15,17 +17,17 @@ const PROFILES: [&str; 5] = [
 ];
 
 /// Who makes the IV of AES-GCM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GcmIv {
-    /// We do, from the token's random numbers.
+    /// We do.
     Caller,
     /// The token writes its own into our buffer.
     Token,
 }
 
 /// How `CKA_EC_POINT` is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EcPoint {
     /// As an octet string in DER.
@@ -35,7 +37,7 @@ pub enum EcPoint {
 }
 
 /// Whether a template for unwrapping has `CKA_VALUE_LEN`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UnwrapValueLen {
     /// It may.
@@ -48,8 +50,24 @@ pub enum UnwrapValueLen {
     Unavailable,
 }
 
+impl UnwrapValueLen {
+    /// What the template has, for a key of so many bytes.
+    pub fn attribute(self, bytes: u64) -> Option<Attribute> {
+        (self == Self::Required).then(|| Attribute::ValueLen(bytes.into()))
+    }
+}
+
+/// How the token's mechanisms were tested when it was connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SelfTest {
+    /// By published keys and answers.
+    Vectors,
+    /// It imports no keys: by undoing what it did.
+    RoundTrip,
+}
+
 /// A kind of token.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     /// What the kind is called.
@@ -73,6 +91,14 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// Reads a capability file, such as `tally hsm doctor` writes: every field, and no other.
+    ///
+    /// # Errors
+    /// [`HsmError::Configuration`] with the line.
+    pub fn parse(text: &str) -> Result<Self, HsmError> {
+        toml::from_str(text).map_err(|e| configuration(format!("the token's capability file does not read: {e}")))
+    }
+
     /// The profile of a token that describes itself so.
     pub fn of(manufacturer: &str, model: &str) -> Result<Self, HsmError> {
         for text in PROFILES {
@@ -97,6 +123,10 @@ pub struct Probed {
     pub unwrap_value_len: UnwrapValueLen,
     /// How many sessions that write it allows, if it says.
     pub sessions_max: Option<u64>,
+    /// Which signing keys it makes.
+    pub schemes: Schemes,
+    /// See [`SelfTest`].
+    pub self_test: SelfTest,
 }
 
 /// A token's kind and what it was seen to do. Where they differ, what was seen counts.
@@ -124,10 +154,11 @@ impl Capabilities {
 
     /// In one line.
     pub fn summary(&self) -> String {
-        let Probed { gcm_iv, ec_point, unwrap_value_len, sessions_max } = self.probed;
+        let Probed { gcm_iv, ec_point, unwrap_value_len, sessions_max, schemes, self_test } = self.probed;
         let word = |word: String| word.to_ascii_lowercase();
         format!(
-            "profile {} ({}), GCM IV by {}, EC point {}, unwrap length {}, KWP {}, sessions {}, restart {}",
+            "profile {} ({}), GCM IV by {}, EC point {}, unwrap length {}, KWP {}, sessions {}, restart {}, \
+             self-test by {}, keys {}",
             self.profile.name,
             if self.profile.run { "tested" } else { "not tested" },
             word(format!("{gcm_iv:?}")),
@@ -136,6 +167,11 @@ impl Capabilities {
             self.profile.kwp_mechanism.map_or_else(|| "unknown".into(), |n| format!("{n:#06x}")),
             sessions_max.map_or_else(|| "unlimited".into(), |n| n.to_string()),
             if self.profile.restart { "yes" } else { "no" },
+            match self_test {
+                SelfTest::Vectors => "vectors",
+                SelfTest::RoundTrip => "round trip",
+            },
+            schemes.names().join(" "),
         )
     }
 }
@@ -151,7 +187,7 @@ mod tests {
             assert_eq!(Profile::of(&profile.manufacturer, &profile.model).unwrap(), *profile);
         }
         let run: Vec<_> = all.iter().filter(|p| p.run).map(|p| p.name.as_str()).collect();
-        assert_eq!(run, ["softhsm-2.6"]);
+        assert_eq!(run, ["softhsm-2.6", "kryoptic-1.5"]);
         assert_eq!(Profile::of("ACME", "vault 1").unwrap().name, "other");
     }
 }

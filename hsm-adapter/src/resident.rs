@@ -21,7 +21,9 @@ const ED25519_PARAMS: [u8; 5] = [0x06, 0x03, 0x2b, 0x65, 0x70];
 
 /// 65537.
 const RSA_EXPONENT: [u8; 3] = [1, 0, 1];
-const RSA_BITS: u64 = 3072;
+
+/// Bits of a modulus.
+pub const RSA_BITS: u64 = 3072;
 
 /// DER header of an octet string of 65 or 32 bytes, which some tokens put before a point (as PKCS#11 says for curves in
 /// Weierstrass form) and some do not.
@@ -54,6 +56,13 @@ pub fn recognize(named: &[Attribute]) -> Option<Key> {
 
 /// Makes the pair; gives the private half.
 pub fn generate(session: &Session, id: ObjectId, scheme: HsmScheme) -> Result<ObjectHandle, Fault> {
+    let (mechanism, public, private) = templates(id, scheme);
+    Ok(session.generate_key_pair(&mechanism, &public, &private).map(|(_, private)| private)?)
+}
+
+/// How a pair is made, and what its halves are made as: the public one and the private one.
+pub fn templates(id: ObjectId, scheme: HsmScheme) -> (Mechanism<'static>, Vec<Attribute>, Vec<Attribute>) {
+    let (mechanism, shape) = shape(scheme);
     let mut public = vec![
         Attribute::Token(true),
         Attribute::Private(false),
@@ -64,8 +73,31 @@ pub fn generate(session: &Session, id: ObjectId, scheme: HsmScheme) -> Result<Ob
         Attribute::Label(LABEL.into()),
         Attribute::Id(id.0.to_vec()),
     ];
+    public.extend(shape);
+    (mechanism, public, Key::Signing(id, scheme).attributes())
+}
+
+/// Makes a pair that lives in the session, and destroys it.
+pub fn try_pair(session: &Session, scheme: HsmScheme) -> Result<(), Fault> {
+    let (mechanism, shape) = shape(scheme);
+    let mut public = vec![Attribute::Token(false), Attribute::Private(false), Attribute::Verify(true)];
+    public.extend(shape);
+    let private = [
+        Attribute::Token(false),
+        Attribute::Private(true),
+        Attribute::Sensitive(true),
+        Attribute::Extractable(false),
+        Attribute::Sign(true),
+    ];
+    let (public, private) = session.generate_key_pair(&mechanism, &public, &private)?;
+    session.destroy_object(public)?;
+    Ok(session.destroy_object(private)?)
+}
+
+/// The mechanism that makes a pair, and what its public half is told to be.
+fn shape(scheme: HsmScheme) -> (Mechanism<'static>, Vec<Attribute>) {
     let curve = |params: &[u8]| vec![Attribute::EcParams(params.to_vec())];
-    let (mechanism, shape) = match scheme {
+    match scheme {
         HsmScheme::EcdsaP256 => (Mechanism::EccKeyPairGen, curve(&P256_PARAMS)),
         HsmScheme::EcdsaSecp256k1 => (Mechanism::EccKeyPairGen, curve(&SECP256K1_PARAMS)),
         HsmScheme::Ed25519 => (Mechanism::EccEdwardsKeyPairGen, curve(&ED25519_PARAMS)),
@@ -73,10 +105,7 @@ pub fn generate(session: &Session, id: ObjectId, scheme: HsmScheme) -> Result<Ob
             let size = [Attribute::ModulusBits(RSA_BITS.into()), Attribute::PublicExponent(RSA_EXPONENT.to_vec())];
             (Mechanism::RsaPkcsKeyPairGen, size.to_vec())
         }
-    };
-    public.extend(shape);
-    let private = Key::Signing(id, scheme).attributes();
-    Ok(session.generate_key_pair(&mechanism, &public, &private).map(|(_, private)| private)?)
+    }
 }
 
 /// The public half of a key, as the token tells it.

@@ -1,6 +1,7 @@
 //! Throw-away SoftHSM tokens, for tests and demonstrations only: the PIN is known and passes over a command line.
 
-use crate::config::{Config, configuration, read_pin_file};
+use crate::config::{Config, Mode, Role, configuration};
+use crate::pin::read_pin_file;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -82,6 +83,9 @@ impl SoftHsmToken {
             pin: read_pin_file(&self.pin_file)?,
             workers: 4,
             deadline: DEADLINE,
+            profile: None,
+            role: Role::Only,
+            mode: Mode::Production,
         })
     }
 }

@@ -26,6 +26,8 @@ pub struct Token {
     pub serial: String,
     pub manufacturer: String,
     pub model: String,
+    pub hardware: String,
+    pub firmware: String,
     slot: Mutex<Slot>,
     keeper: Mutex<Keeper>,
     returned: Condvar,
@@ -62,6 +64,10 @@ pub struct LoggedIn(&'static Token);
 
 impl Drop for LoggedIn {
     fn drop(&mut self) {
+        // The login is the parent's.
+        if !self.0.module.home.is_here() {
+            return;
+        }
         let turn = Turn::new("logging out", LOG_OUT_MAX);
         self.0.module.leave();
         let (Some(_inside), Some(mut taken)) = (self.0.module.gate.enter(turn.due), self.0.take_keeper(&turn)) else {
@@ -110,6 +116,8 @@ impl Token {
             serial: info.serial_number().into(),
             manufacturer: info.manufacturer_id().into(),
             model: info.model().into(),
+            hardware: info.hardware_version().to_string(),
+            firmware: info.firmware_version().to_string(),
             slot: Mutex::new(slot),
             keeper: Mutex::new(Keeper::Out),
             returned: Condvar::new(),

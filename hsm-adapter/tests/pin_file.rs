@@ -1,10 +1,12 @@
-//! S-4.5: the PIN comes out of a file that only its owner can read.
+//! S-4.5: the PIN comes out of a file that only its owner can read, or an open descriptor.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests fail loudly")]
 
+use std::io::Write as _;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use tally_domain::ports::hsm::HsmError;
-use tally_hsm_adapter::read_pin_file;
+use tally_hsm_adapter::{PinSource, read_pin_file};
 
 fn file(dir: &Path, content: &[u8], mode: u32) -> Result<Vec<u8>, HsmError> {
     let path = dir.join(format!("pin-{mode:o}"));
@@ -40,4 +42,19 @@ fn s_4_5_a_pin_file_is_one_line_and_private() {
         let what = read_pin_file(&path).err().unwrap().to_string();
         assert!(what.contains(path.to_str().unwrap()), "{what}");
     }
+}
+
+#[test]
+fn s_4_5_a_pin_comes_through_a_descriptor_once() {
+    let read = |fd: u32| PinSource::Descriptor(fd).read().map(|pin| pin.expose().to_vec()).map_err(|e| e.to_string());
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let fd = u32::try_from(reader.as_raw_fd()).unwrap();
+    writer.write_all(b"1234\n").unwrap();
+    drop(writer);
+    assert_eq!(read(fd).unwrap(), b"1234");
+    assert!(read(fd).unwrap_err().contains(&format!("descriptor {fd} is empty")));
+    for standard in 0..3 {
+        assert!(read(standard).unwrap_err().contains("standard input"));
+    }
+    assert!(read(9_999).unwrap_err().contains("descriptor 9999 cannot be read"));
 }

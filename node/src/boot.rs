@@ -3,10 +3,12 @@
 use crate::checkpoint::{self, Checkpointer};
 use crate::config::Config;
 use crate::hsm_keys::HsmKeys;
+use crate::keks::Keks;
 use crate::keys::Keys;
 use crate::node::{Node, fresh_rng, now};
 use crate::peers::Peers;
 use crate::tls::Tls;
+use crate::token;
 use anyhow::{Context as _, bail};
 use rand::Rng as _;
 use std::collections::BTreeMap;
@@ -14,19 +16,13 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 use tally_audit::event::What;
-use tally_domain::dsse::VerifyingKey;
 use tally_domain::ports::hsm::Hsm;
 use tally_domain::ports::store::{Step, Store, Write};
 use tally_domain::{Incarnation, NodeName};
-use tally_hsm_adapter::Pkcs11Hsm;
 use tally_policy::Bundle;
 use tally_signer::boot::{BootIdentity, Uncertified};
 use tally_store::SqliteStore;
-
-/// Longest wait for one operation of a token. A soft token takes microseconds, a network HSM milliseconds.
-const HSM_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Most files of a bundle, and most bytes of one: more is not a bundle but the wrong directory.
 const BUNDLE_FILES_MAX: usize = 1_000;
@@ -61,25 +57,6 @@ fn read_files(root: &Path, dir: &Path, files: &mut BTreeMap<String, Vec<u8>>) ->
     Ok(())
 }
 
-fn hsm_config(config: &Config) -> anyhow::Result<tally_hsm_adapter::Config> {
-    Ok(tally_hsm_adapter::Config {
-        module: config.hsm.module.clone(),
-        token_label: config.hsm.token_label.clone(),
-        token_serial: Some(config.hsm.token_serial.clone()),
-        pin: tally_hsm_adapter::read_pin_file(&config.hsm.pin_file)?,
-        workers: config.hsm.workers,
-        deadline: HSM_DEADLINE,
-    })
-}
-
-/// Makes the identity key on the token, if there is none, and gives its public half.
-///
-/// # Errors
-/// When the module, token or PIN are not as configured.
-pub fn init_identity(config: &Config) -> anyhow::Result<VerifyingKey> {
-    Ok(tally_hsm_adapter::provision(hsm_config(config)?)?)
-}
-
 /// Everything that must hold before the node serves.
 ///
 /// # Errors
@@ -97,7 +74,7 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
     if tls.spki_sha256()? != own.tls_spki_sha256 {
         bail!("the key of {} is not the one that the roster names for `{}`", config.tls.cert.display(), config.name);
     }
-    let hsm: Arc<dyn Hsm> = Arc::new(Pkcs11Hsm::connect(hsm_config(&config)?).context("cannot use the token")?);
+    let hsm = token::connect(&config).context("cannot use the token")?;
     if hsm.identity() != own.identity {
         bail!("the token's identity key is not the one that the roster names for `{}`", config.name);
     }
@@ -114,6 +91,7 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
     report_interrupted_checks(&*store, &boot).await?;
     let keys = Keys::load(&*store)?;
     let hsm_keys = HsmKeys::load(&*store)?;
+    let keks = Keks::load(&*store)?;
     let peers = Peers::new(&config.name, &roster, &tls)?;
     let node = Node {
         config,
@@ -123,6 +101,7 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
         hsm,
         keys,
         hsm_keys,
+        keks,
         peers,
         sessions: Arc::default(),
         inflight: Arc::default(),

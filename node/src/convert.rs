@@ -6,9 +6,11 @@ use tally_domain::dsse::{Envelope, Signature};
 use tally_domain::facts::{AssetRef, Facts};
 use tally_domain::key::KeyCertificate;
 use tally_domain::ports::hsm::{HsmStatus, Latency};
-use tally_domain::ports::store::{RequestRow, RequestState};
+use tally_domain::ports::store::{KekVersionRow, RequestRow, RequestState};
 use tally_domain::vote::Certificate;
-use tally_domain::{Action, Backing, HsmKeyRecord, Purpose, Reason, Refusal, RequestId, Scheme, Tenant};
+use tally_domain::{
+    Action, Backing, HsmKeyRecord, KekState, Material, PublicKey, Purpose, Reason, Refusal, RequestId, Scheme, Tenant,
+};
 use tally_proto::v1;
 
 use crate::hsm_keys::HsmHeld;
@@ -103,6 +105,13 @@ pub fn hsm_out(s: HsmStatus) -> v1::HsmStatus {
         pin: s.pin.to_string(),
         proven_ms_ago: s.proven_ms_ago,
         latencies: s.latencies.into_iter().map(latency).collect(),
+        hardware: s.hardware,
+        firmware: s.firmware,
+        cryptoki: s.cryptoki,
+        isolation: s.isolation.to_string(),
+        process: s.process,
+        restarts: s.restarts,
+        standby: s.standby.map(|other| Box::new(hsm_out(*other))),
     }
 }
 
@@ -112,10 +121,8 @@ pub fn request_out(row: RequestRow) -> v1::Request {
         RequestState::Received => (v1::RequestState::Received, String::new(), None),
         RequestState::Refused(reason) => (v1::RequestState::Refused, reason, None),
         RequestState::Completed(bytes) => {
-            let result = match row.claim.action {
-                Action::Sign => prost::Message::decode(bytes.as_slice()).ok(),
-                Action::CreateKey | Action::CreateHsmKey => None,
-            };
+            let signed = row.claim.action == Action::Sign;
+            let result = signed.then(|| prost::Message::decode(bytes.as_slice()).ok()).flatten();
             (v1::RequestState::Completed, String::new(), result)
         }
     };
@@ -124,11 +131,7 @@ pub fn request_out(row: RequestRow) -> v1::Request {
         request_id: row.claim.request.0.to_vec(),
         client: row.claim.client.to_string(),
         key: row.claim.key.to_string(),
-        action: match row.claim.action {
-            Action::Sign => "sign".into(),
-            Action::CreateKey => "create_key".into(),
-            Action::CreateHsmKey => "create_hsm_key".into(),
-        },
+        action: row.claim.action.as_str().into(),
         intent_digest: row.claim.intent_digest.0.to_vec(),
         state: state.into(),
         reason,
@@ -162,35 +165,72 @@ pub fn key_out(held: &Held, certificate: Option<&KeyCertificate>) -> v1::Key {
         backing: Backing::Threshold.as_str().into(),
         home: String::new(),
         pem: String::new(),
+        check_value: String::new(),
     }
 }
 
 /// A key in an HSM as clients see it.
 pub fn hsm_key_out(held: &HsmHeld) -> v1::Key {
     let record = &held.record;
-    let statements = held.certificate.iter().flat_map(|c| &c.statements);
+    let (public_key, pem, check_value) = match &record.material {
+        Material::Signing(key) => (key.to_spki(), key.to_pem(), String::new()),
+        Material::Kek { check_value, .. } => (Vec::new(), String::new(), check_value.to_string()),
+    };
     v1::Key {
         name: record.name.to_string(),
-        scheme: record.scheme().as_str().into(),
+        scheme: record.algorithm().into(),
         purpose: record.purpose.as_str().into(),
         t: 1,
         n: 1,
         epoch: 0,
         state: held.state().as_str().into(),
         participants: vec![record.home.to_string()],
-        public_key: record.public_key.to_spki(),
+        public_key,
         xpub: String::new(),
         evm_address: evm_address(record),
-        certificate: statements.map(statement_out).collect(),
+        certificate: certificate_statements(held),
         backing: Backing::Hsm.as_str().into(),
         home: record.home.to_string(),
-        pem: record.public_key.to_pem(),
+        pem,
+        check_value,
     }
+}
+
+/// A KEK as clients see it; with versions at its home only.
+pub fn kek_out(held: &HsmHeld, versions: &[KekVersionRow]) -> v1::Kek {
+    v1::Kek {
+        name: held.record.name.to_string(),
+        home: held.record.home.to_string(),
+        state: held.state().as_str().into(),
+        versions: versions.iter().map(kek_version_out).collect(),
+        certificate: certificate_statements(held),
+    }
+}
+
+fn kek_version_out(row: &KekVersionRow) -> v1::KekVersion {
+    let version = &row.version;
+    v1::KekVersion {
+        number: version.number.0,
+        state: version.state.as_str().into(),
+        id: version.id.0.to_vec(),
+        check_value: version.check_value.to_string(),
+        made_at_ms: version.made_at.0,
+        destroy_at_ms: match version.state {
+            KekState::PendingDestruction { at } => at.0,
+            _ => 0,
+        },
+        wraps: row.wraps,
+        replicable: row.transfer.is_some(),
+    }
+}
+
+fn certificate_statements(held: &HsmHeld) -> Vec<v1::Statement> {
+    held.certificate.iter().flat_map(|c| &c.statements).map(statement_out).collect()
 }
 
 /// The address of a key that signs transactions; nobody should pay to one that signs anything else.
 pub fn evm_address(record: &HsmKeyRecord) -> String {
-    match (record.purpose, record.public_key.secp256k1_compressed()) {
+    match (record.purpose, record.public_key().and_then(PublicKey::secp256k1_compressed)) {
         (Purpose::Transaction, Some(point)) => tally_chains::evm_address(&point).unwrap_or_default(),
         _ => String::new(),
     }

@@ -4,14 +4,50 @@ use crate::convert;
 use crate::node::{Node, now};
 use std::sync::Arc;
 use tally_audit::event::{Origin, What};
-use tally_domain::Refusal;
 use tally_domain::dsse::{Envelope, content_digest};
 use tally_domain::ports::store::{ClaimRequest, Step, Write};
+use tally_domain::{Action, ClientId, Reason, Refusal};
 use tally_signer::admit::{self, Opened, verdict};
 use tally_signer::hsm_sign;
+use tally_signer::wrap;
 
 /// Most bytes of the summary of the facts in the log.
 const SUMMARY_MAX_CHARS: usize = 512;
+
+/// Opens the intent that a client has brought, which must be its own; what cannot be opened is written down.
+///
+/// # Errors
+/// As [`admit::open`].
+pub async fn opened(node: &Arc<Node>, caller: ClientId, envelope: Envelope) -> Result<(Opened, Origin), Refusal> {
+    let origin = Origin::Client(caller.clone());
+    let refusal = match admit::open(&node.bundle, envelope.clone()) {
+        Ok(opened) if opened.intent().client == caller => {
+            tracing::Span::current().record("request", opened.intent().request_id.to_string());
+            return Ok((opened, origin));
+        }
+        Ok(_) => Reason::UnknownClient.into(),
+        Err(refusal) => refusal,
+    };
+    Err(refuse_unopened(node, &envelope, origin, refusal).await)
+}
+
+/// The same for a call that has one action only: an intent for another is refused, and that is written down.
+///
+/// # Errors
+/// As [`opened`]; `MALFORMED`.
+pub async fn opened_for(
+    action: Action,
+    node: &Arc<Node>,
+    caller: ClientId,
+    envelope: Envelope,
+) -> Result<(Opened, Origin), Refusal> {
+    let (opened, origin) = opened(node, caller, envelope).await?;
+    if opened.intent().action == action {
+        return Ok((opened, origin));
+    }
+    let refusal = Refusal::new(Reason::Malformed).with("field", "action");
+    Err(refused(node, &opened, origin, refusal).await)
+}
 
 /// An intent that could not even be opened: logged, and the refusal given back.
 pub async fn refuse_unopened(node: &Arc<Node>, envelope: &Envelope, from: Origin, refusal: Refusal) -> Refusal {
@@ -38,7 +74,7 @@ pub async fn permitted(
 ) -> Result<(), Refusal> {
     let mut writes = vec![claim(opened)];
     writes.extend(also);
-    let leaves = leaves(node, opened, from.clone(), Ok(rule), summary);
+    let leaves = permit_leaves(node, opened, from.clone(), rule, summary);
     match node.commit(Step { writes, leaves }).await {
         Ok(_) => Ok(()),
         Err(conflict) => Err(unclaimed(node, opened, from, conflict).await),
@@ -66,6 +102,9 @@ pub async fn refused(node: &Arc<Node>, opened: &Opened, from: Origin, refusal: R
 
 /// What this node decodes of a request that it refuses, as far as it can.
 fn summary(node: &Node, opened: &Opened) -> String {
+    if let Some(text) = wrap::describe(opened.intent()) {
+        return text;
+    }
     if let Some(held) = node.hsm_keys.get(&opened.intent().key) {
         let subject = hsm_sign::subject(opened.clone(), &held.record, held.state());
         return subject.map(|s| convert::summary(s.facts())).unwrap_or_default();
@@ -76,7 +115,7 @@ fn summary(node: &Node, opened: &Opened) -> String {
 }
 
 /// The id names another intent: that, too, is written down.
-async fn unclaimed(node: &Arc<Node>, opened: &Opened, from: Origin, conflict: Refusal) -> Refusal {
+pub async fn unclaimed(node: &Arc<Node>, opened: &Opened, from: Origin, conflict: Refusal) -> Refusal {
     let leaves = leaves(node, opened, from, Err(&conflict), "");
     match node.commit(Step { writes: Vec::new(), leaves }).await {
         Ok(_) => conflict,
@@ -101,6 +140,11 @@ pub fn claim(opened: &Opened) -> Write {
 /// The leaf that an intent came in.
 pub fn received(node: &Node, opened: &Opened, from: Origin) -> Vec<u8> {
     node.leaf(What::IntentReceived { envelope: opened.envelope().clone(), from, digest: opened.digest() })
+}
+
+/// The leaves that an intent came in and was permitted.
+pub fn permit_leaves(node: &Node, opened: &Opened, from: Origin, rule: &str, summary: &str) -> Vec<Vec<u8>> {
+    leaves(node, opened, from, Ok(rule), summary)
 }
 
 fn leaves(node: &Node, opened: &Opened, from: Origin, outcome: Result<&str, &Refusal>, summary: &str) -> Vec<Vec<u8>> {

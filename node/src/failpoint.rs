@@ -1,7 +1,8 @@
 //! Places where a test kills this process for real (SIGKILL): just before and just after a step is durable. Only in
 //! debug builds; a release build has no such places.
 
-use tally_domain::ports::store::{Step, Write};
+use tally_domain::KekState;
+use tally_domain::ports::store::{KekWrite, Step, Write};
 
 /// Before or after the step is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,9 +20,11 @@ pub struct Place(
 );
 
 impl Place {
-    /// The place of a step: `vote`, `release`, `complete`, `name`, `activate`, or none of them.
+    /// The place of a step: `vote`, `release`, `complete`, `name`, `activate`, `wrap`, `rotate`, `destroying`, `destroyed`,
+    /// or none of them.
     pub fn of(step: &Step) -> Self {
         let name = step.writes.iter().find_map(|w| match w {
+            Write::Kek(write) => kek(write),
             Write::Vote { .. } => Some("vote"),
             Write::Release { .. } => Some("release"),
             Write::Complete { .. } => Some("complete"),
@@ -50,4 +53,14 @@ impl Place {
     /// Release builds have no such places.
     #[cfg(not(debug_assertions))]
     pub fn pass(self, _: Moment) {}
+}
+
+fn kek(write: &KekWrite) -> Option<&'static str> {
+    match write {
+        KekWrite::Put { .. } => Some("rotate"),
+        KekWrite::Use { .. } => Some("wrap"),
+        KekWrite::Change { to: KekState::Destroying, .. } => Some("destroying"),
+        KekWrite::Change { to: KekState::Destroyed, .. } => Some("destroyed"),
+        KekWrite::Change { .. } => None,
+    }
 }

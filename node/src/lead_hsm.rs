@@ -37,7 +37,7 @@ pub async fn sign(node: &Arc<Node>, opened: Opened, origin: Origin, held: HsmHel
     let summary = convert::summary(subject.facts());
     decisions::permitted(node, &opened, origin, permit.rule(), &summary, Vec::new()).await?;
     let record = subject.record();
-    let signature = node.hsm.sign(record.object(), record.scheme(), subject.bytes_to_sign()).await;
+    let signature = node.hsm.sign(record.object(), subject.scheme(), subject.bytes_to_sign()).await;
     let completed = permit.complete(signature.map_err(|e| reply::of_hsm(&e))?).inspect_err(|_| {
         tracing::error!(key = %held.record.name, "the token's signature does not verify under the recorded key");
     })?;

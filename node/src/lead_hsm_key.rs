@@ -1,4 +1,4 @@
-//! Creating a key in this node's HSM: admit, write down, make it on the token, give it its name here, and have a majority
+//! Creating a key in this node's HSM, one that signs or one that wraps: admit, write down, make it on the token, give it its name here, and have a majority
 //! of nodes give it the same name.
 
 use crate::convert;
@@ -6,6 +6,7 @@ use crate::decisions;
 use crate::hsm_keys::HsmHeld;
 use crate::hsm_names;
 use crate::lead_hsm::commit;
+use crate::lead_kek;
 use crate::node::{Node, now};
 use crate::recover;
 use crate::reply;
@@ -14,10 +15,11 @@ use std::sync::Arc;
 use tally_audit::event::Origin;
 use tally_domain::boot::Statement;
 use tally_domain::hsm_key::HsmKeyCertificate;
-use tally_domain::ports::hsm::HsmError;
-use tally_domain::{HsmKeyRecord, PublicKey, Reason, Refusal};
+use tally_domain::ports::hsm::{HsmError, ObjectId};
+use tally_domain::{HsmKeyRecord, HsmScheme, KekNumber, Material, PublicKey, Reason, Refusal};
 use tally_signer::admit::Opened;
-use tally_signer::hsm_key::{CreateHsmPermit, activate_step, admit_create_hsm, complete_write, name_step};
+use tally_signer::hsm_key::{CreateHsmPermit, Wish, activate_step, admit_create_hsm, complete_write, name_step};
+use tally_signer::kek::{new_version, with_first_version};
 
 /// How often the token is asked for one key. Making an RSA key may outlast the time for one operation; then it is not known
 /// whether the key was made, and asking again finds it.
@@ -49,7 +51,7 @@ pub async fn create(node: &Arc<Node>, opened: Opened, origin: Origin) -> Result<
     let mut step = activate_step(&record, &certificate, &node.boot, now());
     step.writes.push(complete_write(&record, now()));
     commit(node, step).await?;
-    tracing::info!(key = %record.name, scheme = %record.scheme(), "key is active in the HSM");
+    tracing::info!(key = %record.name, algorithm = record.algorithm(), "key is active in the HSM");
     let held = node.hsm_keys.put(record, Some(certificate));
     let (node, told) = (node.clone(), held.clone());
     tokio::spawn(async move { hsm_names::spread_one(&node, &told).await });
@@ -66,8 +68,7 @@ async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<C
     });
     match outcome {
         Ok(permit) => {
-            let spec = permit.spec();
-            let summary = format!("create {} in the HSM of {} for {}", spec.scheme, spec.home, spec.purpose);
+            let summary = permit.wish().to_string();
             decisions::permitted(node, opened, origin, permit.rule(), &summary, Vec::new()).await?;
             Ok(permit)
         }
@@ -78,16 +79,33 @@ async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<C
 
 /// The key on the token, with its name given here.
 async fn named(node: &Arc<Node>, permit: &CreateHsmPermit) -> Result<HsmKeyRecord, Refusal> {
-    let record = permit.record(made(node, permit).await?, &node.boot)?;
-    commit(node, name_step(permit.opened(), &record, &node.boot, now())).await?;
-    node.hsm_keys.put(record.clone(), None);
-    Ok(record)
+    match permit.wish() {
+        Wish::Signing(spec) => {
+            let public_key = signing_key(node, permit.object(), spec.scheme).await?;
+            let record = permit.record(Material::Signing(public_key), &node.boot)?;
+            commit(node, name_step(permit.opened(), &record, &node.boot, now())).await?;
+            node.hsm_keys.put(record.clone(), None);
+            Ok(record)
+        }
+        Wish::Kek { .. } => {
+            let (id, made) = lead_kek::on_token(node).await?;
+            let record = permit.record(Material::Kek { id, check_value: made.check_value }, &node.boot)?;
+            let version = new_version(KekNumber::FIRST, id, &made, now());
+            let step = name_step(permit.opened(), &record, &node.boot, now());
+            let transfer = made.transfer.clone();
+            let step = with_first_version(step, permit.opened(), &version, transfer, &node.boot, now());
+            commit(node, step).await?;
+            node.keks.put(&record.name, version, made.transfer);
+            node.hsm_keys.put(record.clone(), None);
+            Ok(record)
+        }
+    }
 }
 
-async fn made(node: &Arc<Node>, permit: &CreateHsmPermit) -> Result<PublicKey, Refusal> {
+async fn signing_key(node: &Arc<Node>, id: ObjectId, scheme: HsmScheme) -> Result<PublicKey, Refusal> {
     let mut outcome = Err(HsmError::Busy);
     for _ in 0..TOKEN_TRIES_MAX {
-        outcome = node.hsm.create_signing_key(permit.object(), permit.spec().scheme).await;
+        outcome = node.hsm.create_signing_key(id, scheme).await;
         if !matches!(outcome, Err(HsmError::Deadline { .. })) {
             break;
         }

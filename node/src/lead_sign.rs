@@ -45,15 +45,7 @@ const CONTENTION_PAUSE_MS: std::ops::Range<u64> = 20..160;
 /// # Errors
 /// A [`Refusal`].
 pub async fn sign(node: &Arc<Node>, caller: ClientId, envelope: Envelope) -> Result<Vec<u8>, Refusal> {
-    let origin = Origin::Client(caller.clone());
-    let opened = match admit::open(&node.bundle, envelope.clone()) {
-        Ok(opened) if opened.intent().client == caller => opened,
-        Ok(_) => {
-            return Err(decisions::refuse_unopened(node, &envelope, origin, Reason::UnknownClient.into()).await);
-        }
-        Err(refusal) => return Err(decisions::refuse_unopened(node, &envelope, origin, refusal).await),
-    };
-    tracing::Span::current().record("request", opened.intent().request_id.to_string());
+    let (opened, origin) = decisions::opened(node, caller, envelope).await?;
     let work = async {
         match node.hsm_keys.get(&opened.intent().key) {
             Some(held) => lead_hsm::sign(node, opened, origin, held).await,
@@ -124,9 +116,8 @@ async fn unfinished(node: &Arc<Node>, opened: &Opened) -> Result<Option<Vec<u8>>
 async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<Permit, Refusal> {
     let held = node.keys.get(&opened.intent().key);
     let key = held.as_ref().map(|h| (&*h.record, h.state));
-    match admit::admit_charged(opened.clone(), key, &node.bundle, now(), |subject| {
-        limits::charges(&node.bundle, subject)
-    }) {
+    match admit::admit_sign(opened.clone(), key, &node.bundle, now(), |subject| limits::charges(&node.bundle, subject))
+    {
         Ok(permit) => {
             let summary = convert::summary(permit.subject().facts());
             decisions::permitted(node, opened, origin, permit.rule(), &summary, Vec::new()).await?;

@@ -17,7 +17,7 @@ use tally_domain::vote::VoteBody;
 use tally_domain::{Charge, Claims, Digest, Interval, KeyName, LineId, NodeName, Reason, Refusal};
 use tally_policy::Bundle;
 use tally_proto::v1;
-use tally_signer::admit::{Subject, admit_charged};
+use tally_signer::admit::{Subject, admit_sign};
 use tally_signer::claims::{self, InTheWay, NoRoom, Placer};
 use tokio::sync::mpsc;
 
@@ -121,7 +121,7 @@ pub async fn vote(node: &Arc<Node>, leader: NodeName, request: v1::VoteRequest) 
     }
     let held = known_key(node, &leader, &intent.key).await;
     let key = held.as_ref().map(|(record, state)| (&**record, *state));
-    let admitted = admit_charged(opened.clone(), key, &node.bundle, now(), |subject| charges(&node.bundle, subject));
+    let admitted = admit_sign(opened.clone(), key, &node.bundle, now(), |subject| charges(&node.bundle, subject));
     let admitted = admitted.and_then(|permit| claims::concur(permit, asked, now()));
     let concurring = match admitted {
         Ok(concurring) => concurring,

@@ -5,7 +5,7 @@ use clap::Parser;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tally_domain::NodeName;
-use tally_node::config::{Config, LogFormat};
+use tally_node::config::{Config, Isolation, LogFormat};
 
 /// One Tigertally node.
 #[derive(Debug, Parser)]
@@ -71,11 +71,11 @@ fn start(args: &Args) -> anyhow::Result<()> {
 }
 
 /// Sets what the PKCS#11 module reads from its environment by starting this program again with it: a running process
-/// cannot change its environment safely.
+/// cannot change its environment safely. A module in a process of its own is started with it.
 fn with_module_environment(config: &Config) -> anyhow::Result<()> {
     use std::os::unix::process::CommandExt as _;
     let missing = config.hsm.env.iter().any(|(k, v)| std::env::var_os(k).as_deref() != Some(v.as_os_str()));
-    if !missing {
+    if !missing || config.hsm.isolation == Isolation::Process {
         return Ok(());
     }
     let program = std::env::current_exe().context("cannot tell the path of this program")?;

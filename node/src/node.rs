@@ -4,6 +4,7 @@ use crate::checkpoint::Checkpointer;
 use crate::config::Config;
 use crate::hsm_keys::HsmKeys;
 use crate::inflight::Inflight;
+use crate::keks::Keks;
 use crate::keys::Keys;
 use crate::peers::Peers;
 use crate::reply;
@@ -34,6 +35,8 @@ pub struct Node {
     pub keys: Keys,
     /// Keys in HSMs, this node's own and those of others.
     pub hsm_keys: HsmKeys,
+    /// Versions of this node's own KEKs.
+    pub keks: Keks,
     /// Links to the other nodes.
     pub peers: Peers,
     /// Sessions that this node takes part in.

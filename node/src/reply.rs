@@ -53,11 +53,19 @@ pub fn of_store(error: &StoreError) -> Refusal {
     match error {
         StoreError::Conflict(Conflict::RequestDigest) => Reason::RequestIdConflict.into(),
         StoreError::Conflict(Conflict::KeyExists) => Reason::KeyExists.into(),
-        // A claim that was free when the node looked was taken before the vote was written.
+        // A version's state changed between the decision and the step, and asked again the answer says so; or a claim that
+        // was free when the node looked was taken before the vote was written.
         StoreError::Conflict(
-            Conflict::Voted | Conflict::Released | Conflict::Abandoned | Conflict::Completed | Conflict::Claim { .. },
+            Conflict::Voted
+            | Conflict::Released
+            | Conflict::Abandoned
+            | Conflict::Completed
+            | Conflict::KekState
+            | Conflict::Claim { .. },
         ) => Reason::Contention.into(),
-        StoreError::Conflict(Conflict::NoRequest | Conflict::NotVoted | Conflict::NoKey | Conflict::Backwards) => {
+        StoreError::Conflict(
+            Conflict::NoRequest | Conflict::NotVoted | Conflict::NoKey | Conflict::Backwards | Conflict::KekVersion,
+        ) => {
             tracing::error!(%error, "a step does not fit the store");
             Reason::Bug.into()
         }
@@ -77,6 +85,7 @@ pub fn of_hsm(error: &HsmError) -> Refusal {
     tracing::error!(%error, "the token refuses");
     match error {
         HsmError::Integrity => Reason::Tampered.into(),
+        HsmError::NotOffered { .. } => Reason::HsmNotOffered.into(),
         _ => Reason::Hsm.into(),
     }
 }

@@ -5,6 +5,7 @@ use crate::caller::{Caller, CallerStream};
 use crate::config::Config;
 use crate::greet;
 use crate::hsm_names;
+use crate::kek_care;
 use crate::node::Node;
 use crate::peers::PEER_MESSAGE_MAX_BYTES;
 use crate::services;
@@ -29,7 +30,8 @@ const STREAMS_MAX: u32 = 100;
 /// Connections that are handshaken and not yet taken by the server.
 const ACCEPTED_MAX: usize = 32;
 
-/// How often peers are greeted, pending keys asked for, keys in the HSM announced and grown logs checkpointed.
+/// How often peers are greeted, pending keys asked for, keys in the HSM announced, KEKs cared for and grown logs
+/// checkpointed.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
 
 /// Runs a node until it is told to stop.
@@ -62,6 +64,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         .add_service(reflection_alpha)
         .add_service(services::signing(node.clone(), limit))
         .add_service(services::key(node.clone(), limit))
+        .add_service(services::wrap(node.clone()))
         .add_service(services::policy(node.clone(), limit))
         .add_service(services::audit(node.clone(), limit))
         .add_service(services::node(node.clone(), limit))
@@ -147,6 +150,7 @@ async fn keep_house(node: Arc<Node>) {
             crate::lead_key::sync_key(&node, &held.record.name).await;
         }
         hsm_names::spread(&node).await;
+        kek_care::round(&node).await;
         if let Err(refusal) = node.checkpoints.note(&node).await {
             tracing::warn!(%refusal, "no checkpoint");
         }

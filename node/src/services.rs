@@ -3,10 +3,12 @@
 mod audit;
 mod clients;
 mod peer;
+mod wrap;
 
 pub use audit::service as audit;
 pub use clients::{key, node, policy, signing};
 pub use peer::service as peer;
+pub use wrap::service as wrap;
 
 use crate::caller;
 use crate::node::Node;
@@ -16,9 +18,10 @@ use tally_domain::{Reason, Refusal, Tenant};
 use tonic::{Request, Status};
 
 /// Full names, for health checks of one service.
-pub const NAMES: [&str; 6] = [
+pub const NAMES: [&str; 7] = [
     "tally.v1.SigningService",
     "tally.v1.KeyService",
+    "tally.v1.KeyWrapService",
     "tally.v1.PolicyService",
     "tally.v1.AuditService",
     "tally.v1.NodeService",

@@ -2,13 +2,13 @@
 //! to some of them what the file named by `P11FAULT_FILE` orders. The file is read again whenever it changes:
 //!
 //! ```text
-//! FUNCTION|* [rv=0x30] [delay_ms=50] [hang] [count=N] [skip=N] [close_all=SLOT] [after] [flip]
+//! FUNCTION|* [rv=0x30] [delay_ms=50] [hang] [count=N] [skip=N] [close_all=SLOT] [after] [flip] [crash]
 //! ```
 //!
 //! `rv` is returned in place of making the call; with `after` the call is made first (its reply is lost). `hang` lasts until
 //! the file changes, then the call is made. `close_all` really closes all sessions of the slot first. `flip` flips a bit of
 //! what the call gave out, the last byte's if it is data; calls that give out nothing, such as queries for a length, do not
-//! count. `skip` lets the first N calls pass, `count` orders the fault for N calls. The first rule that applies is the one
+//! count. `crash` ends the process, as a module with a bug does. `skip` lets the first N calls pass, `count` orders the fault for N calls. The first rule that applies is the one
 //! that is followed. A line that does not read makes every call fail with [`UNREADABLE`]. With `P11FAULT_LOG`, the name of
 //! each function that was faulted is appended there.
 //!

@@ -25,6 +25,7 @@ pub struct Fault {
     pub close_all: Option<CK_SLOT_ID>,
     pub after: bool,
     pub flip: bool,
+    pub crash: bool,
 }
 
 /// A file as it was: inode, size, time of change. `None` for one that is not there.
@@ -128,6 +129,7 @@ fn order(rule: &mut Rule, word: &str) -> Option<()> {
         "hang" if value.is_empty() => rule.fault.hang = true,
         "after" if value.is_empty() => rule.fault.after = true,
         "flip" if value.is_empty() => rule.fault.flip = true,
+        "crash" if value.is_empty() => rule.fault.crash = true,
         _ => return None,
     }
     Some(())
@@ -143,7 +145,7 @@ mod tests {
 
     #[test]
     fn every_word_of_a_rule_is_read_and_any_other_is_refused() {
-        let all = rule("C_Sign rv=0x30 delay_ms=50 hang count=2 skip=3 close_all=7 after flip # why");
+        let all = rule("C_Sign rv=0x30 delay_ms=50 hang count=2 skip=3 close_all=7 after flip crash # why");
         let fault = Fault {
             rv: Some(0x30),
             delay: Duration::from_millis(50),
@@ -151,6 +153,7 @@ mod tests {
             close_all: Some(7),
             after: true,
             flip: true,
+            crash: true,
         };
         assert_eq!(all, Rule { function: Some("C_Sign".into()), fault, skip: 3, count: Some(2) });
         assert_eq!(rule("* rv=5").function, None);

@@ -60,6 +60,9 @@ fn load() -> Option<Real> {
 unsafe fn through(function: &str, output: Output, call: impl FnOnce() -> CK_RV) -> CK_RV {
     let Some((fault, ordered_by)) = rules::fault_for(function, output.is_given()) else { return call() };
     std::thread::sleep(fault.delay);
+    if fault.crash {
+        std::process::abort();
+    }
     if fault.hang {
         rules::hang(ordered_by);
     }

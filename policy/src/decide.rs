@@ -1,5 +1,7 @@
 //! The decision. Default deny, `forbid` wins, and whatever cannot be evaluated denies.
 
+mod wrap;
+
 use crate::amount::whole_units;
 use crate::bundle::{Asset, Bundle};
 use cedar_policy::{Context, Request, RestrictedExpression};
@@ -7,7 +9,10 @@ use tally_domain::facts::{
     Amount, AssetRef, CreditTransfer, Facts, MessageFacts, Movement, OpaqueFacts, PaymentBlock, PaymentFacts, RawFacts,
     TransactionFacts,
 };
-use tally_domain::{Account, Agent, Backing, ClientId, HsmKeySpec, KeyName, KeySpec, Reason, UnixMillis};
+use tally_domain::{
+    Account, Agent, Backing, ClientId, HsmKeySpec, KekChange, KekNumber, KeyName, KeySpec, Reason, UnixMillis,
+    WrapFacts,
+};
 
 /// Most near misses that a denial names: they go into an error's metadata, of which gRPC takes 8 KiB.
 pub const NEAR_MISSES_MAX: usize = 16;
@@ -69,6 +74,12 @@ pub enum PolicyAction<'a> {
     CreateKey(&'a KeySpec),
     /// Create a key like this in an HSM.
     CreateHsmKey(&'a HsmKeySpec),
+    /// Have a KEK draw, wrap, unwrap or rewrap a key.
+    Wrap(WrapFacts<'a>),
+    /// Create a KEK.
+    CreateKek,
+    /// Change this version of a KEK; the one to be made, where the change makes one.
+    ChangeKek(KekChange, KekNumber),
 }
 
 /// Decides. The same arguments always give the same decision (S-2.2).
@@ -82,6 +93,9 @@ pub fn decide(bundle: &Bundle, request: &DecisionRequest<'_>, now: UnixMillis) -
         PolicyAction::Sign(Facts::Payment(payment)) => case.payment(payment),
         PolicyAction::CreateKey(spec) => case.ask("create_key", "spec", spec_record(spec)),
         PolicyAction::CreateHsmKey(spec) => case.ask("create_key", "spec", hsm_spec_record(spec)),
+        PolicyAction::Wrap(facts) => case.wrap(&facts),
+        PolicyAction::CreateKek => case.create_kek(),
+        PolicyAction::ChangeKek(change, version) => case.change_kek(change, version),
     }
 }
 

@@ -16,6 +16,9 @@ pub(crate) const METHODS: &[&str] = &["transfer"];
 /// Who can bear the charges of a payment (ISO 20022 `ChargeBearerType1Code`), or none where the file does not say.
 pub(crate) const CHARGES: &[&str] = &["CRED", "DEBT", "SHAR", "SLEV", ""];
 
+/// What can become of a KEK.
+pub(crate) const KEK_CHANGES: &[&str] = &["create", "rotate", "disable", "enable", "destroy", "cancel", "replicate"];
+
 /// The schema, read once, and its entity types.
 pub(crate) struct Vocabulary {
     pub(crate) schema: Schema,

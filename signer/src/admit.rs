@@ -160,24 +160,11 @@ impl Permit {
     }
 }
 
-/// Decides whether this node takes part in signing what no limit applies to.
-///
-/// # Errors
-/// A [`Refusal`]; `POLICY_DENIED` and `TX_OPAQUE` carry the rule and condition in their metadata.
-pub fn admit_sign(
-    opened: Opened,
-    key: Option<(&KeyRecord, KeyState)>,
-    bundle: &Bundle,
-    now: UnixMillis,
-) -> Result<Permit, Refusal> {
-    admit_charged(opened, key, bundle, now, |_| Ok(Vec::new()))
-}
-
 /// Decides whether this node takes part in signing; `charges` says what this takes of limits.
 ///
 /// # Errors
-/// A [`Refusal`]; whatever `charges` refuses.
-pub fn admit_charged(
+/// A [`Refusal`]; `POLICY_DENIED` and `TX_OPAQUE` carry the rule and condition in their metadata. Whatever `charges` refuses.
+pub fn admit_sign(
     opened: Opened,
     key: Option<(&KeyRecord, KeyState)>,
     bundle: &Bundle,
@@ -312,7 +299,7 @@ fn check_purpose(intent: &Intent, record: &KeyRecord) -> Result<(), Refusal> {
         ContentKind::Message => Purpose::Message,
         // Also where the key would not sign it: what is asked for is a purpose that no threshold key has.
         ContentKind::RawDigest => Purpose::Raw,
-        ContentKind::KeySpec | ContentKind::HsmKeySpec => {
+        ContentKind::KeySpec | ContentKind::HsmKeySpec | ContentKind::WrapSpec | ContentKind::KekSpec => {
             return Err(Refusal::new(Reason::Malformed).with("field", "kind"));
         }
     };

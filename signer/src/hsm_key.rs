@@ -1,7 +1,7 @@
-//! Creating a key in an HSM: the home admits the intent, its token makes the key, and a majority of nodes gives it its
+//! Creating a key in an HSM, one that signs or one that wraps: the home admits the intent, its token makes the key, and a majority of nodes gives it its
 //! name. A node gives a name once, so two keys of one name are never both active.
 
-use crate::admit::{Opened, check_bundle_version, check_times, decided, expect_action};
+use crate::admit::{Opened, check_bundle_version, check_times, decided};
 use crate::boot::BootIdentity;
 use crate::hsm_sign::must_be_home;
 use prost::Message as _;
@@ -12,16 +12,68 @@ use tally_domain::ports::hsm::ObjectId;
 use tally_domain::ports::store::{Step, Write};
 use tally_domain::roster::Roster;
 use tally_domain::{
-    Action, ContentKind, Digest, HsmKeyRecord, HsmKeySpec, Intent, NodeName, PublicKey, Reason, Refusal, UnixMillis,
+    Action, ContentKind, Digest, HsmKeyRecord, HsmKeySpec, Intent, KekSpec, Material, NodeName, Purpose, Reason,
+    Refusal, UnixMillis,
 };
 use tally_policy::{Bundle, DecisionRequest, PolicyAction, decide};
+
+/// What a client wants to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// A key that signs.
+    Signing(HsmKeySpec),
+    /// A key that wraps.
+    Kek {
+        /// The node whose token will hold it.
+        home: NodeName,
+    },
+}
+
+impl Wish {
+    /// The node whose token will hold it.
+    pub fn home(&self) -> &NodeName {
+        match self {
+            Self::Signing(spec) => &spec.home,
+            Self::Kek { home } => home,
+        }
+    }
+
+    fn purpose(&self) -> Purpose {
+        match self {
+            Self::Signing(spec) => spec.purpose,
+            Self::Kek { .. } => Purpose::Wrap,
+        }
+    }
+
+    /// Whether a record is of what was wanted.
+    fn is_granted_by(&self, record: &HsmKeyRecord) -> bool {
+        let (home, purpose) = (record.home.clone(), record.purpose);
+        let granted = match &record.material {
+            Material::Signing(public_key) => Self::Signing(HsmKeySpec { scheme: public_key.scheme(), purpose, home }),
+            Material::Kek { .. } => Self::Kek { home },
+        };
+        granted == *self
+    }
+}
+
+/// In words, for the log.
+impl std::fmt::Display for Wish {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Signing(HsmKeySpec { scheme, purpose, home }) => {
+                write!(f, "create {scheme} in the HSM of {home} for {purpose}")
+            }
+            Self::Kek { home } => write!(f, "create a KEK in the HSM of {home}"),
+        }
+    }
+}
 
 /// The home permits the creation of a key in its HSM. Only [`admit_create_hsm`] mints it.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct CreateHsmPermit {
     opened: Opened,
-    spec: HsmKeySpec,
+    wish: Wish,
     rule: String,
     bundle: Digest,
 }
@@ -33,8 +85,8 @@ impl CreateHsmPermit {
     }
 
     /// What the key shall be.
-    pub fn spec(&self) -> &HsmKeySpec {
-        &self.spec
+    pub fn wish(&self) -> &Wish {
+        &self.wish
     }
 
     /// The rule that decided.
@@ -47,7 +99,7 @@ impl CreateHsmPermit {
         self.bundle
     }
 
-    /// Where the key shall be on the token.
+    /// Where a signing key shall be on the token.
     pub fn object(&self) -> ObjectId {
         ObjectId::of(&self.opened.intent().key, &self.opened.intent().request_id)
     }
@@ -55,21 +107,19 @@ impl CreateHsmPermit {
     /// The record of the key that the token has made.
     ///
     /// # Errors
-    /// `HSM` when the token made another scheme than was asked for.
-    pub fn record(&self, public_key: PublicKey, boot: &BootIdentity) -> Result<HsmKeyRecord, Refusal> {
-        if public_key.scheme() != self.spec.scheme {
-            return Err(Reason::Hsm.into());
-        }
+    /// `HSM` when the token made something else than was asked for.
+    pub fn record(&self, material: Material, boot: &BootIdentity) -> Result<HsmKeyRecord, Refusal> {
         let intent = self.opened.intent();
-        Ok(HsmKeyRecord {
+        let record = HsmKeyRecord {
             cluster: boot.cluster.clone(),
             name: intent.key.clone(),
             tenant: intent.tenant.clone(),
             request_id: intent.request_id,
-            purpose: self.spec.purpose,
-            home: self.spec.home.clone(),
-            public_key,
-        })
+            purpose: self.wish.purpose(),
+            home: self.wish.home().clone(),
+            material,
+        };
+        if self.wish.is_granted_by(&record) { Ok(record) } else { Err(Reason::Hsm.into()) }
     }
 }
 
@@ -77,21 +127,34 @@ impl CreateHsmPermit {
 ///
 /// # Errors
 /// `MALFORMED`, `PARAMETER_RANGE`, `KEY_PURPOSE`.
-pub fn spec(intent: &Intent, roster: &Roster) -> Result<HsmKeySpec, Refusal> {
-    expect_action(intent, Action::CreateHsmKey)?;
-    if intent.kind != ContentKind::HsmKeySpec || !intent.path.is_root() || !intent.chain.is_empty() {
-        return Err(Refusal::new(Reason::Malformed).with("field", "kind"));
-    }
+pub fn wish(intent: &Intent, roster: &Roster) -> Result<Wish, Refusal> {
     let range = |detail: String| Refusal::new(Reason::ParameterRange).with("detail", detail);
-    let spec = HsmKeySpec::from_bytes(&intent.content)
-        .map_err(|e| range(format!("not a specification of an HSM key: {e}")))?;
-    if roster.node(&spec.home).is_none() {
-        return Err(range(format!("the roster has no node `{}` to be the key's home", spec.home)));
+    let malformed = |field| Refusal::new(Reason::Malformed).with("field", field);
+    let kind = if intent.action == Action::CreateKek { ContentKind::KekSpec } else { ContentKind::HsmKeySpec };
+    if !matches!(intent.action, Action::CreateHsmKey | Action::CreateKek) {
+        return Err(malformed("action"));
     }
-    if spec.purpose != intent.purpose {
+    if intent.kind != kind || !intent.path.is_root() || !intent.chain.is_empty() {
+        return Err(malformed("kind"));
+    }
+    let wish = match kind {
+        ContentKind::KekSpec => match KekSpec::from_bytes(&intent.content) {
+            Ok(KekSpec::Create { home }) => Wish::Kek { home },
+            Ok(KekSpec::Change(_)) => return Err(malformed("content")),
+            Err(e) => return Err(range(format!("not a specification of a KEK: {e}"))),
+        },
+        _ => Wish::Signing(
+            HsmKeySpec::from_bytes(&intent.content)
+                .map_err(|e| range(format!("not a specification of an HSM key: {e}")))?,
+        ),
+    };
+    if roster.node(wish.home()).is_none() {
+        return Err(range(format!("the roster has no node `{}` to be the key's home", wish.home())));
+    }
+    if wish.purpose() != intent.purpose {
         return Err(Reason::KeyPurpose.into());
     }
-    Ok(spec)
+    Ok(wish)
 }
 
 /// Decides whether this node makes a key in its HSM.
@@ -104,14 +167,17 @@ pub fn admit_create_hsm(
     bundle: &Bundle,
     now: UnixMillis,
 ) -> Result<CreateHsmPermit, Refusal> {
-    let spec = spec(opened.intent(), bundle.roster())?;
-    must_be_home(&spec.home, me, bundle.roster())?;
+    let wish = wish(opened.intent(), bundle.roster())?;
+    must_be_home(wish.home(), me, bundle.roster())?;
     let intent = opened.intent();
     check_times(intent, now)?;
     check_bundle_version(intent, bundle)?;
-    let action = PolicyAction::CreateHsmKey(&spec);
+    let action = match &wish {
+        Wish::Signing(spec) => PolicyAction::CreateHsmKey(spec),
+        Wish::Kek { .. } => PolicyAction::CreateKek,
+    };
     let rule = decided(decide(bundle, &DecisionRequest { client: &intent.client, key: &intent.key, action }, now))?;
-    Ok(CreateHsmPermit { spec, rule, bundle: bundle.digest(), opened })
+    Ok(CreateHsmPermit { wish, rule, bundle: bundle.digest(), opened })
 }
 
 /// Reads what a home announces: its statement, and a client's own intent that asks for just this key there. When the key
@@ -128,10 +194,10 @@ pub fn announced(
     let bad = || Refusal::new(Reason::ProtocolViolation).with("round", "announce");
     let (by, record) = HsmKeyRecord::open(statement, roster).map_err(|_| bad())?;
     let intent = opened.intent();
-    let spec = spec(intent, roster).map_err(|_| bad())?;
+    let wish = wish(intent, roster).map_err(|_| bad())?;
     let fits = by == record.home
         && *from == record.home
-        && spec == HsmKeySpec { scheme: record.scheme(), purpose: record.purpose, home: record.home.clone() }
+        && wish.is_granted_by(&record)
         && (&record.name, &record.tenant, record.request_id) == (&intent.key, &intent.tenant, intent.request_id);
     if fits { Ok(record) } else { Err(bad()) }
 }

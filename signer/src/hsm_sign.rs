@@ -11,7 +11,10 @@ use tally_domain::facts::Facts;
 use tally_domain::key::KeyState;
 use tally_domain::ports::store::{Step, Write};
 use tally_domain::roster::Roster;
-use tally_domain::{Action, ContentKind, Digest, HsmKeyRecord, Intent, NodeName, Purpose, Reason, Refusal, UnixMillis};
+use tally_domain::{
+    Action, ContentKind, Digest, HsmKeyRecord, HsmScheme, Intent, NodeName, PublicKey, Purpose, Reason, Refusal,
+    UnixMillis,
+};
 use tally_policy::{Bundle, DecisionRequest, PolicyAction, decide};
 
 /// A request to sign as the key's home reads it. Says nothing yet about whether it is permitted.
@@ -20,6 +23,7 @@ use tally_policy::{Bundle, DecisionRequest, PolicyAction, decide};
 pub struct HsmSubject {
     opened: Opened,
     record: HsmKeyRecord,
+    public_key: PublicKey,
     facts: Facts,
     to_sign: ToSign,
 }
@@ -33,6 +37,11 @@ impl HsmSubject {
     /// The key.
     pub fn record(&self) -> &HsmKeyRecord {
         &self.record
+    }
+
+    /// What the key signs with.
+    pub fn scheme(&self) -> HsmScheme {
+        self.public_key.scheme()
     }
 
     /// What this node decoded.
@@ -79,13 +88,14 @@ pub fn subject(opened: Opened, record: &HsmKeyRecord, state: KeyState) -> Result
         return Err(Reason::KeyNotActive.into());
     }
     check_purpose(intent, record)?;
+    let public_key = record.public_key().ok_or(Reason::KeyPurpose)?.clone();
     if !intent.path.is_root() {
         let detail = "derivation is not available for keys in an HSM; use path m";
         return Err(Refusal::new(Reason::ParameterRange).with("detail", detail));
     }
-    let decoded = tally_chains::decode_hsm(intent.kind, record.scheme(), &intent.chain, &intent.content)
+    let decoded = tally_chains::decode_hsm(intent.kind, public_key.scheme(), &intent.chain, &intent.content)
         .map_err(|e| Refusal::new(e.reason()).with("detail", e.to_string()))?;
-    Ok(HsmSubject { record: record.clone(), facts: decoded.facts, to_sign: decoded.to_sign, opened })
+    Ok(HsmSubject { record: record.clone(), public_key, facts: decoded.facts, to_sign: decoded.to_sign, opened })
 }
 
 /// The key's home permits a signature, and by which rule of which bundle. Only [`admit_hsm_sign`] mints it.
@@ -118,11 +128,11 @@ impl HsmPermit {
     /// # Errors
     /// `HSM` when it does not verify; `INTERNAL` when it does not fit the transaction.
     pub fn complete(self, signature: Vec<u8>) -> Result<Completed, Refusal> {
-        let HsmSubject { record, to_sign, opened, .. } = &self.subject;
+        let HsmSubject { record, public_key, to_sign, opened, .. } = &self.subject;
         let signed_bytes = self.subject.bytes_to_sign();
-        record.public_key.verify(&signed_bytes, &signature).map_err(|_| Reason::Hsm)?;
+        public_key.verify(&signed_bytes, &signature).map_err(|_| Reason::Hsm)?;
         let recovery_id = match to_sign {
-            ToSign::Digest(digest) => record.public_key.recovery_id(&digest.0, &signature).unwrap_or_default(),
+            ToSign::Digest(digest) => public_key.recovery_id(&digest.0, &signature).unwrap_or_default(),
             ToSign::Message(_) => 0,
         };
         let signed_payload = match opened.intent().kind {
@@ -132,7 +142,7 @@ impl HsmPermit {
         let result = SignResult {
             signature: Some(WireSignature { bytes: signature, recovery_id: recovery_id.into() }),
             signed_payload,
-            public_key: record.public_key.to_spki(),
+            public_key: public_key.to_spki(),
             rule: self.rule,
             certificate: None,
             signed_bytes,
@@ -219,7 +229,7 @@ fn check_purpose(intent: &Intent, record: &HsmKeyRecord) -> Result<(), Refusal> 
         ContentKind::EvmTransaction | ContentKind::Iso20022 => Purpose::Transaction,
         ContentKind::Message => Purpose::Message,
         ContentKind::RawDigest => Purpose::Raw,
-        ContentKind::KeySpec | ContentKind::HsmKeySpec => {
+        ContentKind::KeySpec | ContentKind::HsmKeySpec | ContentKind::WrapSpec | ContentKind::KekSpec => {
             return Err(Refusal::new(Reason::Malformed).with("field", "kind"));
         }
     };

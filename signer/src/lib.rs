@@ -8,13 +8,15 @@
 //!
 //! The order of a signature is proved by types: [`admit::Opened`] -> [`admit::Permit`] -> [`claims::Claimed`] ->
 //! [`claims::Certified`] -> [`release::Unreleased`] -> [`release::Released`]. Each is minted only by the step before it. A
-//! key in an HSM is signed with by one node: [`admit::Opened`] -> [`hsm_sign::HsmPermit`] -> [`hsm_sign::Completed`].
+//! key in an HSM is signed with by one node: [`admit::Opened`] -> [`hsm_sign::HsmPermit`] -> [`hsm_sign::Completed`]; and
+//! so is wrapped: [`admit::Opened`] -> [`wrap::WrapPermit`] -> [`wrap::Underway`] -> [`wrap::WrapDone`].
 
 pub mod admit;
 pub mod boot;
 pub mod claims;
 pub mod hsm_key;
 pub mod hsm_sign;
+pub mod kek;
 pub mod keygen_session;
 pub mod recovery;
 pub mod release;
@@ -22,5 +24,6 @@ pub mod result;
 pub mod session;
 pub mod sign_session;
 mod wire;
+pub mod wrap;
 
 pub use session::{Action, Failure, PersistId};

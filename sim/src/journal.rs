@@ -200,7 +200,8 @@ impl Tables {
             | Write::FencePeer { .. }
             | Write::AcceptPeer { .. }
             | Write::Checkpoint { .. }
-            // Keys in HSMs have one home, which signs alone: there is nothing here for schedules to disturb.
+            // Keys in HSMs have one home, which signs and wraps alone: there is nothing here for schedules to disturb.
+            | Write::Kek(_)
             | Write::PutHsmKey { .. }
             | Write::ActivateHsmKey { .. } => Ok(()),
         }

@@ -112,7 +112,7 @@ impl Cluster {
         let held = self.live(at).key(&opened.intent().key);
         let key = held.as_ref().map(|h| (&*h.record, h.state));
         let charges = |subject: &Subject| self.world.charges(subject);
-        let outcome = admit::admit_charged(opened.clone(), key, &self.world.bundle, self.clock(at), charges);
+        let outcome = admit::admit_sign(opened.clone(), key, &self.world.bundle, self.clock(at), charges);
         let mut writes = vec![self.claim(opened)];
         if let Err(refusal) = &outcome {
             let (tenant, request) = request_key(opened);

@@ -10,14 +10,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 use tally_domain::SecretBytes;
 use tally_domain::ports::hsm::{BreakerState, Hsm, HsmError, PinState, SealingKeyId};
-use tally_hsm_adapter::{Config, Pkcs11Hsm, provision};
-
-fn ready<K: Kind>(dir: &Path) -> (Token, Pkcs11Hsm) {
-    let token = Token::create::<K>(dir);
-    provision(token.config()).unwrap();
-    let hsm = Pkcs11Hsm::connect(token.config()).unwrap();
-    (token, hsm)
-}
+use tally_hsm_adapter::{Config, Mode, Pkcs11Hsm, provision};
 
 fn id(n: u8) -> SealingKeyId {
     SealingKeyId([n; 16])
@@ -45,7 +38,7 @@ fn refused(config: Config) -> String {
 }
 
 pub fn s_4_1_what_is_sealed_opens_again<K: Kind>(dir: &Path) {
-    let (_token, hsm) = ready::<K>(dir);
+    let (_token, hsm) = Token::ready::<K>(dir);
     wait(hsm.create_sealing_key(id(1))).unwrap();
     for length in [0, 1, 32, 210_000] {
         let plain: Vec<u8> = (0..length).map(|i: u32| i as u8).collect();
@@ -61,7 +54,7 @@ pub fn s_4_1_what_is_sealed_opens_again<K: Kind>(dir: &Path) {
 }
 
 pub fn s_4_2_what_was_changed_or_belongs_elsewhere_is_integrity_and_the_token_stays_in_use<K: Kind>(dir: &Path) {
-    let (_token, hsm) = ready::<K>(dir);
+    let (_token, hsm) = Token::ready::<K>(dir);
     for n in [1, 2] {
         wait(hsm.create_sealing_key(id(n))).unwrap();
     }
@@ -82,7 +75,7 @@ pub fn s_4_2_what_was_changed_or_belongs_elsewhere_is_integrity_and_the_token_st
 }
 
 pub fn sealing_keys_are_made_once_and_destroyed_for_good<K: Kind>(dir: &Path) {
-    let (_token, hsm) = ready::<K>(dir);
+    let (_token, hsm) = Token::ready::<K>(dir);
     let not_found = |r: Result<(), HsmError>| assert!(matches!(r, Err(HsmError::KeyNotFound { .. })), "{r:?}");
     not_found(wait(hsm.seal(id(1), vec![], secret(b"x"))).map(|_| ()));
     not_found(opened(&hsm, 1, b"", &[2; 80]).map(|_| ()));
@@ -123,8 +116,28 @@ pub fn the_identity_is_made_once_and_its_signatures_verify<K: Kind>(dir: &Path) 
     assert!(of("sealing").is_none() && status.proven_ms_ago.is_some());
 }
 
+pub fn the_token_is_as_its_profile_says<K: Kind>(dir: &Path) {
+    let (token, hsm) = Token::ready::<K>(dir);
+    let profile: toml::Table = toml::from_str(K::PROFILE).unwrap();
+    let said = |key: &str| profile[key].as_str().unwrap();
+    let seen = wait(hsm.status()).capabilities;
+    let expected = [
+        format!("profile {} (tested)", said("name")),
+        format!("GCM IV by {}", said("gcm_iv")),
+        format!("EC point {}", said("ec_point")),
+        format!("unwrap length {}", said("unwrap_value_len")),
+    ];
+    for part in expected {
+        assert!(seen.split(", ").any(|s| s == part), "{part}: {seen}");
+    }
+    // Of the two numbers of RFC 5649, the one that `cryptoki` can name.
+    let (context, slot) = token.raw();
+    let padded = context.get_mechanism_info(slot, MechanismType::AES_KEY_WRAP_PAD);
+    assert_eq!(padded.is_ok(), profile["kwp_mechanism"].as_integer() == Some(0x210A), "{padded:?}");
+}
+
 pub fn s_4_4_keys_have_one_use_and_never_leave_the_token<K: Kind>(dir: &Path) {
-    let (token, hsm) = ready::<K>(dir);
+    let (token, hsm) = Token::ready::<K>(dir);
     wait(hsm.create_sealing_key(id(1))).unwrap();
     let session = token.beside();
     let kept = [
@@ -162,7 +175,7 @@ pub fn s_4_4_keys_have_one_use_and_never_leave_the_token<K: Kind>(dir: &Path) {
 }
 
 pub fn s_4_4_a_key_that_is_not_as_we_make_them_is_refused<K: Kind>(dir: &Path) {
-    let (token, hsm) = ready::<K>(dir);
+    let (token, hsm) = Token::ready::<K>(dir);
     let session = token.beside();
     let made = |id: &[u8], label: &str, more: &[Attribute]| {
         let common = [
@@ -215,7 +228,7 @@ pub fn s_4_5_a_wrong_pin_is_tried_once<K: Kind>(dir: &Path) {
 }
 
 pub fn a_lost_login_is_renewed_without_anybody_noticing<K: Kind>(dir: &Path) {
-    let (token, hsm) = ready::<K>(dir);
+    let (token, hsm) = Token::ready::<K>(dir);
     wait(hsm.create_sealing_key(id(1))).unwrap();
     let sealed = wait(hsm.seal(id(1), vec![], secret(b"x"))).unwrap();
     for _ in 0..5 {
@@ -268,7 +281,28 @@ pub fn what_is_no_module_is_named<K: Kind>(dir: &Path) {
     // A token directory that is gone stops the module, with a hint.
     std::fs::remove_dir_all(K::storage(dir)).unwrap();
     let what = refused(token.config());
-    assert!(what.contains("SOFTHSM2_CONF") && what.contains("CKR_GENERAL_ERROR"), "{what}");
+    assert!(what.contains(K::ENV) && what.contains("CKR_"), "{what}");
+}
+
+pub fn s_4_5_a_module_that_writes_the_pin_down_is_refused_in_production<K: Kind>(dir: &Path) {
+    let token = Token::create::<K>(dir);
+    let copy = |name: &str, inside: &[u8]| {
+        let path = dir.join(name);
+        let mut bytes = std::fs::read(&token.real).unwrap();
+        bytes.extend_from_slice(inside);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let called = copy("pkcs11-spy.so", b"");
+    let renamed = copy("innocent.so", b"\0PKCS11SPY_OUTPUT\0");
+    let linked = dir.join("link.so");
+    std::os::unix::fs::symlink(&called, &linked).unwrap();
+    for module in [&called, &renamed, &linked] {
+        let what = refused(Config { module: module.clone(), ..token.config() });
+        assert!(what.contains("production mode") && what.contains(module.to_str().unwrap()), "{what}");
+    }
+    let looked_into = Config { module: called, mode: Mode::Development, ..token.config() };
+    provision(looked_into).unwrap();
 }
 
 pub fn a_deadline_too_short_for_the_token_is_said_to_have_passed<K: Kind>(dir: &Path) {
@@ -280,7 +314,7 @@ pub fn a_deadline_too_short_for_the_token_is_said_to_have_passed<K: Kind>(dir: &
 }
 
 pub fn sixteen_threads_seal_and_open_while_keys_come_and_go<K: Kind>(dir: &Path) {
-    let (_token, hsm) = ready::<K>(dir);
+    let (_token, hsm) = Token::ready::<K>(dir);
     wait(hsm.create_sealing_key(id(0xff))).unwrap();
     let until = Instant::now() + Duration::from_secs(2);
     let next = AtomicU8::new(0);
@@ -307,7 +341,7 @@ pub fn sixteen_threads_seal_and_open_while_keys_come_and_go<K: Kind>(dir: &Path)
 }
 
 pub fn keys_outlive_a_shutdown<K: Kind>(dir: &Path) {
-    let (token, hsm) = ready::<K>(dir);
+    let (token, hsm) = Token::ready::<K>(dir);
     wait(hsm.create_sealing_key(id(1))).unwrap();
     let sealed = wait(hsm.seal(id(1), vec![], secret(b"x"))).unwrap();
     let identity = hsm.identity();

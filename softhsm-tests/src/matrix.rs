@@ -6,7 +6,7 @@ use crate::process::{case, until, wait};
 use std::path::Path;
 use std::time::Duration;
 use tally_domain::SecretBytes;
-use tally_domain::ports::hsm::{Hsm, HsmError, SealingKeyId};
+use tally_domain::ports::hsm::{Hsm, HsmError, KekId, KeyCheckValue, Seal, SealingKeyId};
 use tally_hsm_adapter::{Config, Pkcs11Hsm, provision};
 
 /// Short, so that a call that hangs does not make the test long; many times what an operation takes.
@@ -59,6 +59,17 @@ struct Asked {
     sealed: Result<Vec<u8>, HsmError>,
     made: Result<(), HsmError>,
     destroyed: Result<(), HsmError>,
+    unwrapped: Result<(), HsmError>,
+    /// Bytes of a data key, and the same sealed.
+    drawn: Result<(Vec<u8>, Vec<u8>), HsmError>,
+    kek_made: Result<KeyCheckValue, HsmError>,
+    kek_destroyed: Result<(), HsmError>,
+}
+
+/// What was sealed before the faults.
+struct Lasting {
+    sealed: Vec<u8>,
+    wrapped: Vec<u8>,
 }
 
 pub fn every_fault_of_every_call_has_a_typed_answer_and_an_end<K: Kind>(dir: &Path) {
@@ -66,10 +77,14 @@ pub fn every_fault_of_every_call_has_a_typed_answer_and_an_end<K: Kind>(dir: &Pa
     let (token, faults) = Faults::token::<K>(dir);
     faults.end();
     provision(token.config()).unwrap();
-    let blob = {
+    let lasting = {
         let hsm = Pkcs11Hsm::connect(token.config()).unwrap();
         wait(hsm.create_sealing_key(LASTING)).unwrap();
-        wait(hsm.seal(LASTING, b"aad".to_vec(), secret())).unwrap()
+        wait(hsm.create_kek(LASTING_KEK)).unwrap();
+        Lasting {
+            sealed: wait(hsm.seal(LASTING, b"aad".to_vec(), secret())).unwrap(),
+            wrapped: wait(hsm.wrap(under(LASTING_KEK), secret())).unwrap(),
+        }
     };
     let hsm = Pkcs11Hsm::connect(Config { deadline: DEADLINE, ..token.config() }).unwrap();
     let slot = token.raw().1.id();
@@ -77,9 +92,10 @@ pub fn every_fault_of_every_call_has_a_typed_answer_and_an_end<K: Kind>(dir: &Pa
     let first = if call == "C_Login" { format!("C_SignInit close_all={slot} count=1\n") } else { String::new() };
     for (n, fault) in (1_u8..).zip(faults_of(&call, slot)) {
         let what = format!("{call} {fault}");
-        let fresh = SealingKeyId([n; 16]);
+        // Each has an id of its own, as all keys have.
+        let fresh = Fresh { sealing: SealingKeyId([n; 16]), kek: KekId([0x80 | n; 16]) };
         faults.order(&format!("{first}{call} {fault}\n"));
-        let asked = ask(&hsm, fresh, &blob);
+        let asked = ask(&hsm, &fresh, &lasting);
         wait(hsm.status());
         assert!(faults.count(&call) > 0, "{what}: was not met");
         check(&asked, &what, call == "C_Decrypt" && fault.contains("rv=0x40"));
@@ -87,14 +103,27 @@ pub fn every_fault_of_every_call_has_a_typed_answer_and_an_end<K: Kind>(dir: &Pa
             reconciled(&asked, &call);
         }
         faults.end();
-        recovered(&hsm, &blob, &what);
-        settled(&hsm, fresh, &asked, &what);
+        recovered(&hsm, &lasting, &what);
+        settled(&hsm, fresh.sealing, &asked, &what);
+        settled_keks(&hsm, fresh.kek, &asked, &what);
     }
 }
 
 const LASTING: SealingKeyId = SealingKeyId([0xff; 16]);
+const LASTING_KEK: KekId = KekId([0xfe; 16]);
 
-fn faults_of(call: &str, slot: u64) -> Vec<String> {
+/// Keys that a case makes and destroys.
+struct Fresh {
+    sealing: SealingKeyId,
+    kek: KekId,
+}
+
+fn under(kek: KekId) -> Seal {
+    Seal { kek, aad: b"aad".to_vec() }
+}
+
+/// The faults of a call.
+pub fn faults_of(call: &str, slot: u64) -> Vec<String> {
     let mut all: Vec<String> = CODES.iter().map(|code| format!("rv={code} count=1")).collect();
     // For as long as they last: the breaker opens, or the retries are used up.
     all.extend(["rv=0x30", "rv=0x5", "rv=0xb3"].map(String::from));
@@ -111,43 +140,55 @@ fn faults_of(call: &str, slot: u64) -> Vec<String> {
     all
 }
 
-fn ask(hsm: &Pkcs11Hsm, fresh: SealingKeyId, blob: &[u8]) -> Asked {
+fn ask(hsm: &Pkcs11Hsm, fresh: &Fresh, lasting: &Lasting) -> Asked {
     let signed = wait(hsm.sign_identity(b"vote".to_vec()));
-    let opened = wait(hsm.open(LASTING, b"aad".to_vec(), blob.to_vec()));
+    let opened = wait(hsm.open(LASTING, b"aad".to_vec(), lasting.sealed.clone()));
     let sealed = wait(hsm.seal(LASTING, b"aad".to_vec(), secret()));
-    let made = wait(hsm.create_sealing_key(fresh));
+    let unwrapped = wait(hsm.unwrap(under(LASTING_KEK), lasting.wrapped.clone()));
+    let drawn = wait(hsm.generate_data_key(32, under(LASTING_KEK)));
+    let made = wait(hsm.create_sealing_key(fresh.sealing));
+    let kek_made = wait(hsm.create_kek(fresh.kek));
+    let right = |p: SecretBytes| assert_eq!(p.expose(), secret().expose(), "a wrong plaintext");
     Asked {
         signed: signed.map(|s| hsm.identity().verify(b"vote", &s).expect("a wrong signature")),
-        opened: opened.map(|p| assert_eq!(p.expose(), secret().expose(), "a wrong plaintext")),
+        opened: opened.map(right),
         sealed,
+        unwrapped: unwrapped.map(right),
+        drawn: drawn.map(|key| (key.plaintext.expose().to_vec(), key.sealed)),
         made,
-        destroyed: wait(hsm.destroy_sealing_key(fresh)),
+        destroyed: wait(hsm.destroy_sealing_key(fresh.sealing)),
+        kek_made: kek_made.map(|made| made.check_value),
+        kek_destroyed: wait(hsm.destroy_kek(fresh.kek)),
     }
 }
 
 /// What may be said while the token is at fault: that it is, or that it did not answer. Never that data or keys are bad.
+pub fn excused(error: &HsmError) -> bool {
+    matches!(
+        error,
+        HsmError::Device { .. } | HsmError::Deadline { .. } | HsmError::Down { .. } | HsmError::Configuration { .. }
+    )
+}
+
 fn check(asked: &Asked, what: &str, may_be_integrity: bool) {
-    let excused = |e: &HsmError| {
-        matches!(
-            e,
-            HsmError::Device { .. }
-                | HsmError::Deadline { .. }
-                | HsmError::Down { .. }
-                | HsmError::Configuration { .. }
-        )
-    };
     for (operation, error) in [
         ("signing", asked.signed.as_ref().err()),
         ("sealing", asked.sealed.as_ref().err()),
         ("making", asked.made.as_ref().err()),
+        ("drawing a data key", asked.drawn.as_ref().err()),
+        ("making a KEK", asked.kek_made.as_ref().err()),
+        // One that was never made is destroyed too.
+        ("destroying a KEK", asked.kek_destroyed.as_ref().err()),
     ] {
         assert!(error.is_none_or(excused), "{what}: {operation}: {error:?}");
     }
-    let opened = asked.opened.as_ref().err();
-    assert!(
-        opened.is_none_or(|e| excused(e) || (may_be_integrity && *e == HsmError::Integrity)),
-        "{what}: opening: {opened:?}"
-    );
+    for (operation, error) in [("opening", asked.opened.as_ref().err()), ("unwrapping", asked.unwrapped.as_ref().err())]
+    {
+        assert!(
+            error.is_none_or(|e| excused(e) || (may_be_integrity && *e == HsmError::Integrity)),
+            "{what}: {operation}: {error:?}"
+        );
+    }
     // The key may never have been made.
     let destroyed = asked.destroyed.as_ref().err();
     let unmade = asked.made.is_err();
@@ -168,10 +209,11 @@ fn reconciled(asked: &Asked, call: &str) {
     assert!(matches!(outcome, Ok(()) | Err(HsmError::Deadline { .. })), "{call}: {outcome:?}");
 }
 
-fn recovered(hsm: &Pkcs11Hsm, blob: &[u8], what: &str) {
+fn recovered(hsm: &Pkcs11Hsm, lasting: &Lasting, what: &str) {
     until(&format!("{what}: no recovery"), || {
         wait(hsm.sign_identity(b"again".to_vec())).is_ok()
-            && wait(hsm.open(LASTING, b"aad".to_vec(), blob.to_vec())).is_ok()
+            && wait(hsm.open(LASTING, b"aad".to_vec(), lasting.sealed.clone())).is_ok()
+            && wait(hsm.unwrap(under(LASTING_KEK), lasting.wrapped.clone())).is_ok()
     });
     until(&format!("{what}: workers missing"), || {
         let status = wait(hsm.status());
@@ -206,13 +248,31 @@ fn settled(hsm: &Pkcs11Hsm, fresh: SealingKeyId, asked: &Asked, what: &str) {
     }
 }
 
+/// What was said of KEKs holds.
+fn settled_keks(hsm: &Pkcs11Hsm, fresh: KekId, asked: &Asked, what: &str) {
+    if let Ok((plain, sealed)) = &asked.drawn {
+        let unwrapped = wait(hsm.unwrap(under(LASTING_KEK), sealed.clone()));
+        let unwrapped = unwrapped.unwrap_or_else(|e| panic!("{what}: a data key does not unwrap: {e}"));
+        assert_eq!(unwrapped.expose(), plain, "{what}");
+    }
+    let there = match wait(hsm.wrap(under(fresh), secret())) {
+        Ok(_) => true,
+        Err(HsmError::KeyNotFound { .. }) => false,
+        Err(other) => panic!("{what}: {other}"),
+    };
+    let may_come_about = matches!(asked.kek_made, Err(HsmError::Deadline { started: true, .. }));
+    assert!(may_come_about || asked.kek_destroyed.is_err() || !there, "{what}: the KEK was not destroyed");
+    wait(hsm.destroy_kek(fresh)).unwrap();
+    assert!(matches!(wait(hsm.wrap(under(fresh), secret())), Err(HsmError::KeyNotFound { .. })), "{what}");
+}
+
 fn secret() -> SecretBytes {
     SecretBytes::new(b"a share".to_vec())
 }
 
 /// Connecting too.
 pub fn connect_matrix(token: &Token, faults: &Faults) {
-    const CALLS: [&str; 15] = [
+    const CALLS: [&str; 22] = [
         "C_GetSlotList",
         "C_OpenSession",
         "C_Login",
@@ -228,6 +288,13 @@ pub fn connect_matrix(token: &Token, faults: &Faults) {
         "C_Encrypt",
         "C_WrapKey",
         "C_UnwrapKey",
+        "C_GetMechanismList",
+        "C_GetMechanismInfo",
+        "C_GenerateKeyPair",
+        "C_CreateObject",
+        "C_DecryptInit",
+        "C_Decrypt",
+        "C_DestroyObject",
     ];
     for call in CALLS {
         for code in ["0x30", "0x5", "0xb3", "0x80000001"] {
@@ -244,5 +311,21 @@ pub fn connect_matrix(token: &Token, faults: &Faults) {
             faults.end();
         }
     }
-    Pkcs11Hsm::connect(token.config()).unwrap();
+    for (call, mechanism) in [("C_Encrypt", "AES-GCM"), ("C_Decrypt", "AES-GCM"), ("C_WrapKey", "AES-KW")] {
+        // The token computes something else, in its self-test and ever after.
+        faults.order(&format!("{call} flip"));
+        let outcome = Pkcs11Hsm::connect(token.config()).err();
+        let names = |what: &str| what.contains(mechanism) && what.contains("self-test");
+        assert!(matches!(&outcome, Some(HsmError::Configuration { what }) if names(what)), "{call}: {outcome:?}");
+    }
+    // A token that imports nothing is tested without vectors.
+    faults.order("C_CreateObject rv=0xd1");
+    let status = wait(Pkcs11Hsm::connect(token.config()).unwrap().status());
+    assert!(
+        faults.count("C_CreateObject") > 0 && status.capabilities.contains("self-test by round trip"),
+        "{status:?}"
+    );
+    faults.end();
+    let status = wait(Pkcs11Hsm::connect(token.config()).unwrap().status());
+    assert!(status.capabilities.contains("self-test by vectors"), "{status:?}");
 }

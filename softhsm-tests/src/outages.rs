@@ -139,7 +139,8 @@ pub fn s_4_5_a_pin_changed_elsewhere_does_not_disturb_a_login_and_refuses_the_ne
     const NAME: &str = "s_4_5_a_pin_changed_elsewhere_does_not_disturb_a_login_and_refuses_the_next";
     let (token, _faults, hsm, blob) = ready::<K>(dir, LONG);
     in_another_process::<K>(NAME, dir, &token, "wrong-pin");
-    assert_eq!(wait(hsm.status()).pin, PinState::CountLow);
+    let warned = if K::TELLS_WRONG_PINS { PinState::CountLow } else { PinState::Good };
+    assert_eq!(wait(hsm.status()).pin, warned);
     in_another_process::<K>(NAME, dir, &token, "change-pin");
     assert!(signs(&hsm));
     opened(&hsm, &blob).unwrap();
@@ -152,14 +153,17 @@ pub fn s_4_6_a_token_that_was_away_is_found_again<K: Kind>(dir: &Path) {
     std::fs::rename(&here, &away).unwrap();
     for n in 0..10 {
         // A key that cannot be found is not a key that is not there.
-        for refused in [opened(&hsm, &blob), wait(hsm.create_sealing_key(SealingKeyId([9; 16])))] {
-            assert!(matches!(refused, Err(HsmError::Device { .. } | HsmError::Down { .. })), "{n}: {refused:?}");
-        }
+        let (read, made) = (opened(&hsm, &blob), wait(hsm.create_sealing_key(SealingKeyId([9; 16]))));
+        assert!(matches!(made, Err(HsmError::Device { .. } | HsmError::Down { .. })), "{n}: {made:?}");
+        let away = matches!(read, Err(HsmError::Device { .. } | HsmError::Down { .. }));
+        assert!(away || (K::READS_WHILE_AWAY && read.is_ok()), "{n}: {read:?}");
     }
-    until("down", || matches!(wait(hsm.sign_identity(vec![])), Err(HsmError::Down { .. })));
-    // Long enough for the module to be started anew while there is nothing to find.
-    std::thread::sleep(Duration::from_secs(2));
-    assert!(wait(hsm.status()).fault.is_some());
+    if !K::READS_WHILE_AWAY {
+        until("down", || matches!(wait(hsm.sign_identity(vec![])), Err(HsmError::Down { .. })));
+        // Long enough for the module to be started anew while there is nothing to find.
+        std::thread::sleep(Duration::from_secs(2));
+        assert!(wait(hsm.status()).fault.is_some());
+    }
     std::fs::rename(&away, &here).unwrap();
     until("the token", || opened(&hsm, &blob).is_ok() && signs(&hsm));
     let status = wait(hsm.status());
@@ -171,7 +175,7 @@ pub fn a_token_that_was_re_initialised_is_not_ours<K: Kind>(dir: &Path) {
     let (token, _faults, hsm, blob) = ready::<K>(dir, LONG);
     in_another_process::<K>("a_token_that_was_re_initialised_is_not_ours", dir, &token, "re-initialise");
     for n in 0..10 {
-        // Same label, same serial number, same PIN; and a key made on it would be a key lost.
+        // Same label, same PIN, and as far as this process sees the same serial number; a key made on it would be lost.
         let made = wait(hsm.create_sealing_key(SealingKeyId([9; 16])));
         assert!(matches!(made, Err(HsmError::Device { .. } | HsmError::Down { .. })), "{n}: {made:?}");
         let lost = opened(&hsm, &blob);
@@ -181,7 +185,12 @@ pub fn a_token_that_was_re_initialised_is_not_ours<K: Kind>(dir: &Path) {
     assert!(!signs(&hsm) && wait(hsm.status()).fault.is_some());
     drop(hsm);
     let connected = Pkcs11Hsm::connect(token.config()).err();
-    assert!(matches!(connected, Some(HsmError::KeyNotFound { .. } | HsmError::Device { .. })), "{connected:?}");
+    match &connected {
+        Some(HsmError::KeyNotFound { .. } | HsmError::Device { .. }) => {}
+        Some(HsmError::Configuration { what }) if what.contains("there is no token with label `node-1` and serial") => {
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 pub fn connecting_fails_with_a_reason_and_works_afterwards<K: Kind>(dir: &Path) {

@@ -1,7 +1,8 @@
 //! Processes: each test has one of its own, and can have others do something to its token.
 
-use crate::kind::{Kind, Token};
+use crate::kind::{Kind, Kryoptic, SoftHsm, Token};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::object::{Attribute, AttributeType};
 use cryptoki::session::UserType;
 use cryptoki::types::AuthPin;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 use tally_domain::ports::Pending;
-use tally_domain::ports::hsm::HsmError;
+use tally_domain::ports::hsm::{Hsm as _, HsmError};
 use tally_hsm_adapter::Pkcs11Hsm;
 use tally_hsm_adapter::testing::PIN;
 
@@ -19,6 +20,9 @@ const DEED: &str = "TALLY_HSM_TEST_DEED";
 
 /// Processes that run at the same time: they mostly sleep.
 const PARALLEL: usize = 8;
+
+/// More wrong PINs than any token of these kinds lets pass before it locks, if it does.
+const WRONG_PINS: usize = 12;
 
 /// Longest that anything here takes on a loaded machine.
 pub const LONG: Duration = Duration::from_secs(30);
@@ -68,9 +72,16 @@ pub fn in_another_process<K: Kind>(name: &str, dir: &Path, token: &Token, deed: 
 fn elsewhere<K: Kind>(deed: &str) {
     let (deed, serial) = deed.split_once(' ').unwrap();
     let token = Token { module: K::module(), real: K::module(), label: "node-1".into(), serial: serial.into() };
-    if deed == "be-refused" {
-        assert_eq!(Pkcs11Hsm::connect(token.config()).err(), Some(HsmError::PinRefused));
-        return;
+    match deed {
+        "be-refused" => {
+            assert_eq!(Pkcs11Hsm::connect(token.config()).err(), Some(HsmError::PinRefused));
+            return;
+        }
+        "sign" => {
+            wait(Pkcs11Hsm::connect(token.config()).unwrap().sign_identity(b"vote".to_vec())).unwrap();
+            return;
+        }
+        _ => {}
     }
     let context = Pkcs11::new(&token.real).unwrap();
     context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).unwrap();
@@ -79,6 +90,28 @@ fn elsewhere<K: Kind>(deed: &str) {
     let open = || context.open_rw_session(slot).unwrap();
     match deed {
         "wrong-pin" => assert!(open().login(UserType::User, Some(&other)).is_err()),
+        "wrong-pins" => {
+            let session = open();
+            for _ in 0..WRONG_PINS {
+                assert!(session.login(UserType::User, Some(&other)).is_err());
+            }
+        }
+        "unlock-pin" => {
+            let session = open();
+            session.login(UserType::So, Some(&pin)).unwrap();
+            session.init_pin(&pin).unwrap();
+        }
+        "delete-all" | "delete-all-but-the-identity" => {
+            let session = open();
+            session.login(UserType::User, Some(&pin)).unwrap();
+            for key in session.find_objects(&[Attribute::Token(true)]).unwrap() {
+                let kept = session.get_attributes(key, &[AttributeType::Label]).unwrap()
+                    == [Attribute::Label("tally-identity".into())];
+                if deed == "delete-all" || !kept {
+                    session.destroy_object(key).unwrap();
+                }
+            }
+        }
         "change-pin" => {
             let session = open();
             session.login(UserType::User, Some(&pin)).unwrap();
@@ -94,11 +127,38 @@ fn elsewhere<K: Kind>(deed: &str) {
     }
 }
 
+/// Runs `child` in a copy of this process; whether it came back with `true`.
+#[expect(unsafe_code, reason = "nothing else makes a process that has the module's state and none of its threads")]
+pub fn fork(child: impl FnOnce() -> bool) -> bool {
+    // SAFETY: no other thread of a test's process holds a lock of the allocator's or of the standard library's that glibc
+    // does not reset in the child; and the child leaves by `_exit`, which runs nothing of ours.
+    let child = match unsafe { libc::fork() } {
+        0 => {
+            let fine = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child)).unwrap_or(false);
+            // SAFETY: takes a number.
+            unsafe { libc::_exit(i32::from(!fine)) }
+        }
+        pid => pid,
+    };
+    assert!(child > 0, "no fork");
+    let (mut status, end) = (0, Instant::now() + LONG);
+    // SAFETY: `status` is a place for one number.
+    while unsafe { libc::waitpid(child, &raw mut status, libc::WNOHANG) } != child {
+        if Instant::now() >= end {
+            // SAFETY: takes numbers; the child has not been waited for, so that its number is still its own.
+            unsafe { libc::kill(child, libc::SIGKILL) };
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0
+}
+
 fn start<K: Kind>(name: &str, dir: &Path, more: &[(&str, &str)]) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture"])
         .env(DIR, dir)
-        .envs(K::env(dir))
+        .env(SoftHsm::ENV, SoftHsm::configuration(dir))
+        .env(Kryoptic::ENV, Kryoptic::configuration(dir))
         .env("P11FAULT_MODULE", K::module())
         .env("P11FAULT_FILE", dir.join("faults"))
         .env("P11FAULT_LOG", dir.join("faulted"))

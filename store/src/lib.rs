@@ -11,6 +11,7 @@
 
 mod apply;
 mod claims;
+mod kek;
 mod migrate;
 mod open;
 mod read;
@@ -25,8 +26,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tally_domain::claim::LineMemory;
 use tally_domain::ports::Pending;
 use tally_domain::ports::store::{
-    AttemptRow, BanRow, CheckpointRow, Committed, HsmKeyRow, KeyRow, PeerHead, PendingCheck, RequestRow, Step, Store,
-    StoreError,
+    AttemptRow, BanRow, CheckpointRow, Committed, HsmKeyRow, KekVersionRow, KeyRow, PeerHead, PendingCheck, RequestRow,
+    Step, Store, StoreError,
 };
 use tally_domain::{Incarnation, KeyName, LineId, NodeName, RequestId, Tenant};
 use writer::Writer;
@@ -107,6 +108,10 @@ impl Store for SqliteStore {
 
     fn hsm_key(&self, name: &KeyName) -> Result<Option<HsmKeyRow>, StoreError> {
         read::hsm_key(&self.reader(), name)
+    }
+
+    fn kek_versions(&self, kek: Option<&KeyName>) -> Result<Vec<KekVersionRow>, StoreError> {
+        kek::versions(&self.reader(), kek)
     }
 
     fn bans(&self) -> Result<Vec<BanRow>, StoreError> {

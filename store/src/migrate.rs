@@ -5,9 +5,10 @@ use rusqlite::{Connection, TransactionBehavior};
 use tally_domain::ports::store::StoreError;
 
 /// In order; a file that was released is never changed, only followed by another.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../migrations/0001_first.sql"),
     include_str!("../migrations/0002_hsm_keys.sql"),
+    include_str!("../migrations/0003_keks.sql"),
     include_str!("../migrations/0004_claims.sql"),
 ];
 

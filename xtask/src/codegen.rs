@@ -17,6 +17,10 @@ const GENERATED_DIR: &str = "proto/src/generated";
 /// The descriptor set, without source positions: reflection needs none, and a comment must not change it.
 const DESCRIPTOR_FILE: &str = "tally.bin";
 
+/// Messages that carry a secret. They get no `Debug`, so that no log can show one by mistake.
+const SECRET_MESSAGES: [&str; 3] =
+    [".tally.v1.GenerateDataKeyResponse", ".tally.v1.WrapRequest", ".tally.v1.UnwrapResponse"];
+
 /// Contents by file name.
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -58,6 +62,7 @@ fn generate(root: &Path) -> anyhow::Result<Files> {
     let out = tempfile::tempdir()?;
     tonic_prost_build::configure()
         .emit_rerun_if_changed(false)
+        .skip_debug(SECRET_MESSAGES)
         .out_dir(out.path())
         .compile_fds(compiler.file_descriptor_set())?;
     let mut files = read_dir(out.path())?;

@@ -1,6 +1,8 @@
 //! The protobuf form of a leaf, and the way there and back. Every field is carried over as it is or refused, so two
 //! different leaves never read as the same event.
 
+mod kek;
+
 use super::{BadLeaf, Event, LEAF_VERSION, Origin, Verdict, What};
 use tally_domain::boot::Statement;
 use tally_domain::dsse::Envelope;
@@ -21,7 +23,7 @@ pub(super) struct Leaf {
     incarnation: u64,
     #[prost(uint64, tag = "4")]
     time_ms: u64,
-    #[prost(oneof = "Body", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22")]
+    #[prost(oneof = "Body", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25")]
     body: Option<Body>,
 }
 
@@ -53,6 +55,12 @@ enum Body {
     HsmKeyPending(Vec<u8>),
     #[prost(message, tag = "22")]
     HsmKeyActive(HsmKeyCertificate),
+    #[prost(message, tag = "23")]
+    KekMade(kek::KekMadeBody),
+    #[prost(message, tag = "24")]
+    KekChanged(kek::KekChangedBody),
+    #[prost(message, tag = "25")]
+    Wrapped(kek::WrappedBody),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -242,6 +250,9 @@ impl From<&What> for Body {
             What::KeyActive { certificate } => Self::KeyActive(certificate.clone()),
             What::HsmKeyPending { record } => Self::HsmKeyPending(record.clone()),
             What::HsmKeyActive { certificate } => Self::HsmKeyActive(certificate.clone()),
+            What::KekMade(made) => Self::KekMade(made.into()),
+            What::KekChanged(changed) => Self::KekChanged(changed.into()),
+            What::Wrapped(wrapped) => Self::Wrapped(wrapped.into()),
             What::Banned { key, epoch, peer, what } => Self::Banned(Banned {
                 key: key.as_str().into(),
                 epoch: epoch.0,
@@ -330,6 +341,9 @@ impl TryFrom<Body> for What {
             Body::KeyActive(certificate) => Self::KeyActive { certificate },
             Body::HsmKeyPending(record) => Self::HsmKeyPending { record },
             Body::HsmKeyActive(certificate) => Self::HsmKeyActive { certificate },
+            Body::KekMade(made) => Self::KekMade(made.try_into()?),
+            Body::KekChanged(changed) => Self::KekChanged(changed.try_into()?),
+            Body::Wrapped(wrapped) => Self::Wrapped(wrapped.try_into()?),
             Body::Banned(b) => {
                 Self::Banned { key: key(&b.key)?, epoch: Epoch(b.epoch), peer: node("peer", &b.peer)?, what: b.what }
             }

@@ -1,5 +1,9 @@
 //! What can be wrong with a log, in words that a person can act on.
 
+mod kek;
+
+pub use kek::KekProblem;
+
 use crate::event::BadLeaf;
 use crate::note::BadNote;
 use std::fmt;
@@ -361,6 +365,9 @@ pub enum Problem {
         /// What shows it.
         shown_by: Witness,
     },
+    /// Something about a KEK.
+    #[error("{0}")]
+    Kek(#[from] KekProblem),
     /// No log has the key's certificate.
     #[error("request {request} is signed with key {key}, whose certificate is in no log")]
     NoKey {

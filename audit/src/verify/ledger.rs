@@ -1,15 +1,16 @@
 //! What may be so only once: over all leaves of a log, and over all logs that are checked together.
 
 use super::FINDINGS_MAX;
-use super::finding::{Finding, Problem};
+use super::finding::{Finding, KekProblem, Problem};
 use super::lines::{Lines, Overlap};
 use super::signature;
 use super::warning::{Oddity, Warning};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use tally_domain::key::KeyRecord;
+use tally_domain::ports::hsm::{KekId, KeyCheckValue};
 use tally_domain::vote::VoteBody;
-use tally_domain::{Attempt, DerivationPath, Digest, HsmKeyRecord, KeyName, NodeName, RequestId, Tenant};
+use tally_domain::{Attempt, DerivationPath, Digest, HsmKeyRecord, KeyName, Material, NodeName, RequestId, Tenant};
 
 /// What names one digest for ever.
 pub(super) type Request = (Tenant, RequestId);
@@ -43,7 +44,12 @@ pub(super) enum Fact {
     Name { voter: NodeName, record: Rc<HsmKeyRecord> },
     /// A key in an HSM whose name a majority gave it.
     HsmKey { record: Rc<HsmKeyRecord> },
+    /// A KEK does its work; what the log says of its first version.
+    KekUse { kek: KeyName, first: FirstVersion },
 }
+
+/// What a log says of a KEK's first version, if it says anything.
+pub(super) type FirstVersion = Option<(KekId, KeyCheckValue)>;
 
 /// Who signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +108,7 @@ pub(super) struct Ledger {
     /// What is certified of limits, and what each node has voted for.
     certified: Lines,
     voted: BTreeMap<NodeName, Lines>,
+    kek_uses: Vec<(Place, KeyName, FirstVersion)>,
     findings: Vec<Finding>,
     warnings: Vec<Warning>,
 }
@@ -130,6 +137,7 @@ impl Ledger {
             signed: Vec::new(),
             certified: Lines::default(),
             voted: BTreeMap::new(),
+            kek_uses: Vec::new(),
             findings: Vec::new(),
             warnings: Vec::new(),
         }
@@ -168,6 +176,10 @@ impl Ledger {
             Fact::Key { record } => self.key(record, &place),
             Fact::Name { voter, record } => self.name(voter, record),
             Fact::HsmKey { record } => self.hsm_key(record, &place),
+            Fact::KekUse { kek, first } => {
+                self.kek_uses.push((place.clone(), kek.clone(), *first));
+                Ok(())
+            }
         };
         if let Err(problem) = checked {
             self.find(&place, problem);
@@ -182,6 +194,11 @@ impl Ledger {
             }
             if let Err(problem) = self.signed_with_certified_key(&signed) {
                 self.find(&signed.place, problem);
+            }
+        }
+        for (place, kek, first) in std::mem::take(&mut self.kek_uses) {
+            if let Err(problem) = self.used_at_home(&place, kek, first) {
+                self.find(&place, problem.into());
             }
         }
         self.close_lines();
@@ -362,6 +379,20 @@ impl Ledger {
                 Err(Problem::NotHome { request, key, home: record.home.clone() })
             }
             Some(_) => Ok(()),
+        }
+    }
+
+    /// The home's own log has the record of its KEK, so it is missing nowhere.
+    fn used_at_home(&self, place: &Place, kek: KeyName, first: FirstVersion) -> Result<(), KekProblem> {
+        match self.hsm_keys.get(&kek) {
+            None => Err(KekProblem::NoKek { kek }),
+            Some((record, _)) if record.home != place.node => {
+                Err(KekProblem::NotHome { kek, home: record.home.clone() })
+            }
+            Some((record, _)) => match record.material {
+                Material::Kek { id, check_value } if first == Some((id, check_value)) => Ok(()),
+                Material::Kek { .. } | Material::Signing(_) => Err(KekProblem::OtherKek { kek }),
+            },
         }
     }
 }

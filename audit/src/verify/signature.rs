@@ -14,7 +14,7 @@ pub(super) fn is_resident(public_key: &[u8]) -> bool {
 
 /// Whether `public_key` at `path` is the key in an HSM that has the name.
 pub(super) fn is_key(record: &HsmKeyRecord, path: &DerivationPath, public_key: &[u8]) -> bool {
-    path.is_root() && record.public_key.to_spki() == public_key
+    path.is_root() && record.public_key().is_some_and(|key| key.to_spki() == public_key)
 }
 
 /// Scheme of a threshold key's public key, by its length.

@@ -1,5 +1,7 @@
 //! One log from its first leaf to its last: each leaf by itself, and against what the same node wrote before it.
 
+mod keks;
+
 use super::finding::{Finding, Problem};
 use super::ledger::{Completion, Fact, How, Request};
 use super::warning::{Oddity, Warning};
@@ -36,6 +38,7 @@ pub(super) struct Walk<'a> {
     votes: BTreeMap<(Request, Attempt), Rc<VoteBody>>,
     signatures: BTreeSet<Request>,
     keys: BTreeSet<KeyName>,
+    keks: keks::Keks,
 }
 
 /// A fact with the leaf that says it.
@@ -67,6 +70,7 @@ impl<'a> Walk<'a> {
             releases: 0,
             signatures: 0,
             keys: 0,
+            wraps: 0,
             warnings: Vec::new(),
         };
         let mut this = Self {
@@ -82,6 +86,7 @@ impl<'a> Walk<'a> {
             votes: BTreeMap::new(),
             signatures: BTreeSet::new(),
             keys: BTreeSet::new(),
+            keks: keks::Keks::default(),
         };
         this.checkpoint(node, note);
         for entry in entries {
@@ -164,6 +169,9 @@ impl<'a> Walk<'a> {
             What::KeyActive { certificate } => self.key_active(&certificate),
             What::HsmKeyPending { record } => self.hsm_key_pending(&record),
             What::HsmKeyActive { certificate } => self.hsm_key_active(&certificate),
+            What::KekMade(made) => self.kek_made(made),
+            What::KekChanged(changed) => self.kek_changed(changed),
+            What::Wrapped(wrapped) => self.wrapped(wrapped),
             What::Banned { key, peer, .. } => {
                 self.warn(Oddity::Banned { peer, key });
                 Ok(())

@@ -16,7 +16,7 @@ impl World {
             request_id: request(seed),
             purpose: Purpose::Message,
             home: node_name(home),
-            public_key: PublicKey::P256(*p256_key(seed).verifying_key()),
+            material: Material::Signing(PublicKey::P256(*p256_key(seed).verifying_key())),
         }
     }
 

@@ -43,6 +43,11 @@ pub async fn signed(tour: &Tour) -> Told {
     ])
 }
 
+/// A message for the key.
+pub fn order(message: &[u8]) -> anyhow::Result<Order> {
+    Ok(Order::sign_message(KeyName::parse("jwt")?, message.to_vec()))
+}
+
 /// What a token says, if the `jsonwebtoken` crate verifies it under the exported key.
 fn verified(key: &KeyInfo, token: &str) -> anyhow::Result<Value> {
     let public = key.to_public_key().context("the public key does not read")?;

@@ -1,11 +1,17 @@
-//! Steps with nodes that are away.
+//! Steps with nodes and tokens that are away.
 
-use super::sign;
 use super::tour::{Told, Tour};
+use super::{jwt, sign};
 use anyhow::{Context as _, bail, ensure};
-use std::time::Instant;
-use tally_client::{ClientError, Order, RequestState};
+use std::time::{Duration, Instant};
+use tally_client::{Client, ClientError, Order, RequestState};
 use tally_domain::Reason;
+
+/// How long a token that is back may take to be found again: the module is started anew when it is next tried.
+const TOKEN_BACK_MAX: Duration = Duration::from_secs(60);
+
+/// How often it is tried.
+const TOKEN_POLL: Duration = Duration::from_millis(100);
 
 /// Two of three are enough.
 pub async fn one_down(tour: &mut Tour) -> Told {
@@ -54,6 +60,39 @@ pub async fn two_down(tour: &mut Tour) -> Told {
     let shown = sign::permitted(tour, "restarted, the same request", &intent, &signed)?;
     lines.extend(shown);
     Ok(lines)
+}
+
+/// A token whose files are away for a while: what needs it fails at once and says why, all else goes on.
+pub async fn token_lost(tour: &mut Tour) -> Told {
+    let (here, away) = (tour.dir.join("node-1/tokens"), tour.dir.join("node-1/tokens.away"));
+    let client = tour.client()?.clone();
+    std::fs::rename(&here, &away).context("cannot take the token away")?;
+    let mut lines = vec![format!("the token of node-1 is taken away: {}", jwt_refused(&client).await?)];
+    lines.extend(sign::message(tour).await?);
+    std::fs::rename(&away, &here).context("cannot put the token back")?;
+    let began = Instant::now();
+    while client.sign(&client.seal(jwt::order(b"back")?)?).await.is_err() {
+        ensure!(began.elapsed() < TOKEN_BACK_MAX, "the token is back, and node-1 does not sign with it");
+        tokio::time::sleep(TOKEN_POLL).await;
+    }
+    lines.push(format!("the token is back: the key `jwt` signs again, {:.1} s later", began.elapsed().as_secs_f64()));
+    Ok(lines)
+}
+
+/// What the key `jwt` answers while its token is away.
+async fn jwt_refused(client: &Client) -> anyhow::Result<String> {
+    let began = Instant::now();
+    loop {
+        match client.sign(&client.seal(jwt::order(b"away")?)?).await {
+            Err(ClientError::Refused(refused)) if refused.reason == Reason::Hsm => {
+                return Ok(format!("UNAVAILABLE {} for the key `jwt`", refused.reason.as_str()));
+            }
+            Err(other) => return Err(other).context("expected UNAVAILABLE HSM"),
+            // What the module has read already it may still use for a moment.
+            Ok(_) => ensure!(began.elapsed() < TOKEN_BACK_MAX, "the key signs without its token"),
+        }
+        tokio::time::sleep(TOKEN_POLL).await;
+    }
 }
 
 /// Every node forgets what was in memory.

@@ -1,6 +1,6 @@
 //! The steps of the tour and what they share.
 
-use super::{jwt, logs, outage, sign};
+use super::{jwt, logs, outage, sign, wrap};
 use crate::dev::cluster::Cluster;
 use crate::dev::init::Init;
 use crate::{foreign, profile};
@@ -21,11 +21,13 @@ pub enum Step {
     Transfers,
     Message,
     Jwt,
+    Wrap,
     TooMuch,
     Unknown,
     Again,
     OneDown,
     TwoDown,
+    TokenLost,
     Restart,
     Logs,
 }
@@ -38,11 +40,13 @@ impl Step {
         Self::Transfers,
         Self::Message,
         Self::Jwt,
+        Self::Wrap,
         Self::TooMuch,
         Self::Unknown,
         Self::Again,
         Self::OneDown,
         Self::TwoDown,
+        Self::TokenLost,
         Self::Restart,
         Self::Logs,
     ];
@@ -55,11 +59,13 @@ impl Step {
             Self::Transfers => "transfers that policy permits are signed",
             Self::Message => "a message is signed with Ed25519",
             Self::Jwt => "a key in one node's HSM signs a JWT that a stock JOSE library verifies",
+            Self::Wrap => "a data key is wrapped in an HSM, wrapped anew after a rotation, and opened again",
             Self::TooMuch => "the same transfer of 5000 is denied",
             Self::Unknown => "a contract call that nobody understands is denied",
             Self::Again => "the same request gives the same bytes, at any node; its id names nothing else",
             Self::OneDown => "with one node stopped the others still sign",
             Self::TwoDown => "with two nodes stopped nothing is signed, and nothing is half done",
+            Self::TokenLost => "a node loses its token, goes on with the shares it has opened, and gets the token back",
             Self::Restart => "after a restart the same keys sign from their sealed shares",
             Self::Logs => "the logs are exported and verified offline; one flipped byte is found",
         }
@@ -95,11 +101,13 @@ impl Tour {
             Step::Transfers => sign::transfers(self).await,
             Step::Message => sign::message(self).await,
             Step::Jwt => jwt::signed(self).await,
+            Step::Wrap => wrap::opened(self).await,
             Step::TooMuch => sign::too_much(self).await,
             Step::Unknown => sign::unknown(self).await,
             Step::Again => sign::again(self).await,
             Step::OneDown => outage::one_down(self).await,
             Step::TwoDown => outage::two_down(self).await,
+            Step::TokenLost => outage::token_lost(self).await,
             Step::Restart => outage::restart(self).await,
             Step::Logs => logs::verified(self).await,
         }

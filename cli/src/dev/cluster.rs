@@ -2,6 +2,7 @@
 
 use super::pids;
 use crate::output::Usage;
+use crate::programs;
 use crate::words::quoted;
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
@@ -47,16 +48,7 @@ enum State {
 
 /// The node program: as given, beside this program, or on the PATH.
 pub fn find_tallyd(given: Option<&Path>) -> anyhow::Result<PathBuf> {
-    if let Some(path) = given {
-        let found = path.is_file().then(|| std::path::absolute(path));
-        let found = found.ok_or_else(|| Usage(format!("{} is no file", path.display())))?;
-        return found.context("cannot tell the current directory");
-    }
-    let beside = std::env::current_exe().ok().and_then(|me| Some(me.parent()?.join("tallyd")));
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let on_path = std::env::split_paths(&path).map(|dir| dir.join("tallyd"));
-    let found = beside.into_iter().chain(on_path).find(|candidate| candidate.is_file());
-    found.ok_or_else(|| Usage("the node program `tallyd` is not beside `tally`; give --tallyd PATH".into()).into())
+    programs::find("tallyd", "--tallyd", given)
 }
 
 impl Cluster {

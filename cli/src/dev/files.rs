@@ -69,6 +69,19 @@ when { context.message.text && context.message.bytes <= 4096 };
 
 @id("operators-create-keys")
 permit (principal in Group::"operators", action == Action::"create_key", resource);
+
+@id("vault-keys")
+permit (principal in Group::"payouts",
+        action in [Action::"generate_data_key", Action::"wrap", Action::"unwrap", Action::"rewrap"],
+        resource == Key::"vault")
+when { context.wrap.context.contains("app=demo") && context.wrap.bytes <= 64 };
+
+@id("operators-create-keks")
+permit (principal in Group::"operators", action == Action::"create_kek", resource);
+
+@id("operators-change-keks")
+permit (principal in Group::"operators", action == Action::"change_kek", resource)
+when { context.kek.change != "destroy" || context.kek.delay_hours >= 24 };
 "#;
 
 /// A node as its files name it.
@@ -108,6 +121,7 @@ pub fn node(name: &str, address: &str, module: &Path, serial: &str) -> String {
     format!(
         r#"cluster = "{CLUSTER}"
 name = "{name}"
+mode = "development"
 listen = "{address}"
 data_dir = "data"
 bundle_dir = "../policy"
@@ -213,7 +227,17 @@ mod tests {
     #[test]
     fn the_bundle_loads_as_a_node_loads_it() {
         let summary = bundle().summary();
-        assert_eq!(summary.permits, ["payouts-small", "eth-small", "messages", "tokens", "operators-create-keys"]);
+        let permits = [
+            "payouts-small",
+            "eth-small",
+            "messages",
+            "tokens",
+            "operators-create-keys",
+            "vault-keys",
+            "operators-create-keks",
+            "operators-change-keks",
+        ];
+        assert_eq!(summary.permits, permits);
         assert_eq!((summary.nodes, summary.clients, summary.lists["vendors"]), (3, 1, 2));
         assert!(VENDORS.contains(VENDOR) && ASSETS.contains(USDC));
     }

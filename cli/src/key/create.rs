@@ -69,8 +69,10 @@ impl Create {
         let Some(t) = self.threshold else {
             return Err(Usage("a threshold key needs --threshold, the number of nodes that sign".into()).into());
         };
-        if self.home.is_some() || self.purpose == Some(Purpose::Raw) {
-            return Err(Usage("--home and the purpose raw are for keys in an HSM: add --backing hsm".into()).into());
+        if self.home.is_some() || matches!(self.purpose, Some(Purpose::Raw | Purpose::Wrap)) {
+            return Err(
+                Usage("--home and the purposes raw and wrap are for keys in an HSM: add --backing hsm".into()).into()
+            );
         }
         let n = match self.of {
             Some(n) => n,
@@ -83,6 +85,11 @@ impl Create {
 
     async fn hsm_order(&self, client: &Client) -> anyhow::Result<Order> {
         let scheme = HsmScheme::parse(&self.scheme).map_err(|e| Usage(e.to_string()))?;
+        if self.purpose == Some(Purpose::Wrap) {
+            return Err(
+                Usage("a key that wraps others has no scheme to choose: `tally wrap create NAME`".into()).into()
+            );
+        }
         if self.threshold.is_some() || self.of.is_some() {
             return Err(Usage("a key in an HSM has no shares: leave out --threshold and --of".into()).into());
         }

@@ -3,9 +3,9 @@
 use crate::output::{Shown, Usage};
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use serde_json::{Value, json};
-use tally_client::KeyInfo;
+use tally_client::{KeyBacking, KeyInfo};
 use tally_domain::spki::Parts;
-use tally_domain::{Backing, HsmScheme, PublicKey, Purpose};
+use tally_domain::{Backing, HsmScheme, PublicKey, Purpose, Reason};
 
 /// Forms of a public key.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -18,6 +18,9 @@ pub enum Format {
 
 /// The key in that form.
 pub fn export(key: &KeyInfo, format: Format) -> anyhow::Result<Shown> {
+    if let KeyBacking::Kek { .. } = &key.backing {
+        return Err(Usage(format!("{}: {}", key.name, Reason::KeyNotExportable.sentence())).into());
+    }
     let public = key.to_public_key().ok_or_else(|| Usage(format!("the public key of {} does not read", key.name)))?;
     Ok(match format {
         Format::Pem => {

@@ -9,11 +9,14 @@ pub fn list(keys: &[KeyInfo]) -> Shown {
     let line = |k: &KeyInfo| {
         let shape = match &k.backing {
             KeyBacking::Threshold { threshold, .. } => format!("{} of {}", threshold.t(), threshold.n()),
-            KeyBacking::Hsm { home, .. } => format!("HSM of {home}"),
+            KeyBacking::Hsm { home, .. } | KeyBacking::Kek { home, .. } => format!("HSM of {home}"),
         };
-        let public = k.evm_address.clone().unwrap_or_else(|| short(&k.public_key));
+        let public = match &k.backing {
+            KeyBacking::Kek { check_value, .. } => format!("check value {check_value}"),
+            _ => k.evm_address.clone().unwrap_or_else(|| short(&k.public_key)),
+        };
         let (scheme, purpose) = (k.backing.scheme(), k.purpose.as_str());
-        format!("{:<16} {scheme:<16} {shape:<14} {purpose:<12} {:<8} {public}", k.name, k.state)
+        format!("{:<16} {scheme:<16} {shape:<14} {purpose:<12} {:<8} {public}", k.name.as_str(), k.state)
     };
     let lines: Vec<_> = keys.iter().map(line).collect();
     let text = if lines.is_empty() { "no keys".into() } else { lines.join("\n") };
@@ -42,6 +45,12 @@ pub fn record(k: &KeyInfo) -> String {
             field("state", &k.state),
             field("public key", hex::encode(&k.public_key)),
         ]),
+        KeyBacking::Kek { home, check_value } => lines.extend([
+            field("backing", format!("HSM of {home}")),
+            field("purpose", k.purpose),
+            field("state", &k.state),
+            field("check value", check_value),
+        ]),
     }
     lines.extend(k.evm_address.as_ref().map(|address| field("address", address)));
     lines.join("\n")
@@ -59,6 +68,7 @@ pub fn to_json(k: &KeyInfo) -> Value {
             "t": threshold.t(), "n": threshold.n(), "epoch": epoch.0, "xpub": xpub,
             "participants": participants.iter().map(|p| p.as_str()).collect::<Vec<_>>(),
         }),
+        KeyBacking::Kek { home, check_value } => json!({ "home": home.as_str(), "check_value": check_value }),
         KeyBacking::Hsm { public_key, home } => json!({ "home": home.as_str(), "pem": public_key.to_pem() }),
     };
     if let (Value::Object(members), Value::Object(more)) = (&mut document, more) {

@@ -23,6 +23,29 @@ fn commands_that_are_wrong_end_with_2() {
         vec!["sign", "fast", "--message", "large"],
         vec!["key", "create", "hot", "--scheme", "rot13", "--threshold", "2"],
         vec!["key", "create", "hot", "--scheme", "ed25519", "--threshold", "2", "--of", "4"],
+        vec!["wrap", "wrap", "vault", "--in", "missing"],
+        vec!["wrap", "wrap", "vault", "--in", "tx.json", "--context", "app"],
+        vec!["wrap", "wrap", "vault", "--in", "tx.json", "--context", "a=1", "--context", "a=2"],
+        vec!["wrap", "unwrap", "vault", "--in", "tx.json", "--plaintext-out", "key"],
+        vec!["wrap", "unwrap", "vault", "--in", "tx.json", "--plaintext-out", "bad.json"],
+        vec!["wrap", "generate", "vault", "--plaintext-out", "-"],
+        vec!["wrap", "rewrap", "vault", "--in", "tx.json"],
+        vec!["wrap", "disable", "vault", "--version", "0"],
+        vec!["wrap", "destroy", "vault", "--version", "1"],
+        vec!["wrap", "destroy", "vault", "--version", "1", "--yes", "--after", "soon"],
+        vec![
+            "key",
+            "create",
+            "vault",
+            "--backing",
+            "hsm",
+            "--scheme",
+            "ed25519",
+            "--purpose",
+            "wrap",
+            "--home",
+            "node-1",
+        ],
         vec!["audit", "verify", "missing", "--bundle", "d/policy"],
         vec!["policy", "check", "missing"],
         vec!["bench", "sign", "fast", "--concurrency", "0"],
@@ -51,9 +74,13 @@ fn a_profile_beside_is_found_and_one_with_an_open_key_is_refused() {
 #[test]
 fn without_nodes_everything_that_needs_one_ends_with_5() {
     let world = World::with_cluster(Stub::Ends);
-    for args in
-        [vec!["node", "status"], vec!["key", "list"], vec!["request", "list"], vec!["audit", "export", "--out", "logs"]]
-    {
+    for args in [
+        vec!["node", "status"],
+        vec!["key", "list"],
+        vec!["request", "list"],
+        vec!["wrap", "list"],
+        vec!["audit", "export", "--out", "logs"],
+    ] {
         let ran = world.client(&args);
         assert_eq!(ran.code, 5, "{args:?}: {}", ran.stderr);
     }
@@ -134,4 +161,13 @@ fn a_tour_that_ends_before_any_node_ran_leaves_nothing_behind() {
     let demo = world.command(&["demo", "--tallyd", "tallyd", "--json"]).env("TMPDIR", world.path("tmp")).output();
     let kept = ran(demo.unwrap()).json()["dir"].as_str().unwrap().to_owned();
     assert!(std::path::Path::new(&kept).join("node-1/tallyd.log").exists());
+}
+
+#[test]
+fn what_cannot_be_written_is_not_done() {
+    let world = World::with_cluster(Stub::Ends);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = world.command(&["policy", "check", "d/policy"]).stdout(full).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && said.contains("cannot write to standard output"), "{said}");
 }

@@ -12,6 +12,7 @@
 mod audit;
 mod commands;
 mod dev;
+mod hsm;
 mod intents;
 mod policy;
 mod world;

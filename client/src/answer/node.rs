@@ -50,6 +50,18 @@ pub struct HsmInfo {
     pub label: String,
     /// Token serial number.
     pub serial: String,
+    /// The token's hardware version.
+    pub hardware: String,
+    /// The token's firmware version.
+    pub firmware: String,
+    /// The version of PKCS#11 that the module speaks.
+    pub cryptoki: String,
+    /// Where the module runs: `thread` or `process`.
+    pub isolation: String,
+    /// The number of the module's process, if it has one of its own that runs.
+    pub process: Option<u32>,
+    /// How often that process has been replaced.
+    pub restarts: u32,
     /// Worker sessions open.
     pub sessions: u32,
     /// What is wrong, if anything.
@@ -68,6 +80,8 @@ pub struct HsmInfo {
     pub proven_ms_ago: Option<u64>,
     /// How long its operations take.
     pub latencies: Vec<LatencyInfo>,
+    /// The node's other token, if it has one.
+    pub standby: Option<Box<HsmInfo>>,
 }
 
 /// How long an operation takes at an HSM.
@@ -172,6 +186,12 @@ fn hsm_info(hsm: v1::HsmStatus) -> HsmInfo {
         model: hsm.model,
         label: hsm.label,
         serial: hsm.serial,
+        hardware: hsm.hardware,
+        firmware: hsm.firmware,
+        cryptoki: hsm.cryptoki,
+        isolation: hsm.isolation,
+        process: hsm.process,
+        restarts: hsm.restarts,
         sessions: hsm.sessions,
         error: (!hsm.ok).then_some(hsm.error),
         capabilities: hsm.capabilities,
@@ -181,6 +201,7 @@ fn hsm_info(hsm: v1::HsmStatus) -> HsmInfo {
         pin: hsm.pin,
         proven_ms_ago: hsm.proven_ms_ago,
         latencies: hsm.latencies.into_iter().map(latency).collect(),
+        standby: hsm.standby.map(|other| Box::new(hsm_info(*other))),
     }
 }
 

@@ -43,7 +43,7 @@ pub struct RequestInfo {
     pub client: ClientId,
     /// With which key.
     pub key: KeyName,
-    /// `sign`, `create_key` or `create_hsm_key`.
+    /// The intent's action: `sign`, `create_key`, `wrap` and so on.
     pub action: String,
     /// Digest of the intent that the id names.
     pub intent_digest: Digest,

@@ -1,4 +1,8 @@
-//! The HSM port: the node's identity, sealing of shares, and keys that sign in the token.
+//! The HSM port: the node's identity, sealing of shares, keys that sign in the token, and keys that wrap other keys.
+
+mod kek;
+
+pub use kek::*;
 
 use super::Pending;
 use crate::digest::TaggedHash;
@@ -69,6 +73,30 @@ pub trait Hsm: Send + Sync {
     /// bytes; RSA: PSS with SHA-256 and a salt of 32 bytes. The caller verifies it before it goes any further.
     fn sign(&self, id: ObjectId, scheme: HsmScheme, to_sign: Vec<u8>) -> Pending<Result<Vec<u8>, HsmError>>;
 
+    /// Makes a KEK (AES-256, encrypts and decrypts by GCM and has no other use) that never leaves the node's tokens. Only the
+    /// primary token makes KEKs. Whoever asks again, because the outcome is not known, draws another id.
+    fn create_kek(&self, id: KekId) -> Pending<Result<KekMade, HsmError>>;
+
+    /// Gives the standby token a KEK that the primary made; the same again changes nothing. Gives the check value that the
+    /// standby finds, for the caller to compare.
+    fn replicate_kek(&self, id: KekId, transfer: Vec<u8>) -> Pending<Result<KeyCheckValue, HsmError>>;
+
+    /// Draws a data key of so many bytes in the token and seals it.
+    fn generate_data_key(&self, bytes: usize, under: Seal) -> Pending<Result<DataKey, HsmError>>;
+
+    /// Encrypts under a KEK and binds to the AAD.
+    fn wrap(&self, under: Seal, plaintext: SecretBytes) -> Pending<Result<Vec<u8>, HsmError>>;
+
+    /// Decrypts what [`Hsm::wrap`] or [`Hsm::generate_data_key`] sealed, by this or the other token of the node, if the AAD
+    /// is the same and no byte has changed; [`HsmError::Integrity`] otherwise.
+    fn unwrap(&self, under: Seal, sealed: Vec<u8>) -> Pending<Result<SecretBytes, HsmError>>;
+
+    /// Decrypts under one KEK and encrypts under another; what is inside is given to nobody.
+    fn rewrap(&self, from: Seal, sealed: Vec<u8>, to: Seal) -> Pending<Result<Vec<u8>, HsmError>>;
+
+    /// Destroys a KEK on every token of the node; what it sealed is gone. One that is not there is destroyed.
+    fn destroy_kek(&self, id: KekId) -> Pending<Result<(), HsmError>>;
+
     /// How the token is, after trying it. Answers in any case.
     fn status(&self) -> Pending<HsmStatus>;
 }
@@ -84,6 +112,18 @@ pub struct HsmStatus {
     pub label: String,
     /// Token serial number.
     pub serial: String,
+    /// The token's hardware version as the token says.
+    pub hardware: String,
+    /// The token's firmware version as the token says.
+    pub firmware: String,
+    /// The version of PKCS#11 that the module says it speaks.
+    pub cryptoki: String,
+    /// Where the module runs.
+    pub isolation: Isolation,
+    /// The number of the module's process, if it has one of its own that runs.
+    pub process: Option<u32>,
+    /// How often the module's process has been replaced since the start of the node.
+    pub restarts: u32,
     /// What is known of this kind of token, in one line.
     pub capabilities: String,
     /// Workers that can take work.
@@ -102,6 +142,26 @@ pub struct HsmStatus {
     pub proven_ms_ago: Option<u64>,
     /// How long operations that succeeded took, those that have been asked for.
     pub latencies: Vec<Latency>,
+    /// How the node's other token is, if it has one.
+    pub standby: Option<Box<HsmStatus>>,
+}
+
+/// Where a PKCS#11 module runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// In the node's own process: if it crashes, the node does.
+    Thread,
+    /// In a process of its own, which is killed and replaced when the module crashes or hangs.
+    Process,
+}
+
+impl std::fmt::Display for Isolation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Thread => "thread",
+            Self::Process => "process",
+        })
+    }
 }
 
 /// Whether operations reach a token.
@@ -167,7 +227,6 @@ pub struct Latency {
 
 /// What went wrong at the token, split by who has to act.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum HsmError {
     /// The sealed bytes or what they are bound to are not what was sealed.
     #[error("the sealed data does not check: it was changed, or belongs elsewhere")]
@@ -182,6 +241,12 @@ pub enum HsmError {
     #[error("the token already has a {what}")]
     KeyExists {
         /// Which key.
+        what: String,
+    },
+    /// The token has no such kind of key.
+    #[error("the token does not offer {what}")]
+    NotOffered {
+        /// Which kind.
         what: String,
     },
     /// Module, token or PIN are not as configured. Needs an operator; is not retried.

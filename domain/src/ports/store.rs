@@ -1,14 +1,17 @@
 //! The store port: a step's writes are all durable, or none is. Log leaves go in the same transaction as what they tell.
 
+mod kek;
+mod objects;
 mod rows;
 
+pub use kek::*;
+pub use objects::{AttemptId, ClaimRequest};
 pub use rows::*;
 
 use super::Pending;
 use crate::claim::{Claimant, Claims, Excluded, LineMemory};
 use crate::digest::Digest;
-use crate::ids::{Attempt, ClientId, Epoch, Incarnation, KeyName, NodeName, RequestId, Tenant};
-use crate::intent::Action;
+use crate::ids::{Epoch, Incarnation, KeyName, NodeName, RequestId, Tenant};
 use crate::limit::LineId;
 use crate::time::UnixMillis;
 
@@ -19,17 +22,6 @@ pub struct Step {
     pub writes: Vec<Write>,
     /// Appended to the log in order.
     pub leaves: Vec<Vec<u8>>,
-}
-
-/// Names an attempt at a request: the object of a vote.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct AttemptId {
-    /// Tenant of the request.
-    pub tenant: Tenant,
-    /// The request.
-    pub request: RequestId,
-    /// The try.
-    pub attempt: Attempt,
 }
 
 /// One write with the condition under which it is allowed.
@@ -153,6 +145,8 @@ pub enum Write {
         /// When.
         at: UnixMillis,
     },
+    /// About a version of a KEK; see there.
+    Kek(KekWrite),
     /// Bans a peer for a key, for good.
     Ban {
         /// Key.
@@ -221,32 +215,6 @@ pub enum Write {
     },
 }
 
-/// See [`Write::ClaimRequest`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClaimRequest {
-    /// Tenant.
-    pub tenant: Tenant,
-    /// Request.
-    pub request: RequestId,
-    /// Digest of the intent.
-    pub intent_digest: Digest,
-    /// Who asked.
-    pub client: ClientId,
-    /// With which key.
-    pub key: KeyName,
-    /// For what.
-    pub action: Action,
-    /// When it was first seen here.
-    pub at: UnixMillis,
-}
-
-/// A step is durable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Committed {
-    /// Log index of the step's first leaf; the log's size where the step had none.
-    pub first_leaf: u64,
-}
-
 /// A write did not fit what is stored; nothing of the step was kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
@@ -277,6 +245,12 @@ pub enum Conflict {
     /// There is no such key, or its record is another.
     #[error("there is no such key with that record")]
     NoKey,
+    /// The KEK's versions do not go on with this one.
+    #[error("the KEK's versions do not go on with this one")]
+    KekVersion,
+    /// The KEK's version is in another state.
+    #[error("the KEK's version is in another state")]
+    KekState,
     /// A counter would go back.
     #[error("a counter would go back")]
     Backwards,
@@ -363,6 +337,12 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     fn hsm_key(&self, name: &KeyName) -> Result<Option<HsmKeyRow>, StoreError>;
+
+    /// All versions of one KEK, or of all of them, by name and number.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn kek_versions(&self, kek: Option<&KeyName>) -> Result<Vec<KekVersionRow>, StoreError>;
 
     /// All bans.
     ///

@@ -4,7 +4,7 @@ use super::{Desk, Try};
 use crate::fault::Fault;
 use crate::keys::Key;
 use crate::resident;
-use tally_domain::ports::hsm::ObjectId;
+use tally_domain::ports::hsm::{HsmError, ObjectId};
 use tally_domain::{Digest, HsmScheme, PublicKey, spki};
 
 /// Signed with a new key to learn whether its halves fit. No client's message begins like this.
@@ -14,6 +14,9 @@ impl Desk {
     /// Makes a key, or finds the one that an earlier try has made; gives its public half after the private half has signed
     /// for it.
     pub fn ensure_signing(&self, id: ObjectId, scheme: HsmScheme) -> Result<PublicKey, Fault> {
+        if self.office.capabilities.get().is_some_and(|c| !c.probed.schemes.has(scheme)) {
+            return Err(HsmError::NotOffered { what: format!("{scheme} keys") }.into());
+        }
         self.make(Key::Signing(id, scheme), Try::Again)?;
         let public = {
             let _changing = self.changing()?;

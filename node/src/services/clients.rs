@@ -149,12 +149,12 @@ impl KeyService for Clients {
         client(&self.0, &request)?;
         let wanted = request.into_inner();
         if let Some(HsmHeld { record, .. }) = hsm_held(&self.0, &wanted.name) {
+            let public_key = record.public_key().ok_or_else(|| refused(Reason::KeyNotExportable))?.to_spki();
             if !wanted.path.is_empty() {
                 let detail = "a key in an HSM has no children; use path m";
                 return Err(status(&Refusal::new(Reason::ParameterRange).with("detail", detail)));
             }
-            let (public_key, evm_address) = (record.public_key.to_spki(), convert::evm_address(&record));
-            return Ok(Response::new(v1::DeriveKeyResponse { public_key, evm_address }));
+            return Ok(Response::new(v1::DeriveKeyResponse { public_key, evm_address: convert::evm_address(&record) }));
         }
         let record = held(&self.0, &wanted.name)?.record;
         let range = |detail: String| status(&Refusal::new(Reason::ParameterRange).with("detail", detail));

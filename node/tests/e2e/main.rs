@@ -17,14 +17,19 @@ mod harness {
     pub mod cluster;
     pub mod orders;
     pub mod raw;
+    pub mod vault;
 }
 mod kills;
 mod main_job;
 mod outages;
 mod payments;
 mod peers;
+mod processes;
 mod reads;
 mod resident;
 mod rollback;
+mod standby;
 mod starts;
 mod tokens;
+mod wrap;
+mod wrap_life;

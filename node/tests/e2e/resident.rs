@@ -94,7 +94,7 @@ async fn keys_of_every_scheme_sign_at_their_home_whichever_node_is_asked_and_sur
         for i in 0..3 {
             let shown = known_at(&cluster.at(i), &name).await;
             assert_eq!(shown.to_public_key(), Some(public.clone()), "node {i}");
-            let kept = client.rotated(i).request(intent.request_id()).await.unwrap();
+            let kept = client.rotated(i).find_request(intent.request_id()).await.unwrap();
             assert!(matches!(kept.state, RequestState::Completed(Some(s)) if *s == first));
         }
         signed.push((intent, first, public));
@@ -156,6 +156,29 @@ async fn a_key_has_one_purpose_and_raw_digests_need_a_rule_of_their_own() {
     assert_eq!(address, client.key(&key("hot")).await.unwrap().evm_address);
     assert!(address.is_some());
     logs_verify(&cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scheme_that_the_homes_token_does_not_offer_is_said_to_be_so_and_another_node_may_offer_it() {
+    let mut cluster = Cluster::start().await;
+    // SoftHSM denies what such a list names, but for the first.
+    let configuration = &cluster.nodes[0].token.env.1;
+    let text = std::fs::read_to_string(configuration).unwrap();
+    let less = text.replace("slots.mechanisms = ALL", "slots.mechanisms = -CKM_AES_KEY_WRAP_PAD,CKM_RSA_PKCS_PSS");
+    assert_ne!(less, text);
+    std::fs::write(configuration, less).unwrap();
+    cluster.kill(0);
+    cluster.launch(0, &[]);
+    cluster.all_serving().await;
+    let client = cluster.client("payouts-1");
+    let spec = |home, scheme| in_hsm_of(home, scheme, Purpose::Message);
+    let refused = create_hsm(&client, "pay", &spec(0, HsmScheme::Rsa3072)).await;
+    assert_eq!(reason(refused), Reason::HsmNotOffered);
+    // The token stays in use, and the name is free.
+    create_hsm(&client, "jwt", &spec(0, HsmScheme::EcdsaP256)).await.unwrap();
+    let public = create_hsm(&client, "pay", &spec(1, HsmScheme::Rsa3072)).await.unwrap();
+    let signed = sign(&client, message("pay", "text")).await.unwrap();
+    verified(&public, b"text", &signed.signature);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

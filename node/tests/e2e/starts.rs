@@ -61,6 +61,59 @@ fn a_node_that_cannot_start_says_why_in_one_sentence() {
 }
 
 #[test]
+fn s_4_5_pins_that_are_given_twice_and_modules_that_write_them_down_are_refused() {
+    let cluster = Cluster::prepare(2);
+    let node = &cluster.nodes[0];
+    let config = changed(&cluster, "two-pins", "env = ", "pin_fd = 9\nenv = ");
+    assert!(refused(&config).contains("exactly one of `pin_file`, `pin_fd` and `pin_credential`"));
+    let pin = format!("pin_file = \"{}\"", node.token.pin_file.display());
+    let config = changed(&cluster, "no-pin", &pin, "");
+    assert!(refused(&config).contains("[hsm] needs exactly one"));
+    let config = changed(&cluster, "no-descriptor", &pin, "pin_fd = 999");
+    assert!(refused(&config).contains("descriptor 999 cannot be read"));
+    let config = changed(&cluster, "no-credential", &pin, "pin_credential = \"pin\"");
+    assert!(refused(&config).contains("CREDENTIALS_DIRECTORY is not set"));
+    let spy = node.dir.join("pkcs11-spy.so");
+    std::fs::copy(&node.token.module, &spy).unwrap();
+    let config = changed(&cluster, "spy", &node.token.module.display().to_string(), &spy.display().to_string());
+    assert!(refused(&config).contains("refused in production mode"));
+}
+
+#[test]
+fn two_tokens_become_a_pair_when_a_node_is_initialised() {
+    let cluster = Cluster::prepare(2);
+    let node = &cluster.nodes[0];
+    let other =
+        tally_hsm_adapter::testing::SoftHsmToken::create(node.token.pin_file.parent().unwrap(), "other").unwrap();
+    let standby = |serial: &str| {
+        format!(
+            "[hsm.standby]\nmodule = \"{}\"\ntoken_label = \"other\"\ntoken_serial = \"{serial}\"\npin_file = \"{}\"\n[log]",
+            other.module.display(),
+            other.pin_file.display()
+        )
+    };
+    let config = changed(&cluster, "pair", "[log]", &standby(&other.serial));
+    let init = |config: &Path| {
+        let output = tallyd(config).arg("--init").output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    // The node stays who it was before it had two.
+    let (done, alone) = init(&node.dir.join("node.toml"));
+    assert!(done);
+    for _ in 0..2 {
+        assert_eq!(init(&config), (true, alone.clone()));
+    }
+    let config = changed(&cluster, "lost", "[log]", &standby("ffffffffffffffff"));
+    assert!(refused_init(&config).contains("ffffffffffffffff"));
+}
+
+fn refused_init(config: &Path) -> String {
+    let mut command = tallyd(config);
+    command.arg("--init");
+    refuses(command)
+}
+
+#[test]
 fn a_bundle_with_an_error_is_shown_with_file_and_line() {
     let cluster = Cluster::prepare(2);
     let policy = cluster.dir.path().join("policy/policy.cedar");

@@ -8,11 +8,11 @@ use tally_client::Order;
 use tally_domain::{KeySpec, Purpose, Reason, Scheme, Threshold};
 
 /// The faults of one node's token, through the module `p11fault`.
-struct Faults(PathBuf);
+pub struct Faults(PathBuf);
 
 impl Faults {
     /// Puts the faulting module between node `i`, which does not run yet, and its token.
-    fn between(cluster: &Cluster, i: usize) -> Self {
+    pub fn between(cluster: &Cluster, i: usize) -> Self {
         let node = &cluster.nodes[i];
         let module = std::env::current_exe().unwrap().with_file_name(p11fault::FILE_NAME);
         assert!(module.exists(), "{} is missing: run `cargo build -p tally-p11fault`", module.display());
@@ -20,17 +20,17 @@ impl Faults {
         let text = std::fs::read_to_string(&config).unwrap();
         let (real, faulting) = (node.token.module.display().to_string(), module.display().to_string());
         assert!(text.contains(&real));
-        std::fs::write(&config, text.replace(&real, &faulting)).unwrap();
+        std::fs::write(&config, text.replacen(&real, &faulting, 1)).unwrap();
         let faults = Self(node.dir.join("faults"));
         faults.order("");
         faults
     }
 
-    fn env(&self) -> &str {
+    pub fn env(&self) -> &str {
         self.0.to_str().unwrap()
     }
 
-    fn order(&self, rules: &str) {
+    pub fn order(&self, rules: &str) {
         let next: &Path = &self.0.with_extension("next");
         std::fs::write(next, rules).unwrap();
         std::fs::rename(next, &self.0).unwrap();

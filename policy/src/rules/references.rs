@@ -3,7 +3,7 @@
 
 use crate::bundle::{ACCOUNT_FORM, ADDRESS_FORM, Assets, Lists, evm_address};
 use crate::error::Problem;
-use crate::vocabulary::{CHARGES, METHODS};
+use crate::vocabulary::{CHARGES, KEK_CHANGES, METHODS};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use tally_domain::roster::Roster;
@@ -67,7 +67,7 @@ impl Known<'_> {
 
     /// A comparison such as `context.tx.asset == "USDC"` or `["USDC", "DAI"].contains(context.tx.asset)`.
     fn comparison(&self, operator: &str, of: &Value) -> Option<Unknown> {
-        if !matches!(operator, "==" | "!=" | "contains") {
+        if !matches!(operator, "==" | "!=" | "contains" | "containsAll" | "containsAny") {
             return None;
         }
         let (left, right) = (of.get("left")?, of.get("right")?);
@@ -95,9 +95,17 @@ impl Known<'_> {
                 "the schemes are `ecdsa-secp256k1`, `ed25519`, and for keys in an HSM also `ecdsa-p256` and `rsa-3072`",
             ),
             ("spec", "purpose") => (
-                Purpose::parse(text).is_ok(),
+                Purpose::parse(text).is_ok_and(|purpose| purpose != Purpose::Wrap),
                 "purpose",
                 "the purposes are `transaction`, `message`, and for keys in an HSM also `raw`",
+            ),
+            ("wrap", "context") => {
+                (text.contains('='), "pair", "a pair of an encryption context is written `key=value`")
+            }
+            ("kek", "change") => (
+                KEK_CHANGES.contains(&text),
+                "change of a KEK",
+                "they are `create`, `rotate`, `disable`, `enable`, `destroy`, `cancel` and `replicate`",
             ),
             _ => return None,
         };

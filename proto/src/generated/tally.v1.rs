@@ -441,7 +441,8 @@ pub struct IntentBody {
     pub tenant: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
     pub client: ::prost::alloc::string::String,
-    /// 1 = sign, 2 = create key, 3 = create key in an HSM.
+    /// 1 = sign, 2 = create key, 3 = create key in an HSM, 4 = generate data key, 5 = wrap, 6 = unwrap, 7 = rewrap,
+    /// 8 = create KEK, 9 = change KEK.
     #[prost(uint32, tag = "4")]
     pub action: u32,
     #[prost(string, tag = "5")]
@@ -450,7 +451,7 @@ pub struct IntentBody {
     #[prost(uint32, repeated, tag = "6")]
     pub path: ::prost::alloc::vec::Vec<u32>,
     /// 1 = raw unsigned EVM transaction, 2 = message, 3 = KeySpecBody, 4 = raw digest (32 bytes, HSM keys of purpose raw only),
-    /// 5 = file of bank payments (ISO 20022 pain.001), 6 = HsmKeySpecBody.
+    /// 5 = file of bank payments (ISO 20022 pain.001), 6 = HsmKeySpecBody, 7 = WrapSpecBody, 8 = KekSpecBody.
     #[prost(uint32, tag = "7")]
     pub kind: u32,
     /// CAIP-2 chain of a transaction, such as "eip155:1"; empty otherwise.
@@ -458,7 +459,7 @@ pub struct IntentBody {
     pub chain: ::prost::alloc::string::String,
     #[prost(bytes = "vec", tag = "9")]
     pub content: ::prost::alloc::vec::Vec<u8>,
-    /// Purpose the client believes the key has: 1 = transaction, 2 = message, 3 = raw.
+    /// Purpose the client believes the key has: 1 = transaction, 2 = message, 3 = raw, 4 = wrap.
     #[prost(uint32, tag = "10")]
     pub purpose: u32,
     #[prost(uint64, tag = "11")]
@@ -500,6 +501,55 @@ pub struct HsmKeySpecBody {
     pub purpose: u32,
     /// Name of the node whose HSM will hold the key.
     #[prost(string, tag = "3")]
+    pub home: ::prost::alloc::string::String,
+}
+/// Content of an intent that draws, wraps, opens or rewraps a data key. What a call has no use for is left out. Nothing in
+/// it is secret: a plaintext is only committed to.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WrapSpecBody {
+    /// By key, each once; at most 16.
+    #[prost(message, repeated, tag = "1")]
+    pub context: ::prost::alloc::vec::Vec<ContextPair>,
+    /// As the intent's action: 4 to 7.
+    #[prost(uint32, tag = "2")]
+    pub call: u32,
+    /// The version to wrap with; 0 means the newest that is enabled. Not to unwrap.
+    #[prost(uint32, tag = "3")]
+    pub version: u32,
+    /// Length of a data key to be drawn: 16 to 64.
+    #[prost(uint32, tag = "4")]
+    pub bytes: u32,
+    /// Whether a data key that is drawn is shown.
+    #[prost(bool, tag = "5")]
+    pub plaintext: bool,
+    /// To unwrap or rewrap: SHA-256 of the wrapped data. To wrap: SHA-256 of three fields, each after its length as eight
+    /// big-endian bytes: "tally/v1/wrap-plaintext", a salt of 32 random bytes, and the plaintext.
+    #[prost(bytes = "vec", tag = "6")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+}
+/// What wrapped data is bound to and must be opened with: 1 to 128 bytes without "=", and up to 256 bytes; no control
+/// characters.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ContextPair {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
+}
+/// Content of an intent that creates or changes a KEK.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KekSpecBody {
+    /// 1 = create, 2 = rotate, 3 = disable, 4 = enable, 5 = destroy, 6 = cancel a destruction.
+    #[prost(uint32, tag = "1")]
+    pub change: u32,
+    /// The version, to disable, enable, destroy or cancel.
+    #[prost(uint32, tag = "2")]
+    pub version: u32,
+    /// To destroy: after so many seconds, at least a day unless the node is configured otherwise, at most 30 days.
+    #[prost(uint32, tag = "3")]
+    pub delay_s: u32,
+    /// To create: name of the node whose HSM will hold the KEK.
+    #[prost(string, tag = "4")]
     pub home: ::prost::alloc::string::String,
 }
 /// A statement signed with a node's boot key, and the certificate of that key by the node's HSM identity.
@@ -602,6 +652,9 @@ pub struct Key {
     /// SubjectPublicKeyInfo as PEM; keys in an HSM only.
     #[prost(string, tag = "15")]
     pub pem: ::prost::alloc::string::String,
+    /// Of a KEK, whose purpose is "wrap" and which has no public key: the first version's check value.
+    #[prost(string, tag = "16")]
+    pub check_value: ::prost::alloc::string::String,
 }
 /// Generated client implementations.
 pub mod key_service_client {
@@ -766,7 +819,7 @@ pub mod key_service_client {
                 .insert(GrpcMethod::new("tally.v1.KeyService", "ListKeys"));
             self.inner.unary(req, path, codec).await
         }
-        /// The public key and address of a non-hardened child; of a key in an HSM only its own.
+        /// The public key and address of a non-hardened child; of a key in an HSM only its own; of a KEK there is none.
         pub async fn derive_key(
             &mut self,
             request: impl tonic::IntoRequest<super::DeriveKeyRequest>,
@@ -826,7 +879,7 @@ pub mod key_service_server {
             tonic::Response<super::ListKeysResponse>,
             tonic::Status,
         >;
-        /// The public key and address of a non-hardened child; of a key in an HSM only its own.
+        /// The public key and address of a non-hardened child; of a key in an HSM only its own; of a KEK there is none.
         async fn derive_key(
             &self,
             request: tonic::Request<super::DeriveKeyRequest>,
@@ -1203,6 +1256,26 @@ pub struct HsmStatus {
     pub proven_ms_ago: ::core::option::Option<u64>,
     #[prost(message, repeated, tag = "14")]
     pub latencies: ::prost::alloc::vec::Vec<HsmLatency>,
+    /// The node's other token, if it has one; that one has none.
+    #[prost(message, optional, boxed, tag = "15")]
+    pub standby: ::core::option::Option<::prost::alloc::boxed::Box<HsmStatus>>,
+    /// Versions as the token says.
+    #[prost(string, tag = "16")]
+    pub hardware: ::prost::alloc::string::String,
+    #[prost(string, tag = "17")]
+    pub firmware: ::prost::alloc::string::String,
+    /// The version of PKCS#11 that the module says it speaks.
+    #[prost(string, tag = "18")]
+    pub cryptoki: ::prost::alloc::string::String,
+    /// `thread` or `process`: where the module runs.
+    #[prost(string, tag = "19")]
+    pub isolation: ::prost::alloc::string::String,
+    /// The number of the module's process, if it has one of its own that runs.
+    #[prost(uint32, optional, tag = "20")]
+    pub process: ::core::option::Option<u32>,
+    /// How often the module's process has been replaced since the start of the node.
+    #[prost(uint32, tag = "21")]
+    pub restarts: u32,
 }
 /// How long an operation takes at the token, over the most recent ones.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3112,7 +3185,7 @@ pub struct Request {
     pub client: ::prost::alloc::string::String,
     #[prost(string, tag = "4")]
     pub key: ::prost::alloc::string::String,
-    /// "sign", "create_key" or "create_hsm_key".
+    /// "sign", "create_key", "create_hsm_key", "generate_data_key", "wrap", "unwrap", "rewrap", "create_kek" or "change_kek".
     #[prost(string, tag = "5")]
     pub action: ::prost::alloc::string::String,
     #[prost(bytes = "vec", tag = "6")]
@@ -3611,6 +3684,1010 @@ pub mod signing_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "tally.v1.SigningService";
     impl<T> tonic::server::NamedService for SigningServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GenerateDataKeyRequest {
+    /// An envelope around an IntentBody with action 4 and a WrapSpecBody.
+    #[prost(message, optional, tag = "1")]
+    pub intent: ::core::option::Option<Envelope>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct GenerateDataKeyResponse {
+    /// What opens again: opaque to clients, at most 4,320 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub wrapped: ::prost::alloc::vec::Vec<u8>,
+    /// The version of the KEK that wrapped it.
+    #[prost(uint32, tag = "2")]
+    pub version: u32,
+    /// The rule that permitted it.
+    #[prost(string, tag = "3")]
+    pub rule: ::prost::alloc::string::String,
+    /// The node whose HSM did it.
+    #[prost(string, tag = "4")]
+    pub home: ::prost::alloc::string::String,
+    /// The data key, if the intent asks for it.
+    #[prost(bytes = "vec", tag = "5")]
+    pub plaintext: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct WrapRequest {
+    /// An envelope around an IntentBody with action 5 and a WrapSpecBody.
+    #[prost(message, optional, tag = "1")]
+    pub intent: ::core::option::Option<Envelope>,
+    /// 32 random bytes, of the commitment in the intent.
+    #[prost(bytes = "vec", tag = "2")]
+    pub salt: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub plaintext: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WrapResponse {
+    #[prost(bytes = "vec", tag = "1")]
+    pub wrapped: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    pub version: u32,
+    #[prost(string, tag = "3")]
+    pub rule: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub home: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UnwrapRequest {
+    /// An envelope around an IntentBody with action 6 and a WrapSpecBody.
+    #[prost(message, optional, tag = "1")]
+    pub intent: ::core::option::Option<Envelope>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub wrapped: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct UnwrapResponse {
+    /// The version that had wrapped it.
+    #[prost(uint32, tag = "2")]
+    pub version: u32,
+    #[prost(string, tag = "3")]
+    pub rule: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub home: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "5")]
+    pub plaintext: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RewrapRequest {
+    /// An envelope around an IntentBody with action 7 and a WrapSpecBody.
+    #[prost(message, optional, tag = "1")]
+    pub intent: ::core::option::Option<Envelope>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub wrapped: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RewrapResponse {
+    #[prost(bytes = "vec", tag = "1")]
+    pub wrapped: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    pub version: u32,
+    #[prost(string, tag = "3")]
+    pub rule: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub home: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateKekRequest {
+    /// An envelope around an IntentBody with action 8 and a KekSpecBody.
+    #[prost(message, optional, tag = "1")]
+    pub intent: ::core::option::Option<Envelope>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateKekResponse {
+    #[prost(message, optional, tag = "1")]
+    pub kek: ::core::option::Option<Kek>,
+    #[prost(string, tag = "2")]
+    pub rule: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ChangeKekRequest {
+    /// An envelope around an IntentBody with action 9 and a KekSpecBody.
+    #[prost(message, optional, tag = "1")]
+    pub intent: ::core::option::Option<Envelope>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChangeKekResponse {
+    /// The version that was changed or made, as it was then.
+    #[prost(message, optional, tag = "1")]
+    pub version: ::core::option::Option<KekVersion>,
+    #[prost(string, tag = "2")]
+    pub rule: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetKekRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetKekResponse {
+    #[prost(message, optional, tag = "1")]
+    pub kek: ::core::option::Option<Kek>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListKeksRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListKeksResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub keks: ::prost::alloc::vec::Vec<Kek>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Kek {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub home: ::prost::alloc::string::String,
+    /// "pending" or "active": whether a majority of nodes has given it its name.
+    #[prost(string, tag = "3")]
+    pub state: ::prost::alloc::string::String,
+    /// By number; only its home has them.
+    #[prost(message, repeated, tag = "4")]
+    pub versions: ::prost::alloc::vec::Vec<KekVersion>,
+    /// Statements of a majority of nodes over the record, which has the first version's id and check value.
+    #[prost(message, repeated, tag = "5")]
+    pub certificate: ::prost::alloc::vec::Vec<Statement>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KekVersion {
+    #[prost(uint32, tag = "1")]
+    pub number: u32,
+    /// "enabled", "disabled", "pending-destruction", "destroying" or "destroyed".
+    #[prost(string, tag = "2")]
+    pub state: ::prost::alloc::string::String,
+    /// The key's id on the token, 16 bytes.
+    #[prost(bytes = "vec", tag = "3")]
+    pub id: ::prost::alloc::vec::Vec<u8>,
+    /// Six hex digits: whether two tokens hold the same key. Not that of ANSI X9.24.
+    #[prost(string, tag = "4")]
+    pub check_value: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "5")]
+    pub made_at_ms: u64,
+    /// When it will be destroyed; 0 if it will not.
+    #[prost(uint64, tag = "6")]
+    pub destroy_at_ms: u64,
+    /// How many things it has wrapped; 0 in the answer to a change.
+    #[prost(uint64, tag = "7")]
+    pub wraps: u64,
+    /// Whether it can reach a standby token: its home had one when it was made; false in the answer to a change.
+    #[prost(bool, tag = "8")]
+    pub replicable: bool,
+}
+/// Generated client implementations.
+pub mod key_wrap_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Keys that wrap other keys (KEKs). A KEK lives in the HSM of one node, its home, which alone wraps and opens with it; any
+    /// other node answers HOME_NODE. Every call but the last two carries an intent that policy decides about and that is written
+    /// down before it is answered. The same intent again gives the same wrapped data, and shows a plaintext again while the
+    /// intent is valid and permitted.
+    #[derive(Debug, Clone)]
+    pub struct KeyWrapServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl KeyWrapServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> KeyWrapServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> KeyWrapServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            KeyWrapServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Draws a data key in the HSM and wraps it.
+        pub async fn generate_data_key(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GenerateDataKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GenerateDataKeyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.KeyWrapService/GenerateDataKey",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.KeyWrapService", "GenerateDataKey"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Wraps 1 to 4096 bytes.
+        pub async fn wrap(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WrapRequest>,
+        ) -> std::result::Result<tonic::Response<super::WrapResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.KeyWrapService/Wrap",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.KeyWrapService", "Wrap"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Opens what was wrapped.
+        pub async fn unwrap(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UnwrapRequest>,
+        ) -> std::result::Result<tonic::Response<super::UnwrapResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.KeyWrapService/Unwrap",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.KeyWrapService", "Unwrap"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Opens what was wrapped and wraps it with another version, the newest if none is asked for. Shows it to nobody.
+        pub async fn rewrap(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RewrapRequest>,
+        ) -> std::result::Result<tonic::Response<super::RewrapResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.KeyWrapService/Rewrap",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.KeyWrapService", "Rewrap"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Makes a KEK with its first version; a majority of nodes signs that the name is its.
+        pub async fn create_kek(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateKekRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateKekResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.KeyWrapService/CreateKek",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.KeyWrapService", "CreateKek"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Rotates, disables, enables, destroys after a delay, or cancels a destruction.
+        pub async fn change_kek(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ChangeKekRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangeKekResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.KeyWrapService/ChangeKek",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.KeyWrapService", "ChangeKek"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// One KEK with its versions.
+        pub async fn get_kek(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetKekRequest>,
+        ) -> std::result::Result<tonic::Response<super::GetKekResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.KeyWrapService/GetKek",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.KeyWrapService", "GetKek"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The tenant's KEKs, those of other homes without versions.
+        pub async fn list_keks(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListKeksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListKeksResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.KeyWrapService/ListKeks",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.KeyWrapService", "ListKeks"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod key_wrap_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with KeyWrapServiceServer.
+    #[async_trait]
+    pub trait KeyWrapService: std::marker::Send + std::marker::Sync + 'static {
+        /// Draws a data key in the HSM and wraps it.
+        async fn generate_data_key(
+            &self,
+            request: tonic::Request<super::GenerateDataKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GenerateDataKeyResponse>,
+            tonic::Status,
+        >;
+        /// Wraps 1 to 4096 bytes.
+        async fn wrap(
+            &self,
+            request: tonic::Request<super::WrapRequest>,
+        ) -> std::result::Result<tonic::Response<super::WrapResponse>, tonic::Status>;
+        /// Opens what was wrapped.
+        async fn unwrap(
+            &self,
+            request: tonic::Request<super::UnwrapRequest>,
+        ) -> std::result::Result<tonic::Response<super::UnwrapResponse>, tonic::Status>;
+        /// Opens what was wrapped and wraps it with another version, the newest if none is asked for. Shows it to nobody.
+        async fn rewrap(
+            &self,
+            request: tonic::Request<super::RewrapRequest>,
+        ) -> std::result::Result<tonic::Response<super::RewrapResponse>, tonic::Status>;
+        /// Makes a KEK with its first version; a majority of nodes signs that the name is its.
+        async fn create_kek(
+            &self,
+            request: tonic::Request<super::CreateKekRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateKekResponse>,
+            tonic::Status,
+        >;
+        /// Rotates, disables, enables, destroys after a delay, or cancels a destruction.
+        async fn change_kek(
+            &self,
+            request: tonic::Request<super::ChangeKekRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangeKekResponse>,
+            tonic::Status,
+        >;
+        /// One KEK with its versions.
+        async fn get_kek(
+            &self,
+            request: tonic::Request<super::GetKekRequest>,
+        ) -> std::result::Result<tonic::Response<super::GetKekResponse>, tonic::Status>;
+        /// The tenant's KEKs, those of other homes without versions.
+        async fn list_keks(
+            &self,
+            request: tonic::Request<super::ListKeksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListKeksResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Keys that wrap other keys (KEKs). A KEK lives in the HSM of one node, its home, which alone wraps and opens with it; any
+    /// other node answers HOME_NODE. Every call but the last two carries an intent that policy decides about and that is written
+    /// down before it is answered. The same intent again gives the same wrapped data, and shows a plaintext again while the
+    /// intent is valid and permitted.
+    #[derive(Debug)]
+    pub struct KeyWrapServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> KeyWrapServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for KeyWrapServiceServer<T>
+    where
+        T: KeyWrapService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/tally.v1.KeyWrapService/GenerateDataKey" => {
+                    #[allow(non_camel_case_types)]
+                    struct GenerateDataKeySvc<T: KeyWrapService>(pub Arc<T>);
+                    impl<
+                        T: KeyWrapService,
+                    > tonic::server::UnaryService<super::GenerateDataKeyRequest>
+                    for GenerateDataKeySvc<T> {
+                        type Response = super::GenerateDataKeyResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GenerateDataKeyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as KeyWrapService>::generate_data_key(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GenerateDataKeySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.KeyWrapService/Wrap" => {
+                    #[allow(non_camel_case_types)]
+                    struct WrapSvc<T: KeyWrapService>(pub Arc<T>);
+                    impl<
+                        T: KeyWrapService,
+                    > tonic::server::UnaryService<super::WrapRequest> for WrapSvc<T> {
+                        type Response = super::WrapResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WrapRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as KeyWrapService>::wrap(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WrapSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.KeyWrapService/Unwrap" => {
+                    #[allow(non_camel_case_types)]
+                    struct UnwrapSvc<T: KeyWrapService>(pub Arc<T>);
+                    impl<
+                        T: KeyWrapService,
+                    > tonic::server::UnaryService<super::UnwrapRequest>
+                    for UnwrapSvc<T> {
+                        type Response = super::UnwrapResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UnwrapRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as KeyWrapService>::unwrap(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UnwrapSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.KeyWrapService/Rewrap" => {
+                    #[allow(non_camel_case_types)]
+                    struct RewrapSvc<T: KeyWrapService>(pub Arc<T>);
+                    impl<
+                        T: KeyWrapService,
+                    > tonic::server::UnaryService<super::RewrapRequest>
+                    for RewrapSvc<T> {
+                        type Response = super::RewrapResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RewrapRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as KeyWrapService>::rewrap(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RewrapSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.KeyWrapService/CreateKek" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateKekSvc<T: KeyWrapService>(pub Arc<T>);
+                    impl<
+                        T: KeyWrapService,
+                    > tonic::server::UnaryService<super::CreateKekRequest>
+                    for CreateKekSvc<T> {
+                        type Response = super::CreateKekResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateKekRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as KeyWrapService>::create_kek(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateKekSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.KeyWrapService/ChangeKek" => {
+                    #[allow(non_camel_case_types)]
+                    struct ChangeKekSvc<T: KeyWrapService>(pub Arc<T>);
+                    impl<
+                        T: KeyWrapService,
+                    > tonic::server::UnaryService<super::ChangeKekRequest>
+                    for ChangeKekSvc<T> {
+                        type Response = super::ChangeKekResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ChangeKekRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as KeyWrapService>::change_kek(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ChangeKekSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.KeyWrapService/GetKek" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetKekSvc<T: KeyWrapService>(pub Arc<T>);
+                    impl<
+                        T: KeyWrapService,
+                    > tonic::server::UnaryService<super::GetKekRequest>
+                    for GetKekSvc<T> {
+                        type Response = super::GetKekResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetKekRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as KeyWrapService>::get_kek(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetKekSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.KeyWrapService/ListKeks" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListKeksSvc<T: KeyWrapService>(pub Arc<T>);
+                    impl<
+                        T: KeyWrapService,
+                    > tonic::server::UnaryService<super::ListKeksRequest>
+                    for ListKeksSvc<T> {
+                        type Response = super::ListKeksResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListKeksRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as KeyWrapService>::list_keks(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListKeksSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for KeyWrapServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "tally.v1.KeyWrapService";
+    impl<T> tonic::server::NamedService for KeyWrapServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

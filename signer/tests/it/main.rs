@@ -10,6 +10,7 @@
 
 mod admission;
 mod ballots;
+mod keks;
 mod limited;
 mod recovery;
 mod resident;

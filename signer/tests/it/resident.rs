@@ -4,11 +4,12 @@ use crate::world::*;
 use p256::ecdsa::signature::hazmat::PrehashSigner as _;
 use tally_domain::boot::Statement;
 use tally_domain::key::KeyState;
+use tally_domain::ports::hsm::{KekId, KeyCheckValue};
 use tally_domain::ports::store::Write;
 use tally_domain::time::{CLOCK_TOLERANCE_MS, INTENT_VALIDITY_MAX_MS};
 use tally_domain::*;
 use tally_signer::admit::open;
-use tally_signer::hsm_key::{admit_create_hsm, announced};
+use tally_signer::hsm_key::{Wish, admit_create_hsm, announced};
 use tally_signer::hsm_sign::{HsmPermit, admit_hsm_sign};
 
 fn record(key: &str, purpose: Purpose, public_key: PublicKey) -> HsmKeyRecord {
@@ -19,7 +20,7 @@ fn record(key: &str, purpose: Purpose, public_key: PublicKey) -> HsmKeyRecord {
         request_id: RequestId([200; 16]),
         purpose,
         home: name(0),
-        public_key,
+        material: Material::Signing(public_key),
     }
 }
 
@@ -195,11 +196,14 @@ fn a_new_key_must_fit_its_purpose_its_home_and_the_rules() {
         admit_create_hsm(opened, &name(0), &w.bundle, NOW)
     };
     let permit = create(&good, |_| {}).unwrap();
-    assert_eq!((permit.spec(), permit.rule()), (&good, "make-hsm-keys"));
-    let made = permit.record(PublicKey::P256(*p256().verifying_key()), &w.boots[0]).unwrap();
+    assert_eq!((permit.wish(), permit.rule()), (&Wish::Signing(good.clone()), "make-hsm-keys"));
+    let made = permit.record(Material::Signing(PublicKey::P256(*p256().verifying_key())), &w.boots[0]).unwrap();
     assert_eq!((made.object(), &made.home), (permit.object(), &name(0)));
-    let other_scheme = permit.record(PublicKey::Secp256k1(*k256().verifying_key()), &w.boots[0]);
-    assert_eq!(other_scheme.unwrap_err().reason, Reason::Hsm);
+    let other_scheme = Material::Signing(PublicKey::Secp256k1(*k256().verifying_key()));
+    let kek = Material::Kek { id: KekId([1; 16]), check_value: KeyCheckValue([1; 3]) };
+    for other in [other_scheme, kek] {
+        assert_eq!(permit.record(other, &w.boots[0]).unwrap_err().reason, Reason::Hsm);
+    }
 
     let refused = |spec: &HsmKeySpec, change| create(spec, change).map(drop).unwrap_err().reason;
     assert_eq!(refused(&good, |i| i.action = Action::CreateKey), Reason::Malformed);
@@ -236,7 +240,7 @@ fn an_announcement_is_the_homes_own_and_what_a_client_asked_for() {
         |r| r.purpose = Purpose::Raw,
         |r| r.home = name(1),
         |r| r.cluster = ClusterId::parse("prod").unwrap(),
-        |r| r.public_key = PublicKey::Secp256k1(*k256().verifying_key()),
+        |r| r.material = Material::Signing(PublicKey::Secp256k1(*k256().verifying_key())),
     ];
     for change in changes {
         let mut other = good.clone();

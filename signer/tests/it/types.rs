@@ -4,6 +4,7 @@ use tally_signer::claims::Certified;
 use tally_signer::hsm_sign::{Completed, HsmPermit};
 use tally_signer::release::{Released, Unreleased};
 use tally_signer::sign_session::SignSession;
+use tally_signer::wrap::{Job, Underway, WrapDone, WrapPermit};
 
 #[test]
 fn the_spine_cannot_be_entered_from_the_side() {
@@ -27,4 +28,8 @@ const _: fn() = || {
     <HsmPermit as Probe<_>>::probe();
     <Completed as Probe<_>>::probe();
     <SignSession as Probe<_>>::probe();
+    <WrapPermit as Probe<_>>::probe();
+    <Job as Probe<_>>::probe();
+    <Underway as Probe<_>>::probe();
+    <WrapDone as Probe<_>>::probe();
 };

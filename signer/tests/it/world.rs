@@ -48,6 +48,18 @@ when { context.tx.asset == "ETH" };
 @id("make-hsm-keys")
 permit (principal in Group::"payouts", action == Action::"create_key", resource)
 when { context.spec.backing == "hsm" && context.spec.scheme != "rsa-3072" };
+
+@id("wrap-ledger")
+permit (principal in Group::"payouts", action in [Action::"generate_data_key", Action::"wrap", Action::"unwrap", Action::"rewrap"],
+        resource == Key::"vault")
+when { context.wrap.context.contains("app=ledger") && context.wrap.bytes <= 64 };
+
+@id("make-keks")
+permit (principal in Group::"payouts", action == Action::"create_kek", resource == Key::"vault");
+
+@id("change-keks")
+permit (principal in Group::"payouts", action == Action::"change_kek", resource == Key::"vault")
+when { context.kek.change != "disable" || context.kek.version != 2 };
 "#;
 
 pub struct World {
@@ -195,14 +207,14 @@ impl World {
         now: UnixMillis,
     ) -> Result<Permit, Refusal> {
         admit::open(&self.bundle, self.seal(intent))
-            .and_then(|opened| admit::admit_sign(opened, key, &self.bundle, now))
+            .and_then(|opened| admit::admit_sign(opened, key, &self.bundle, now, |_| Ok(Vec::new())))
     }
 
     /// A permit of a request that is charged.
     pub fn admit_charged(&self, intent: &Intent, charges: &[Charge]) -> Result<Permit, Refusal> {
         let record = self.record(&intent.key);
         let opened = admit::open(&self.bundle, self.seal(intent))?;
-        admit::admit_charged(opened, Some((&record, KeyState::Active)), &self.bundle, NOW, |_| Ok(charges.to_vec()))
+        admit::admit_sign(opened, Some((&record, KeyState::Active)), &self.bundle, NOW, |_| Ok(charges.to_vec()))
     }
 
     /// The one signature of a message key.

@@ -6,6 +6,13 @@ use crate::ids::{Attempt, Epoch, KeyName, NodeName, RequestId};
 use crate::key::KeyState;
 use crate::time::UnixMillis;
 
+/// A step is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// Log index of the step's first leaf; the log's size where the step had none.
+    pub first_leaf: u64,
+}
+
 /// A request as one node knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestRow {

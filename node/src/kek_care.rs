@@ -1,0 +1,83 @@
+//! What KEKs need without anyone's asking: versions whose time has come are destroyed, and keys reach the standby token.
+
+use crate::keks::Transfer;
+use crate::lead_hsm::commit;
+use crate::node::{Node, now};
+use std::sync::Arc;
+use tally_domain::ports::hsm::HsmError;
+use tally_domain::{KekEvent, KekState, KekVersion, KeyName, Refusal};
+use tally_signer::kek::end_step;
+
+/// Keys that are transferred in one round: some milliseconds each, so that the rest of the round is not held up.
+const TRANSFERS_MAX: usize = 32;
+
+/// One round. What fails is tried again in the next one.
+pub async fn round(node: &Arc<Node>) {
+    for (kek, version) in node.keks.all() {
+        let due = match version.state {
+            KekState::PendingDestruction { at } => at <= now(),
+            KekState::Destroying => true,
+            KekState::Enabled | KekState::Disabled | KekState::Destroyed => false,
+        };
+        if due && let Err(error) = end(node, &kek, version).await {
+            tracing::error!(kek = %kek, version = %version.number, error, "a version is not destroyed yet");
+            break;
+        }
+    }
+    for _ in 0..TRANSFERS_MAX {
+        let Some(transfer) = node.keks.untransferred() else { break };
+        if !transferred(node, transfer).await {
+            break;
+        }
+    }
+}
+
+/// Says durably that there is no way back, destroys the key on every token, and says durably that it is gone. A node that
+/// dies in between goes on where it was: destroying what is not there is done.
+async fn end(node: &Arc<Node>, kek: &KeyName, version: KekVersion) -> Result<(), String> {
+    let _changing = node.keks.change().await;
+    // It may have been cancelled while this waited.
+    let current = node.keks.versions(kek).iter().find(|v| v.number == version.number).copied();
+    let Some(version) = current.filter(|v| v.state == version.state) else { return Ok(()) };
+    let told = |refusal: Refusal| refusal.reason.as_str().to_owned();
+    let version = moved(node, kek, version, KekEvent::Destroying).await.map_err(told)?;
+    if version.state != KekState::Destroying {
+        return Ok(());
+    }
+    node.hsm.destroy_kek(version.id).await.map_err(|e| e.to_string())?;
+    node.keks.note_transferred(version.id);
+    moved(node, kek, version, KekEvent::Destroyed).await.map_err(told)?;
+    tracing::info!(kek = %kek, version = %version.number, "the version is destroyed");
+    Ok(())
+}
+
+/// The version after an event that is durable; as it was, if the event cannot be.
+async fn moved(node: &Arc<Node>, kek: &KeyName, version: KekVersion, event: KekEvent) -> Result<KekVersion, Refusal> {
+    let Some((step, next)) = end_step(kek, &version, event, &node.boot, now()) else { return Ok(version) };
+    commit(node, step).await?;
+    node.keks.put(kek, next, None);
+    Ok(next)
+}
+
+/// Gives the standby token a key and compares check values; whether to go on with the next one.
+async fn transferred(node: &Arc<Node>, transfer: Transfer) -> bool {
+    let Transfer { kek, version, wrapped } = transfer;
+    match node.hsm.replicate_kek(version.id, wrapped).await {
+        Ok(check_value) if check_value == version.check_value => {
+            tracing::info!(kek = %kek, version = %version.number, "the standby token holds the version");
+        }
+        Ok(check_value) => {
+            tracing::error!(kek = %kek, version = %version.number, %check_value, "the standby token holds another key");
+        }
+        // There is no standby in this configuration, or it does not fit: the next start tells.
+        Err(error @ HsmError::Configuration { .. }) => {
+            tracing::warn!(kek = %kek, version = %version.number, %error, "the version is on one token only");
+        }
+        Err(error) => {
+            tracing::warn!(kek = %kek, version = %version.number, %error, "the standby token does not hold the version yet");
+            return false;
+        }
+    }
+    node.keks.note_transferred(version.id);
+    true
+}
