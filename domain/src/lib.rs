@@ -23,13 +23,17 @@ pub mod secret;
 pub mod spki;
 pub mod threshold;
 pub mod time;
+pub mod token;
 pub mod vote;
 
 pub use account::{Account, Agent};
 pub use currency::Currency;
 pub use digest::Digest;
 pub use hsm_key::{HsmKeyRecord, HsmKeySpec};
-pub use ids::{Attempt, ClientId, ClusterId, Epoch, Incarnation, KeyName, NodeName, PartyIndex, RequestId, Tenant};
+pub use ids::{
+    Attempt, ClientId, ClusterId, DomainName, Epoch, Incarnation, KeyName, NodeName, PartyIndex, RequestId, Subject,
+    Tenant,
+};
 pub use intent::{Action, ContentKind, Intent, KeySpec};
 pub use path::DerivationPath;
 pub use reason::{Reason, Refusal};

@@ -1,6 +1,7 @@
 //! The store port: a step's writes are all durable, or none is. Log leaves go in the same transaction as what they tell.
 
 mod rows;
+pub mod tokens;
 
 pub use rows::*;
 
