@@ -167,11 +167,12 @@ fn hsm_key_row(row: &Row<'_>) -> Result<HsmKeyRow, StoreError> {
 }
 
 /// SQLite's integers are signed: a u64 is kept as the i64 with the same bits.
-fn number(row: &Row<'_>, index: usize) -> Result<u64, StoreError> {
+pub fn number(row: &Row<'_>, index: usize) -> Result<u64, StoreError> {
     Ok(column::<i64>(row, index)?.cast_unsigned())
 }
 
-fn name<T: FromStr>(row: &Row<'_>, index: usize) -> Result<T, StoreError> {
+/// A name in a column.
+pub fn name<T: FromStr>(row: &Row<'_>, index: usize) -> Result<T, StoreError> {
     parse(column::<String>(row, index)?.as_str())
 }
 

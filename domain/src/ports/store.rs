@@ -143,6 +143,8 @@ pub enum Write {
         /// When.
         at: UnixMillis,
     },
+    /// About the vault; see there.
+    Vault(tokens::VaultWrite),
     /// Bans a peer for a key, for good.
     Ban {
         /// Key.
@@ -279,6 +281,9 @@ pub enum StoreError {
     /// The caller's write does not fit.
     #[error(transparent)]
     Conflict(#[from] Conflict),
+    /// The caller's write to the vault does not fit.
+    #[error(transparent)]
+    Vault(#[from] tokens::VaultConflict),
     /// The disk or engine fails; nothing of the step was kept. `full` when there is no room.
     #[error("the store cannot write: {what}")]
     Unavailable {

@@ -15,8 +15,9 @@ use crate::token::{
 /// Encryptions under one data key, ever: half of what NIST SP 800-38D allows with random 96-bit nonces.
 pub const DATA_KEY_SEALS_MAX: u64 = 1 << 31;
 
-/// One write to the vault with the condition under which it is allowed. All need the domain, and all but the deletion
-/// that it is not deleted: otherwise [`VaultConflict::NoDomain`] or [`VaultConflict::Deleted`].
+/// One write to the vault with the condition under which it is allowed. All need the domain, and all but deletion and purge
+/// that it is not deleted: otherwise [`VaultConflict::NoDomain`] or [`VaultConflict::Deleted`]. New tokens and uses need it
+/// to be active: otherwise [`VaultConflict::Suspended`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VaultWrite {
     /// A new domain with its first keys. Again with the same record: nothing changes. With another, or the name of a
@@ -81,8 +82,6 @@ pub enum VaultWrite {
         domain: TokenDomain,
         /// Which.
         tokens: Vec<Token>,
-        /// When.
-        at: UnixMillis,
     },
     /// About a domain's keys; see there.
     Key(KeyWrite),
@@ -332,7 +331,7 @@ pub enum VaultConflict {
 /// Why a token does not fit, or is not used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenConflict {
-    /// In this domain the card number has a token: this one.
+    /// The card number has a token: this one. It may be one of an earlier place among the new tokens.
     #[error("the card number has a token")]
     Fingerprint(Token),
     /// Something else has this token.
