@@ -221,10 +221,10 @@ fn an_index_key_is_filled_before_it_is_used_and_emptied_before_it_goes() {
     };
     fits(&s, fill(0..5));
     fits(&s, fill(0..5));
+    clashes(&s, switch(), VaultConflict::Cursor);
+    fits(&s, cursor(running(&s, &reusing(), Rotated::IndexKey).finish(AT).1));
     clashes(&s, switch(), VaultConflict::Needed { tokens: 4 });
     fits(&s, fill(5..10));
-    clashes(&s, switch(), VaultConflict::Needed { tokens: 0 });
-    fits(&s, cursor(running(&s, &reusing(), Rotated::IndexKey).finish(AT).1));
     fits(&s, switch());
     let states: Vec<_> = s.index_keys(&reusing()).unwrap().iter().map(|k| k.state).collect();
     assert_eq!(states, [VersionState::Previous, VersionState::Current]);

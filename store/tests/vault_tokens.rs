@@ -244,8 +244,9 @@ fn of_a_shredded_token_only_its_name_is_left() {
     of_ann.sort();
     assert_eq!(tokens_of("ann", None), of_ann);
     assert_eq!(tokens_of("ann", Some(&of_ann[0])), of_ann[1..]);
+    fits(&s, shred(&reusing(), &[1]));
+    assert_eq!(tokens_of("ann", None), [token(2)]);
     fits(&s, shred(&reusing(), &[1, 2]));
-    fits(&s, shred(&reusing(), &[2]));
     let bare = TokenRow {
         token: token(1),
         state: StoredState::Shredded,

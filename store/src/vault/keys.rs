@@ -138,9 +138,11 @@ fn switch_index_key(c: &Connection, domain: i64, at: UnixMillis) -> Result<(), S
     let (Some(current), Some(filling)) = (index_key(c, domain, 2)?, index_key(c, domain, 1)?) else {
         return Err(VaultConflict::Key.into());
     };
-    let finished = cursors::state(c, domain, Rotated::IndexKey)? == Some(RotationState::Finished);
+    if cursors::state(c, domain, Rotated::IndexKey)? != Some(RotationState::Finished) {
+        return Err(VaultConflict::Cursor.into());
+    }
     let (old, new) = (fingerprints(c, domain, current)?, fingerprints(c, domain, filling)?);
-    if !finished || new < old {
+    if new < old {
         return Err(VaultConflict::Needed { tokens: old.saturating_sub(new) }.into());
     }
     let sql = "UPDATE index_key SET state = ?3, updated_at = ?4 WHERE domain = ?1 AND number = ?2";

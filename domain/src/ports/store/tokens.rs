@@ -176,7 +176,8 @@ pub enum KeyWrite {
         /// Token and fingerprint.
         rows: Vec<(Token, Fingerprint)>,
     },
-    /// The filled index key becomes current, the old one previous. Needs that its rotation has ended.
+    /// The filled index key becomes current, the old one previous. Needs that its rotation has ended, otherwise
+    /// [`VaultConflict::Cursor`], and that no token lacks a fingerprint: otherwise [`VaultConflict::Needed`].
     SwitchIndexKey {
         /// Where.
         domain: TokenDomain,
@@ -314,8 +315,8 @@ pub enum VaultConflict {
     /// There is no such key version, or it is in another state.
     #[error("there is no such key version in that state")]
     Key,
-    /// Tokens are still under the key version.
-    #[error("{tokens} tokens are still under the key version")]
+    /// Tokens still need the key version.
+    #[error("{tokens} tokens still need the key version")]
     Needed {
         /// How many.
         tokens: u64,
