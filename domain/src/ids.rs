@@ -97,6 +97,10 @@ name!(/// A key's name, unique in a cluster.
     KeyName, "key name");
 name!(/// The set of nodes that work together.
     ClusterId, "cluster");
+name!(/// A token domain's name, unique within a tenant.
+    DomainName, "token domain");
+name!(/// Whose cards they are, as the tenant calls a customer: its tokens can be shredded together.
+    Subject, "subject");
 
 /// Sixteen random bytes that the client drew for one request.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -24,6 +24,7 @@ pub mod secret;
 pub mod spki;
 pub mod threshold;
 pub mod time;
+pub mod token;
 pub mod vote;
 pub mod wrap;
 
@@ -31,7 +32,10 @@ pub use account::{Account, Agent};
 pub use currency::Currency;
 pub use digest::Digest;
 pub use hsm_key::{HsmKeyRecord, HsmKeySpec, Material};
-pub use ids::{Attempt, ClientId, ClusterId, Epoch, Incarnation, KeyName, NodeName, PartyIndex, RequestId, Tenant};
+pub use ids::{
+    Attempt, ClientId, ClusterId, DomainName, Epoch, Incarnation, KeyName, NodeName, PartyIndex, RequestId, Subject,
+    Tenant,
+};
 pub use intent::{Action, ContentKind, Intent, KeySpec};
 pub use kek::{KekChange, KekEvent, KekNumber, KekSpec, KekState, KekVersion};
 pub use path::DerivationPath;

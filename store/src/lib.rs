@@ -15,6 +15,7 @@ mod migrate;
 mod open;
 mod read;
 mod sql;
+mod vault;
 mod writer;
 
 use open::Opened;

@@ -5,10 +5,11 @@ use rusqlite::{Connection, TransactionBehavior};
 use tally_domain::ports::store::StoreError;
 
 /// In order; a file that was released is never changed, only followed by another.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../migrations/0001_first.sql"),
     include_str!("../migrations/0002_hsm_keys.sql"),
     include_str!("../migrations/0003_keks.sql"),
+    include_str!("../migrations/0004_tokens.sql"),
 ];
 
 /// Marks the file as ours in SQLite's header ("tlly"), so that another program's database is not taken over.

@@ -2,6 +2,7 @@
 
 mod kek;
 mod rows;
+pub mod tokens;
 
 pub use kek::*;
 pub use rows::*;
@@ -146,6 +147,8 @@ pub enum Write {
     },
     /// About a version of a KEK; see there.
     Kek(KekWrite),
+    /// About the vault; see there.
+    Vault(tokens::VaultWrite),
     /// Bans a peer for a key, for good.
     Ban {
         /// Key.
@@ -281,6 +284,9 @@ pub enum StoreError {
     /// The caller's write does not fit.
     #[error(transparent)]
     Conflict(#[from] Conflict),
+    /// The caller's write to the vault does not fit.
+    #[error(transparent)]
+    Vault(#[from] tokens::VaultConflict),
     /// The disk or engine fails; nothing of the step was kept. `full` when there is no room.
     #[error("the store cannot write: {what}")]
     Unavailable {
