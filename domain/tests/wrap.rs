@@ -76,7 +76,7 @@ fn what_a_call_has_no_use_for_must_not_be_there() {
     assert_eq!(WrapSpec::from_bytes(&[0x10, 1]), Err(BadIntent::Field { field: "call" }));
     assert_eq!(KekSpec::from_bytes(&[0x08, 3]), Err(BadIntent::Field { field: "version" }));
     assert_eq!(KekSpec::from_bytes(&[0x08, 2, 0x10, 1]), Err(BadIntent::NotCanonical));
-    assert_eq!(KekSpec::from_bytes(&[0x08, 7]), Err(BadIntent::Field { field: "change" }));
+    assert_eq!(KekSpec::from_bytes(&[0x08, 99]), Err(BadIntent::Field { field: "change" }));
 }
 
 #[test]
