@@ -97,6 +97,8 @@ name!(/// A key's name, unique in a cluster.
     KeyName, "key name");
 name!(/// The set of nodes that work together.
     ClusterId, "cluster");
+name!(/// A person who approves, unique in a bundle.
+    PersonName, "person");
 name!(/// A limit of `limits.toml`, unique in a bundle.
     LimitId, "limit");
 

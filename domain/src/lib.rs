@@ -5,6 +5,7 @@
 //! Does not: any input or output. No clock, no operating system randomness, no sockets, no files.
 
 pub mod account;
+pub mod approval;
 pub mod boot;
 pub mod currency;
 pub mod digest;
@@ -27,11 +28,13 @@ pub mod time;
 pub mod vote;
 
 pub use account::{Account, Agent};
+pub use approval::Approval;
 pub use currency::Currency;
 pub use digest::Digest;
 pub use hsm_key::{HsmKeyRecord, HsmKeySpec};
 pub use ids::{
-    Attempt, ClientId, ClusterId, Epoch, Incarnation, KeyName, LimitId, NodeName, PartyIndex, RequestId, Tenant,
+    Attempt, ClientId, ClusterId, Epoch, Incarnation, KeyName, LimitId, NodeName, PartyIndex, PersonName, RequestId,
+    Tenant,
 };
 pub use intent::{Action, ContentKind, Intent, KeySpec};
 pub use limit::{Charge, LineId};

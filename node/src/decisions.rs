@@ -68,11 +68,11 @@ pub async fn refused(node: &Arc<Node>, opened: &Opened, from: Origin, refusal: R
 fn summary(node: &Node, opened: &Opened) -> String {
     if let Some(held) = node.hsm_keys.get(&opened.intent().key) {
         let subject = hsm_sign::subject(opened.clone(), &held.record, held.state());
-        return subject.map(|s| convert::summary(s.facts())).unwrap_or_default();
+        return subject.map(|s| tally_policy::summary(&node.bundle, s.facts())).unwrap_or_default();
     }
     let held = node.keys.get(&opened.intent().key);
     let key = held.as_ref().map(|h| (&*h.record, h.state));
-    admit::subject(opened.clone(), key).map(|s| convert::summary(s.facts())).unwrap_or_default()
+    admit::subject(opened.clone(), key).map(|s| tally_policy::summary(&node.bundle, s.facts())).unwrap_or_default()
 }
 
 /// The id names another intent: that, too, is written down.

@@ -34,7 +34,7 @@ pub async fn sign(node: &Arc<Node>, opened: Opened, origin: Origin, held: HsmHel
         Err(refusal) => return Err(decisions::refused(node, &opened, origin, refusal).await),
     };
     let subject = permit.subject();
-    let summary = convert::summary(subject.facts());
+    let summary = tally_policy::summary(&node.bundle, subject.facts());
     decisions::permitted(node, &opened, origin, permit.rule(), &summary, Vec::new()).await?;
     let record = subject.record();
     let signature = node.hsm.sign(record.object(), record.scheme(), subject.bytes_to_sign()).await;

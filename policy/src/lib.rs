@@ -15,14 +15,28 @@
 //! - `decimal("1000")` is read as `decimal("1000.0")`, which Cedar demands.
 
 mod amount;
+mod approvals;
 mod bundle;
+mod cases;
+mod charges;
 mod decide;
 mod error;
 mod rules;
+mod summary;
 mod vocabulary;
 
-pub use bundle::{BUNDLE_MAX_BYTES, Bundle, FILES_MAX, Summary};
-pub use decide::{Decision, DecisionRequest, Denied, NEAR_MISSES_MAX, NearMiss, PolicyAction, decide};
-pub use error::{BundleError, Place, Problem};
+pub use approvals::{APPROVAL_VALIDITY_MAX_MS, ApprovalSubject, Approvals, VoidApproval, check_approval};
+pub use bundle::{
+    APPROVALS_MAX, Admins, BUNDLE_MAX_BYTES, BUNDLE_TYPE, Bundle, FILES_MAX, Files, Header, LIMITS_MAX,
+    LOOSENING_DELAY_DEFAULT_MS, LOOSENING_DELAY_MIN_MS, Quorum, SIGNED_BUNDLE_MAX_BYTES, SignedBundle, Summary, Trust,
+    VALIDITY_MAX_MS, Validity,
+};
+pub use charges::{CHARGES_MAX, OverLimit, charges};
+pub use decide::{
+    ApprovalPath, Decision, DecisionRequest, Denied, NEAR_MISSES_MAX, NearMiss, Need, PolicyAction, decide,
+    decide_approved,
+};
+pub use error::{BundleError, OpenError, Place, Problem};
 pub use rules::{DEPTH_MAX, Effect, RULE_MAX_BYTES, RULES_MAX};
+pub use summary::{Shown, shown, summary};
 pub use vocabulary::SCHEMA;
