@@ -19,7 +19,7 @@ pub(crate) use limits::{By, Limit, Most, Scope};
 pub(crate) use lists::{ACCOUNT_FORM, ADDRESS_FORM, Listed, Lists, evm_address};
 pub(crate) use quorums::{missing, parse as parse_quorums};
 pub(crate) use reading::plain_name;
-pub(crate) use spans::DAY_MS;
+pub(crate) use spans::{DAY_MS, words as span_words};
 
 pub use admins::Admins;
 pub use header::{BUNDLE_TYPE, Header, LOOSENING_DELAY_DEFAULT_MS, LOOSENING_DELAY_MIN_MS, VALIDITY_MAX_MS, Validity};

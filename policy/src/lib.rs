@@ -20,6 +20,7 @@ mod bundle;
 mod cases;
 mod charges;
 mod decide;
+mod diff;
 mod error;
 mod rules;
 mod summary;
@@ -36,6 +37,7 @@ pub use decide::{
     ApprovalPath, Decision, DecisionRequest, Denied, NEAR_MISSES_MAX, NearMiss, Need, PolicyAction, decide,
     decide_approved,
 };
+pub use diff::{Change, Direction, changes, tightens_only};
 pub use error::{BundleError, OpenError, Place, Problem};
 pub use rules::{DEPTH_MAX, Effect, RULE_MAX_BYTES, RULES_MAX};
 pub use summary::{Shown, shown, summary};
