@@ -15,10 +15,10 @@ mod spans;
 
 pub(crate) use assets::{Asset, Assets};
 pub(crate) use groups::Groups;
-pub(crate) use limits::{By, Limit, Most, Scope};
+pub(crate) use limits::{By, Limit, Most, Scope, exact_units, numbers as limit_numbers};
 pub(crate) use lists::{ACCOUNT_FORM, ADDRESS_FORM, Listed, Lists, evm_address};
 pub(crate) use quorums::{missing, parse as parse_quorums};
-pub(crate) use reading::plain_name;
+pub(crate) use reading::{NAME_FORM, Source, plain_name, text as file_text, toml as read_toml};
 pub(crate) use spans::{DAY_MS, words as span_words};
 
 pub use admins::Admins;

@@ -163,6 +163,12 @@ pub enum Problem {
         /// The asset's decimals.
         decimals: u8,
     },
+    /// A case that asks for nothing, or for two things.
+    #[error("a case asks for one of `transfer`, `payment`, `message`, `raw`, `opaque` and `create_key`")]
+    CaseAsksOnce,
+    /// Fields of one backing with another.
+    #[error("a key of backing `threshold` has `t` and `n`, one of backing `hsm` has `home`")]
+    CaseKeySpec,
     /// A signed header beside files that say something else.
     #[error("the {what} here is not the one that the bundle was signed with; pack and sign it again")]
     HeaderDiffers {
@@ -317,7 +323,7 @@ impl BundleError {
 }
 
 impl Place {
-    fn of_byte(text: &str, byte: usize) -> Self {
+    pub(crate) fn of_byte(text: &str, byte: usize) -> Self {
         // A position inside a character is that of the character.
         let end = (0..=byte.min(text.len())).rev().find(|b| text.is_char_boundary(*b)).unwrap_or(0);
         let before = text.get(..end).unwrap_or_default();

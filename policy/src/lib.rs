@@ -32,6 +32,7 @@ pub use bundle::{
     LOOSENING_DELAY_DEFAULT_MS, LOOSENING_DELAY_MIN_MS, Quorum, SIGNED_BUNDLE_MAX_BYTES, SignedBundle, Summary, Trust,
     VALIDITY_MAX_MS, Validity,
 };
+pub use cases::{Case, CaseReport, Threshold, unnoticed};
 pub use charges::{CHARGES_MAX, OverLimit, charges};
 pub use decide::{
     ApprovalPath, Decision, DecisionRequest, Denied, NEAR_MISSES_MAX, NearMiss, Need, PolicyAction, decide,

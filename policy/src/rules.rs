@@ -5,6 +5,7 @@ mod references;
 mod source;
 
 pub(crate) use references::Known;
+pub(crate) use source::numbers as rule_numbers;
 
 use crate::bundle::{Groups, Quorum, parse_quorums, plain_name};
 use crate::error::{BundleError, Problem};

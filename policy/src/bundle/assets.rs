@@ -84,6 +84,12 @@ impl Assets {
         self.0.values().any(|a| a.symbol == symbol)
     }
 
+    /// The asset of that symbol on a chain, and its decimals.
+    pub(crate) fn by_symbol(&self, chain: &str, symbol: &str) -> Option<(AssetRef, u8)> {
+        let ((_, asset), found) = self.0.iter().find(|((c, _), a)| c == chain && a.symbol == symbol)?;
+        Some((asset.clone(), found.decimals))
+    }
+
     /// The decimals of a symbol, on each chain that has it.
     pub(crate) fn decimals_of(&self, symbol: &str) -> impl Iterator<Item = u8> {
         self.0.values().filter(move |a| a.symbol == symbol).map(|a| a.decimals)

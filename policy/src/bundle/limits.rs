@@ -1,5 +1,6 @@
 //! `limits.toml`: how much may be done within a window, whichever rule permits it.
 
+use super::LIMITS;
 use super::assets::Assets;
 use super::lists::{ACCOUNT_FORM, ADDRESS_FORM, Lists, evm_address};
 use super::reading::{self, NAME_FORM, Source, plain_name};
@@ -7,6 +8,7 @@ use super::spans::{self, DAY_MS};
 use crate::error::{BundleError, Problem};
 use crate::vocabulary::Vocabulary;
 use std::collections::BTreeSet;
+use std::ops::Range;
 use tally_domain::roster::Roster;
 use tally_domain::{Account, Currency, LimitId};
 use toml::Spanned;
@@ -144,6 +146,16 @@ pub(super) fn load(file: &str, text: &str, known: &Known<'_>) -> Result<Vec<Limi
     limits.collect()
 }
 
+/// Where the numbers of the file are, without quotes.
+pub(crate) fn numbers(text: &str) -> Result<Vec<Range<usize>>, BundleError> {
+    let rows: LimitsToml = reading::toml(LIMITS, text)?;
+    let number = |row: &LimitToml| match (&row.max, &row.count) {
+        (Some(max), _) => Some(max.span().start + 1..max.span().end - 1),
+        (None, count) => count.as_ref().map(Spanned::span),
+    };
+    Ok(rows.limit.iter().filter_map(number).collect())
+}
+
 struct Reader<'a> {
     source: Source<'a>,
     known: &'a Known<'a>,
@@ -242,6 +254,12 @@ fn decimals(assets: &Assets, symbol: &str) -> Option<u8> {
 
 fn account(text: &str) -> Option<String> {
     Account::parse(text).map(|account| account.as_str().to_owned())
+}
+
+/// A number such as `2_000_000.50` in units of so many decimals, if it is a whole number of them.
+pub(crate) fn exact_units(text: &str, decimals: u8) -> Option<u128> {
+    let (whole, part) = digits(text)?;
+    units(&whole, &part, decimals)
 }
 
 /// The digits before and after the point of a number such as `2_000_000.50`. A `_` stands between digits.
