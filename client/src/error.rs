@@ -6,7 +6,7 @@ use tally_domain::reason::{Class, ERROR_DOMAIN, Reason};
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-/// How a program ends, as the `tally` command does (DESIGN 11). Number 4, approvals needed, comes with approvals.
+/// How a program ends, as the `tally` command does (DESIGN 11).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// Done.
@@ -17,6 +17,8 @@ pub enum Exit {
     Usage,
     /// Policy or a check of who is calling refused it.
     Denied,
+    /// Policy permits it once persons have approved it.
+    NeedsApproval,
     /// Something that is needed is away or busy; the same request may go through later.
     Unavailable,
 }
@@ -29,6 +31,7 @@ impl Exit {
             Self::Other => 1,
             Self::Usage => 2,
             Self::Denied => 3,
+            Self::NeedsApproval => 4,
             Self::Unavailable => 5,
         }
     }
@@ -36,6 +39,7 @@ impl Exit {
     /// The exit for a reason.
     pub fn of(reason: Reason) -> Self {
         match reason.class() {
+            _ if reason == Reason::ApprovalsRequired => Self::NeedsApproval,
             Class::PermissionDenied | Class::Unauthenticated => Self::Denied,
             Class::Unavailable | Class::DeadlineExceeded | Class::Aborted | Class::ResourceExhausted => {
                 Self::Unavailable

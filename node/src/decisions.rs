@@ -1,6 +1,5 @@
 //! Writes down what was received and what was decided, refusals too, before anyone is answered.
 
-use crate::convert;
 use crate::node::{Node, now};
 use std::sync::Arc;
 use tally_audit::event::{Origin, What};

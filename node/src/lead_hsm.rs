@@ -1,6 +1,5 @@
 //! Signing with a key of this node's own HSM: admit, write down, sign, verify, write down, answer.
 
-use crate::convert;
 use crate::decisions;
 use crate::failpoint::{Moment, Place};
 use crate::hsm_keys::HsmHeld;

@@ -22,6 +22,7 @@ mod charges;
 mod decide;
 mod diff;
 mod error;
+mod example;
 mod rules;
 mod summary;
 mod vocabulary;
@@ -40,6 +41,7 @@ pub use decide::{
 };
 pub use diff::{Change, Direction, changes, tightens_only};
 pub use error::{BundleError, OpenError, Place, Problem};
+pub use example::EXAMPLE;
 pub use rules::{DEPTH_MAX, Effect, RULE_MAX_BYTES, RULES_MAX};
 pub use summary::{Shown, shown, summary};
 pub use vocabulary::SCHEMA;

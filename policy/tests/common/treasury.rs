@@ -7,25 +7,14 @@ use tally_domain::dsse::SigningKey;
 use tally_domain::facts::Facts;
 use tally_domain::{ClientId, ClusterId, Digest, KeyName, PersonName, RequestId, Tenant, UnixMillis};
 use tally_policy::{
-    ApprovalSubject, Approvals, Bundle, Decision, DecisionRequest, PolicyAction, SignedBundle, Validity,
+    ApprovalSubject, Approvals, Bundle, Decision, DecisionRequest, EXAMPLE, PolicyAction, SignedBundle, Validity,
     decide_approved, shown,
 };
 
 pub const DAY_MS: u64 = 24 * 3_600_000;
 
 pub fn treasury() -> Files {
-    let file = |path: &str, text: &str| (path.to_owned(), text.as_bytes().to_vec());
-    Files::from([
-        file("policy.cedar", include_str!("../../examples/treasury/policy.cedar")),
-        file("assets.toml", include_str!("../../examples/treasury/assets.toml")),
-        file("roster.toml", include_str!("../../examples/treasury/roster.toml")),
-        file("bundle.toml", include_str!("../../examples/treasury/bundle.toml")),
-        file("limits.toml", include_str!("../../examples/treasury/limits.toml")),
-        file("groups.toml", include_str!("../../examples/treasury/groups.toml")),
-        file("lists/vendors.txt", include_str!("../../examples/treasury/lists/vendors.txt")),
-        file("lists/blocked.txt", include_str!("../../examples/treasury/lists/blocked.txt")),
-        file("tests/payouts.case.toml", include_str!("../../examples/treasury/tests/payouts.case.toml")),
-    ])
+    EXAMPLE.into_iter().map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec())).collect()
 }
 
 pub fn text(files: &Files, path: &str) -> String {
