@@ -86,7 +86,7 @@ async fn run(command: Command, profile: &profile::ProfileArg, out: Out) -> anyho
         Command::Key(key) => key.run(profile).await,
         Command::Sign(sign) => sign.run(profile).await,
         Command::Request(request) => request.run(&profile.client()?).await,
-        Command::Policy(policy) => policy.run(),
+        Command::Policy(policy) => policy.run().await,
         Command::Audit(audit) => audit.run(profile).await,
         Command::Node(node) => node.run(&profile.client()?).await,
         Command::Bench(bench) => bench.run(&profile.client()?).await,

@@ -4,6 +4,7 @@ mod advice;
 mod check;
 mod diff;
 mod init;
+mod prove;
 mod read;
 mod show;
 mod sign;
@@ -25,6 +26,12 @@ pub enum Policy {
     Check {
         /// The bundle's directory.
         dir: PathBuf,
+        /// Also prove, with the solver cvc5, that no rule can fail, and name rules that never decide.
+        #[arg(long)]
+        prove: bool,
+        /// Also show, by an example for each rule, what it permits that this bundle does not: a directory or a signed one.
+        #[arg(long, value_name = "OLD", requires = "prove")]
+        against: Option<PathBuf>,
     },
     /// Show a bundle, signed or not: what it says of itself, who has signed it, and its rules and limits.
     Show {
@@ -52,10 +59,11 @@ pub enum Policy {
 
 impl Policy {
     /// Runs it.
-    pub fn run(self) -> anyhow::Result<Shown> {
+    pub async fn run(self) -> anyhow::Result<Shown> {
         match self {
             Self::Init { dir } => init::run(&dir),
-            Self::Check { dir } => check::run(&dir),
+            Self::Check { dir, prove: false, .. } => check::run(&dir),
+            Self::Check { dir, prove: true, against } => prove::run(&dir, against.as_deref()).await,
             Self::Show { bundle, previous } => show::run(&bundle, previous.as_deref()),
             Self::Diff { old, new } => diff::run(&old, &new),
             Self::Sign(sign) => sign.run(),

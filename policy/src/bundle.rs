@@ -28,7 +28,7 @@ pub use quorums::{APPROVALS_MAX, Quorum};
 pub use signed::{SIGNED_BUNDLE_MAX_BYTES, SignedBundle, Trust};
 
 use crate::error::BundleError;
-use crate::rules::{Effect, Rules};
+use crate::rules::{Effect, Rule, Rules};
 use crate::vocabulary::Vocabulary;
 use cedar_policy::Entities;
 use std::collections::BTreeMap;
@@ -136,6 +136,11 @@ impl Bundle {
     /// Every rule's id and effect, in the order of the file.
     pub fn rules(&self) -> impl Iterator<Item = (&str, Effect)> {
         self.rules.iter()
+    }
+
+    /// The same, with all that the rules say.
+    pub fn rules_in_full(&self) -> &[Rule] {
+        self.rules.list()
     }
 
     /// What is in it, for people.

@@ -48,13 +48,15 @@ pub(crate) struct Rules {
 }
 
 /// A rule.
-pub(crate) struct Rule {
-    pub(crate) id: String,
-    pub(crate) effect: Effect,
+pub struct Rule {
+    /// Its name.
+    pub id: String,
+    /// What it does.
+    pub effect: Effect,
     /// Who must approve; empty for a rule that asks nobody.
-    pub(crate) approvals: Vec<Quorum>,
+    pub approvals: Vec<Quorum>,
     /// What it says, in Cedar's JSON, without annotations.
-    pub(crate) meaning: serde_json::Value,
+    pub meaning: serde_json::Value,
     conditions: Vec<Condition>,
 }
 

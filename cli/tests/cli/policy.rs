@@ -1,4 +1,4 @@
-use crate::world::{Stub, World};
+use crate::world::{Stub, World, ran};
 use std::os::unix::fs::PermissionsExt as _;
 
 #[test]
@@ -146,4 +146,76 @@ fn admins_sign_one_after_the_other_and_the_next_bundle_follows() {
     std::fs::write(world.path("torn.bundle"), &torn[..torn.len() - 1]).unwrap();
     let shown = world.tally(&["policy", "show", "torn.bundle"]);
     assert!(shown.code == 1 && shown.stderr.contains("torn.bundle: this is not a signed bundle"), "{}", shown.stderr);
+}
+
+/// Appends a rule to the example's.
+fn add_rule(world: &World, rule: &str) {
+    let path = world.path("p/policy.cedar");
+    let policy = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{policy}\n{rule}\n")).unwrap();
+}
+
+/// Lines of a proof, without their indentation.
+fn proof(world: &World, args: &[&str], code: i32) -> Vec<String> {
+    let proven = world.tally(&[&["policy", "check", "p", "--prove"], args].concat());
+    assert_eq!(proven.code, code, "{}\n{}", proven.stdout, proven.stderr);
+    proven.stdout.lines().map(|line| line.trim().to_owned()).collect()
+}
+
+#[test]
+fn rules_that_fail_or_never_decide_are_found_by_proof() {
+    let world = World::new(Stub::Ends);
+    example(&world);
+    let proven = proof(&world, &[], 0);
+    assert_eq!(proven, ["proven: none of the 4 rules can fail", "proven: every rule decides some request"]);
+    // Within payouts-small, which asks nobody either.
+    let small = std::fs::read_to_string(world.path("p/policy.cedar")).unwrap();
+    let small = small.split("@description").nth(1).unwrap().split_once("permit").unwrap().1.split_once(';').unwrap().0;
+    add_rule(&world, &format!("@id(\"tiny\") permit {};", small.replace("1000", "10")));
+    let [found, _, count] = proof(&world, &[], 0).try_into().unwrap();
+    assert!(found.starts_with("never decides") && found.ends_with("tiny"), "{found}");
+    assert!(count.starts_with("1 rules never decide"), "{count}");
+    let overflow =
+        "@id(\"late\") forbid (principal, action, resource) when { context.now.hour * 4611686018427387904 > 3 };";
+    add_rule(&world, overflow);
+    let found = proof(&world, &[], 1);
+    assert!(found.iter().any(|l| l.starts_with("can fail") && l.ends_with("late")), "{found:?}");
+    assert!(found.iter().any(|l| l.contains("hour: ")), "{found:?}");
+}
+
+#[test]
+fn what_a_draft_permits_beyond_the_old_rules_is_shown_by_an_example() {
+    let world = World::new(Stub::Ends);
+    example(&world);
+    let copied = std::process::Command::new("cp").args(["-r", "p", "old"]).current_dir(world.dir.path()).status();
+    assert!(copied.unwrap().success());
+    let nothing = "proven: nothing is permitted that the old rules do not permit as easily";
+    assert!(proof(&world, &["--against", "old"], 0).iter().any(|l| l == nothing));
+    // More without asking: payouts-large permits it too, but asks.
+    replace(&world, "p/policy.cedar", "decimal(\"1000\")", "decimal(\"1000.0001\")");
+    let found = proof(&world, &["--against", "old"], 0);
+    assert!(found.iter().any(|l| l.starts_with("permits more") && l.ends_with("payouts-small")), "{found:?}");
+    assert!(
+        found.iter().any(|l| l.contains("amount: decimal(\"1000.0001\")") && l.contains("asset: \"USDC\"")),
+        "{found:?}"
+    );
+    assert!(found.iter().any(|l| l.ends_with("is in List::\"vendors\"")), "{found:?}");
+    // Asking more is no loosening, asking less is.
+    replace(&world, "p/policy.cedar", "decimal(\"1000.0001\")", "decimal(\"1000\")");
+    replace(&world, "p/policy.cedar", "2 of treasury, 1 of risk", "3 of treasury, 1 of risk");
+    assert!(proof(&world, &["--against", "old"], 0).iter().any(|l| l == nothing));
+    replace(&world, "p/policy.cedar", "3 of treasury, 1 of risk", "1 of treasury, 1 of risk");
+    let found = proof(&world, &["--against", "old"], 0);
+    assert!(found.iter().any(|l| l.starts_with("permits more") && l.ends_with("payouts-large")), "{found:?}");
+}
+
+#[test]
+fn without_a_solver_it_is_said_how_to_get_one() {
+    let world = World::new(Stub::Ends);
+    example(&world);
+    let args = ["policy", "check", "p", "--prove"];
+    let missing = ran(world.command(&args).env("CVC5", "/nowhere/cvc5").output().unwrap());
+    assert!(missing.code == 2 && missing.stderr.contains("apt-get install cvc5"), "{}", missing.stderr);
+    let silent = ran(world.command(&args).env("CVC5", "/bin/true").output().unwrap());
+    assert!(silent.code == 1 && silent.stderr.contains("cvc5 has no answer"), "{}", silent.stderr);
 }

@@ -77,10 +77,11 @@ fn rule(dice: &mut Dice, i: usize) -> Rule {
 
 /// Quorums that the groups can meet together: of `all` at most what is left of four persons.
 fn approvals(dice: &mut Dice) -> Vec<(&'static str, usize)> {
-    match dice.below(5) {
+    match dice.below(6) {
         0 => vec![("treasury", 1 + dice.below(3))],
         1 => vec![("risk", 1 + dice.below(2))],
         2 => vec![("treasury", 2), ("risk", 1)],
+        4 => vec![("risk", 1), ("treasury", 1)],
         3 => vec![("risk", 1), ("treasury", 1), ("all", 1 + dice.below(2))],
         _ => vec![(GROUPS[2].0, 1 + dice.below(4))],
     }
