@@ -136,7 +136,7 @@ fn decide(world: &World, thing: &Thing<'_>) -> Verdict {
     let is_asked = |person: &&str| {
         permits.iter().flat_map(|rule| &rule.approvals).any(|(group, _)| members(group).contains(person))
     };
-    if thing.asked.rejected.iter().any(|person| is_asked(&person)) {
+    if thing.asked.rejected.iter().any(is_asked) {
         return Verdict::Rejected;
     }
     let missing = |rule: &Rule| {
