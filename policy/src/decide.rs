@@ -1,12 +1,14 @@
 //! The decision. Default deny, `forbid` wins, and whatever cannot be evaluated denies.
 
+mod waiting;
+
+pub use waiting::{ApprovalPath, Need};
+
 use crate::amount::whole_units;
 use crate::approvals::Approvals;
-use crate::bundle::{Asset, Bundle, Quorum};
+use crate::bundle::{Asset, Bundle};
 use crate::charges::charges;
-use crate::rules::Rule;
 use cedar_policy::{Context, Request, RestrictedExpression};
-use std::collections::BTreeSet;
 use tally_domain::facts::{
     Amount, AssetRef, CreditTransfer, Facts, MessageFacts, Movement, OpaqueFacts, PaymentBlock, PaymentFacts, RawFacts,
     TransactionFacts,
@@ -31,24 +33,6 @@ pub enum Decision {
     /// It may once persons have approved it: for each of these needs, one of its paths must be complete. With several
     /// movements or transfers there can be several needs.
     NeedsApproval(Vec<Need>),
-}
-
-/// Who must approve, by one rule or another. The nearest path, by how many persons are missing, comes first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Need {
-    /// Each is enough.
-    pub paths: Vec<ApprovalPath>,
-}
-
-/// A permit that matches and waits for persons.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApprovalPath {
-    /// The permit.
-    pub rule: String,
-    /// What it asks, of each group.
-    pub needed: Vec<Quorum>,
-    /// What is missing yet.
-    pub missing: Vec<Quorum>,
 }
 
 /// Why not.
@@ -158,7 +142,7 @@ impl Case<'_> {
     /// Each movement is decided alone, and all must be permitted.
     fn transaction(&self, tx: &TransactionFacts) -> Decision {
         let decisions = tx.movements.iter().map(|movement| self.movement(tx, movement));
-        all(decisions).unwrap_or_else(|| inexpressible("the transaction has no movements".into()))
+        waiting::all(decisions).unwrap_or_else(|| inexpressible("the transaction has no movements".into()))
     }
 
     fn movement(&self, tx: &TransactionFacts, movement: &Movement) -> Decision {
@@ -187,7 +171,7 @@ impl Case<'_> {
     fn payment(&self, payment: &PaymentFacts) -> Decision {
         let transfers = payment.blocks.iter().flat_map(|block| block.transfers.iter().map(move |t| (block, t)));
         let decisions = transfers.map(|(block, transfer)| self.transfer(payment, block, transfer));
-        all(decisions).unwrap_or_else(|| inexpressible("the file has no transfers".into()))
+        waiting::all(decisions).unwrap_or_else(|| inexpressible("the file has no transfers".into()))
     }
 
     fn transfer(&self, payment: &PaymentFacts, block: &PaymentBlock, transfer: &CreditTransfer) -> Decision {
@@ -254,31 +238,6 @@ impl Case<'_> {
         })
     }
 
-    /// Any permit that matches will do: the first in the file that asks nobody, else the first that enough have approved.
-    fn approved(&self, permits: &[&Rule]) -> Decision {
-        if let Some(rule) = permits.iter().find(|rule| rule.approvals.is_empty()) {
-            return Decision::Permit { rule: rule.id.clone() };
-        }
-        let rejected_by = |rule: &&Rule| self.approvals.rejected_by(self.bundle, &rule.approvals);
-        let rejected: BTreeSet<_> = permits.iter().flat_map(rejected_by).cloned().collect();
-        if !rejected.is_empty() {
-            let rejected_by = rejected.into_iter().collect();
-            return Decision::Deny(Denied { rejected_by, ..Denied::because(Reason::Rejected) });
-        }
-        let path = |rule: &&Rule| ApprovalPath {
-            rule: rule.id.clone(),
-            needed: rule.approvals.clone(),
-            missing: self.approvals.missing(self.bundle, self.client, &rule.approvals),
-        };
-        let mut paths: Vec<_> = permits.iter().map(path).collect();
-        paths.sort_by_key(|path| path.missing.iter().map(|quorum| quorum.needed).sum::<usize>());
-        match paths.first() {
-            Some(met) if met.missing.is_empty() => Decision::Permit { rule: met.rule.clone() },
-            Some(_) => Decision::NeedsApproval(vec![Need { paths }]),
-            None => inexpressible("the deciding rule has no name".into()),
-        }
-    }
-
     /// The request in Cedar's terms, checked against the schema.
     fn request(&self, action: &str, record: &str, fields: Fields) -> Option<Request> {
         let vocabulary = &self.bundle.vocabulary;
@@ -299,30 +258,6 @@ impl Case<'_> {
         )
         .ok()
     }
-}
-
-/// Permitted by the rules of all, each named once, or denied by the first that denies, or waiting for all that wait; none
-/// of none.
-fn all(decisions: impl Iterator<Item = Decision>) -> Option<Decision> {
-    let (mut rules, mut needs) = (Vec::<String>::new(), Vec::<Need>::new());
-    for decision in decisions {
-        match decision {
-            Decision::Permit { rule } if rules.contains(&rule) => {}
-            Decision::Permit { rule } => rules.push(rule),
-            Decision::NeedsApproval(more) => {
-                for need in more {
-                    if !needs.contains(&need) {
-                        needs.push(need);
-                    }
-                }
-            }
-            denied @ Decision::Deny(_) => return Some(denied),
-        }
-    }
-    if !needs.is_empty() {
-        return Some(Decision::NeedsApproval(needs));
-    }
-    (!rules.is_empty()).then(|| Decision::Permit { rule: rules.join(",") })
 }
 
 impl Denied {

@@ -311,3 +311,17 @@ fn content_is_named_over_its_type() {
     assert_eq!((content_digest(&envelope), envelope.payload_type.as_str()), (first.digest(), BUNDLE_TYPE));
     assert!(matches!(sign(&opened_first(), &payout(1)), Decision::Permit { .. }));
 }
+
+/// Signed or not, a rule that Cedar refuses is shown with its place.
+#[test]
+fn what_is_no_bundle_is_not_opened() {
+    let wrong = changed("policy.cedar", "context.tx.amount.lessThanOrEqual", "context.tx.ammount.lessThanOrEqual");
+    let e = SignedBundle::pack(&wrong, None, month()).unwrap_err().to_string();
+    assert!(e.starts_with("policy.cedar:8:11: ") && e.contains("`amount`"), "{e}");
+    let by_hand = edited(&first(), |body| {
+        let policy = body.files.iter_mut().find(|f| f.path == "policy.cedar").unwrap();
+        policy.content.clone_from(&wrong["policy.cedar"]);
+    });
+    let opened = refused_at(&by_hand, Trust::Reopened(by_hand.digest()), EVENING);
+    assert!(matches!(&opened, OpenError::Content(content) if content.to_string() == e), "{opened}");
+}
