@@ -19,13 +19,14 @@ pub(crate) use limits::{By, Limit, Most, Scope, exact_units, numbers as limit_nu
 pub(crate) use lists::{ACCOUNT_FORM, ADDRESS_FORM, Listed, Lists, evm_address};
 pub(crate) use quorums::{missing, parse as parse_quorums};
 pub(crate) use reading::{NAME_FORM, Source, plain_name, text as file_text, toml as read_toml};
-pub(crate) use spans::{DAY_MS, words as span_words};
+pub(crate) use spans::DAY_MS;
 
 pub use admins::Admins;
 pub use header::{BUNDLE_TYPE, Header, LOOSENING_DELAY_DEFAULT_MS, LOOSENING_DELAY_MIN_MS, VALIDITY_MAX_MS, Validity};
 pub use limits::LIMITS_MAX;
 pub use quorums::{APPROVALS_MAX, Quorum};
 pub use signed::{SIGNED_BUNDLE_MAX_BYTES, SignedBundle, Trust};
+pub use spans::words as span_words;
 
 use crate::error::BundleError;
 use crate::rules::{Effect, Rule, Rules};

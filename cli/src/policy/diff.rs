@@ -4,7 +4,7 @@ use super::read;
 use crate::output::{Shown, field};
 use serde_json::{Value, json};
 use std::path::Path;
-use tally_policy::{Bundle, Change, Direction, changes, tightens_only};
+use tally_policy::{Bundle, Change, Direction, changes, span_words, tightens_only};
 
 pub fn run(old: &Path, new: &Path) -> anyhow::Result<Shown> {
     let (old, new) = (read::any(old)?, read::any(new)?);
@@ -16,11 +16,11 @@ pub fn run(old: &Path, new: &Path) -> anyhow::Result<Shown> {
 pub fn between(old: &Bundle, new: &Bundle) -> (Vec<String>, Value) {
     let changes = changes(old, new);
     let at_once = tightens_only(&changes);
-    let minutes = old.header().loosening_delay_ms / 60_000;
+    let delay = span_words(old.header().loosening_delay_ms);
     let meaning = match (changes.is_empty(), at_once) {
         (true, _) => "nothing that decides has changed: it may take effect at once".to_owned(),
         (false, true) => "every change tightens: it may take effect at once".to_owned(),
-        (false, false) => format!("something loosens: it waits {minutes} minutes, for anyone to veto it"),
+        (false, false) => format!("something loosens: it waits {delay}, for anyone to veto it"),
     };
     let mut lines = vec![meaning];
     lines.extend(changes.iter().map(|c| field(word(c.direction), format!("{}: {}", place(c), c.words))));

@@ -5,7 +5,7 @@ use crate::output::{Shown, field};
 use crate::words::utc;
 use serde_json::{Value, json};
 use std::path::Path;
-use tally_policy::{Admins, Header, SignedBundle};
+use tally_policy::{Admins, Header, SignedBundle, span_words};
 
 pub fn run(path: &Path, previous: Option<&Path>) -> anyhow::Result<Shown> {
     let read = read::any(path)?;
@@ -63,7 +63,7 @@ pub fn header_lines(header: &Header) -> Vec<String> {
         }
         None => lines.push(field("validity", "none: not packed")),
     }
-    lines.push(field("loosening", format!("waits {} minutes", header.loosening_delay_ms / 60_000)));
+    lines.push(field("loosening", format!("waits {}", span_words(header.loosening_delay_ms))));
     lines
 }
 

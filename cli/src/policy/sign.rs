@@ -6,6 +6,7 @@ use crate::output::{Shown, Usage, field};
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use tally_domain::dsse::SigningKey;
 use tally_policy::{Admins, Bundle, Files, SignedBundle, VALIDITY_MAX_MS, Validity};
@@ -93,6 +94,9 @@ fn write(out: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let mut file =
         tempfile::NamedTempFile::new_in(dir).with_context(|| format!("cannot write to {}", dir.display()))?;
     file.write_all(bytes).with_context(|| format!("cannot write {}", out.display()))?;
+    // Nothing in it is secret, and other admins and nodes read it.
+    let readable = std::fs::Permissions::from_mode(0o644);
+    file.as_file().set_permissions(readable).with_context(|| format!("cannot write {}", out.display()))?;
     file.persist(out).with_context(|| format!("cannot write {}", out.display()))?;
     Ok(())
 }
@@ -105,9 +109,10 @@ fn shown(signed: &SignedBundle, admins: &Admins, changes: Option<(Vec<String>, V
     lines.extend(show::header_lines(header));
     let short = needed.map_or(0, |needed| needed.saturating_sub(names.len()));
     lines.push(match (needed, short) {
-        (None, _) => field("signed by", "nobody can sign: the roster names no admins"),
+        (None, _) => field("signed by", "nobody: the roster names no admins"),
         (_, 0) => field("signed by", format!("{}; that is enough", names.join(", "))),
-        (_, short) => field("signed by", format!("{} of {short} more needed", names.join(", "))),
+        (_, short) if names.is_empty() => field("signed by", format!("nobody; {short} needed")),
+        (_, short) => field("signed by", format!("{}; {short} more needed", names.join(", "))),
     });
     let (change_lines, change_json) = changes.unzip();
     lines.extend(

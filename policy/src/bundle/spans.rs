@@ -25,8 +25,8 @@ pub(crate) fn read(
     Err(source.error(given, Problem::Value { what, given: given.get_ref().clone(), want }))
 }
 
-/// The span in the largest unit that is exact.
-pub(crate) fn words(ms: u64) -> String {
+/// A span of milliseconds in the largest unit that is exact.
+pub fn words(ms: u64) -> String {
     let units = [("d", DAY_MS), ("h", HOUR_MS), ("m", MINUTE_MS)];
     let exact = units.into_iter().find(|(_, unit)| ms > 0 && ms.is_multiple_of(*unit));
     exact.map_or_else(|| format!("{ms} ms"), |(name, unit)| format!("{}{name}", ms / unit))
