@@ -87,6 +87,7 @@ pub fn verdict(exit: Exit) -> &'static str {
     match exit {
         Exit::Done => "DONE",
         Exit::Denied => "DENIED",
+        Exit::NeedsApproval => "NEEDS APPROVAL",
         Exit::Unavailable => "UNAVAILABLE",
         Exit::Other | Exit::Usage => "REFUSED",
     }
@@ -129,6 +130,7 @@ fn error_document(exit: Exit, message: &str) -> Value {
     let kind = match exit {
         Exit::Usage => "usage",
         Exit::Denied => "denied",
+        Exit::NeedsApproval => "needs_approval",
         Exit::Unavailable => "unavailable",
         Exit::Done | Exit::Other => "other",
     };

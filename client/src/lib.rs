@@ -28,6 +28,6 @@ pub use audit::LogCheckpoint;
 pub use client::Client;
 pub use error::{ClientError, Exit, Refused};
 pub use order::{Order, SealedIntent, VALIDITY_MS};
-pub use profile::{ENDPOINTS_MAX, Profile, ProfileError};
+pub use profile::{ENDPOINTS_MAX, Profile, ProfileError, signing_key};
 pub use retry::ATTEMPTS_MAX;
 pub use wrap::Plain;

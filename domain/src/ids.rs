@@ -101,6 +101,10 @@ name!(/// A token domain's name, unique within a tenant.
     DomainName, "token domain");
 name!(/// Whose cards they are, as the tenant calls a customer: its tokens can be shredded together.
     Subject, "subject");
+name!(/// A person who approves, unique in a bundle.
+    PersonName, "person");
+name!(/// A limit of `limits.toml`, unique in a bundle.
+    LimitId, "limit");
 
 /// Sixteen random bytes that the client drew for one request.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

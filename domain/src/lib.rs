@@ -5,6 +5,7 @@
 //! Does not: any input or output. No clock, no operating system randomness, no sockets, no files.
 
 pub mod account;
+pub mod approval;
 pub mod boot;
 pub mod currency;
 pub mod digest;
@@ -15,6 +16,7 @@ pub mod ids;
 pub mod intent;
 pub mod kek;
 pub mod key;
+pub mod limit;
 pub mod path;
 pub mod ports;
 pub mod reason;
@@ -29,15 +31,17 @@ pub mod vote;
 pub mod wrap;
 
 pub use account::{Account, Agent};
+pub use approval::Approval;
 pub use currency::Currency;
 pub use digest::Digest;
 pub use hsm_key::{HsmKeyRecord, HsmKeySpec, Material};
 pub use ids::{
-    Attempt, ClientId, ClusterId, DomainName, Epoch, Incarnation, KeyName, NodeName, PartyIndex, RequestId, Subject,
-    Tenant,
+    Attempt, ClientId, ClusterId, DomainName, Epoch, Incarnation, KeyName, LimitId, NodeName, PartyIndex, PersonName,
+    RequestId, Subject, Tenant,
 };
 pub use intent::{Action, ContentKind, Intent, KeySpec};
 pub use kek::{KekChange, KekEvent, KekNumber, KekSpec, KekState, KekVersion};
+pub use limit::{Charge, LineId};
 pub use path::DerivationPath;
 pub use reason::{Reason, Refusal};
 pub use scheme::{Backing, HsmScheme, Purpose, Scheme};

@@ -94,6 +94,14 @@ reasons! {
     Acl = "ACL", PermissionDenied, "The client may not act for this tenant, ask this cluster, or call this method.";
     /// The rules deny.
     PolicyDenied = "POLICY_DENIED", PermissionDenied, "Policy does not permit this; see the rule and the condition in the metadata.";
+    /// Persons have yet to approve.
+    ApprovalsRequired = "APPROVALS_REQUIRED", FailedPrecondition, "Policy permits this once enough persons have approved it; the metadata names the groups and how many of each.";
+    /// A person who may approve has said no.
+    Rejected = "REJECTED", PermissionDenied, "A person who may approve this has rejected it, which is final; send a new request with a new id if it should be asked again.";
+    /// A spending limit does not have this much left, or never has.
+    VelocityLimit = "VELOCITY_LIMIT", ResourceExhausted, "A spending limit does not allow this much; the metadata names the limit. Wait until its window has passed, or ask for less.";
+    /// The bundle's time is over.
+    BundleExpired = "BUNDLE_EXPIRED", FailedPrecondition, "The node's policy bundle is outside the time that it is valid for; its admins must sign a new one.";
     /// The key has another purpose.
     KeyPurpose = "KEY_PURPOSE", PermissionDenied, "The key's purpose does not allow this kind of content; a key has exactly one purpose.";
     /// The key is not active.

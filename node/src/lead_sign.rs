@@ -115,7 +115,7 @@ async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<P
     let key = held.as_ref().map(|h| (&*h.record, h.state));
     match admit::admit_sign(opened.clone(), key, &node.bundle, now()) {
         Ok(permit) => {
-            let summary = convert::summary(permit.subject().facts());
+            let summary = tally_policy::summary(&node.bundle, permit.subject().facts());
             decisions::permitted(node, opened, origin, permit.rule(), &summary, Vec::new()).await?;
             Ok(permit)
         }

@@ -68,7 +68,7 @@ pub async fn propose_sign(
         Scheme::EcdsaSecp256k1 => vec![pending_check(node, &permit, session, &members)],
         Scheme::Ed25519 => Vec::new(),
     };
-    let summary = convert::summary(permit.subject().facts());
+    let summary = tally_policy::summary(&node.bundle, permit.subject().facts());
     decisions::permitted(node, &opened, origin, permit.rule(), &summary, also).await?;
     let start =
         Start { permit, share, boot: node.boot.clone(), bundle: node.bundle.clone(), members, signers, attempt };

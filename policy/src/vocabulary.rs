@@ -68,6 +68,11 @@ impl Vocabulary {
         uid(&self.action, name)
     }
 
+    /// Whether the schema has this action.
+    pub(crate) fn has_action(&self, name: &str) -> bool {
+        self.schema.actions().any(|action| *action == self.action(name))
+    }
+
     /// Clients in their groups, addresses and accounts in their lists. What is not here is in nothing.
     pub(crate) fn entities(
         &self,

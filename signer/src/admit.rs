@@ -10,7 +10,7 @@ use tally_domain::key::{KeyRecord, KeyState};
 use tally_domain::time::{CLOCK_TOLERANCE_MS, INTENT_VALIDITY_MAX_MS};
 use tally_domain::{Action, Digest, Intent, KeySpec, Purpose, Reason, Refusal, UnixMillis};
 use tally_domain::{ContentKind, DerivationPath, Scheme};
-use tally_policy::{Bundle, Decision, DecisionRequest, PolicyAction, decide};
+use tally_policy::{Bundle, Decision, DecisionRequest, NEAR_MISSES_MAX, Need, PolicyAction, decide};
 
 /// An intent whose client is known and whose signature has been checked over the received bytes. Says nothing yet
 /// about whether it may be done.
@@ -311,6 +311,16 @@ fn check_path(path: &DerivationPath, scheme: Scheme) -> Result<(), Refusal> {
     Err(Refusal::new(Reason::ParameterRange).with("detail", "derivation is not available for ed25519 keys; use path m"))
 }
 
+/// What is missing, by the path of each need that misses least.
+fn approvals_required(needs: &[Need]) -> Refusal {
+    let paths = needs.iter().filter_map(|need| need.paths.first()).take(NEAR_MISSES_MAX);
+    paths.enumerate().fold(Refusal::new(Reason::ApprovalsRequired), |refusal, (i, path)| {
+        let missing: Vec<_> = path.missing.iter().map(|q| format!("{} of {}", q.needed, q.group)).collect();
+        let refusal = if i == 0 { refusal.with("rule", &path.rule) } else { refusal };
+        refusal.with(&format!("missing_{}", i + 1), format!("{}: {}", path.rule, missing.join(", ")))
+    })
+}
+
 pub(crate) fn decided(decision: Decision) -> Result<String, Refusal> {
     match decision {
         Decision::Permit { rule } => Ok(rule),
@@ -327,10 +337,17 @@ pub(crate) fn decided(decision: Decision) -> Result<String, Refusal> {
             if let Some(why) = denied.why_opaque {
                 refusal = refusal.with("opaque", why);
             }
+            if let Some(person) = denied.rejected_by.first() {
+                refusal = refusal.with("rejected_by", person.as_str());
+            }
+            if let Some(limit) = denied.limit {
+                refusal = refusal.with("limit", limit.as_str());
+            }
             if let Some(error) = denied.errors.first() {
                 refusal = refusal.with("rule_error", error);
             }
             Err(refusal)
         }
+        Decision::NeedsApproval(needs) => Err(approvals_required(&needs)),
     }
 }

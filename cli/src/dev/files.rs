@@ -254,6 +254,7 @@ mod tests {
             match decide(&bundle, &request, UnixMillis(0)) {
                 Decision::Permit { rule } => rule,
                 Decision::Deny(denied) => denied.near_misses.into_iter().next().unwrap().condition,
+                Decision::NeedsApproval(needs) => panic!("{needs:?}"),
             }
         };
         assert_eq!(ask(250, "20000000000"), "payouts-small");

@@ -1,7 +1,7 @@
 //! Names in rules that must exist. Cedar takes a misspelt list for an empty one and a misspelt word for one that never
 //! matches, and a `forbid` with such a name forbids nothing.
 
-use crate::bundle::{ACCOUNT_FORM, ADDRESS_FORM, Assets, Lists, evm_address};
+use crate::bundle::{ACCOUNT_FORM, ADDRESS_FORM, Assets, Groups, Lists, evm_address};
 use crate::error::Problem;
 use crate::vocabulary::{CHARGES, KEK_CHANGES, METHODS};
 use serde_json::Value;
@@ -15,6 +15,8 @@ pub(crate) struct Known<'a> {
     pub(crate) groups: &'a BTreeSet<String>,
     pub(crate) lists: &'a Lists,
     pub(crate) assets: &'a Assets,
+    /// Persons who approve, in groups of their own.
+    pub(crate) approvers: &'a Groups,
 }
 
 /// A name that does not exist.
