@@ -31,6 +31,10 @@ pub enum Action {
     CreateKey,
     /// Create the key in a node's HSM; the content is a [`crate::hsm_key::HsmKeySpec`].
     CreateHsmKey,
+    /// Freeze the key, or everything; the content is a [`crate::freeze::FreezeSpec`].
+    Freeze,
+    /// Have freezes lifted; the content is a [`crate::freeze::UnfreezeSpec`].
+    Unfreeze,
 }
 
 /// What the content is, and so how every node decodes it.
@@ -49,6 +53,10 @@ pub enum ContentKind {
     Iso20022,
     /// A [`crate::hsm_key::HsmKeySpec`].
     HsmKeySpec,
+    /// A [`crate::freeze::FreezeSpec`].
+    FreezeSpec,
+    /// A [`crate::freeze::UnfreezeSpec`].
+    UnfreezeSpec,
 }
 
 /// A decoded intent. Only [`Intent::open`] makes one from bytes, after checking the signature.
@@ -312,8 +320,17 @@ macro_rules! numbers {
         }
     };
 }
-numbers!(Action { Sign = 1, CreateKey = 2, CreateHsmKey = 3 });
-numbers!(ContentKind { EvmTransaction = 1, Message = 2, KeySpec = 3, RawDigest = 4, Iso20022 = 5, HsmKeySpec = 6 });
+numbers!(Action { Sign = 1, CreateKey = 2, CreateHsmKey = 3, Freeze = 20, Unfreeze = 21 });
+numbers!(ContentKind {
+    EvmTransaction = 1,
+    Message = 2,
+    KeySpec = 3,
+    RawDigest = 4,
+    Iso20022 = 5,
+    HsmKeySpec = 6,
+    FreezeSpec = 20,
+    UnfreezeSpec = 21,
+});
 numbers!(Scheme { EcdsaSecp256k1 = 1, Ed25519 = 2 });
 numbers!(HsmScheme { EcdsaP256 = 1, EcdsaSecp256k1 = 2, Ed25519 = 3, Rsa3072 = 4 });
 numbers!(Purpose { Transaction = 1, Message = 2, Raw = 3 });

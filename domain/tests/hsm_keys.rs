@@ -82,7 +82,7 @@ fn specs_and_records_have_one_encoding() {
 fn a_majority_with_the_home_makes_a_certificate_and_nothing_less() {
     for (n, needed) in [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3)] {
         let (roster, boots) = cluster(n);
-        assert_eq!(HsmKeyCertificate::majority(&roster), needed);
+        assert_eq!(roster.majority(), needed);
         let record = record(1, 7);
         assert_eq!(certificate(&record, &boots[..needed]).open(&roster), Ok(record.clone()));
         assert!(certificate(&record, &boots[..needed - 1]).open(&roster).is_err(), "{n} nodes");

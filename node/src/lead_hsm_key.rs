@@ -126,7 +126,7 @@ async fn certified(node: &Arc<Node>, opened: &Opened, record: &HsmKeyRecord) -> 
             }
         }
     }
-    let needed = HsmKeyCertificate::majority(roster);
+    let needed = roster.majority();
     match (statements.len() >= needed, refused) {
         (true, _) => Ok(HsmKeyCertificate { statements }),
         (false, Some(taken)) => Err(taken),

@@ -7,7 +7,7 @@ use tally_domain::facts::{
     Amount, AssetRef, CreditTransfer, Facts, MessageFacts, Movement, OpaqueFacts, PaymentBlock, PaymentFacts, RawFacts,
     TransactionFacts,
 };
-use tally_domain::{Account, Agent, Backing, ClientId, HsmKeySpec, KeyName, KeySpec, Reason, UnixMillis};
+use tally_domain::{Account, Agent, Backing, ClientId, HsmKeySpec, KeyName, KeySpec, Reason, Scope, UnixMillis};
 
 /// Most near misses that a denial names: they go into an error's metadata, of which gRPC takes 8 KiB.
 pub const NEAR_MISSES_MAX: usize = 16;
@@ -69,11 +69,23 @@ pub enum PolicyAction<'a> {
     CreateKey(&'a KeySpec),
     /// Create a key like this in an HSM.
     CreateHsmKey(&'a HsmKeySpec),
+    /// Freeze this.
+    Freeze(&'a Scope),
+    /// Lift freezes of this.
+    Unfreeze(&'a Scope),
 }
+
+/// What rules see as the key when everything is frozen or unfrozen. No key has this name, so that a rule for one key never
+/// permits that.
+const EVERY_KEY: &str = "*";
 
 /// Decides. The same arguments always give the same decision (S-2.2).
 pub fn decide(bundle: &Bundle, request: &DecisionRequest<'_>, now: UnixMillis) -> Decision {
-    let case = Case { bundle, client: request.client, key: request.key, now };
+    let key = match request.action {
+        PolicyAction::Freeze(Scope::All) | PolicyAction::Unfreeze(Scope::All) => EVERY_KEY,
+        _ => request.key.as_str(),
+    };
+    let case = Case { bundle, client: request.client, key, now };
     match request.action {
         PolicyAction::Sign(Facts::Transaction(tx)) => case.transaction(tx),
         PolicyAction::Sign(Facts::Message(message)) => case.ask("sign_message", "message", message_record(message)),
@@ -82,6 +94,8 @@ pub fn decide(bundle: &Bundle, request: &DecisionRequest<'_>, now: UnixMillis) -
         PolicyAction::Sign(Facts::Payment(payment)) => case.payment(payment),
         PolicyAction::CreateKey(spec) => case.ask("create_key", "spec", spec_record(spec)),
         PolicyAction::CreateHsmKey(spec) => case.ask("create_key", "spec", hsm_spec_record(spec)),
+        PolicyAction::Freeze(scope) => case.ask("freeze", "freeze", scope_record(scope)),
+        PolicyAction::Unfreeze(scope) => case.ask("unfreeze", "freeze", scope_record(scope)),
     }
 }
 
@@ -90,7 +104,7 @@ type Fields = Vec<(String, RestrictedExpression)>;
 struct Case<'a> {
     bundle: &'a Bundle,
     client: &'a ClientId,
-    key: &'a KeyName,
+    key: &'a str,
     now: UnixMillis,
 }
 
@@ -209,7 +223,7 @@ impl Case<'_> {
         Request::new(
             vocabulary.client(self.client.as_str()),
             vocabulary.action(action),
-            vocabulary.key(self.key.as_str()),
+            vocabulary.key(self.key),
             context.ok()?,
             Some(&vocabulary.schema),
         )
@@ -286,6 +300,10 @@ fn spec_record(spec: &KeySpec) -> Fields {
         ("t".into(), RestrictedExpression::new_long(spec.threshold.t().into())),
         ("n".into(), RestrictedExpression::new_long(spec.threshold.n().into())),
     ]
+}
+
+fn scope_record(scope: &Scope) -> Fields {
+    vec![("scope".into(), text(scope.as_str()))]
 }
 
 fn text(s: &str) -> RestrictedExpression {

@@ -16,6 +16,9 @@ pub(crate) const METHODS: &[&str] = &["transfer"];
 /// Who can bear the charges of a payment (ISO 20022 `ChargeBearerType1Code`), or none where the file does not say.
 pub(crate) const CHARGES: &[&str] = &["CRED", "DEBT", "SHAR", "SLEV", ""];
 
+/// What can be frozen ([`tally_domain::Scope::as_str`]).
+pub(crate) const SCOPES: &[&str] = &["key", "all"];
+
 /// The schema, read once, and its entity types.
 pub(crate) struct Vocabulary {
     pub(crate) schema: Schema,

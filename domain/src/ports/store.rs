@@ -1,11 +1,14 @@
 //! The store port: a step's writes are all durable, or none is. Log leaves go in the same transaction as what they tell.
 
+mod freeze;
 mod rows;
 
+pub use freeze::*;
 pub use rows::*;
 
 use super::Pending;
 use crate::digest::Digest;
+use crate::freeze::{FreezeName, Scope};
 use crate::ids::{Attempt, ClientId, Epoch, Incarnation, KeyName, NodeName, RequestId, Tenant};
 use crate::intent::Action;
 use crate::time::UnixMillis;
@@ -142,6 +145,8 @@ pub enum Write {
         /// When.
         at: UnixMillis,
     },
+    /// About freezes; see there.
+    Freeze(FreezeWrite),
     /// Bans a peer for a key, for good.
     Ban {
         /// Key.
@@ -266,6 +271,14 @@ pub enum Conflict {
     /// There is no such key, or its record is another.
     #[error("there is no such key with that record")]
     NoKey,
+    /// A freeze in force covers the key.
+    #[error("freeze {name} stops {scope}")]
+    Frozen {
+        /// Which.
+        name: FreezeName,
+        /// What it stops.
+        scope: Scope,
+    },
     /// A counter would go back.
     #[error("a counter would go back")]
     Backwards,
@@ -293,7 +306,7 @@ pub enum StoreError {
 }
 
 /// Durable state of one node. Reads see every step whose future was ready before they began.
-pub trait Store: Send + Sync {
+pub trait Store: Freezes + Send + Sync {
     /// Applies a step; the future is ready when it is on the disk or refused.
     fn commit(&self, step: Step) -> Pending<Result<Committed, StoreError>>;
 

@@ -3,7 +3,7 @@
 
 use crate::bundle::{ACCOUNT_FORM, ADDRESS_FORM, Assets, Lists, evm_address};
 use crate::error::Problem;
-use crate::vocabulary::{CHARGES, METHODS};
+use crate::vocabulary::{CHARGES, METHODS, SCOPES};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use tally_domain::roster::Roster;
@@ -99,6 +99,7 @@ impl Known<'_> {
                 "purpose",
                 "the purposes are `transaction`, `message`, and for keys in an HSM also `raw`",
             ),
+            ("freeze", "scope") => (SCOPES.contains(&text), "scope", "the scopes are `key` and `all`"),
             _ => return None,
         };
         (!exists).then(|| unknown(what, text, known))
