@@ -9,6 +9,7 @@ mod wire;
 use prost::Message as _;
 use tally_domain::boot::Statement;
 use tally_domain::dsse::Envelope;
+use tally_domain::freeze::UnfreezeCertificate;
 use tally_domain::hsm_key::HsmKeyCertificate;
 use tally_domain::intent::decode_canonical;
 use tally_domain::key::KeyCertificate;
@@ -136,6 +137,21 @@ pub enum What {
         /// Their signatures.
         certificate: HsmKeyCertificate,
     },
+    /// A node, this or another, has frozen a key or everything; from here on this node uses nothing of it.
+    Frozen {
+        /// That node's word.
+        statement: Statement,
+    },
+    /// This node has said that freezes shall be lifted.
+    Unfreezing {
+        /// Its word.
+        statement: Statement,
+    },
+    /// A majority of nodes has lifted freezes.
+    Unfrozen {
+        /// Their words.
+        certificate: UnfreezeCertificate,
+    },
     /// A peer failed a check that a correct peer cannot fail, and is banned for this key.
     Banned {
         /// The key.
@@ -239,6 +255,9 @@ impl Event {
             What::KeyActive { .. } => "key-active",
             What::HsmKeyPending { .. } => "hsm-key-pending",
             What::HsmKeyActive { .. } => "hsm-key-active",
+            What::Frozen { .. } => "frozen",
+            What::Unfreezing { .. } => "unfreezing",
+            What::Unfrozen { .. } => "unfrozen",
             What::Banned { .. } => "banned",
             What::SessionFailed { .. } => "session-failed",
         }

@@ -3,6 +3,7 @@
 
 use crate::admit::{Opened, check_bundle_version, check_times, decided, expect_action};
 use crate::boot::BootIdentity;
+use crate::freeze::Freezes;
 use crate::hsm_sign::must_be_home;
 use prost::Message as _;
 use tally_audit::event::What;
@@ -101,6 +102,7 @@ pub fn spec(intent: &Intent, roster: &Roster) -> Result<HsmKeySpec, Refusal> {
 pub fn admit_create_hsm(
     opened: Opened,
     me: &NodeName,
+    freezes: &Freezes,
     bundle: &Bundle,
     now: UnixMillis,
 ) -> Result<CreateHsmPermit, Refusal> {
@@ -109,6 +111,7 @@ pub fn admit_create_hsm(
     let intent = opened.intent();
     check_times(intent, now)?;
     check_bundle_version(intent, bundle)?;
+    freezes.check(&intent.key)?;
     let action = PolicyAction::CreateHsmKey(&spec);
     let rule = decided(decide(bundle, &DecisionRequest { client: &intent.client, key: &intent.key, action }, now))?;
     Ok(CreateHsmPermit { spec, rule, bundle: bundle.digest(), opened })

@@ -3,6 +3,7 @@
 
 use crate::admit::{Opened, check_bundle_version, check_times, decided, expect_action};
 use crate::boot::BootIdentity;
+use crate::freeze::{Freezes, unless_frozen};
 use crate::result::{SignResult, WireSignature};
 use prost::Message as _;
 use tally_audit::event::What;
@@ -157,7 +158,7 @@ pub struct Completed {
 }
 
 impl Completed {
-    /// The step that makes the result durable, with its leaf.
+    /// The step that makes the result durable, with its leaf, unless the key is frozen by then.
     pub fn step(&self, boot: &BootIdentity, now: UnixMillis) -> Step {
         let intent = self.subject.intent();
         let leaf = boot.leaf(
@@ -179,7 +180,7 @@ impl Completed {
             result: self.to_bytes(),
             at: now,
         };
-        Step { writes: vec![write], leaves: vec![leaf] }
+        unless_frozen(Step { writes: vec![write], leaves: vec![leaf] }, &intent.key)
     }
 
     /// The answer, byte for byte as it is stored.
@@ -196,6 +197,7 @@ pub fn admit_hsm_sign(
     opened: Opened,
     (record, state): (&HsmKeyRecord, KeyState),
     me: &NodeName,
+    freezes: &Freezes,
     bundle: &Bundle,
     now: UnixMillis,
 ) -> Result<HsmPermit, Refusal> {
@@ -208,6 +210,7 @@ pub fn admit_hsm_sign(
     check_bundle_version(opened.intent(), bundle)?;
     let subject = subject(opened, record, state)?;
     let intent = subject.intent();
+    freezes.check(&intent.key)?;
     let request =
         DecisionRequest { client: &intent.client, key: &intent.key, action: PolicyAction::Sign(&subject.facts) };
     let rule = decided(decide(bundle, &request, now))?;
@@ -219,7 +222,7 @@ fn check_purpose(intent: &Intent, record: &HsmKeyRecord) -> Result<(), Refusal> 
         ContentKind::EvmTransaction | ContentKind::Iso20022 => Purpose::Transaction,
         ContentKind::Message => Purpose::Message,
         ContentKind::RawDigest => Purpose::Raw,
-        ContentKind::KeySpec | ContentKind::HsmKeySpec => {
+        ContentKind::KeySpec | ContentKind::HsmKeySpec | ContentKind::FreezeSpec | ContentKind::UnfreezeSpec => {
             return Err(Refusal::new(Reason::Malformed).with("field", "kind"));
         }
     };

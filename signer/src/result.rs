@@ -77,7 +77,9 @@ pub fn build(
                 | ContentKind::KeySpec
                 | ContentKind::RawDigest
                 | ContentKind::Iso20022
-                | ContentKind::HsmKeySpec => Vec::new(),
+                | ContentKind::HsmKeySpec
+                | ContentKind::FreezeSpec
+                | ContentKind::UnfreezeSpec => Vec::new(),
             };
             (u32::from(*recovery_id), payload)
         }

@@ -10,6 +10,7 @@
 //! the file is opened again: the kernel may have dropped the pages, so a later fsync that succeeds would prove nothing.
 
 mod apply;
+mod freeze;
 mod migrate;
 mod open;
 mod read;
@@ -23,8 +24,8 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tally_domain::ports::Pending;
 use tally_domain::ports::store::{
-    AttemptRow, BanRow, CheckpointRow, Committed, HsmKeyRow, KeyRow, PeerHead, PendingCheck, RequestRow, Step, Store,
-    StoreError,
+    AttemptRow, BanRow, CheckpointRow, Committed, FreezeRow, Freezes, HsmKeyRow, KeyRow, PeerHead, PendingCheck,
+    RequestRow, Step, Store, StoreError, UnfreezeRow,
 };
 use tally_domain::{Incarnation, KeyName, NodeName, RequestId, Tenant};
 use writer::Writer;
@@ -133,5 +134,15 @@ impl Store for SqliteStore {
 
     fn checkpoint(&self) -> Result<Option<CheckpointRow>, StoreError> {
         read::checkpoint(&self.reader())
+    }
+}
+
+impl Freezes for SqliteStore {
+    fn freezes(&self) -> Result<Vec<FreezeRow>, StoreError> {
+        freeze::freezes(&self.reader())
+    }
+
+    fn unfreezes(&self) -> Result<Vec<UnfreezeRow>, StoreError> {
+        freeze::unfreezes(&self.reader())
     }
 }

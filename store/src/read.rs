@@ -171,7 +171,7 @@ fn number(row: &Row<'_>, index: usize) -> Result<u64, StoreError> {
     Ok(column::<i64>(row, index)?.cast_unsigned())
 }
 
-fn name<T: FromStr>(row: &Row<'_>, index: usize) -> Result<T, StoreError> {
+pub(crate) fn name<T: FromStr>(row: &Row<'_>, index: usize) -> Result<T, StoreError> {
     parse(column::<String>(row, index)?.as_str())
 }
 

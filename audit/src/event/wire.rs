@@ -4,6 +4,7 @@
 use super::{BadLeaf, Event, LEAF_VERSION, Origin, Verdict, What};
 use tally_domain::boot::Statement;
 use tally_domain::dsse::Envelope;
+use tally_domain::freeze::UnfreezeCertificate;
 use tally_domain::hsm_key::HsmKeyCertificate;
 use tally_domain::key::KeyCertificate;
 use tally_domain::vote::Certificate;
@@ -21,7 +22,7 @@ pub(super) struct Leaf {
     incarnation: u64,
     #[prost(uint64, tag = "4")]
     time_ms: u64,
-    #[prost(oneof = "Body", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22")]
+    #[prost(oneof = "Body", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 40, 41, 42")]
     body: Option<Body>,
 }
 
@@ -53,6 +54,12 @@ enum Body {
     HsmKeyPending(Vec<u8>),
     #[prost(message, tag = "22")]
     HsmKeyActive(HsmKeyCertificate),
+    #[prost(message, tag = "40")]
+    Frozen(Statement),
+    #[prost(message, tag = "41")]
+    Unfreezing(Statement),
+    #[prost(message, tag = "42")]
+    Unfrozen(UnfreezeCertificate),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -242,6 +249,9 @@ impl From<&What> for Body {
             What::KeyActive { certificate } => Self::KeyActive(certificate.clone()),
             What::HsmKeyPending { record } => Self::HsmKeyPending(record.clone()),
             What::HsmKeyActive { certificate } => Self::HsmKeyActive(certificate.clone()),
+            What::Frozen { statement } => Self::Frozen(statement.clone()),
+            What::Unfreezing { statement } => Self::Unfreezing(statement.clone()),
+            What::Unfrozen { certificate } => Self::Unfrozen(certificate.clone()),
             What::Banned { key, epoch, peer, what } => Self::Banned(Banned {
                 key: key.as_str().into(),
                 epoch: epoch.0,
@@ -330,6 +340,9 @@ impl TryFrom<Body> for What {
             Body::KeyActive(certificate) => Self::KeyActive { certificate },
             Body::HsmKeyPending(record) => Self::HsmKeyPending { record },
             Body::HsmKeyActive(certificate) => Self::HsmKeyActive { certificate },
+            Body::Frozen(statement) => Self::Frozen { statement },
+            Body::Unfreezing(statement) => Self::Unfreezing { statement },
+            Body::Unfrozen(certificate) => Self::Unfrozen { certificate },
             Body::Banned(b) => {
                 Self::Banned { key: key(&b.key)?, epoch: Epoch(b.epoch), peer: node("peer", &b.peer)?, what: b.what }
             }
