@@ -1,6 +1,9 @@
 //! Leaves have one reading, and readings have one leaf.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "tests fail loudly")]
 
+#[path = "support/frozen.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod frozen;
 #[path = "support/resident.rs"]
 mod resident;
 #[path = "support/world.rs"]
@@ -33,6 +36,10 @@ fn build_all_kinds() -> Vec<Event> {
     log.push(What::HsmKeyPending { record: jwt.to_bytes() });
     log.push(w.hsm_active(&jwt, &[0, 1]));
     log.push(w.hsm_completed(&w.intent(6, "jwt"), 7));
+    log.push(w.frozen(0, 7, &Scope::All));
+    let lift = w.unfreeze_intent(8, &Scope::All, &[frozen::freeze_name(0, 7)]);
+    log.push(w.unfreezing(0, &lift));
+    log.push(w.unfrozen(&lift, &[0, 1]));
     log.push(What::SessionFailed { request_id: None, what: "DEADLINE".into(), culprit: Some(node_name(2)) });
     w.events(0, log)
 }
@@ -41,7 +48,7 @@ fn build_all_kinds() -> Vec<Event> {
 fn every_kind_reads_back() {
     let events = all_kinds();
     let kinds: BTreeSet<_> = events.iter().map(Event::kind).collect();
-    assert_eq!(kinds.len(), 13);
+    assert_eq!(kinds.len(), 16);
     for event in events {
         assert_eq!(Event::from_leaf(&event.to_leaf()).as_ref(), Ok(&event));
     }
@@ -135,7 +142,7 @@ proptest! {
 
     #[test]
     fn damaged_leaves_never_panic_and_are_strict(
-        which in 0usize..23, at in any::<prop::sample::Index>(), cut in any::<prop::sample::Index>(),
+        which in 0usize..26, at in any::<prop::sample::Index>(), cut in any::<prop::sample::Index>(),
         put in proptest::collection::vec(any::<u8>(), 0..6),
     ) {
         let leaf = all_kinds()[which].to_leaf();

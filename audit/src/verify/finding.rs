@@ -1,5 +1,9 @@
 //! What can be wrong with a log, in words that a person can act on.
 
+mod freeze;
+
+pub use freeze::FreezeProblem;
+
 use crate::event::BadLeaf;
 use crate::note::BadNote;
 use std::fmt;
@@ -339,6 +343,9 @@ pub enum Problem {
         /// What shows it.
         shown_by: Witness,
     },
+    /// About freezes.
+    #[error("{0}")]
+    Freeze(#[from] FreezeProblem),
     /// No log has the key's certificate.
     #[error("request {request} is signed with key {key}, whose certificate is in no log")]
     NoKey {

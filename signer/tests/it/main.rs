@@ -10,6 +10,7 @@
 
 mod admission;
 mod ballots;
+mod frozen;
 mod recovery;
 mod resident;
 mod results;
