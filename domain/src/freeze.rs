@@ -209,14 +209,22 @@ impl Freeze {
         Statement::sign(FREEZE_TYPE, self.to_bytes(), boot_key, boot_cert)
     }
 
+    /// Reads canonical bytes.
+    ///
+    /// # Errors
+    /// [`BadStatement::Malformed`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadStatement> {
+        let body: FreezeBody = decode_canonical(bytes).map_err(|_| BadStatement::Malformed)?;
+        Self::from_body(&body).ok_or(BadStatement::Malformed)
+    }
+
     /// Checks a node's statement; gives who made it, and what it says.
     ///
     /// # Errors
     /// [`BadStatement`]; a freeze of another cluster is one.
     pub fn open(statement: &Statement, roster: &Roster) -> Result<(NodeName, Self), BadStatement> {
         let (cert, bytes) = statement.open(FREEZE_TYPE, roster)?;
-        let body: FreezeBody = decode_canonical(bytes).map_err(|_| BadStatement::Malformed)?;
-        let freeze = Self::from_body(&body).ok_or(BadStatement::Malformed)?;
+        let freeze = Self::from_bytes(bytes)?;
         if freeze.cluster == roster.cluster { Ok((cert.node, freeze)) } else { Err(BadStatement::UnknownNode) }
     }
 

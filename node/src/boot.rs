@@ -2,6 +2,7 @@
 
 use crate::checkpoint::{self, Checkpointer};
 use crate::config::Config;
+use crate::freezes::Freezes;
 use crate::hsm_keys::HsmKeys;
 use crate::keys::Keys;
 use crate::node::{Node, fresh_rng, now};
@@ -114,6 +115,7 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
     report_interrupted_checks(&*store, &boot).await?;
     let keys = Keys::load(&*store)?;
     let hsm_keys = HsmKeys::load(&*store)?;
+    let freezes = Freezes::load(&*store)?;
     let peers = Peers::new(&config.name, &roster, &tls)?;
     let node = Node {
         config,
@@ -123,6 +125,7 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
         hsm,
         keys,
         hsm_keys,
+        freezes,
         peers,
         sessions: Arc::default(),
         inflight: Arc::default(),

@@ -1,5 +1,9 @@
 //! Wire types to domain types and back. Wire types go no further than the node.
 
+mod freeze;
+
+pub use freeze::*;
+
 use std::fmt::Write as _;
 use tally_domain::boot::Statement;
 use tally_domain::dsse::{Envelope, Signature};
@@ -114,7 +118,7 @@ pub fn request_out(row: RequestRow) -> v1::Request {
         RequestState::Completed(bytes) => {
             let result = match row.claim.action {
                 Action::Sign => prost::Message::decode(bytes.as_slice()).ok(),
-                Action::CreateKey | Action::CreateHsmKey => None,
+                Action::CreateKey | Action::CreateHsmKey | Action::Freeze | Action::Unfreeze => None,
             };
             (v1::RequestState::Completed, String::new(), result)
         }
@@ -128,6 +132,8 @@ pub fn request_out(row: RequestRow) -> v1::Request {
             Action::Sign => "sign".into(),
             Action::CreateKey => "create_key".into(),
             Action::CreateHsmKey => "create_hsm_key".into(),
+            Action::Freeze => "freeze".into(),
+            Action::Unfreeze => "unfreeze".into(),
         },
         intent_digest: row.claim.intent_digest.0.to_vec(),
         state: state.into(),

@@ -4,14 +4,27 @@ use crate::convert;
 use crate::node::{Node, now};
 use std::sync::Arc;
 use tally_audit::event::{Origin, What};
-use tally_domain::Refusal;
 use tally_domain::dsse::{Envelope, content_digest};
 use tally_domain::ports::store::{ClaimRequest, Step, Write};
+use tally_domain::{ClientId, Reason, Refusal};
 use tally_signer::admit::{self, Opened, verdict};
 use tally_signer::hsm_sign;
 
 /// Most bytes of the summary of the facts in the log.
 const SUMMARY_MAX_CHARS: usize = 512;
+
+/// Opens what a client brings in its own name; an intent that cannot be opened is written down.
+///
+/// # Errors
+/// `UNKNOWN_CLIENT` when it is another client's, and as [`admit::open`].
+pub async fn opened_from(node: &Arc<Node>, caller: &ClientId, envelope: Envelope) -> Result<Opened, Refusal> {
+    let refusal = match admit::open(&node.bundle, envelope.clone()) {
+        Ok(opened) if opened.intent().client == *caller => return Ok(opened),
+        Ok(_) => Reason::UnknownClient.into(),
+        Err(refusal) => refusal,
+    };
+    Err(refuse_unopened(node, &envelope, Origin::Client(caller.clone()), refusal).await)
+}
 
 /// An intent that could not even be opened: logged, and the refusal given back.
 pub async fn refuse_unopened(node: &Arc<Node>, envelope: &Envelope, from: Origin, refusal: Refusal) -> Refusal {

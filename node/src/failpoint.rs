@@ -1,7 +1,7 @@
 //! Places where a test kills this process for real (SIGKILL): just before and just after a step is durable. Only in
 //! debug builds; a release build has no such places.
 
-use tally_domain::ports::store::{Step, Write};
+use tally_domain::ports::store::{FreezeWrite, Step, Write};
 
 /// Before or after the step is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct Place(
 );
 
 impl Place {
-    /// The place of a step: `vote`, `release`, `complete`, `name`, `activate`, or none of them.
+    /// The place of a step: `vote`, `release`, `complete`, `name`, `activate`, `freeze`, `lift`, or none of them.
     pub fn of(step: &Step) -> Self {
         let name = step.writes.iter().find_map(|w| match w {
             Write::Vote { .. } => Some("vote"),
@@ -27,6 +27,8 @@ impl Place {
             Write::Complete { .. } => Some("complete"),
             Write::PutHsmKey { .. } => Some("name"),
             Write::ActivateHsmKey { .. } => Some("activate"),
+            Write::Freeze(FreezeWrite::Put { .. }) => Some("freeze"),
+            Write::Freeze(FreezeWrite::Lift { .. }) => Some("lift"),
             _ => None,
         });
         Self(name.unwrap_or_default())

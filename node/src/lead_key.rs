@@ -31,13 +31,7 @@ const CREATE_DEADLINE: Duration = Duration::from_secs(120);
 /// A [`Refusal`].
 pub async fn create(node: &Arc<Node>, caller: ClientId, envelope: Envelope) -> Result<(v1::Key, String), Refusal> {
     let origin = Origin::Client(caller.clone());
-    let opened = match admit::open(&node.bundle, envelope.clone()) {
-        Ok(opened) if opened.intent().client == caller => opened,
-        Ok(_) => {
-            return Err(decisions::refuse_unopened(node, &envelope, origin, Reason::UnknownClient.into()).await);
-        }
-        Err(refusal) => return Err(decisions::refuse_unopened(node, &envelope, origin, refusal).await),
-    };
+    let opened = decisions::opened_from(node, &caller, envelope).await?;
     tracing::Span::current().record("request", opened.intent().request_id.to_string());
     let work = async {
         if opened.intent().action == Action::CreateHsmKey {
@@ -107,7 +101,7 @@ pub async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Resu
         }
         Some(_) => Err(Refusal::from(Reason::KeyExists)),
         None if node.hsm_keys.get(&opened.intent().key).is_some() => Err(Refusal::from(Reason::KeyExists)),
-        None => admit::admit_create(opened.clone(), &node.bundle, now()),
+        None => admit::admit_create(opened.clone(), &node.freezes.known(), &node.bundle, now()),
     };
     match outcome {
         Ok(permit) => {

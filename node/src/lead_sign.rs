@@ -43,13 +43,7 @@ const CONTENTION_PAUSE_MS: std::ops::Range<u64> = 20..160;
 /// A [`Refusal`].
 pub async fn sign(node: &Arc<Node>, caller: ClientId, envelope: Envelope) -> Result<Vec<u8>, Refusal> {
     let origin = Origin::Client(caller.clone());
-    let opened = match admit::open(&node.bundle, envelope.clone()) {
-        Ok(opened) if opened.intent().client == caller => opened,
-        Ok(_) => {
-            return Err(decisions::refuse_unopened(node, &envelope, origin, Reason::UnknownClient.into()).await);
-        }
-        Err(refusal) => return Err(decisions::refuse_unopened(node, &envelope, origin, refusal).await),
-    };
+    let opened = decisions::opened_from(node, &caller, envelope).await?;
     tracing::Span::current().record("request", opened.intent().request_id.to_string());
     let work = async {
         match node.hsm_keys.get(&opened.intent().key) {
@@ -70,7 +64,10 @@ async fn lead(node: &Arc<Node>, opened: Opened, origin: Origin) -> Result<Vec<u8
             Ok(None) => {}
             Err(refusal) => return Err(decisions::refused(node, &opened, origin, refusal).await),
         }
-        if let Some(bytes) = unfinished(node, &opened).await? {
+        // A frozen key does not even finish what was begun; admission says so to the caller.
+        if node.freezes.known().check(&intent.key).is_ok()
+            && let Some(bytes) = unfinished(node, &opened).await?
+        {
             return Ok(bytes);
         }
         let permitted = match permit.take() {
@@ -121,7 +118,7 @@ async fn unfinished(node: &Arc<Node>, opened: &Opened) -> Result<Option<Vec<u8>>
 async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<Permit, Refusal> {
     let held = node.keys.get(&opened.intent().key);
     let key = held.as_ref().map(|h| (&*h.record, h.state));
-    match admit::admit_sign(opened.clone(), key, &node.bundle, now()) {
+    match admit::admit_sign(opened.clone(), key, &node.freezes.known(), &node.bundle, now()) {
         Ok(permit) => {
             let summary = convert::summary(permit.subject().facts());
             decisions::permitted(node, opened, origin, permit.rule(), &summary, Vec::new()).await?;
@@ -142,6 +139,7 @@ async fn attempts(node: &Arc<Node>, permit: &Permit) -> Result<Vec<u8>, Refusal>
         node.store.attempts(&intent.tenant, &intent.request_id).map_err(|e| crate::reply::of_store(&e))?.is_empty();
     let mut tried = 0;
     while tried < ATTEMPTS_MAX {
+        node.freezes.known().check(&intent.key)?;
         let plan = if fresh {
             Known::Next(Next::Start { attempt: Attempt(1), abandonments: Vec::new() })
         } else {

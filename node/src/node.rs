@@ -2,6 +2,7 @@
 
 use crate::checkpoint::Checkpointer;
 use crate::config::Config;
+use crate::freezes::Freezes;
 use crate::hsm_keys::HsmKeys;
 use crate::inflight::Inflight;
 use crate::keys::Keys;
@@ -34,6 +35,8 @@ pub struct Node {
     pub keys: Keys,
     /// Keys in HSMs, this node's own and those of others.
     pub hsm_keys: HsmKeys,
+    /// Freezes, this node's own and those of others.
+    pub freezes: Freezes,
     /// Links to the other nodes.
     pub peers: Peers,
     /// Sessions that this node takes part in.

@@ -2,10 +2,12 @@
 
 mod audit;
 mod clients;
+mod freeze;
 mod peer;
 
 pub use audit::service as audit;
 pub use clients::{key, node, policy, signing};
+pub use freeze::service as freeze;
 pub use peer::service as peer;
 
 use crate::caller;
@@ -16,9 +18,10 @@ use tally_domain::{Reason, Refusal, Tenant};
 use tonic::{Request, Status};
 
 /// Full names, for health checks of one service.
-pub const NAMES: [&str; 6] = [
+pub const NAMES: [&str; 7] = [
     "tally.v1.SigningService",
     "tally.v1.KeyService",
+    "tally.v1.FreezeService",
     "tally.v1.PolicyService",
     "tally.v1.AuditService",
     "tally.v1.NodeService",

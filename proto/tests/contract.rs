@@ -10,7 +10,15 @@ fn the_descriptor_set_names_every_service() {
     let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
     let mut services: Vec<&str> = set.file.iter().flat_map(|f| &f.service).map(|s| s.name()).collect();
     services.sort_unstable();
-    let expected = ["AuditService", "KeyService", "NodeService", "PeerService", "PolicyService", "SigningService"];
+    let expected = [
+        "AuditService",
+        "FreezeService",
+        "KeyService",
+        "NodeService",
+        "PeerService",
+        "PolicyService",
+        "SigningService",
+    ];
     assert_eq!(services, expected);
     assert_eq!(v1::signing_service_server::SERVICE_NAME, "tally.v1.SigningService");
 }

@@ -8,7 +8,7 @@ use crate::reply::{self, status};
 use crate::{lead_key, lead_sign};
 use prost::Message as _;
 use std::sync::Arc;
-use tally_domain::key::KeyCertificate;
+use tally_domain::key::{KeyCertificate, KeyState};
 use tally_domain::{DerivationPath, KeyName, Reason, Refusal, Tenant};
 use tally_policy::Effect;
 use tally_proto::v1;
@@ -118,7 +118,7 @@ impl KeyService for Clients {
     async fn get_key(&self, request: Request<v1::GetKeyRequest>) -> Result<Response<v1::GetKeyResponse>, Status> {
         client(&self.0, &request)?;
         if let Some(held) = hsm_held(&self.0, &request.get_ref().name) {
-            return Ok(Response::new(v1::GetKeyResponse { key: Some(convert::hsm_key_out(&held)) }));
+            return Ok(Response::new(v1::GetKeyResponse { key: Some(as_it_is(&self.0, convert::hsm_key_out(&held))) }));
         }
         let held = held(&self.0, &request.get_ref().name)?;
         let row = self.0.store.key(&held.record.name).map_err(|e| status(&reply::of_store(&e)))?;
@@ -127,7 +127,9 @@ impl KeyService for Clients {
             .map(|bytes| KeyCertificate::decode(bytes.as_slice()))
             .transpose()
             .map_err(|_| refused(Reason::Tampered))?;
-        Ok(Response::new(v1::GetKeyResponse { key: Some(convert::key_out(&held, certificate.as_ref())) }))
+        Ok(Response::new(v1::GetKeyResponse {
+            key: Some(as_it_is(&self.0, convert::key_out(&held, certificate.as_ref()))),
+        }))
     }
 
     async fn list_keys(&self, request: Request<v1::ListKeysRequest>) -> Result<Response<v1::ListKeysResponse>, Status> {
@@ -137,6 +139,7 @@ impl KeyService for Clients {
         let threshold = threshold.iter().map(|held| convert::key_out(held, None));
         let mut keys: Vec<v1::Key> = threshold
             .chain(resident.iter().map(|held| v1::Key { certificate: Vec::new(), ..convert::hsm_key_out(held) }))
+            .map(|key| as_it_is(&self.0, key))
             .collect();
         keys.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Response::new(v1::ListKeysResponse { keys }))
@@ -215,6 +218,7 @@ impl NodeService for Clients {
             peers: peers(node),
             bans: bans.collect(),
             recovering: node.check_standing().is_err(),
+            freezes: node.freezes.known().in_force().map(convert::freeze_out).collect(),
         }))
     }
 
@@ -232,6 +236,15 @@ fn effect_word(effect: Effect) -> &'static str {
         Effect::Permit => "permit",
         Effect::Forbid => "forbid",
     }
+}
+
+/// A key that is active is shown as frozen while a freeze covers it.
+fn as_it_is(node: &Node, mut key: v1::Key) -> v1::Key {
+    let frozen = |name: &KeyName| node.freezes.known().check(name).is_err();
+    if key.state == KeyState::Active.as_str() && KeyName::parse(&key.name).is_ok_and(|name| frozen(&name)) {
+        key.state = "frozen".into();
+    }
+    key
 }
 
 fn held(node: &Node, name: &str) -> Result<crate::keys::Held, Status> {
