@@ -1,6 +1,6 @@
 //! `tally`: the command line for operators, developers and auditors.
 //!
-//! Does: creates keys, signs, shows requests, keys, policy and nodes, exports and verifies audit logs offline, measures,
+//! Does: creates keys, signs, freezes and has that lifted, shows requests, keys, policy and nodes, exports and verifies audit logs offline, measures,
 //! makes and runs throw-away clusters, and gives the tour ([`demo`]).
 //! Does not: hold shares or decide anything. Signatures that it shows it has verified with libraries that no node uses.
 
@@ -11,6 +11,7 @@ mod demo;
 mod dev;
 mod evm_tx;
 mod foreign;
+mod freeze;
 mod input;
 mod intents;
 mod key;
@@ -49,6 +50,10 @@ enum Command {
     /// Create and show keys.
     #[command(subcommand)]
     Key(key::Key),
+    /// Stop what uses a key, or everything: at one node at once, which tells the others.
+    Freeze(freeze::Freeze),
+    /// Have freezes lifted; a majority of nodes must want it.
+    Unfreeze(freeze::Unfreeze),
     /// Sign a transaction or a message, if policy permits it.
     Sign(sign::Sign),
     /// Show requests.
@@ -84,6 +89,8 @@ async fn run(command: Command, profile: &profile::ProfileArg, out: Out) -> anyho
         Command::Demo(demo) => demo.run(out).await,
         Command::Dev(dev) => dev.run(out).await,
         Command::Key(key) => key.run(profile).await,
+        Command::Freeze(freeze) => freeze.run(profile).await,
+        Command::Unfreeze(unfreeze) => unfreeze.run(profile).await,
         Command::Sign(sign) => sign.run(profile).await,
         Command::Request(request) => request.run(&profile.client()?).await,
         Command::Policy(policy) => policy.run(),

@@ -13,14 +13,15 @@ mod audit;
 mod channel;
 mod client;
 mod error;
+mod freezes;
 mod homes;
 mod order;
 mod profile;
 mod retry;
 
 pub use answer::{
-    ActiveRule, BanInfo, Child, CreatedKey, HsmInfo, KeyBacking, KeyInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo,
-    RequestInfo, RequestPage, RequestState, Signed,
+    ActiveRule, BanInfo, Child, CreatedKey, FreezeInfo, Frozen, HsmInfo, KeyBacking, KeyInfo, LatencyInfo, NodeInfo,
+    PeerInfo, PolicyInfo, RequestInfo, RequestPage, RequestState, Signed, Told, Unfrozen,
 };
 pub use audit::LogCheckpoint;
 pub use client::Client;

@@ -32,12 +32,21 @@ pub async fn freeze(node: &Arc<Node>, caller: ClientId, envelope: Envelope) -> R
     tracing::Span::current().record("request", intent.request_id.to_string());
     let guard = node.inflight.take(&intent.tenant, intent.request_id).await;
     let (frozen, rule) = match done(node, &opened, &origin, Action::Freeze).await? {
-        Some(bytes) => (stored(node.name(), &bytes)?, String::new()),
+        Some(bytes) => (in_force(node, stored(node.name(), &bytes)?)?, String::new()),
         None => frozen(node, &opened, origin).await?,
     };
     drop(guard);
     let told = tell_all(node, &Item::Freeze(frozen.name())).await;
     Ok(v1::FreezeResponse { freeze: Some(convert::freeze_out(&frozen)), rule, told: Some(told) })
+}
+
+/// What an intent has frozen stays frozen until it is lifted, and is not frozen by the same intent again.
+fn in_force(node: &Node, frozen: Frozen) -> Result<Frozen, Refusal> {
+    if node.freezes.known().is_lifted(&frozen.name()) {
+        let detail = "this request's freeze has been lifted; draw a new request id to freeze again";
+        return Err(Refusal::new(Reason::FreezeNotFound).with("detail", detail));
+    }
+    Ok(frozen)
 }
 
 async fn frozen(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<(Frozen, String), Refusal> {

@@ -69,6 +69,12 @@ when { context.message.text && context.message.bytes <= 4096 };
 
 @id("operators-create-keys")
 permit (principal in Group::"operators", action == Action::"create_key", resource);
+
+@id("operators-freeze")
+permit (principal in Group::"operators", action == Action::"freeze", resource);
+
+@id("operators-unfreeze")
+permit (principal in Group::"operators", action == Action::"unfreeze", resource);
 "#;
 
 /// A node as its files name it.
@@ -213,7 +219,18 @@ mod tests {
     #[test]
     fn the_bundle_loads_as_a_node_loads_it() {
         let summary = bundle().summary();
-        assert_eq!(summary.permits, ["payouts-small", "eth-small", "messages", "tokens", "operators-create-keys"]);
+        assert_eq!(
+            summary.permits,
+            [
+                "payouts-small",
+                "eth-small",
+                "messages",
+                "tokens",
+                "operators-create-keys",
+                "operators-freeze",
+                "operators-unfreeze"
+            ]
+        );
         assert_eq!((summary.nodes, summary.clients, summary.lists["vendors"]), (3, 1, 2));
         assert!(VENDORS.contains(VENDOR) && ASSETS.contains(USDC));
     }
