@@ -12,6 +12,7 @@
 mod attempts;
 mod bad_input;
 mod bundles;
+mod freezes;
 mod harness {
     pub mod certs;
     pub mod cluster;
