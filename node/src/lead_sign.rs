@@ -22,6 +22,7 @@ use tally_domain::ports::store::{AttemptState, Step, Write};
 use tally_domain::{Attempt, ClientId, NodeName, Reason, Refusal, Scheme};
 use tally_proto::v1;
 use tally_signer::admit::{self, Opened, Permit, Subject};
+use tally_signer::freeze::unless_frozen;
 use tally_signer::recovery::Next;
 use tally_signer::result::{SignResult, check, complete_step};
 use tally_signer::session::Members;
@@ -234,9 +235,9 @@ async fn adopt(node: &Arc<Node>, subject: &Subject, bytes: Vec<u8>) -> Result<Ve
     Ok(bytes)
 }
 
-/// Keeps a result that was combined from stored partials, and tells everyone.
+/// Keeps a result that was combined from stored partials, unless the key is frozen by then, and tells everyone.
 async fn finish(node: &Arc<Node>, subject: &Subject, result: &SignResult) -> Result<Vec<u8>, Refusal> {
-    node.commit(complete_step(subject, result, &node.boot, now())).await?;
+    node.commit(unless_frozen(complete_step(subject, result, &node.boot, now()), &subject.intent().key)).await?;
     Ok(told(node, subject, result))
 }
 
