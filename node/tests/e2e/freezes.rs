@@ -265,6 +265,41 @@ async fn a_request_that_is_running_gives_nothing_once_its_key_is_frozen() {
     logs_verify(&cluster).await;
 }
 
+/// A partial that is on a disk, and that nobody has, is as good as none while its key is frozen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_released_and_never_arrived_does_not_leave_a_frozen_node() {
+    let mut cluster = Cluster::start().await;
+    let fast = create_fast(&cluster.client("payouts-1")).await;
+    cluster.kill(2);
+    cluster.kill(1);
+    cluster.launch(1, &[("TALLY_FAILPOINT", "release.after")]);
+    cluster.serving(1).await;
+    let leader = cluster.at(0);
+    let intent = leader.seal(say("half done")).unwrap();
+    leader.sign(&intent).await.unwrap_err();
+    cluster.died(1).await;
+    cluster.launch(1, &[]);
+    cluster.serving(1).await;
+    cluster.launch(2, &[]);
+    cluster.serving(2).await;
+    let scope = of_key("fast");
+    let frozen = freeze(&leader, &scope).await.unwrap();
+    for i in 0..3 {
+        assert_eq!(reason(cluster.at(i).sign(&intent).await), Reason::Frozen, "node {i}");
+    }
+    // Nor does any other node get it by asking.
+    let recover = async || {
+        let mut peer = PeerServiceClient::new(raw::as_node(&cluster, 2, 1).await);
+        let request = v1::RecoverRequest { intent: Some(raw::signed(&cluster, intent.intent())) };
+        peer.recover(request).await.map(|answer| answer.into_inner().attempts)
+    };
+    assert_eq!(raw::typed(recover().await).1, Reason::Frozen);
+    unfreeze(&leader, &scope, &[&frozen]).await.unwrap();
+    assert!(!recover().await.unwrap()[0].partial.is_empty(), "it was released");
+    verified_ed25519(&fast, b"half done", &leader.sign(&intent).await.unwrap().signature);
+    logs_verify(&cluster).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s_3_3_a_node_killed_as_it_freezes_or_lifts_has_done_it_or_not() {
     let mut cluster = Cluster::start().await;
