@@ -344,7 +344,7 @@ impl Cluster {
             }
             Ok(()) => Ok(()),
             Err(Conflict::RequestDigest) => Err(Stop::Refused(Reason::RequestIdConflict.into())),
-            Err(Conflict::Frozen { name, scope }) => Err(Stop::Refused(tally_signer::freeze::refusal(&name, &scope))),
+            Err(Conflict::Frozen(name, scope)) => Err(Stop::Refused(tally_signer::freeze::refusal(&name, &scope))),
             Err(conflict) => {
                 self.history.conflict(at, &conflict);
                 Err(Stop::Refused(Reason::Bug.into()))

@@ -112,7 +112,7 @@ impl Cluster {
             let known = self.nodes[at].journal.freezes().clone();
             let permit = admit_unfreeze(opened.clone(), Some(&tenant), &known, &self.world.bundle, self.now);
             let permit = permit.expect("permitted, and known to all");
-            let decided = self.decided(at, &opened, &permit.rule().to_owned());
+            let decided = self.decided(at, &opened, permit.rule());
             let (boot, now) = (self.live(at).boot.clone(), self.now);
             let (statement, word) = permit.word(&boot, now);
             for step in [decided, word] {

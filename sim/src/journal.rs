@@ -214,7 +214,7 @@ impl Tables {
             FreezeWrite::Unfrozen { key } => {
                 let covering = self.freezes.in_force().find(|f| f.freeze.scope.covers(&key));
                 if let Some(f) = covering {
-                    return Err(Conflict::Frozen { name: f.name(), scope: f.freeze.scope.clone() });
+                    return Err(Conflict::Frozen(f.name(), f.freeze.scope.clone()));
                 }
             }
         }

@@ -36,7 +36,7 @@ pub fn apply(c: &Connection, write: &FreezeWrite) -> Result<(), StoreError> {
 fn unfrozen(c: &Connection, key: &KeyName) -> Result<(), StoreError> {
     let sql = "SELECT node, id, key FROM freeze WHERE lifted_by IS NULL AND (key IS NULL OR key = ?1) LIMIT 1";
     match first(c, sql, [key.as_str()], |row| Ok((freeze_name(row)?, scope(row, 2)?)))? {
-        Some((name, scope)) => Err(Conflict::Frozen { name, scope }.into()),
+        Some((name, scope)) => Err(Conflict::Frozen(name, scope).into()),
         None => Ok(()),
     }
 }

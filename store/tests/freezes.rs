@@ -48,7 +48,7 @@ fn unfrozen(name: &str) -> Write {
 }
 
 fn frozen(name: &FreezeName, scope: &Scope) -> Conflict {
-    Conflict::Frozen { name: name.clone(), scope: scope.clone() }
+    Conflict::Frozen(name.clone(), scope.clone())
 }
 
 #[test]

@@ -272,13 +272,8 @@ pub enum Conflict {
     #[error("there is no such key with that record")]
     NoKey,
     /// A freeze in force covers the key.
-    #[error("freeze {name} stops {scope}")]
-    Frozen {
-        /// Which.
-        name: FreezeName,
-        /// What it stops.
-        scope: Scope,
-    },
+    #[error("freeze {0} stops {1}")]
+    Frozen(FreezeName, Scope),
     /// A counter would go back.
     #[error("a counter would go back")]
     Backwards,

@@ -10,6 +10,7 @@
 )]
 
 mod attempts;
+mod bad_freezes;
 mod bad_input;
 mod bundles;
 mod freezes;
