@@ -13,6 +13,7 @@ mod audit;
 mod channel;
 mod client;
 mod error;
+mod freezes;
 mod homes;
 mod order;
 mod profile;
@@ -20,9 +21,9 @@ mod retry;
 mod wrap;
 
 pub use answer::{
-    ActiveRule, BanInfo, ChangedKek, Child, CreatedKek, CreatedKey, DataKey, HsmInfo, KekInfo, KekVersionInfo,
-    KeyBacking, KeyInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo, RequestInfo, RequestPage, RequestState, Signed,
-    Unwrapped, Wrapped, WrappedBy,
+    ActiveRule, BanInfo, ChangedKek, Child, CreatedKek, CreatedKey, DataKey, FreezeInfo, Frozen, HsmInfo, KekInfo,
+    KekVersionInfo, KeyBacking, KeyInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo, RequestInfo, RequestPage,
+    RequestState, Signed, Told, Unfrozen, Unwrapped, Wrapped, WrappedBy,
 };
 pub use audit::LogCheckpoint;
 pub use client::Client;

@@ -1,7 +1,7 @@
 //! The words of Tigertally, as types.
 //!
 //! Does: ids, thresholds, schemes, intents and the envelope they travel in, votes and certificates, key records,
-//! facts, public keys and their signatures, reasons for refusal, secrets, and the ports that the edges implement.
+//! freezes, facts, public keys and their signatures, reasons for refusal, secrets, and the ports that the edges implement.
 //! Does not: any input or output. No clock, no operating system randomness, no sockets, no files.
 
 pub mod account;
@@ -11,6 +11,7 @@ pub mod currency;
 pub mod digest;
 pub mod dsse;
 pub mod facts;
+pub mod freeze;
 pub mod hsm_key;
 pub mod ids;
 pub mod intent;
@@ -34,6 +35,7 @@ pub use account::{Account, Agent};
 pub use approval::Approval;
 pub use currency::Currency;
 pub use digest::Digest;
+pub use freeze::{Freeze, FreezeId, FreezeName, Scope};
 pub use hsm_key::{HsmKeyRecord, HsmKeySpec, Material};
 pub use ids::{
     Attempt, ClientId, ClusterId, DomainName, Epoch, Incarnation, KeyName, LimitId, NodeName, PartyIndex, PersonName,

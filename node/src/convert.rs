@@ -1,5 +1,9 @@
 //! Wire types to domain types and back. Wire types go no further than the node.
 
+mod freeze;
+
+pub use freeze::*;
+
 use tally_domain::boot::Statement;
 use tally_domain::dsse::{Envelope, Signature};
 use tally_domain::key::KeyCertificate;

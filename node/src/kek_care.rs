@@ -1,4 +1,5 @@
-//! What KEKs need without anyone's asking: versions whose time has come are destroyed, and keys reach the standby token.
+//! What KEKs need without anyone's asking: versions whose time has come are destroyed, and keys reach the standby token. A
+//! frozen KEK is left as it is until the freeze is lifted.
 
 use crate::keks::Transfer;
 use crate::lead_hsm::commit;
@@ -13,19 +14,23 @@ const TRANSFERS_MAX: usize = 32;
 
 /// One round. What fails is tried again in the next one.
 pub async fn round(node: &Arc<Node>) {
+    let unfrozen = |kek: &KeyName| node.freezes.known().check(kek).is_ok();
     for (kek, version) in node.keks.all() {
         let due = match version.state {
             KekState::PendingDestruction { at } => at <= now(),
             KekState::Destroying => true,
             KekState::Enabled | KekState::Disabled | KekState::Destroyed => false,
         };
-        if due && let Err(error) = end(node, &kek, version).await {
+        if due
+            && unfrozen(&kek)
+            && let Err(error) = end(node, &kek, version).await
+        {
             tracing::error!(kek = %kek, version = %version.number, error, "a version is not destroyed yet");
             break;
         }
     }
     for _ in 0..TRANSFERS_MAX {
-        let Some(transfer) = node.keks.untransferred() else { break };
+        let Some(transfer) = node.keks.untransferred(unfrozen) else { break };
         if !transferred(node, transfer).await {
             break;
         }
@@ -44,6 +49,8 @@ async fn end(node: &Arc<Node>, kek: &KeyName, version: KekVersion) -> Result<(),
     if version.state != KekState::Destroying {
         return Ok(());
     }
+    // Said before the freeze, and not done yet: it is not too late.
+    node.freezes.known().check(kek).map_err(told)?;
     node.hsm.destroy_kek(version.id).await.map_err(|e| e.to_string())?;
     node.keks.note_transferred(version.id);
     moved(node, kek, version, KekEvent::Destroyed).await.map_err(told)?;

@@ -26,7 +26,8 @@ pub async fn sign(node: &Arc<Node>, opened: Opened, origin: Origin, held: HsmHel
         Ok(None) => {}
         Err(refusal) => return Err(decisions::refused(node, &opened, origin, refusal).await),
     }
-    let admitted = admit_hsm_sign(opened.clone(), (&held.record, held.state()), node.name(), &node.bundle, now());
+    let (key, known) = ((&*held.record, held.state()), node.freezes.known());
+    let admitted = admit_hsm_sign(opened.clone(), key, node.name(), &known, &node.bundle, now());
     let permit = match admitted {
         Ok(permit) => permit,
         Err(refusal) if refusal.reason == Reason::HomeNode => return Err(refusal),

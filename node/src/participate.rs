@@ -52,7 +52,7 @@ pub async fn propose_sign(
     let session: SessionKey = convert::session(&request.session)?;
     let held = node.keys.get(&intent.key);
     let key = held.as_ref().map(|h| (&*h.record, h.state));
-    let admitted = admit::admit_sign(opened.clone(), key, &node.bundle, now())
+    let admitted = admit::admit_sign(opened.clone(), key, &node.freezes.known(), &node.bundle, now())
         .and_then(|permit| join(node, &leader, &permit, &request.signers).map(|(m, s)| (permit, m, s)));
     let (permit, members, signers) = match admitted {
         Ok(admitted) => admitted,
@@ -143,6 +143,8 @@ pub async fn recover(
     if let Some(result) = recover::completed(node, &opened)? {
         return Ok(v1::RecoverResponse { result, attempts: Vec::new() });
     }
+    // A partial that was released before the freeze may never have arrived: it does not leave now.
+    node.freezes.known().check(&intent.key)?;
     let attempts = recover::own_reports(node, &opened)
         .await?
         .into_iter()

@@ -107,6 +107,8 @@ fn moves<'a>(bundle: &'a Bundle, action: PolicyAction<'a>) -> Vec<Moves<'a>> {
         PolicyAction::Wrap(facts) => one(facts.kind.as_str(), What::Nothing),
         PolicyAction::CreateKek => one("create_kek", What::Nothing),
         PolicyAction::ChangeKek(..) => one("change_kek", What::Nothing),
+        PolicyAction::Freeze(_) => one("freeze", What::Nothing),
+        PolicyAction::Unfreeze(_) => one("unfreeze", What::Nothing),
     }
 }
 
@@ -138,7 +140,7 @@ fn transfers(payment: &PaymentFacts) -> Vec<Moves<'_>> {
 
 fn matches(bundle: &Bundle, request: &DecisionRequest<'_>, scope: &Scope, moves: &Moves<'_>) -> bool {
     let is = |named: &Option<String>, value: &str| named.as_ref().is_none_or(|name| name == value);
-    let asked = is(&scope.key, request.key.as_str())
+    let asked = is(&scope.key, request.subject())
         && is(&scope.client, request.client.as_str())
         && is(&scope.action, moves.action);
     asked
@@ -182,7 +184,7 @@ fn in_units(amount: &Amount, decimals: u8, counted: u8) -> Option<u128> {
 
 fn line(limit: &Limit, request: &DecisionRequest<'_>, moves: &Moves<'_>) -> LineId {
     let value = |by: &By| match (by, &moves.what) {
-        (By::Key, _) => request.key.as_str(),
+        (By::Key, _) => request.subject(),
         (By::Client, _) => request.client.as_str(),
         (By::Action, _) => moves.action,
         (By::Asset, What::Asset { symbol, .. }) => symbol,

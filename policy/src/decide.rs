@@ -16,7 +16,7 @@ use tally_domain::facts::{
 };
 use tally_domain::{
     Account, Agent, Backing, ClientId, HsmKeySpec, KekChange, KekNumber, KeyName, KeySpec, LimitId, PersonName, Reason,
-    UnixMillis, WrapFacts,
+    Scope, UnixMillis, WrapFacts,
 };
 
 /// Most near misses that a denial names: they go into an error's metadata, of which gRPC takes 8 KiB.
@@ -93,6 +93,24 @@ pub enum PolicyAction<'a> {
     CreateKek,
     /// Change this version of a KEK; the one to be made, where the change makes one.
     ChangeKek(KekChange, KekNumber),
+    /// Freeze this.
+    Freeze(&'a Scope),
+    /// Lift freezes of this.
+    Unfreeze(&'a Scope),
+}
+
+/// What rules and limits see as the key when everything is frozen or unfrozen. No key has this name, so that a rule for one
+/// key never permits that.
+const EVERY_KEY: &str = "*";
+
+impl<'a> DecisionRequest<'a> {
+    /// The key as rules and limits see it.
+    pub(crate) fn subject(&self) -> &'a str {
+        match self.action {
+            PolicyAction::Freeze(Scope::All) | PolicyAction::Unfreeze(Scope::All) => EVERY_KEY,
+            _ => self.key.as_str(),
+        }
+    }
 }
 
 /// Decides a request that nobody has approved. The same arguments always give the same decision (S-2.2).
@@ -124,7 +142,7 @@ pub fn decide_approved(
 }
 
 fn by_rules(bundle: &Bundle, request: &DecisionRequest<'_>, approvals: &Approvals, now: UnixMillis) -> Decision {
-    let case = Case { bundle, client: request.client, key: request.key, approvals, now };
+    let case = Case { bundle, client: request.client, key: request.subject(), approvals, now };
     match request.action {
         PolicyAction::Sign(Facts::Transaction(tx)) => case.transaction(tx),
         PolicyAction::Sign(Facts::Message(message)) => case.ask("sign_message", "message", message_record(message)),
@@ -136,6 +154,8 @@ fn by_rules(bundle: &Bundle, request: &DecisionRequest<'_>, approvals: &Approval
         PolicyAction::Wrap(facts) => case.wrap(&facts),
         PolicyAction::CreateKek => case.create_kek(),
         PolicyAction::ChangeKek(change, version) => case.change_kek(change, version),
+        PolicyAction::Freeze(scope) => case.ask("freeze", "freeze", scope_record(scope)),
+        PolicyAction::Unfreeze(scope) => case.ask("unfreeze", "freeze", scope_record(scope)),
     }
 }
 
@@ -144,7 +164,7 @@ type Fields = Vec<(String, RestrictedExpression)>;
 struct Case<'a> {
     bundle: &'a Bundle,
     client: &'a ClientId,
-    key: &'a KeyName,
+    key: &'a str,
     approvals: &'a Approvals,
     now: UnixMillis,
 }
@@ -263,7 +283,7 @@ impl Case<'_> {
         Request::new(
             vocabulary.client(self.client.as_str()),
             vocabulary.action(action),
-            vocabulary.key(self.key.as_str()),
+            vocabulary.key(self.key),
             context.ok()?,
             Some(&vocabulary.schema),
         )
@@ -335,6 +355,10 @@ fn spec_record(spec: &KeySpec) -> Fields {
         ("t".into(), RestrictedExpression::new_long(spec.threshold.t().into())),
         ("n".into(), RestrictedExpression::new_long(spec.threshold.n().into())),
     ]
+}
+
+fn scope_record(scope: &Scope) -> Fields {
+    vec![("scope".into(), text(scope.as_str()))]
 }
 
 fn text(s: &str) -> RestrictedExpression {

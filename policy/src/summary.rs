@@ -43,6 +43,8 @@ pub fn shown(bundle: &Bundle, request: &DecisionRequest<'_>) -> Shown {
             let after = change.delay_ms().map(|ms| format!(" after {} s", ms / 1_000)).unwrap_or_default();
             format!("client {client} asks to change KEK {key}\n{} version {version}{after}", change.as_str())
         }
+        PolicyAction::Freeze(scope) => format!("client {client} asks to freeze {scope}"),
+        PolicyAction::Unfreeze(scope) => format!("client {client} asks to lift freezes of {scope}"),
     };
     let digest = TaggedHash::new("tally/v1/summary").field(text.as_bytes()).finish();
     Shown { text, digest }

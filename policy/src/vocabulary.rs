@@ -19,6 +19,9 @@ pub(crate) const CHARGES: &[&str] = &["CRED", "DEBT", "SHAR", "SLEV", ""];
 /// What can become of a KEK.
 pub(crate) const KEK_CHANGES: &[&str] = &["create", "rotate", "disable", "enable", "destroy", "cancel", "replicate"];
 
+/// What can be frozen ([`tally_domain::Scope::as_str`]).
+pub(crate) const SCOPES: &[&str] = &["key", "all"];
+
 /// The schema, read once, and its entity types.
 pub(crate) struct Vocabulary {
     pub(crate) schema: Schema,

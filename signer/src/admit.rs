@@ -2,6 +2,7 @@
 //!
 //! Nothing that the leader or another node says is an input here, except the client's signed bytes.
 
+use crate::freeze::Freezes;
 use tally_audit::event::Verdict;
 use tally_chains::ToSign;
 use tally_domain::dsse::{self, Envelope};
@@ -161,6 +162,7 @@ impl Permit {
 pub fn admit_sign(
     opened: Opened,
     key: Option<(&KeyRecord, KeyState)>,
+    freezes: &Freezes,
     bundle: &Bundle,
     now: UnixMillis,
 ) -> Result<Permit, Refusal> {
@@ -169,6 +171,7 @@ pub fn admit_sign(
     check_bundle_version(&opened.intent, bundle)?;
     let subject = subject(opened, key)?;
     let intent = subject.intent();
+    freezes.check(&intent.key)?;
     let request =
         DecisionRequest { client: &intent.client, key: &intent.key, action: PolicyAction::Sign(&subject.facts) };
     let rule = decided(decide(bundle, &request, now))?;
@@ -216,7 +219,12 @@ impl CreatePermit {
 ///
 /// # Errors
 /// A [`Refusal`].
-pub fn admit_create(opened: Opened, bundle: &Bundle, now: UnixMillis) -> Result<CreatePermit, Refusal> {
+pub fn admit_create(
+    opened: Opened,
+    freezes: &Freezes,
+    bundle: &Bundle,
+    now: UnixMillis,
+) -> Result<CreatePermit, Refusal> {
     let intent = &opened.intent;
     expect_action(intent, Action::CreateKey)?;
     check_times(intent, now)?;
@@ -238,6 +246,7 @@ pub fn admit_create(opened: Opened, bundle: &Bundle, now: UnixMillis) -> Result<
         let detail = format!("n must be {signers}, the number of signer nodes in the roster");
         return Err(Refusal::new(Reason::ParameterRange).with("detail", detail));
     }
+    freezes.check(&intent.key)?;
     let request = DecisionRequest { client: &intent.client, key: &intent.key, action: PolicyAction::CreateKey(&spec) };
     let rule = decided(decide(bundle, &request, now))?;
     Ok(CreatePermit { spec, rule, bundle: bundle.digest(), opened })
@@ -291,7 +300,12 @@ fn check_purpose(intent: &Intent, record: &KeyRecord) -> Result<(), Refusal> {
         ContentKind::Message => Purpose::Message,
         // Also where the key would not sign it: what is asked for is a purpose that no threshold key has.
         ContentKind::RawDigest => Purpose::Raw,
-        ContentKind::KeySpec | ContentKind::HsmKeySpec | ContentKind::WrapSpec | ContentKind::KekSpec => {
+        ContentKind::KeySpec
+        | ContentKind::HsmKeySpec
+        | ContentKind::WrapSpec
+        | ContentKind::KekSpec
+        | ContentKind::FreezeSpec
+        | ContentKind::UnfreezeSpec => {
             return Err(Refusal::new(Reason::Malformed).with("field", "kind"));
         }
     };

@@ -10,6 +10,7 @@ mod stage;
 use crate::admit::Permit;
 use crate::boot::BootIdentity;
 use crate::claim::{self, Ballot, Binding};
+use crate::freeze::unless_frozen;
 use crate::release;
 use crate::result::{self, SignResult};
 use crate::session::{Action, Failure, Members, PersistId, Trouble, ban};
@@ -24,7 +25,7 @@ use tally_domain::boot::Statement;
 use tally_domain::digest::TaggedHash;
 use tally_domain::ports::store::{AttemptId, Step, Write};
 use tally_domain::vote::Abandonment;
-use tally_domain::{Attempt, Digest, NodeName, PartyIndex, SignerSet, UnixMillis};
+use tally_domain::{Attempt, Digest, KeyName, NodeName, PartyIndex, SignerSet, UnixMillis};
 use tally_mpc::{KeyShare, Offline, Progress, Protocol, SessionContext};
 use tally_policy::Bundle;
 
@@ -244,6 +245,7 @@ impl SignSession {
                 };
                 let body = claim::vote_body(&self.start.permit, &binding);
                 let (statement, step) = claim::vote(&body, &self.start.boot, now);
+                let step = unless_frozen(step, self.key());
                 let id = self.persist_id();
                 self.stage = Stage::PersistingVote { id, body, statement, presignature };
                 actions.push(Action::Persist { id, step });
@@ -275,7 +277,7 @@ impl SignSession {
         let Some(certified) = ballot.close() else { return Ok(Vec::new()) };
         let unreleased = release::compute(certified, presignature, &self.start.share, self.start.permit.subject())
             .map_err(Trouble::Fault)?;
-        let step = unreleased.step(&self.start.boot, now);
+        let step = unless_frozen(unreleased.step(&self.start.boot, now), self.key());
         // If the write's answer is lost, it may be on the disk: never promise not to release from here on.
         self.released = true;
         let id = self.persist_id();
@@ -299,7 +301,7 @@ impl SignSession {
         let subject = self.start.permit.subject();
         let result =
             result::build(subject, self.start.permit.rule(), &signature, certificate.clone()).map_err(Trouble::Own)?;
-        let step = result::complete_step(subject, &result, &self.start.boot, now);
+        let step = unless_frozen(result::complete_step(subject, &result, &self.start.boot, now), self.key());
         let id = self.persist_id();
         self.stage = Stage::PersistingResult { id, result };
         Ok(vec![Action::Persist { id, step }])
@@ -333,6 +335,10 @@ impl SignSession {
                 Vec::new()
             }
         }
+    }
+
+    fn key(&self) -> &KeyName {
+        &self.start.permit.subject().intent().key
     }
 
     fn persist_id(&mut self) -> PersistId {

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tally_domain::boot::Statement;
 use tally_domain::dsse::Envelope;
+use tally_domain::freeze::UnfreezeCertificate;
 use tally_domain::ports::store::{Conflict, Step};
 use tally_domain::{Attempt, NodeName, Reason, Refusal, SignerSet, UnixMillis};
 use tally_signer::recovery::Report;
@@ -49,6 +50,8 @@ pub(crate) enum Body {
     Recover { rpc: u64, envelope: Arc<Envelope> },
     Recovered { rpc: u64, answer: Result<Recovered, Refusal> },
     Complete { envelope: Arc<Envelope>, result: Vec<u8> },
+    Freeze { statement: Arc<Statement> },
+    Lift { certificate: Arc<UnfreezeCertificate> },
 }
 
 /// A packet under way.
@@ -90,6 +93,8 @@ pub struct Cluster {
     /// Tidings of results for requests that are being worked on: they wait for their turn.
     pub(crate) parked: Vec<Packet>,
     arrivals: Vec<Arrival>,
+    /// Freezes that clients want, and where.
+    pub(crate) frosts: Vec<(NodeName, Envelope)>,
     answers: BTreeMap<Call, Result<Vec<u8>, Refusal>>,
     faults: Faults,
     cut: BTreeSet<NodeName>,
@@ -118,6 +123,7 @@ impl Cluster {
             net: Vec::new(),
             parked: Vec::new(),
             arrivals: Vec::new(),
+            frosts: Vec::new(),
             answers: BTreeMap::new(),
             faults,
             cut: BTreeSet::new(),
@@ -206,6 +212,9 @@ impl Cluster {
         self.now = self.now.plus(self.rng.random_range(0..3));
         self.weather();
         let calm = self.net.is_empty();
+        if self.frost(calm) {
+            return true;
+        }
         let waiting = if calm || self.rng.random_bool(self.faults.hasty) { self.waiting() } else { Vec::new() };
         let soon = if calm { 0.3 } else { 0.05 };
         if !self.arrivals.is_empty() && (calm && waiting.is_empty() || self.rng.random_bool(soon)) {
@@ -220,7 +229,7 @@ impl Cluster {
             return true;
         }
         if calm {
-            return false;
+            return !self.frosts.is_empty();
         }
         let at = self.rng.random_range(0..self.net.len());
         let packet = self.net.swap_remove(at);
@@ -270,6 +279,8 @@ impl Cluster {
             Body::Propose { rpc, proposal } => self.propose(&to, &from, rpc, &proposal),
             Body::Recover { rpc, envelope } => self.recover(&to, &from, rpc, &envelope),
             Body::Complete { envelope, result } => self.complete(&to, &from, envelope, result),
+            Body::Freeze { statement } => self.hear_freeze(&to, &statement),
+            Body::Lift { certificate } => self.hear_lift(&to, &certificate),
             Body::Proposed { rpc, answer } => self.proposed(&to, &from, rpc, answer),
             Body::Recovered { rpc, answer } => self.recovered(&to, &from, rpc, answer),
         }
@@ -333,6 +344,7 @@ impl Cluster {
             }
             Ok(()) => Ok(()),
             Err(Conflict::RequestDigest) => Err(Stop::Refused(Reason::RequestIdConflict.into())),
+            Err(Conflict::Frozen(name, scope)) => Err(Stop::Refused(tally_signer::freeze::refusal(&name, &scope))),
             Err(conflict) => {
                 self.history.conflict(at, &conflict);
                 Err(Stop::Refused(Reason::Bug.into()))

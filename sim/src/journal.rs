@@ -1,12 +1,15 @@
 //! What one node has on its disk: the rules of the store port, in memory. A step that was not committed before a crash
 //! is gone with the rest of the process; one that was is still here at the next start.
 
+use prost::Message as _;
 use std::collections::{BTreeMap, BTreeSet};
+use tally_domain::boot::Statement;
 use tally_domain::key::KeyState;
 use tally_domain::ports::store::{
-    AttemptId, AttemptRow, AttemptState, ClaimRequest, Conflict, RequestState, Step, Write,
+    AttemptId, AttemptRow, AttemptState, ClaimRequest, Conflict, FreezeWrite, RequestState, Step, Write,
 };
-use tally_domain::{Attempt, Digest, Epoch, Incarnation, KeyName, NodeName, RequestId, Tenant};
+use tally_domain::{Attempt, Digest, Epoch, Freeze, Incarnation, KeyName, NodeName, RequestId, Tenant};
+use tally_signer::freeze::{Freezes, Frozen};
 
 /// What names a request.
 pub type RequestKey = (Tenant, RequestId);
@@ -37,6 +40,7 @@ struct Tables {
     keys: BTreeMap<KeyName, StoredKey>,
     bans: BTreeSet<(KeyName, Epoch, NodeName)>,
     checks: BTreeSet<Digest>,
+    freezes: Freezes,
     incarnation: u64,
 }
 
@@ -112,6 +116,11 @@ impl Journal {
         self.tables.bans.iter().map(|(_, _, peer)| peer)
     }
 
+    /// Freezes, in force and lifted.
+    pub fn freezes(&self) -> &Freezes {
+        &self.tables.freezes
+    }
+
     /// Checks of peers' messages that have begun and not ended.
     pub fn pending_checks(&self) -> usize {
         self.tables.checks.len()
@@ -180,6 +189,7 @@ impl Tables {
                 Ok(())
             }
             Write::Incarnation(_) => Err(Conflict::Backwards),
+            Write::Freeze(write) => self.freeze(write),
             Write::PeerIncarnation { .. }
             | Write::Unclaim { .. }
             | Write::PeerHead { .. }
@@ -193,6 +203,25 @@ impl Tables {
             // So have token domains.
             | Write::Vault(_) => Ok(()),
         }
+    }
+
+    fn freeze(&mut self, write: FreezeWrite) -> Result<(), Conflict> {
+        match write {
+            FreezeWrite::Put { name, statement, .. } => {
+                let statement = Statement::decode(statement.as_slice()).expect("an own statement");
+                let signed = statement.signed.as_ref().expect("a whole statement");
+                let freeze = Freeze::from_bytes(&signed.payload).expect("a freeze");
+                self.freezes.note(Frozen { by: name.by, freeze, statement });
+            }
+            FreezeWrite::Lift { lifts, .. } => lifts.into_iter().for_each(|name| self.freezes.note_lifted(name)),
+            FreezeWrite::Unfrozen { key } => {
+                let covering = self.freezes.in_force().find(|f| f.freeze.scope.covers(&key));
+                if let Some(f) = covering {
+                    return Err(Conflict::Frozen(f.name(), f.freeze.scope.clone()));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn claim(&mut self, claim: ClaimRequest) -> Result<(), Conflict> {

@@ -3,7 +3,7 @@
 //!
 //! Does: plays a schedule, keeps a history of what left every node, and says what the history breaks: one digest for a
 //! request (I1), one partial for a nonce (I2, I3), nothing released or voted that is not durable (I7, I8), no ban of an
-//! honest node (I13), one result for ever (I14), logs that verify together (I15), and that every request completes
+//! honest node (I13), nothing used that the node knows to be frozen, one result for ever (I14), logs that verify together (I15), and that every request completes
 //! after the faults have stopped. The same seed gives the same schedule.
 //! Does not: sockets, files, clocks, threads. It plays what `node/` does around the machines in simplified form, so it
 //! proves the machines and the order of steps, not the wiring. `dkls23-core` draws its own randomness: with ECDSA keys
@@ -26,6 +26,7 @@ pub mod journal;
 pub mod world;
 
 mod drive;
+mod freeze;
 mod lead;
 mod member;
 mod node;

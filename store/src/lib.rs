@@ -10,6 +10,7 @@
 //! the file is opened again: the kernel may have dropped the pages, so a later fsync that succeeds would prove nothing.
 
 mod apply;
+mod freeze;
 mod kek;
 mod migrate;
 mod open;
@@ -25,8 +26,8 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tally_domain::ports::Pending;
 use tally_domain::ports::store::{
-    AttemptRow, BanRow, CheckpointRow, Committed, HsmKeyRow, KekVersionRow, KeyRow, PeerHead, PendingCheck, RequestRow,
-    Step, Store, StoreError,
+    AttemptRow, BanRow, CheckpointRow, Committed, FreezeRow, Freezes, HsmKeyRow, KekVersionRow, KeyRow, PeerHead,
+    PendingCheck, RequestRow, Step, Store, StoreError, UnfreezeRow,
 };
 use tally_domain::{Incarnation, KeyName, NodeName, RequestId, Tenant};
 use writer::Writer;
@@ -139,5 +140,15 @@ impl Store for SqliteStore {
 
     fn checkpoint(&self) -> Result<Option<CheckpointRow>, StoreError> {
         read::checkpoint(&self.reader())
+    }
+}
+
+impl Freezes for SqliteStore {
+    fn freezes(&self) -> Result<Vec<FreezeRow>, StoreError> {
+        freeze::freezes(&self.reader())
+    }
+
+    fn unfreezes(&self) -> Result<Vec<UnfreezeRow>, StoreError> {
+        freeze::unfreezes(&self.reader())
     }
 }

@@ -1,16 +1,18 @@
 //! The store port: a step's writes are all durable, or none is. Log leaves go in the same transaction as what they tell.
 
+mod freeze;
 mod kek;
 mod rows;
 pub mod tokens;
 
+pub use freeze::*;
 pub use kek::*;
 pub use rows::*;
 
 use super::Pending;
 use crate::digest::Digest;
-use crate::ids::{Attempt, ClientId, Epoch, Incarnation, KeyName, NodeName, RequestId, Tenant};
-use crate::intent::Action;
+use crate::freeze::{FreezeName, Scope};
+use crate::ids::{Attempt, Epoch, Incarnation, KeyName, NodeName, RequestId, Tenant};
 use crate::time::UnixMillis;
 
 /// Writes that belong together, in order, and the log leaves that tell of them.
@@ -149,6 +151,8 @@ pub enum Write {
     Kek(KekWrite),
     /// About the vault; see there.
     Vault(tokens::VaultWrite),
+    /// About freezes; see there.
+    Freeze(FreezeWrite),
     /// Bans a peer for a key, for good.
     Ban {
         /// Key.
@@ -217,25 +221,6 @@ pub enum Write {
     },
 }
 
-/// See [`Write::ClaimRequest`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClaimRequest {
-    /// Tenant.
-    pub tenant: Tenant,
-    /// Request.
-    pub request: RequestId,
-    /// Digest of the intent.
-    pub intent_digest: Digest,
-    /// Who asked.
-    pub client: ClientId,
-    /// With which key.
-    pub key: KeyName,
-    /// For what.
-    pub action: Action,
-    /// When it was first seen here.
-    pub at: UnixMillis,
-}
-
 /// A write did not fit what is stored; nothing of the step was kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
@@ -272,6 +257,9 @@ pub enum Conflict {
     /// The KEK's version is in another state.
     #[error("the KEK's version is in another state")]
     KekState,
+    /// A freeze in force covers the key.
+    #[error("freeze {0} stops {1}")]
+    Frozen(FreezeName, Scope),
     /// A counter would go back.
     #[error("a counter would go back")]
     Backwards,
@@ -302,7 +290,7 @@ pub enum StoreError {
 }
 
 /// Durable state of one node. Reads see every step whose future was ready before they began.
-pub trait Store: Send + Sync {
+pub trait Store: Freezes + Send + Sync {
     /// Applies a step; the future is ready when it is on the disk or refused.
     fn commit(&self, step: Step) -> Pending<Result<Committed, StoreError>>;
 

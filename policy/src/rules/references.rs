@@ -3,7 +3,7 @@
 
 use crate::bundle::{ACCOUNT_FORM, ADDRESS_FORM, Assets, Groups, Lists, evm_address};
 use crate::error::Problem;
-use crate::vocabulary::{CHARGES, KEK_CHANGES, METHODS};
+use crate::vocabulary::{CHARGES, KEK_CHANGES, METHODS, SCOPES};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use tally_domain::roster::Roster;
@@ -109,6 +109,7 @@ impl Known<'_> {
                 "change of a KEK",
                 "they are `create`, `rotate`, `disable`, `enable`, `destroy`, `cancel` and `replicate`",
             ),
+            ("freeze", "scope") => (SCOPES.contains(&text), "scope", "the scopes are `key` and `all`"),
             _ => return None,
         };
         (!exists).then(|| unknown(what, text, known))

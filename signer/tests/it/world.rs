@@ -10,6 +10,7 @@ use tally_mpc::Signature;
 use tally_policy::Bundle;
 use tally_signer::admit::{self, Permit, Subject};
 use tally_signer::boot::{BootIdentity, Uncertified};
+use tally_signer::freeze::Freezes;
 
 /// 2026-11-21T22:01:00Z.
 pub const NOW: UnixMillis = UnixMillis(1_795_298_460_000);
@@ -43,6 +44,13 @@ when { context.raw.bytes == 32 };
 @id("cold-payouts")
 permit (principal in Group::"payouts", action == Action::"sign", resource == Key::"cold")
 when { context.tx.asset == "ETH" };
+
+@id("stop")
+permit (principal in Group::"payouts", action == Action::"freeze", resource)
+when { context.freeze.scope == "all" || resource == Key::"notes" || resource == Key::"vault" };
+
+@id("go-on")
+permit (principal in Group::"payouts", action == Action::"unfreeze", resource == Key::"notes");
 
 @id("make-hsm-keys")
 permit (principal in Group::"payouts", action == Action::"create_key", resource)
@@ -206,7 +214,7 @@ impl World {
         now: UnixMillis,
     ) -> Result<Permit, Refusal> {
         admit::open(&self.bundle, self.seal(intent))
-            .and_then(|opened| admit::admit_sign(opened, key, &self.bundle, now))
+            .and_then(|opened| admit::admit_sign(opened, key, &Freezes::default(), &self.bundle, now))
     }
 
     /// The one signature of a message key.
