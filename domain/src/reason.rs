@@ -93,7 +93,7 @@ reasons! {
     /// The client may not act for this tenant.
     Acl = "ACL", PermissionDenied, "The client may not act for this tenant, ask this cluster, or call this method.";
     /// The rules deny.
-    PolicyDenied = "POLICY_DENIED", PermissionDenied, "Policy does not permit this; see the rule and the condition in the metadata.";
+    PolicyDenied = "POLICY_DENIED", PermissionDenied, "Policy does not permit this; the metadata names the rule and the condition, or says that no rule permits it.";
     /// The key has another purpose.
     KeyPurpose = "KEY_PURPOSE", PermissionDenied, "The key's purpose does not allow this kind of content; a key has exactly one purpose.";
     /// The key is not active.

@@ -5,7 +5,7 @@ use crate::caller::{Caller, CallerStream};
 use crate::config::Config;
 use crate::greet;
 use crate::hsm_names;
-use crate::kek_care;
+use crate::kek_care::KekCare;
 use crate::node::Node;
 use crate::peers::PEER_MESSAGE_MAX_BYTES;
 use crate::services;
@@ -140,6 +140,7 @@ async fn stop_signal() {
 
 async fn keep_house(node: Arc<Node>) {
     let mut tick = tokio::time::interval(HOUSEKEEPING);
+    let mut care = KekCare::default();
     loop {
         tick.tick().await;
         for peer in node.peers.by_reachability() {
@@ -150,7 +151,7 @@ async fn keep_house(node: Arc<Node>) {
             crate::lead_key::sync_key(&node, &held.record.name).await;
         }
         hsm_names::spread(&node).await;
-        kek_care::round(&node).await;
+        care.round(&node).await;
         if let Err(refusal) = node.checkpoints.note(&node).await {
             tracing::warn!(%refusal, "no checkpoint");
         }
