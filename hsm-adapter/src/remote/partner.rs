@@ -23,7 +23,8 @@ struct Far {
 /// # Errors
 /// [`HsmError`].
 pub fn provision_pair_remote(primary: &RemoteConfig, standby: &RemoteConfig) -> Result<VerifyingKey, HsmError> {
-    let ((mut primary, one), (mut standby, other)) = open(primary, standby)?;
+    let (mut primary, one) = Far::open(primary, Role::Primary)?;
+    let (mut standby, other) = Far::open(standby, Role::Standby)?;
     let identity = join((&mut primary, &one), (&mut standby, &other))?;
     primary.leave();
     standby.leave();
@@ -32,15 +33,12 @@ pub fn provision_pair_remote(primary: &RemoteConfig, standby: &RemoteConfig) -> 
 
 /// Refuses two tokens that are not a pair. Blocks.
 pub fn compare_pair_remote(primary: &RemoteConfig, standby: &RemoteConfig) -> Result<(), HsmError> {
-    let ((mut primary, _), (mut standby, _)) = open(primary, standby)?;
+    let (mut primary, _) = Far::open(primary, Role::Primary)?;
+    let (mut standby, _) = Far::open(standby, Role::Standby)?;
     compare(&mut primary, &mut standby)?;
     primary.leave();
     standby.leave();
     Ok(())
-}
-
-fn open(primary: &RemoteConfig, standby: &RemoteConfig) -> Result<((Far, Met), (Far, Met)), HsmError> {
-    Ok((Far::open(primary, Role::Primary)?, Far::open(standby, Role::Standby)?))
 }
 
 impl Far {
