@@ -134,12 +134,12 @@ fn to_json(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use tally_client::HsmInfo;
     use tally_domain::{ClusterId, Digest, Incarnation, NodeName, UnixMillis};
 
-    fn node(name: &str) -> NodeInfo {
+    pub fn node(name: &str) -> NodeInfo {
         NodeInfo {
             cluster: ClusterId::parse("dev").unwrap(),
             node: NodeName::parse(name).unwrap(),

@@ -16,7 +16,8 @@ pub struct Shown {
     text: String,
     json: Value,
     exit: Exit,
-    /// Errors go to standard error; verdicts, denials included, are results.
+    /// Whether the text goes to standard error: what was asked for is not there, and standard output may be the next
+    /// program's input.
     is_error: bool,
 }
 
@@ -52,7 +53,7 @@ impl Shown {
         let failed = error.downcast_ref::<Failed>();
         let client = failed.map(|f| &f.error).or_else(|| error.downcast_ref::<ClientError>());
         let mut shown = match client.and_then(|client| client.refused()) {
-            Some(refused) => refusal(refused),
+            Some(refused) => Self { is_error: true, ..refusal(refused) },
             None => {
                 let usual = if error.is::<Usage>() { Exit::Usage } else { Exit::Other };
                 let exit = client.map_or(usual, ClientError::exit);
@@ -172,33 +173,47 @@ impl Out {
     /// A line of text as it happens; nothing if JSON was asked for.
     pub fn say(self, line: &str) {
         if !self.json {
-            stdout(line);
+            // What comes at the end tells whether it can be written.
+            drop(stdout(line));
         }
     }
 
     /// The JSON document of a command that goes on afterwards.
     pub fn document(self, json: &Value) {
         if self.json {
-            stdout(&format!("{json:#}"));
+            drop(stdout(&format!("{json:#}")));
         }
     }
 
     /// Prints what a command has to show, and gives its exit code.
     pub fn finish(self, shown: Shown) -> ExitCode {
-        match (self.json, shown.is_error) {
-            (true, _) if shown.json.is_null() => {}
+        let printed = match (self.json, shown.is_error) {
+            (true, _) if shown.json.is_null() => Ok(()),
             (true, _) => stdout(&format!("{:#}", shown.json)),
-            (false, _) if shown.text.is_empty() => {}
+            (false, _) if shown.text.is_empty() => Ok(()),
             (false, false) => stdout(&shown.text),
-            (false, true) => stderr(&shown.text),
+            (false, true) => {
+                stderr(&shown.text);
+                Ok(())
+            }
+        };
+        match printed {
+            Ok(()) => ExitCode::from(shown.exit.code()),
+            Err(e) => {
+                stderr(&format!("error: cannot write to standard output: {e}"));
+                ExitCode::from(Exit::Other.code())
+            }
         }
-        ExitCode::from(shown.exit.code())
     }
 }
 
-fn stdout(text: &str) {
-    // A reader that has gone away is no reason to fail.
-    drop(writeln!(std::io::stdout(), "{text}"));
+/// Whoever reads it may have gone away, as `head` does; that it could not be written, to a full disk for example, is an error.
+fn stdout(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 fn stderr(text: &str) {

@@ -93,7 +93,7 @@ reasons! {
     /// The client may not act for this tenant.
     Acl = "ACL", PermissionDenied, "The client may not act for this tenant, ask this cluster, or call this method.";
     /// The rules deny.
-    PolicyDenied = "POLICY_DENIED", PermissionDenied, "Policy does not permit this; see the rule and the condition in the metadata.";
+    PolicyDenied = "POLICY_DENIED", PermissionDenied, "Policy does not permit this; the metadata names the rule and the condition, or says that no rule permits it.";
     /// Persons have yet to approve.
     ApprovalsRequired = "APPROVALS_REQUIRED", FailedPrecondition, "Policy permits this once enough persons have approved it; the metadata names the groups and how many of each.";
     /// A person who may approve has said no.

@@ -4,6 +4,8 @@ mod kek;
 mod resident;
 mod transfer;
 
+pub use transfer::{Proof, Transport};
+
 use crate::config::Role;
 use crate::fault::{Class, Fault};
 use crate::gate::{DeskId, Hold};

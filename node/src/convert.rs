@@ -222,6 +222,7 @@ fn kek_version_out(row: &KekVersionRow) -> v1::KekVersion {
             _ => 0,
         },
         wraps: row.wraps,
+        replicable: row.transfer.is_some(),
     }
 }
 

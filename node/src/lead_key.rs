@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use prost::Message as _;
 use rand::Rng as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tally_audit::event::Origin;
 use tally_domain::dsse::Envelope;
 use tally_domain::key::{KeyCertificate, KeyRecord, KeyState};
@@ -25,6 +25,12 @@ use tally_signer::session::Members;
 
 /// Longest time for one key generation; DKLs23 among 16 nodes computes for many seconds.
 const CREATE_DEADLINE: Duration = Duration::from_secs(120);
+
+/// Longest wait for the peers to have a new key active: they are a message and a durable write behind the leader.
+const ACTIVE_MAX: Duration = Duration::from_secs(2);
+
+/// How often a peer is asked.
+const ACTIVE_POLL: Duration = Duration::from_millis(10);
 
 /// Creates a key for a client, or gives the one that this very intent has created.
 ///
@@ -90,8 +96,22 @@ async fn lead(node: &Arc<Node>, opened: Opened, origin: Origin) -> Result<(Held,
         }
     }
     let created = take_part(node, seat, members, permit).await.map_err(|f: Failed| f.refusal)?;
+    join_all(others.iter().map(|peer| active_at(node, peer, &intent.key))).await;
     let held = Held { record: Arc::new(created.record), state: KeyState::Active };
     Ok((held, rule))
+}
+
+/// Waits until a peer has the key active too, so that whoever was told of the key finds it at every node. A peer that is not
+/// there in time learns of it when it is next asked.
+async fn active_at(node: &Arc<Node>, peer: &NodeName, name: &KeyName) {
+    let until = Instant::now() + ACTIVE_MAX;
+    while Instant::now() < until {
+        let request = v1::FetchKeyRequest { name: name.to_string() };
+        match node.peers.call(peer, |mut p| async move { p.fetch_key(request).await }).await {
+            Err(refusal) if refusal.reason == Reason::KeyNotActive => tokio::time::sleep(ACTIVE_POLL).await,
+            Ok(_) | Err(_) => return,
+        }
+    }
 }
 
 /// Decides here, and writes it down. The name must be free, or pending from this very request.

@@ -239,14 +239,15 @@ pub async fn open(node: &Arc<Node>, envelope: Option<v1::Envelope>, origin: &Ori
     }
 }
 
-/// The certificate of a key, if this node has it.
+/// The certificate of a key that this node signs with.
 ///
 /// # Errors
-/// `KEY_NOT_FOUND`, `STORAGE`, `TAMPERED`.
+/// `KEY_NOT_FOUND`, `KEY_NOT_ACTIVE`, `STORAGE`, `TAMPERED`.
 pub fn fetch_key(node: &Node, request: &v1::FetchKeyRequest) -> Result<v1::FetchKeyResponse, Refusal> {
     let name = tally_domain::KeyName::parse(&request.name).map_err(|_| Reason::KeyNotFound)?;
     let row = node.store.key(&name).map_err(|e| reply::of_store(&e))?.ok_or(Reason::KeyNotFound)?;
-    let bytes = row.certificate.ok_or(Reason::KeyNotActive)?;
+    let active = node.keys.get(&name).is_some_and(|held| held.state == KeyState::Active);
+    let bytes = row.certificate.filter(|_| active).ok_or(Reason::KeyNotActive)?;
     let certificate =
         tally_domain::key::KeyCertificate::decode(bytes.as_slice()).map_err(|_| Refusal::from(Reason::Tampered))?;
     Ok(v1::FetchKeyResponse { certificate: certificate.statements.iter().map(convert::statement_out).collect() })

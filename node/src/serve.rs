@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::freeze_news;
 use crate::greet;
 use crate::hsm_names;
-use crate::kek_care;
+use crate::kek_care::KekCare;
 use crate::node::Node;
 use crate::peers::PEER_MESSAGE_MAX_BYTES;
 use crate::services;
@@ -147,6 +147,7 @@ async fn stop_signal() {
 
 async fn keep_house(node: Arc<Node>) {
     let mut tick = tokio::time::interval(HOUSEKEEPING);
+    let mut care = KekCare::default();
     loop {
         tick.tick().await;
         for peer in node.peers.by_reachability() {
@@ -158,7 +159,7 @@ async fn keep_house(node: Arc<Node>) {
         }
         hsm_names::spread(&node).await;
         freeze_news::spread(&node);
-        kek_care::round(&node).await;
+        care.round(&node).await;
         if let Err(refusal) = node.checkpoints.note(&node).await {
             tracing::warn!(%refusal, "no checkpoint");
         }

@@ -344,6 +344,8 @@ pub(crate) fn decided(decision: Decision) -> Result<String, Refusal> {
                 refusal = refusal.with("rule", first).with("condition", "this rule forbids it");
             } else if let Some(miss) = denied.near_misses.first() {
                 refusal = refusal.with("rule", &miss.rule).with("condition", &miss.condition);
+            } else if denied.errors.is_empty() && denied.reason == Reason::PolicyDenied {
+                refusal = refusal.with("detail", "no rule permits this action on this key");
             }
             for (i, miss) in denied.near_misses.iter().enumerate().skip(1) {
                 refusal = refusal.with(&format!("near_miss_{i}"), format!("{}: {}", miss.rule, miss.condition));

@@ -2,8 +2,8 @@
 
 use crate::output::{Progress, Shown, Usage, field};
 use serde_json::{Value, json};
-use tally_client::{Client, ClientError, Exit, KekInfo, Order};
-use tally_domain::{KekChange, KekNumber, KeyName};
+use tally_client::{Client, ClientError, Exit, KekInfo, KekVersionInfo, Order};
+use tally_domain::{KekChange, KeyName};
 
 /// States of versions that have a key to give.
 const LIVING: [&str; 3] = ["enabled", "disabled", "pending-destruction"];
@@ -11,6 +11,9 @@ const LIVING: [&str; 3] = ["enabled", "disabled", "pending-destruction"];
 /// Gives every KEK, or the one that is named, to the standby token of its home, wrapped under the key that the two tokens share, and
 /// compares check values. What the standby holds already stays as it is. New versions get there by themselves; this shows
 /// that they have, and puts it into the log.
+///
+/// Versions that were made before a node had two tokens stay on one. Ends with 0 only if what can be replicated is, and each
+/// KEK wraps with a version that is on both tokens.
 #[derive(Debug, clap::Args)]
 pub struct Replicate {
     /// Only this KEK.
@@ -20,8 +23,19 @@ pub struct Replicate {
     dry_run: bool,
 }
 
+/// What became of a version.
+enum Outcome {
+    /// On both tokens, with this check value.
+    Replicated(String),
+    /// It would be tried.
+    Planned,
+    /// It has no form in which it could reach the standby.
+    PrimaryOnly,
+    Failed(ClientError),
+}
+
 impl Replicate {
-    /// Runs it. Ends with 0 only if every version has reached its standby.
+    /// Runs it.
     pub async fn run(self, client: &Client) -> anyhow::Result<Shown> {
         let keks = match &self.kek {
             Some(name) => vec![client.kek(name).await?],
@@ -33,12 +47,18 @@ impl Replicate {
         }
         let progress = (!self.dry_run).then(|| Progress::start("replicating", None));
         let (mut lines, mut rows, mut exit) = (Vec::new(), Vec::new(), Exit::Done);
-        for (kek, number) in versions {
-            let outcome = if self.dry_run { Ok(None) } else { given(client, kek, number).await.map(Some) };
-            if let Err(error) = &outcome {
-                exit = error.exit();
+        for (kek, version) in versions {
+            let outcome = match (version.replicable, self.dry_run) {
+                (false, _) => Outcome::PrimaryOnly,
+                (true, true) => Outcome::Planned,
+                (true, false) => given(client, kek, version).await,
+            };
+            match &outcome {
+                Outcome::Failed(error) => exit = error.exit(),
+                Outcome::PrimaryOnly if wraps(kek, version) && exit == Exit::Done => exit = Exit::Other,
+                _ => {}
             }
-            let (line, row) = told(kek, number, &outcome);
+            let (line, row) = told(kek, version, &outcome);
             lines.push(line);
             rows.push(row);
         }
@@ -47,28 +67,45 @@ impl Replicate {
     }
 }
 
-fn living(kek: &KekInfo) -> impl Iterator<Item = (&KekInfo, KekNumber)> {
-    kek.versions.iter().filter(|v| LIVING.contains(&v.state.as_str())).map(move |v| (kek, v.number))
+fn living(kek: &KekInfo) -> impl Iterator<Item = (&KekInfo, &KekVersionInfo)> {
+    kek.versions.iter().filter(|v| LIVING.contains(&v.state.as_str())).map(move |v| (kek, v))
 }
 
-async fn given(client: &Client, kek: &KekInfo, number: KekNumber) -> Result<String, ClientError> {
-    let order = Order::change_kek(kek.name.clone(), KekChange::Replicate(number)).note("replicate");
-    Ok(client.change_kek(&client.seal(order)?).await?.version.check_value)
+/// Whether it is the one that the KEK wraps with.
+fn wraps(kek: &KekInfo, version: &KekVersionInfo) -> bool {
+    let newest = kek.versions.iter().rev().find(|v| v.state == "enabled");
+    newest.is_some_and(|newest| newest.number == version.number)
 }
 
-fn told(kek: &KekInfo, number: KekNumber, outcome: &Result<Option<String>, ClientError>) -> (String, Value) {
-    let name = format!("{} version {number}", kek.name);
-    let (word, text, detail) = match outcome {
-        Ok(Some(check_value)) => {
-            ("replicated", format!("on both tokens of {}, check value {check_value}", kek.home), json!(check_value))
-        }
-        Ok(None) => ("would be replicated", format!("to the standby token of {}", kek.home), Value::Null),
-        Err(error) => ("not replicated", error.to_string(), Value::Null),
+async fn given(client: &Client, kek: &KekInfo, version: &KekVersionInfo) -> Outcome {
+    let order = Order::change_kek(kek.name.clone(), KekChange::Replicate(version.number)).note("replicate");
+    let changed = match client.seal(order) {
+        Ok(intent) => client.change_kek(&intent).await,
+        Err(error) => Err(error),
     };
-    let reason = outcome.as_ref().err().and_then(ClientError::refused).map(|refused| refused.reason.as_str());
+    changed.map_or_else(Outcome::Failed, |changed| Outcome::Replicated(changed.version.check_value))
+}
+
+fn told(kek: &KekInfo, version: &KekVersionInfo, outcome: &Outcome) -> (String, Value) {
+    let home = &kek.home;
+    let (word, text) = match outcome {
+        Outcome::Replicated(check_value) => {
+            ("replicated", format!("on both tokens of {home}, check value {check_value}"))
+        }
+        Outcome::Planned => ("would be replicated", format!("to the standby token of {home}")),
+        Outcome::PrimaryOnly => {
+            let why = "made before the node had two tokens, if it has; with two, rotate the KEK and rewrap";
+            ("primary only", format!("on one token of {home}: {why}"))
+        }
+        Outcome::Failed(error) => ("not replicated", error.to_string()),
+    };
+    let reason = match outcome {
+        Outcome::Failed(error) => error.refused().map(|refused| refused.reason.as_str()),
+        _ => None,
+    };
     let row = json!({
-        "kek": kek.name.as_str(), "version": number.0, "home": kek.home.as_str(), "outcome": word,
-        "check_value": detail, "reason": reason,
+        "kek": kek.name.as_str(), "version": version.number.0, "home": home.as_str(), "outcome": word,
+        "check_value": version.check_value, "wraps_with_it": wraps(kek, version), "reason": reason,
     });
-    (field(&name, format!("{word}: {text}")), row)
+    (field(&format!("{} version {}", kek.name, version.number), format!("{word}: {text}")), row)
 }

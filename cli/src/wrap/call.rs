@@ -5,7 +5,7 @@ use crate::input;
 use crate::intents::Kept;
 use crate::output::{Out, Shown, Usage};
 use anyhow::Context as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tally_client::{Client, Order, Plain};
 use tally_domain::{EncryptionContext, KekNumber, KeyName, RequestId, SecretBytes};
 
@@ -100,14 +100,20 @@ impl Generate {
                 return Err(Usage("with the key on standard output, the wrapped key needs --out FILE".into()).into());
             }
         }
+        text::check_new(out.as_deref())?;
+        if out.is_some() && out == plaintext_out {
+            return Err(Usage("the key and the wrapped key need a file each".into()).into());
+        }
         let shown = plaintext_out.is_some();
         let order = Order::generate_data_key(common.name.clone(), common.context()?, bytes, shown).note(&common.note);
         let asked = kept.seal(client, order, common.request_id)?;
         let key = kept.settle(&asked, client.generate_data_key(&asked.intent).await)?;
+        // The wrapped key first: without it the other is no use.
+        written(out.as_deref(), &key.wrapped.blob)?;
         if let Some(path) = &plaintext_out {
             text::write_plaintext(path, key.plaintext.as_ref().context("the node did not show the data key")?)?;
         }
-        show::sealed(&common.name, &asked.intent, &key.wrapped, out.as_deref(), plaintext_out.as_deref())
+        Ok(show::sealed(&common.name, &asked.intent, &key.wrapped, out.as_deref(), plaintext_out.as_deref()))
     }
 }
 
@@ -115,6 +121,7 @@ impl Seal {
     /// Runs it.
     pub async fn run(self, client: &Client, kept: &Kept) -> anyhow::Result<Shown> {
         let Self { common, input, out } = self;
+        text::check_new(out.as_deref())?;
         let plaintext: SecretBytes = text::plaintext(&input)?;
         let id = match common.request_id {
             Some(id) => id,
@@ -124,7 +131,8 @@ impl Seal {
         let order = Order::wrap(common.name.clone(), common.context()?, &plain).note(&common.note).request_id(id);
         let asked = kept.seal(client, order, common.request_id)?;
         let wrapped = kept.settle(&asked, client.wrap(&asked.intent, &plain).await)?;
-        show::sealed(&common.name, &asked.intent, &wrapped, out.as_deref(), None)
+        written(out.as_deref(), &wrapped.blob)?;
+        Ok(show::sealed(&common.name, &asked.intent, &wrapped, out.as_deref(), None))
     }
 }
 
@@ -146,12 +154,18 @@ impl Rewrap {
     /// Runs it.
     pub async fn run(self, client: &Client, kept: &Kept) -> anyhow::Result<Shown> {
         let Self { common, input, out, version } = self;
+        text::check_new(out.as_deref())?;
         let blob = text::blob(&input)?;
         let order = Order::rewrap(common.name.clone(), common.context()?, &blob, version).note(&common.note);
         let asked = kept.seal(client, order, common.request_id)?;
         let wrapped = kept.settle(&asked, client.rewrap(&asked.intent, &blob).await)?;
-        show::sealed(&common.name, &asked.intent, &wrapped, out.as_deref(), None)
+        written(out.as_deref(), &wrapped.blob)?;
+        Ok(show::sealed(&common.name, &asked.intent, &wrapped, out.as_deref(), None))
     }
+}
+
+fn written(out: Option<&Path>, blob: &[u8]) -> anyhow::Result<()> {
+    out.filter(|path| !text::is_stdout(path)).map_or(Ok(()), |path| text::write_blob(path, blob))
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

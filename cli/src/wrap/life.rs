@@ -114,6 +114,9 @@ impl Destroy {
             let versions = client.kek(&name).await?.versions;
             let found: Option<KekVersionInfo> = versions.into_iter().find(|v| v.number == version);
             let found = found.ok_or_else(|| Usage(format!("{name} has no version {version}")))?;
+            if !matches!(found.state.as_str(), "enabled" | "disabled") {
+                return Err(Usage(format!("version {version} of {name} is {}", found.state)).into());
+            }
             return Ok(show::planned(&name, &found, now().plus(u64::from(after) * 1_000)));
         }
         if !yes {

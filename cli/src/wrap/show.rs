@@ -15,15 +15,12 @@ pub fn sealed(
     wrapped: &Wrapped,
     out: Option<&Path>,
     plaintext: Option<&Path>,
-) -> anyhow::Result<Shown> {
+) -> Shown {
     let blob = text::of_blob(&wrapped.blob);
     let mut document = by(kek, intent, &wrapped.by);
     let mut lines = permitted(kek, intent, &wrapped.by);
     match out {
-        Some(path) if !text::is_stdout(path) => {
-            text::write_blob(path, &wrapped.blob)?;
-            lines.push(field("wrapped", path.display()));
-        }
+        Some(path) if !text::is_stdout(path) => lines.push(field("wrapped", path.display())),
         _ => lines.push(field("wrapped", &blob)),
     }
     lines.extend(plaintext.map(|path| field("plaintext", path.display())));
@@ -38,7 +35,7 @@ pub fn sealed(
         (_, Some(path)) if text::is_stdout(path) => String::new(),
         _ => lines.join("\n"),
     };
-    Ok(Shown::done(text, document))
+    Shown::done(text, document)
 }
 
 /// What was opened has gone where it was to go; nothing of it is shown.
@@ -84,7 +81,7 @@ pub fn planned(kek: &KeyName, v: &KekVersionInfo, at: UnixMillis) -> Shown {
     let lines = [
         format!("would destroy version {} of {kek}", v.number),
         field("now", line(v)),
-        field("destroyed", utc(at)),
+        field("destroyed", format!("{}, if the node is configured to wait no longer (24 hours by default)", utc(at))),
         field("wrapped", format!("{} things, which could not be opened by anyone afterwards", v.wraps)),
     ];
     let document = json!({ "dry_run": true, "kek": kek.as_str(), "version": version(v), "destroy_at": utc(at) });
@@ -134,7 +131,7 @@ fn to_json(k: &KekInfo) -> Value {
 fn version(v: &KekVersionInfo) -> Value {
     json!({
         "number": v.number.0, "state": v.state, "id": hex::encode(v.id), "check_value": v.check_value,
-        "made_at": utc(v.made_at), "destroy_at": v.destroy_at.map(utc), "wraps": v.wraps,
+        "made_at": utc(v.made_at), "destroy_at": v.destroy_at.map(utc), "wraps": v.wraps, "replicable": v.replicable,
     })
 }
 

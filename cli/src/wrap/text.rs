@@ -21,7 +21,10 @@ pub fn blob(path: &Path) -> anyhow::Result<Vec<u8>> {
     let bytes = input::read(path)?;
     let text = std::str::from_utf8(&bytes).map(str::trim).unwrap_or_default();
     let blob = text.strip_prefix(PREFIX).and_then(|text| BASE64_URL_SAFE_NO_PAD.decode(text).ok());
-    blob.ok_or_else(|| Usage(format!("{} holds no wrapped data: it begins with `{PREFIX}`", path.display())).into())
+    blob.ok_or_else(|| {
+        Usage(format!("{} holds no wrapped data: that is one line, which begins with `{PREFIX}`", path.display()))
+            .into()
+    })
 }
 
 /// Reads what is to be wrapped, byte for byte.
@@ -29,10 +32,21 @@ pub fn plaintext(path: &Path) -> anyhow::Result<SecretBytes> {
     Ok(SecretBytes::new(input::read(path)?))
 }
 
-/// Writes wrapped data, which is no secret.
+/// Writes wrapped data, which is no secret, to a new file: what was there may be the only form of another key.
 pub fn write_blob(path: &Path, blob: &[u8]) -> anyhow::Result<()> {
-    std::fs::write(path, format!("{}\n", of_blob(blob)))
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).open(path);
+    file.and_then(|mut f| writeln!(f, "{}", of_blob(blob)))
         .map_err(|e| anyhow::anyhow!("cannot write {}: {e}", path.display()))
+}
+
+/// Refuses a place for wrapped data before anything is asked for: a file that is there already, or one that cannot be.
+pub fn check_new(path: Option<&Path>) -> Result<(), Usage> {
+    let Some(path) = path.filter(|path| !is_stdout(path)) else { return Ok(()) };
+    if path.exists() {
+        return Err(Usage(format!("{} is there already; what is wrapped goes into a new file", path.display())));
+    }
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if dir.is_dir() { Ok(()) } else { Err(Usage(format!("there is no directory {}", dir.display()))) }
 }
 
 /// Refuses a place for a plaintext before anything is asked for: a file that is there already, or, beside a JSON document,
@@ -45,7 +59,7 @@ pub fn check_place(path: &Path, printed: Out) -> Result<(), Usage> {
     if path.exists() {
         return Err(Usage(format!("{} is there already; a plaintext goes into a new file", path.display())));
     }
-    Ok(())
+    check_new(Some(path))
 }
 
 /// Whether a file means standard output.
@@ -77,6 +91,9 @@ mod tests {
             blob(&path).ok()
         };
         write_blob(&path, &[0, 255, 7]).unwrap();
+        assert!(write_blob(&path, &[1]).is_err() && check_new(Some(&path)).is_err());
+        assert!(check_new(Some(&dir.path().join("no/blob"))).is_err());
+        check_new(Some(&dir.path().join("new"))).unwrap();
         assert_eq!(blob(&path).unwrap(), [0, 255, 7]);
         assert_eq!(of("  tally-wrap:v1:AP8H\r\n"), Some(vec![0, 255, 7]));
         for bad in ["", "AP8H", "tally-wrap:v2:AP8H", "tally-wrap:v1:AP8=", "tally-wrap:v1:AP+H"] {

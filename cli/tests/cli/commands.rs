@@ -162,3 +162,12 @@ fn a_tour_that_ends_before_any_node_ran_leaves_nothing_behind() {
     let kept = ran(demo.unwrap()).json()["dir"].as_str().unwrap().to_owned();
     assert!(std::path::Path::new(&kept).join("node-1/tallyd.log").exists());
 }
+
+#[test]
+fn what_cannot_be_written_is_not_done() {
+    let world = World::with_cluster(Stub::Ends);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = world.command(&["policy", "check", "d/policy"]).stdout(full).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && said.contains("cannot write to standard output"), "{said}");
+}

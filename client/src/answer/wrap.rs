@@ -71,6 +71,8 @@ pub struct KekVersionInfo {
     pub destroy_at: Option<UnixMillis>,
     /// How many things it has wrapped.
     pub wraps: u64,
+    /// Whether it can reach a standby token.
+    pub replicable: bool,
 }
 
 /// A new KEK and the rule that permitted it.
@@ -151,5 +153,6 @@ fn version(v: v1::KekVersion) -> Result<KekVersionInfo, BadField> {
         made_at: UnixMillis(v.made_at_ms),
         destroy_at: (v.destroy_at_ms != 0).then_some(UnixMillis(v.destroy_at_ms)),
         wraps: v.wraps,
+        replicable: v.replicable,
     })
 }

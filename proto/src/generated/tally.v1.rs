@@ -4577,6 +4577,9 @@ pub struct KekVersion {
     /// How many things it has wrapped; 0 in the answer to a change.
     #[prost(uint64, tag = "7")]
     pub wraps: u64,
+    /// Whether it can reach a standby token: its home had one when it was made; false in the answer to a change.
+    #[prost(bool, tag = "8")]
+    pub replicable: bool,
 }
 /// Generated client implementations.
 pub mod key_wrap_service_client {

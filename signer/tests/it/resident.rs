@@ -118,7 +118,9 @@ fn raw_digests_are_signed_only_by_a_raw_key_and_a_rule_for_raw() {
     let permit = admit(&w, &raw("root"), &key("root")).unwrap();
     assert_eq!((permit.rule(), permit.subject().bytes_to_sign()), ("raw", vec![7; 32]));
     // The rule `tokens` permits messages with this key, and so says nothing of digests.
-    assert_eq!(admit(&w, &raw("jwt"), &key("jwt")).unwrap_err().reason, Reason::PolicyDenied);
+    let denied = admit(&w, &raw("jwt"), &key("jwt")).unwrap_err();
+    let said = &*denied.metadata["detail"];
+    assert_eq!((denied.reason, said), (Reason::PolicyDenied, "no rule permits this action on this key"));
     for bad in [vec![0; 32], vec![7; 31], vec![]] {
         let refusal = admit(&w, &Intent { content: bad, ..raw("root") }, &key("root")).unwrap_err();
         assert_eq!(refusal.reason, Reason::ParameterRange);
