@@ -229,7 +229,7 @@ fn does_not_work(error: &HsmError) -> bool {
 }
 
 /// What is known of a token that was never reached.
-fn unreached(module: &Path, label: &str, serial: Option<&str>, isolation: Isolation) -> HsmStatus {
+pub(crate) fn unreached(module: &Path, label: &str, serial: Option<&str>, isolation: Isolation) -> HsmStatus {
     HsmStatus {
         module: module.display().to_string(),
         model: String::new(),
