@@ -12,6 +12,7 @@ pub use kek::{Asked, KekChanged, KekMade, Wrapped};
 use prost::Message as _;
 use tally_domain::boot::Statement;
 use tally_domain::dsse::Envelope;
+use tally_domain::freeze::UnfreezeCertificate;
 use tally_domain::hsm_key::HsmKeyCertificate;
 use tally_domain::intent::decode_canonical;
 use tally_domain::key::KeyCertificate;
@@ -145,6 +146,21 @@ pub enum What {
     KekChanged(KekChanged),
     /// A KEK has wrapped or opened something.
     Wrapped(Wrapped),
+    /// A node, this or another, has frozen a key or everything; from here on this node uses nothing of it.
+    Frozen {
+        /// That node's word.
+        statement: Statement,
+    },
+    /// This node has said that freezes shall be lifted.
+    Unfreezing {
+        /// Its word.
+        statement: Statement,
+    },
+    /// A majority of nodes has lifted freezes.
+    Unfrozen {
+        /// Their words.
+        certificate: UnfreezeCertificate,
+    },
     /// A peer failed a check that a correct peer cannot fail, and is banned for this key.
     Banned {
         /// The key.
@@ -251,6 +267,9 @@ impl Event {
             What::KekMade(_) => "kek-made",
             What::KekChanged(_) => "kek-changed",
             What::Wrapped(_) => "wrapped",
+            What::Frozen { .. } => "frozen",
+            What::Unfreezing { .. } => "unfreezing",
+            What::Unfrozen { .. } => "unfrozen",
             What::Banned { .. } => "banned",
             What::SessionFailed { .. } => "session-failed",
         }

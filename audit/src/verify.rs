@@ -1,8 +1,8 @@
 //! The offline check: of one node's log, and of several together. Needs the roster, the leaves and the checkpoints.
 //!
 //! One log shows that its node kept the rules by itself: it voted only for what it had permitted, released only on a
-//! certificate, never used a nonce twice, and wrapped and opened only what clients asked for, with versions of KEKs that
-//! were enabled. That no two nodes tell different stories shows only together, and so does that
+//! certificate, never used a nonce twice, used no key while it was frozen, and wrapped and opened only what clients asked
+//! for, with versions of KEKs that were enabled. That no two nodes tell different stories shows only together, and so does that
 //! no node has shortened its own: a certificate in any log names votes that their voters' logs must hold. What the check
 //! does not do: run policy again, or decode content again; it takes the node's word for what it permitted. Nor can it
 //! find what a node did alone, such as a refusal, once the node has rewritten its log.
@@ -14,9 +14,10 @@ mod lines;
 mod signature;
 mod walk;
 mod warning;
+mod words;
 
 pub use absence::{CLOCK_SLACK_MS, EXPORT_SLACK_MS};
-pub use finding::{Finding, KekProblem, Problem, Witness};
+pub use finding::{Finding, FreezeProblem, KekProblem, Problem, Witness};
 pub use warning::{Oddity, Warning};
 
 use ledger::{Ledger, Scope};
@@ -166,6 +167,8 @@ fn conclude(walks: Vec<Walk>, scope: Scope) -> Result<Vec<Report>, Vec<Finding>>
     let (across, mut warnings) = ledger.close();
     let (absent, not_yet) = absence::check(&walks, scope);
     warnings.extend(not_yet);
+    let (unsaid, unsaid_yet) = words::check(&walks);
+    warnings.extend(unsaid_yet);
     let mut findings = Vec::new();
     let mut reports = Vec::new();
     for walk in walks {
@@ -174,6 +177,7 @@ fn conclude(walks: Vec<Walk>, scope: Scope) -> Result<Vec<Report>, Vec<Finding>>
     }
     findings.extend(across);
     findings.extend(absent);
+    findings.extend(unsaid);
     if !findings.is_empty() {
         return Err(findings);
     }

@@ -1,6 +1,9 @@
 //! Leaves have one reading, and readings have one leaf.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "tests fail loudly")]
 
+#[path = "support/frozen.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod frozen;
 #[path = "support/keks.rs"]
 mod keks;
 #[path = "support/resident.rs"]
@@ -36,6 +39,10 @@ fn build_all_kinds() -> Vec<Event> {
     log.push(w.hsm_active(&jwt, &[0, 1]));
     log.push(w.hsm_completed(&w.intent(6, "jwt"), 7));
     log.extend(w.kek_life(0));
+    log.push(w.frozen(0, 7, &Scope::All));
+    let lift = w.unfreeze_intent(8, &Scope::All, &[frozen::freeze_name(0, 7)]);
+    log.push(w.unfreezing(0, &lift));
+    log.push(w.unfrozen(&lift, &[0, 1]));
     log.push(What::SessionFailed { request_id: None, what: "DEADLINE".into(), culprit: Some(node_name(2)) });
     w.events(0, log)
 }
@@ -44,7 +51,7 @@ fn build_all_kinds() -> Vec<Event> {
 fn every_kind_reads_back() {
     let events = all_kinds();
     let kinds: BTreeSet<_> = events.iter().map(Event::kind).collect();
-    assert_eq!(kinds.len(), 16);
+    assert_eq!(kinds.len(), 19);
     for event in events {
         assert_eq!(Event::from_leaf(&event.to_leaf()).as_ref(), Ok(&event));
     }

@@ -20,9 +20,15 @@ pub fn decode_hsm(kind: ContentKind, scheme: HsmScheme, chain: &str, content: &[
         (ContentKind::Message, _) => message(scheme, content),
         (ContentKind::Iso20022, _) => payment(scheme, content),
         (ContentKind::RawDigest, _) => raw(scheme, content),
-        (ContentKind::KeySpec | ContentKind::HsmKeySpec | ContentKind::WrapSpec | ContentKind::KekSpec, _) => {
-            Err(ChainError::NothingToSign)
-        }
+        (
+            ContentKind::KeySpec
+            | ContentKind::HsmKeySpec
+            | ContentKind::WrapSpec
+            | ContentKind::KekSpec
+            | ContentKind::FreezeSpec
+            | ContentKind::UnfreezeSpec,
+            _,
+        ) => Err(ChainError::NothingToSign),
     }
 }
 

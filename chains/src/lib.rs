@@ -55,8 +55,14 @@ pub fn decode(kind: ContentKind, scheme: Scheme, chain: &str, content: &[u8]) ->
         (ContentKind::Iso20022, _) if !chain.is_empty() => Err(ChainError::PaymentForChain),
         (ContentKind::Iso20022, _) => iso20022::decode(scheme, content),
         (ContentKind::RawDigest, _) => Err(ChainError::RawNeedsHsm),
-        (ContentKind::KeySpec | ContentKind::HsmKeySpec | ContentKind::WrapSpec | ContentKind::KekSpec, _) => {
-            Err(ChainError::NothingToSign)
-        }
+        (
+            ContentKind::KeySpec
+            | ContentKind::HsmKeySpec
+            | ContentKind::WrapSpec
+            | ContentKind::KekSpec
+            | ContentKind::FreezeSpec
+            | ContentKind::UnfreezeSpec,
+            _,
+        ) => Err(ChainError::NothingToSign),
     }
 }

@@ -68,7 +68,8 @@ impl Key {
             Self::List => Ok(show::list(&client.keys().await?)),
             Self::Show { name } => {
                 let key = client.key(&name).await?;
-                Ok(Shown::done(show::record(&key), show::to_json(&key)))
+                let freezes = if key.state == "frozen" { client.freezes().await? } else { Vec::new() };
+                Ok(show::one(&key, &freezes))
             }
             Self::Address { name, path, chain: Chain::Evm } => {
                 let child = client.derive(&name, &path).await?;

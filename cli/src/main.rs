@@ -1,6 +1,7 @@
 //! `tally`: the command line for operators, developers and auditors.
 //!
-//! Does: creates keys, signs, wraps data keys, shows requests, keys, policy and nodes, exports and verifies audit logs offline, measures,
+//! Does: creates keys, signs, wraps data keys, freezes and has that lifted, shows requests, keys, policy and nodes, exports and
+//! verifies audit logs offline, measures,
 //! makes and runs throw-away clusters, and gives the tour ([`demo`]).
 //! Does not: hold shares or decide anything. Signatures that it shows it has verified with libraries that no node uses.
 
@@ -11,6 +12,7 @@ mod demo;
 mod dev;
 mod evm_tx;
 mod foreign;
+mod freeze;
 mod hsm;
 mod input;
 mod intents;
@@ -52,6 +54,10 @@ enum Command {
     /// Create and show keys.
     #[command(subcommand)]
     Key(key::Key),
+    /// Stop what uses a key, or everything: at one node at once, which tells the others.
+    Freeze(freeze::Freeze),
+    /// Have freezes lifted; a majority of nodes must want it.
+    Unfreeze(freeze::Unfreeze),
     /// Sign a transaction or a message, if policy permits it.
     Sign(sign::Sign),
     /// Wrap data keys with keys that never leave an HSM, and open them again.
@@ -93,10 +99,12 @@ async fn run(command: Command, profile: &profile::ProfileArg, out: Out) -> anyho
         Command::Demo(demo) => demo.run(out).await,
         Command::Dev(dev) => dev.run(out).await,
         Command::Key(key) => key.run(profile).await,
+        Command::Freeze(freeze) => freeze.run(profile).await,
+        Command::Unfreeze(unfreeze) => unfreeze.run(profile).await,
         Command::Sign(sign) => sign.run(profile).await,
         Command::Wrap(wrap) => wrap.run(profile, out).await,
         Command::Request(request) => request.run(&profile.client()?).await,
-        Command::Policy(policy) => policy.run(),
+        Command::Policy(policy) => policy.run().await,
         Command::Audit(audit) => audit.run(profile).await,
         Command::Node(node) => node.run(&profile.client()?).await,
         Command::Hsm(hsm) => hsm.run(profile).await,

@@ -1,5 +1,6 @@
 //! `tally node`: how the nodes are.
 
+use crate::freeze;
 use crate::output::{Shown, field};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -62,6 +63,7 @@ fn record(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> String {
         let fence = if p.fenced { ", FENCED" } else { "" };
         field("peer", format!("{} at {}: {how}{fence}", p.node, p.address))
     }));
+    lines.extend(node.freezes.iter().map(|f| field("FROZEN", freeze::line(f))));
     lines.extend(node.bans.iter().map(|b| field("BANNED", format!("{} for key {}: {}", b.node, b.key, b.what))));
     lines.join("\n")
 }
@@ -127,17 +129,17 @@ fn to_json(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> Value {
         "log_size": node.log_size, "sessions": node.sessions, "keys": node.keys,
         "hsm": hsm_json(&node.hsm),
         "peers": peers.collect::<Vec<_>>(), "bans": bans.collect::<Vec<_>>(),
-        "recovering": node.recovering,
+        "recovering": node.recovering, "freezes": node.freezes.iter().map(freeze::to_json).collect::<Vec<_>>(),
     })
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use tally_client::HsmInfo;
     use tally_domain::{ClusterId, Digest, Incarnation, NodeName, UnixMillis};
 
-    fn node(name: &str) -> NodeInfo {
+    pub fn node(name: &str) -> NodeInfo {
         NodeInfo {
             cluster: ClusterId::parse("dev").unwrap(),
             node: NodeName::parse(name).unwrap(),
@@ -175,6 +177,7 @@ mod tests {
             peers: vec![],
             bans: vec![],
             recovering: false,
+            freezes: vec![],
         }
     }
 

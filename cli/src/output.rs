@@ -88,6 +88,7 @@ pub fn verdict(exit: Exit) -> &'static str {
     match exit {
         Exit::Done => "DONE",
         Exit::Denied => "DENIED",
+        Exit::NeedsApproval => "NEEDS APPROVAL",
         Exit::Unavailable => "UNAVAILABLE",
         Exit::Other | Exit::Usage => "REFUSED",
     }
@@ -130,6 +131,7 @@ fn error_document(exit: Exit, message: &str) -> Value {
     let kind = match exit {
         Exit::Usage => "usage",
         Exit::Denied => "denied",
+        Exit::NeedsApproval => "needs_approval",
         Exit::Unavailable => "unavailable",
         Exit::Done | Exit::Other => "other",
     };

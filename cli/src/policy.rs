@@ -1,19 +1,57 @@
-//! `tally policy`: what a bundle says, before nodes get it.
+//! `tally policy`: what a bundle says, before nodes get it. None of this needs a node.
 
 mod advice;
+mod check;
+mod diff;
+mod init;
+mod prove;
+mod read;
+mod show;
+mod sign;
+mod test;
 
-use crate::bundle;
-use crate::output::{Shown, field};
-use serde_json::json;
+use crate::output::Shown;
 use std::path::PathBuf;
-use tally_policy::Bundle;
 
 /// `tally policy ...`
 #[derive(Debug, clap::Subcommand)]
 pub enum Policy {
-    /// Load a bundle as a node does, and show what is in it. Warns of permits that bound no fee, of empty lists, and of a
-    /// policy that permits nothing.
+    /// Write an example bundle to start from, with comments.
+    Init {
+        /// The directory to make.
+        dir: PathBuf,
+    },
+    /// Load a bundle as a node does, and show what is in it. Warns of permits that bound no fee, of empty lists, of keys that
+    /// everyone knows, and of a policy that permits nothing.
     Check {
+        /// The bundle's directory.
+        dir: PathBuf,
+        /// Also prove, with the solver cvc5, that no rule can fail, and name rules that never decide.
+        #[arg(long)]
+        prove: bool,
+        /// Also show, by an example for each rule, what it permits that this bundle does not: a directory or a signed one.
+        #[arg(long, value_name = "OLD", requires = "prove")]
+        against: Option<PathBuf>,
+    },
+    /// Show a bundle, signed or not: what it says of itself, who has signed it, and its rules and limits.
+    Show {
+        /// A bundle's directory, or the file of a signed one.
+        bundle: PathBuf,
+        /// The signed bundle before it, whose admins sign this one.
+        #[arg(long, value_name = "FILE")]
+        previous: Option<PathBuf>,
+    },
+    /// Show what changes from one bundle to another, and whether it only tightens: then it may take effect at once.
+    Diff {
+        /// A bundle's directory, or the file of a signed one.
+        old: PathBuf,
+        /// The same.
+        new: PathBuf,
+    },
+    /// Pack a bundle and sign it, or add a signature to what another admin has packed.
+    Sign(sign::Sign),
+    /// Decide the cases of `tests/*.case.toml`, and name the thresholds that none of them would miss.
+    Test {
         /// The bundle's directory.
         dir: PathBuf,
     },
@@ -21,32 +59,15 @@ pub enum Policy {
 
 impl Policy {
     /// Runs it.
-    pub fn run(self) -> anyhow::Result<Shown> {
-        let Self::Check { dir } = self;
-        let files = bundle::files(&dir)?;
-        let bundle = bundle::of(&dir, &files)?;
-        let policy = files.get("policy.cedar").map(|text| String::from_utf8_lossy(text)).unwrap_or_default();
-        Ok(shown(&bundle, &advice::warnings(&bundle, &policy)))
+    pub async fn run(self) -> anyhow::Result<Shown> {
+        match self {
+            Self::Init { dir } => init::run(&dir),
+            Self::Check { dir, prove: false, .. } => check::run(&dir),
+            Self::Check { dir, prove: true, against } => prove::run(&dir, against.as_deref()).await,
+            Self::Show { bundle, previous } => show::run(&bundle, previous.as_deref()),
+            Self::Diff { old, new } => diff::run(&old, &new),
+            Self::Sign(sign) => sign.run(),
+            Self::Test { dir } => test::run(&dir),
+        }
     }
-}
-
-fn shown(bundle: &Bundle, warnings: &[String]) -> Shown {
-    let summary = bundle.summary();
-    let mut lines = vec![
-        format!("bundle {} is valid", summary.digest),
-        field("version", summary.version),
-        field("nodes", summary.nodes),
-        field("clients", summary.clients),
-        field("assets", summary.assets.join(", ")),
-    ];
-    lines.extend(summary.permits.iter().map(|id| field("permit", id)));
-    lines.extend(summary.forbids.iter().map(|id| field("forbid", id)));
-    lines.extend(summary.lists.iter().map(|(name, entries)| field("list", format!("{name}, {entries} addresses"))));
-    lines.extend(warnings.iter().map(|warning| field("warning", warning)));
-    let json = json!({
-        "digest": summary.digest.to_string(), "version": summary.version, "nodes": summary.nodes,
-        "clients": summary.clients, "assets": summary.assets, "permits": summary.permits, "forbids": summary.forbids,
-        "lists": summary.lists, "warnings": warnings,
-    });
-    Shown::done(lines.join("\n"), json)
 }

@@ -1,9 +1,12 @@
 //! What nodes answer, as types of ours. Wire types end here.
 
+mod freeze;
 mod node;
 mod request;
 mod wrap;
 
+pub use freeze::{FreezeInfo, Frozen, Told, Unfrozen};
+pub(crate) use freeze::{freezes, frozen, unfrozen};
 pub use node::{ActiveRule, BanInfo, HsmInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo};
 pub(crate) use node::{node, policy};
 pub use request::{RequestInfo, RequestPage, RequestState, Signed};
@@ -30,7 +33,7 @@ pub struct KeyInfo {
     pub backing: KeyBacking,
     /// Its one purpose.
     pub purpose: Purpose,
-    /// `pending` or `active`; later versions have more words.
+    /// `pending`, `active` or `frozen`; later versions have more words.
     pub state: String,
     /// In shares: secp256k1 33 bytes compressed, Ed25519 32 bytes. In an HSM: SubjectPublicKeyInfo, DER; none of a KEK.
     pub public_key: Vec<u8>,

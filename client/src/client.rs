@@ -35,6 +35,9 @@ const SIGN: Limits = Limits { attempt: Duration::from_secs(20), total: Duration:
 /// Key generation is five rounds of heavy arithmetic at all nodes, and a disk write at each.
 pub(crate) const CREATE_KEY: Limits = Limits { attempt: Duration::from_secs(90), total: Duration::from_secs(120) };
 
+/// A freeze is one disk write, and at most two seconds in which the other nodes are told; a lift is two calls to each of them.
+pub(crate) const FREEZE: Limits = Limits { attempt: Duration::from_secs(15), total: Duration::from_secs(45) };
+
 /// A read touches one node's own state.
 pub(crate) const READ: Limits = Limits { attempt: Duration::from_secs(5), total: Duration::from_secs(15) };
 

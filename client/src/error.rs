@@ -6,7 +6,7 @@ use tally_domain::reason::{Class, ERROR_DOMAIN, Reason};
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-/// How a program ends, as the `tally` command does (DESIGN 11). Number 4, approvals needed, comes with approvals.
+/// How a program ends, as the `tally` command does (DESIGN 11).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// Done.
@@ -17,6 +17,8 @@ pub enum Exit {
     Usage,
     /// Policy or a check of who is calling refused it.
     Denied,
+    /// Policy permits it once persons have approved it.
+    NeedsApproval,
     /// Something that is needed is away or busy; the same request may go through later.
     Unavailable,
 }
@@ -29,6 +31,7 @@ impl Exit {
             Self::Other => 1,
             Self::Usage => 2,
             Self::Denied => 3,
+            Self::NeedsApproval => 4,
             Self::Unavailable => 5,
         }
     }
@@ -36,6 +39,7 @@ impl Exit {
     /// The exit for a reason.
     pub fn of(reason: Reason) -> Self {
         match reason.class() {
+            _ if reason == Reason::ApprovalsRequired => Self::NeedsApproval,
             Class::PermissionDenied | Class::Unauthenticated => Self::Denied,
             Class::Unavailable | Class::DeadlineExceeded | Class::Aborted | Class::ResourceExhausted => {
                 Self::Unavailable
@@ -231,14 +235,16 @@ mod tests {
         let away = ClientError::from_status("n", &status(Code::Unavailable, "tally", "SIGNERS"));
         assert!(away.is_transient());
         assert_eq!(away.exit(), Exit::Unavailable);
+        let waits = ClientError::from_status("n", &status(Code::FailedPrecondition, "tally", "APPROVALS_REQUIRED"));
+        assert_eq!((waits.is_transient(), waits.exit().code()), (false, 4));
     }
 
     #[test]
     fn a_foreign_domain_or_an_unknown_word_is_no_reason_of_ours() {
         let foreign = ClientError::from_status("n", &status(Code::PermissionDenied, "proxy", "POLICY_DENIED"));
         assert!(matches!(foreign, ClientError::Status { code: Code::PermissionDenied, .. }));
-        let newer = ClientError::from_status("n", &status(Code::FailedPrecondition, "tally", "APPROVALS_REQUIRED"));
-        assert!(matches!(newer, ClientError::UnknownReason { ref word, .. } if word == "APPROVALS_REQUIRED"));
+        let newer = ClientError::from_status("n", &status(Code::FailedPrecondition, "tally", "NOT_A_WORD_YET"));
+        assert!(matches!(newer, ClientError::UnknownReason { ref word, .. } if word == "NOT_A_WORD_YET"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod audit;
 mod channel;
 mod client;
 mod error;
+mod freezes;
 mod homes;
 mod order;
 mod profile;
@@ -20,14 +21,14 @@ mod retry;
 mod wrap;
 
 pub use answer::{
-    ActiveRule, BanInfo, ChangedKek, Child, CreatedKek, CreatedKey, DataKey, HsmInfo, KekInfo, KekVersionInfo,
-    KeyBacking, KeyInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo, RequestInfo, RequestPage, RequestState, Signed,
-    Unwrapped, Wrapped, WrappedBy,
+    ActiveRule, BanInfo, ChangedKek, Child, CreatedKek, CreatedKey, DataKey, FreezeInfo, Frozen, HsmInfo, KekInfo,
+    KekVersionInfo, KeyBacking, KeyInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo, RequestInfo, RequestPage,
+    RequestState, Signed, Told, Unfrozen, Unwrapped, Wrapped, WrappedBy,
 };
 pub use audit::LogCheckpoint;
 pub use client::Client;
 pub use error::{ClientError, Exit, Refused};
 pub use order::{Order, SealedIntent, VALIDITY_MS};
-pub use profile::{ENDPOINTS_MAX, Profile, ProfileError};
+pub use profile::{ENDPOINTS_MAX, Profile, ProfileError, signing_key};
 pub use retry::ATTEMPTS_MAX;
 pub use wrap::Plain;

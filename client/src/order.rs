@@ -3,12 +3,14 @@
 use crate::error::ClientError;
 use crate::profile::Profile;
 use crate::wrap::Plain;
+use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tally_domain::dsse::Envelope;
+use tally_domain::freeze::{FreezeSpec, LIFTS_MAX, UnfreezeSpec};
 use tally_domain::intent::{self, NOTE_MAX_BYTES};
 use tally_domain::{
-    Action, ContentKind, DerivationPath, Digest, EncryptionContext, HsmKeySpec, Intent, KekChange, KekNumber, KekSpec,
-    KeyName, KeySpec, NodeName, Purpose, RequestId, UnixMillis, WrapCall, WrapSpec,
+    Action, ContentKind, DerivationPath, Digest, EncryptionContext, FreezeName, HsmKeySpec, Intent, KekChange,
+    KekNumber, KekSpec, KeyName, KeySpec, NodeName, Purpose, RequestId, Scope, UnixMillis, WrapCall, WrapSpec,
 };
 use tally_proto::v1;
 
@@ -98,6 +100,32 @@ impl Order {
     /// To change a KEK.
     pub fn change_kek(kek: KeyName, change: KekChange) -> Self {
         Self::new(Action::ChangeKek, kek, ContentKind::KekSpec, Purpose::Wrap, KekSpec::Change(change).to_bytes())
+    }
+
+    /// To freeze a key, or everything.
+    ///
+    /// # Errors
+    /// [`ClientError::Order`].
+    pub fn freeze(scope: &Scope) -> Result<Self, ClientError> {
+        let content = FreezeSpec { scope: scope.clone() }.to_bytes();
+        Self::about(scope, Action::Freeze, ContentKind::FreezeSpec, content)
+    }
+
+    /// To have freezes of a key, or of everything, lifted.
+    ///
+    /// # Errors
+    /// [`ClientError::Order`] when there are none, or too many for one request.
+    pub fn unfreeze(scope: &Scope, lifts: BTreeSet<FreezeName>) -> Result<Self, ClientError> {
+        if lifts.is_empty() || lifts.len() > LIFTS_MAX {
+            return Err(ClientError::Order { field: "lifts", want: "1 to 64 freezes" });
+        }
+        let content = UnfreezeSpec { scope: scope.clone(), lifts }.to_bytes();
+        Self::about(scope, Action::Unfreeze, ContentKind::UnfreezeSpec, content)
+    }
+
+    fn about(scope: &Scope, action: Action, kind: ContentKind, content: Vec<u8>) -> Result<Self, ClientError> {
+        let key = scope.intent_key().ok_or(ClientError::Order { field: "scope", want: "a key, or everything" })?;
+        Ok(Self::new(action, key, kind, Purpose::Message, content))
     }
 
     fn new(action: Action, key: KeyName, kind: ContentKind, purpose: Purpose, content: Vec<u8>) -> Self {

@@ -76,7 +76,7 @@ pub enum ProfileError {
         /// Which file.
         path: PathBuf,
     },
-    /// The intent key's file does not hold one key.
+    /// The file of an intent key or another private key does not hold one key.
     #[error("`{}` must hold one line: `ed25519:` or `p256:` and 64 hex digits", .path.display())]
     IntentKey {
         /// Which file.
@@ -126,7 +126,7 @@ impl Profile {
             ca: read(&beside(&file.ca), Secrecy::Public)?.to_vec(),
             cert: read(&beside(&file.cert), Secrecy::Public)?.to_vec(),
             key: SecretBytes::new(read(&beside(&file.key), Secrecy::Secret)?.to_vec()),
-            intent_key: intent_key(&beside(&file.intent_key))?,
+            intent_key: signing_key(&beside(&file.intent_key))?,
         })
     }
 }
@@ -152,7 +152,11 @@ fn read(path: &Path, secrecy: Secrecy) -> Result<Zeroizing<Vec<u8>>, ProfileErro
     Ok(bytes)
 }
 
-fn intent_key(path: &Path) -> Result<SigningKey, ProfileError> {
+/// Reads a private key that signs intents, approvals or bundles: one line in a file that only its owner can read.
+///
+/// # Errors
+/// [`ProfileError`].
+pub fn signing_key(path: &Path) -> Result<SigningKey, ProfileError> {
     let bytes = read(path, Secrecy::Secret)?;
     let key = std::str::from_utf8(&bytes).ok().and_then(|line| {
         let (kind, digits) = line.trim_end_matches(['\n', '\r']).split_once(':')?;

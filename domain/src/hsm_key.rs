@@ -226,11 +226,6 @@ pub struct HsmKeyCertificate {
 }
 
 impl HsmKeyCertificate {
-    /// How many nodes of a roster must sign.
-    pub fn majority(roster: &Roster) -> usize {
-        roster.nodes.len() / 2 + 1
-    }
-
     /// Checks that a majority of distinct nodes, the home among them, has signed one record; gives the record.
     ///
     /// # Errors
@@ -246,7 +241,7 @@ impl HsmKeyCertificate {
             record = Some(r);
         }
         let record = record.ok_or(BadStatement::Malformed)?;
-        if signers.len() >= Self::majority(roster) && signers.contains(&record.home) {
+        if signers.len() >= roster.majority() && signers.contains(&record.home) {
             Ok(record)
         } else {
             Err(BadStatement::Malformed)

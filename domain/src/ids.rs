@@ -97,6 +97,12 @@ name!(/// A key's name, unique in a cluster.
     KeyName, "key name");
 name!(/// The set of nodes that work together.
     ClusterId, "cluster");
+name!(/// A token domain's name, unique within a tenant.
+    DomainName, "token domain");
+name!(/// Whose cards they are, as the tenant calls a customer: its tokens can be shredded together.
+    Subject, "subject");
+name!(/// A person who approves, unique in a bundle.
+    PersonName, "person");
 name!(/// A limit of `limits.toml`, unique in a bundle.
     LimitId, "limit");
 

@@ -43,6 +43,10 @@ pub enum Action {
     CreateKek,
     /// Change the KEK; the content is a [`crate::kek::KekSpec`].
     ChangeKek,
+    /// Freeze the key, or everything; the content is a [`crate::freeze::FreezeSpec`].
+    Freeze,
+    /// Have freezes lifted; the content is a [`crate::freeze::UnfreezeSpec`].
+    Unfreeze,
 }
 
 impl Action {
@@ -58,6 +62,8 @@ impl Action {
             Self::Rewrap => "rewrap",
             Self::CreateKek => "create_kek",
             Self::ChangeKek => "change_kek",
+            Self::Freeze => "freeze",
+            Self::Unfreeze => "unfreeze",
         }
     }
 }
@@ -82,6 +88,10 @@ pub enum ContentKind {
     WrapSpec,
     /// A [`crate::kek::KekSpec`].
     KekSpec,
+    /// A [`crate::freeze::FreezeSpec`].
+    FreezeSpec,
+    /// A [`crate::freeze::UnfreezeSpec`].
+    UnfreezeSpec,
 }
 
 /// A decoded intent. Only [`Intent::open`] makes one from bytes, after checking the signature.
@@ -356,6 +366,8 @@ numbers!(Action {
     Rewrap = 7,
     CreateKek = 8,
     ChangeKek = 9,
+    Freeze = 20,
+    Unfreeze = 21,
 });
 numbers!(ContentKind {
     EvmTransaction = 1,
@@ -366,6 +378,8 @@ numbers!(ContentKind {
     HsmKeySpec = 6,
     WrapSpec = 7,
     KekSpec = 8,
+    FreezeSpec = 20,
+    UnfreezeSpec = 21,
 });
 numbers!(Scheme { EcdsaSecp256k1 = 1, Ed25519 = 2 });
 numbers!(HsmScheme { EcdsaP256 = 1, EcdsaSecp256k1 = 2, Ed25519 = 3, Rsa3072 = 4 });

@@ -1,10 +1,11 @@
 //! The words of Tigertally, as types.
 //!
 //! Does: ids, thresholds, schemes, intents and the envelope they travel in, votes and certificates, key records,
-//! facts, public keys and their signatures, reasons for refusal, secrets, and the ports that the edges implement.
+//! freezes, facts, public keys and their signatures, reasons for refusal, secrets, and the ports that the edges implement.
 //! Does not: any input or output. No clock, no operating system randomness, no sockets, no files.
 
 pub mod account;
+pub mod approval;
 pub mod boot;
 pub mod claim;
 pub mod currency;
@@ -12,6 +13,7 @@ pub mod digest;
 pub mod dsse;
 pub mod evidence;
 pub mod facts;
+pub mod freeze;
 pub mod hsm_key;
 pub mod ids;
 pub mod intent;
@@ -28,16 +30,20 @@ pub mod secret;
 pub mod spki;
 pub mod threshold;
 pub mod time;
+pub mod token;
 pub mod vote;
 pub mod wrap;
 
 pub use account::{Account, Agent};
+pub use approval::Approval;
 pub use claim::{Claims, Interval, LineClaim};
 pub use currency::Currency;
 pub use digest::Digest;
+pub use freeze::{Freeze, FreezeId, FreezeName, Scope};
 pub use hsm_key::{HsmKeyRecord, HsmKeySpec, Material};
 pub use ids::{
-    Attempt, ClientId, ClusterId, Epoch, Incarnation, KeyName, LimitId, NodeName, PartyIndex, RequestId, Tenant,
+    Attempt, ClientId, ClusterId, DomainName, Epoch, Incarnation, KeyName, LimitId, NodeName, PartyIndex, PersonName,
+    RequestId, Subject, Tenant,
 };
 pub use intent::{Action, ContentKind, Intent, KeySpec};
 pub use kek::{KekChange, KekEvent, KekNumber, KekSpec, KekState, KekVersion};

@@ -93,7 +93,7 @@ reasons! {
     /// The client may not act for this tenant.
     Acl = "ACL", PermissionDenied, "The client may not act for this tenant, ask this cluster, or call this method.";
     /// The rules deny.
-    PolicyDenied = "POLICY_DENIED", PermissionDenied, "Policy does not permit this; see the rule and the condition in the metadata.";
+    PolicyDenied = "POLICY_DENIED", PermissionDenied, "Policy does not permit this; the metadata names the rule and the condition, or says that no rule permits it.";
     /// Persons have yet to approve.
     ApprovalsRequired = "APPROVALS_REQUIRED", FailedPrecondition, "Policy permits this once enough persons have approved it; the metadata names the groups and how many of each.";
     /// A person who may approve has said no.
@@ -104,6 +104,10 @@ reasons! {
     BundleExpired = "BUNDLE_EXPIRED", FailedPrecondition, "The node's policy bundle is outside the time that it is valid for; its admins must sign a new one.";
     /// The key has another purpose.
     KeyPurpose = "KEY_PURPOSE", PermissionDenied, "The key's purpose does not allow this kind of content; a key has exactly one purpose.";
+    /// A freeze covers it.
+    Frozen = "FROZEN", PermissionDenied, "The key, or everything, is frozen; see in the metadata by which node. A majority of nodes must lift the freeze: `tally unfreeze`.";
+    /// No such freeze.
+    FreezeNotFound = "FREEZE_NOT_FOUND", NotFound, "This node knows of no such freeze of this scope; list the freezes in force and name those.";
     /// The key is not active.
     KeyNotActive = "KEY_NOT_ACTIVE", FailedPrecondition, "The key is not active yet; wait until all nodes have certified it.";
     /// No such key.
@@ -153,7 +157,7 @@ reasons! {
     /// Fewer voters than a limit needs.
     Voters = "VOTERS", Unavailable, "A limit applies, and fewer nodes than its quorum could be reached to agree that it leaves room; bring nodes back and retry with the same request id.";
     /// Not all nodes that a key needs.
-    Participants = "PARTICIPANTS", Unavailable, "Creating a key needs all of its nodes; bring them back and retry with the same request id.";
+    Participants = "PARTICIPANTS", Unavailable, "Creating a key needs all of its nodes, naming one in an HSM and lifting a freeze a majority of all; bring nodes back and retry with the same request id.";
     /// The token does not answer.
     Hsm = "HSM", Unavailable, "The node's HSM does not answer; see the node's log and `tally node status`.";
     /// The token has no such kind of key.

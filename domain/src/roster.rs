@@ -67,6 +67,11 @@ impl Roster {
         self.clients.iter().find(|c| c.id == *id)
     }
 
+    /// How many nodes make a majority: what names a key in an HSM, and what lifts a freeze.
+    pub fn majority(&self) -> usize {
+        self.nodes.len() / 2 + 1
+    }
+
     /// Nodes that hold shares, in the order of the file: party 1 of a new key is the first.
     pub fn signers(&self) -> impl Iterator<Item = &RosterNode> {
         self.nodes.iter().filter(|n| n.role == NodeRole::Signer)

@@ -118,7 +118,7 @@ fn a_kek_has_a_name_as_a_signing_key_has_and_is_never_taken_for_one() {
 fn a_majority_with_the_home_makes_a_certificate_and_nothing_less() {
     for (n, needed) in [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3)] {
         let (roster, boots) = cluster(n);
-        assert_eq!(HsmKeyCertificate::majority(&roster), needed);
+        assert_eq!(roster.majority(), needed);
         let record = record(1, 7);
         assert_eq!(certificate(&record, &boots[..needed]).open(&roster), Ok(record.clone()));
         assert!(certificate(&record, &boots[..needed - 1]).open(&roster).is_err(), "{n} nodes");

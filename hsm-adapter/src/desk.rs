@@ -4,6 +4,8 @@ mod kek;
 mod resident;
 mod transfer;
 
+pub use transfer::{Proof, Transport};
+
 use crate::config::Role;
 use crate::fault::{Class, Fault};
 use crate::gate::{DeskId, Hold};
@@ -156,8 +158,9 @@ impl Desk {
             self.office.token.remember(key, Some(found));
         }
         let _using = self.using()?;
-        // Gone again already: destroyed, or forgotten with a lost session. The second try tells which.
-        let gone = || Fault { class: Class::Session, error: HsmError::KeyNotFound { what: key.name() } };
+        // Gone again already: destroyed, or forgotten with a lost session. The second try tells which; until then nobody
+        // may say that the token does not have it.
+        let gone = || Fault::session("C_FindObjects", "CKR_OBJECT_HANDLE_INVALID");
         work(self.session()?, self.office.token.handle(key).ok_or_else(gone)?)
     }
 

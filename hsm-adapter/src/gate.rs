@@ -60,6 +60,7 @@ impl Gate {
         while state.changing.is_some() || state.waiting > 0 {
             state = wait(&self.changed, state, due)?;
         }
+        in_time(due)?;
         state.using.push(desk);
         Some(Hold { gate: self, desk, changing: false })
     }
@@ -79,6 +80,11 @@ impl Gate {
             }
         }
         state.waiting -= 1;
+        if in_time(due).is_none() {
+            drop(state);
+            self.changed.notify_all();
+            return None;
+        }
         state.changing = Some(desk);
         Some(Hold { gate: self, desk, changing: true })
     }
@@ -95,6 +101,12 @@ impl Gate {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Who is late has been abandoned already: what it took now would stay with it for as long as it hangs. Called under the
+/// lock, so that whoever is in time is abandoned after this.
+fn in_time(due: Instant) -> Option<()> {
+    (Instant::now() < due).then_some(())
 }
 
 impl Inside {
@@ -178,6 +190,15 @@ mod tests {
         assert!(gate.using(two, soon()).is_none());
         drop(again);
         assert!(gate.using(two, soon()).is_some());
+    }
+
+    #[test]
+    fn who_is_late_gets_no_hold_that_nobody_would_take_back() {
+        let (gate, late) = (gate(), Instant::now());
+        assert!(gate.using(DeskId(1), late).is_none());
+        assert!(gate.changing(DeskId(1), late).is_none());
+        assert!(gate.changing(DeskId(2), soon()).is_some());
+        assert!(gate.using(DeskId(2), soon()).is_some());
     }
 
     #[test]

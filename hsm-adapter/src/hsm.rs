@@ -8,7 +8,7 @@ use crate::health::{Check, Health, Operation};
 use crate::home::Home;
 use crate::iv::Ivs;
 use crate::keys::{Key, inspect};
-use crate::module::Module;
+use crate::module::{Module, not_initialised};
 use crate::pool::{Desks, Hands, Pool};
 use crate::probe::capabilities;
 use crate::seal;
@@ -327,7 +327,7 @@ pub fn within<T: Send + 'static>(
         .map_err(|e| failed(e.to_string()))?;
     match answered.recv_timeout(time) {
         Ok(outcome) => outcome.map_err(|fault| fault.error),
-        Err(RecvTimeoutError::Timeout) => Err(HsmError::Deadline { operation, started: true }),
+        Err(RecvTimeoutError::Timeout) => Err(not_initialised(operation)),
         Err(RecvTimeoutError::Disconnected) => Err(failed("its thread has died".into())),
     }
 }

@@ -240,8 +240,10 @@ fn check(session: &Session, key: Key, handle: ObjectHandle, role: Role) -> Resul
     match wanted.iter().find(|w| !given.contains(w)) {
         None => Ok(()),
         Some(missing) if may_be_shared && born_here.contains(missing) => {
-            let what =
-                format!("the token shares its {} with another token, but none is configured beside it", key.name());
+            let what = format!(
+                "the token shares its {} with another token, but none is configured beside it: add `[hsm.standby]`",
+                key.name()
+            );
             Err(HsmError::Configuration { what }.into())
         }
         Some(missing) => {

@@ -18,6 +18,9 @@ use tally_domain::ports::hsm::HsmError;
 
 static MODULES: Mutex<BTreeMap<PathBuf, &'static Module>> = Mutex::new(BTreeMap::new());
 
+/// The module that is being loaded and initialized, so that whoever waits in vain can name it.
+static STARTING: Mutex<Option<PathBuf>> = Mutex::new(None);
+
 /// A loaded module.
 pub struct Module {
     pub context: Pkcs11,
@@ -49,6 +52,7 @@ impl Module {
                 || configuration(format!("`{shown}` was in use before this process was forked: use a new process"));
             return if known.home.is_here() { Ok(known) } else { Err(forked()) };
         }
+        let _starting = Starting::begin(path);
         let context = Pkcs11::new(&real)
             .map_err(|e| configuration(format!("`{shown}` cannot be loaded as a PKCS#11 module: {e}")))?;
         initialize(&context).map_err(|e| not_ready(path, &e))?;
@@ -128,6 +132,34 @@ impl Module {
         let token: &'static Token = Box::leak(Box::new(Token::new(self, slot, info)));
         tokens.push(token);
         Ok(token)
+    }
+}
+
+/// While it lives, a module is starting.
+struct Starting;
+
+impl Starting {
+    fn begin(path: &Path) -> Self {
+        *STARTING.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.to_owned());
+        Self
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        *STARTING.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// What is wrong when a call that connects has not come back: the module that it is still starting, if it is.
+pub fn not_initialised(operation: &'static str) -> HsmError {
+    match &*STARTING.lock().unwrap_or_else(PoisonError::into_inner) {
+        Some(path) => configuration(format!(
+            "the PKCS#11 module `{}` did not initialise: it does not come back from C_Initialize; check its \
+             configuration, and whether what it talks to is there",
+            path.display()
+        )),
+        None => HsmError::Deadline { operation, started: true },
     }
 }
 

@@ -47,7 +47,7 @@ impl TokenPair {
         let primary = Pkcs11Hsm::connect(Config { role: Role::Primary, ..primary })?;
         let other = Pkcs11Hsm::connect(Config { role: Role::Standby, ..standby });
         if let Ok(other) = &other {
-            must_differ(primary.office(), other.office()).map_err(|fault| fault.error)?;
+            must_differ(primary.office().token.names(), other.office().token.names())?;
         }
         let other = other.and_then(|other| must_be_a_pair(primary.office(), other.office()).map(|()| other));
         Ok(Self::with(Arc::new(primary), other.map(|other| Arc::new(other) as Arc<dyn Hsm>), away))
@@ -229,7 +229,7 @@ fn does_not_work(error: &HsmError) -> bool {
 }
 
 /// What is known of a token that was never reached.
-fn unreached(module: &Path, label: &str, serial: Option<&str>, isolation: Isolation) -> HsmStatus {
+pub(crate) fn unreached(module: &Path, label: &str, serial: Option<&str>, isolation: Isolation) -> HsmStatus {
     HsmStatus {
         module: module.display().to_string(),
         model: String::new(),

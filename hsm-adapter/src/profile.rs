@@ -147,7 +147,7 @@ impl Capabilities {
             tracing::warn!(profile = profile.name, ?said, ?seen, "the token is not as its profile says");
         }
         if !profile.run {
-            tracing::warn!(profile = profile.name, "no test has been run against this kind of token");
+            tracing::warn!(profile = profile.name, "our test suite has not been run against this kind of token");
         }
         Self { profile, probed }
     }

@@ -4,11 +4,11 @@
 mod child;
 mod keeper;
 mod link;
+mod partner;
 
 use crate::config::{Config, Mode, Role, configuration};
 use crate::health::Operation;
 use crate::hsm::CONNECT_MAX;
-use crate::pairing::PAIR_MAX;
 use crate::pin::PinSource;
 use crate::profile::Profile;
 use crate::wire::{Ask, Bytes, Carried, Chosen, Hello, Opening};
@@ -24,6 +24,7 @@ use tally_domain::ports::hsm::{
 use tally_domain::{HsmScheme, PublicKey, SecretBytes};
 
 pub use child::beside_this_program;
+pub use partner::{compare_pair_remote, provision_pair_remote};
 
 /// How much later than the process itself the node says that an operation is late: as long as an answer may be on its way.
 /// The process answers first, and knows whether the operation had been started.
@@ -76,21 +77,6 @@ pub fn provision_remote(config: &RemoteConfig) -> Result<VerifyingKey, HsmError>
     keeper::once(config, Opening::Provision(config.chosen(config.role)), CONNECT_MAX)
 }
 
-/// As [`crate::provision_pair`], in a process that loads both modules. Blocks.
-///
-/// # Errors
-/// [`HsmError`].
-pub fn provision_pair_remote(primary: &RemoteConfig, standby: &RemoteConfig) -> Result<VerifyingKey, HsmError> {
-    let (one, other) = (primary.chosen(Role::Primary), standby.chosen(Role::Standby));
-    keeper::once(&primary.with_env_of(standby), Opening::ProvisionPair(one, other), PAIR_MAX)
-}
-
-/// Refuses two tokens that are not a pair. Blocks.
-pub fn compare_pair_remote(primary: &RemoteConfig, standby: &RemoteConfig) -> Result<(), HsmError> {
-    let (one, other) = (primary.chosen(Role::Primary), standby.chosen(Role::Standby));
-    keeper::once(&primary.with_env_of(standby), Opening::ComparePair(one, other), PAIR_MAX)
-}
-
 impl RemoteHsm {
     /// Starts the process, which connects as [`crate::Pkcs11Hsm::connect`] does, and keeps one running from then on. Blocks.
     ///
@@ -130,12 +116,6 @@ impl RemoteConfig {
             mode: self.mode,
             profile: self.profile.clone(),
         }
-    }
-
-    /// For a process that loads the modules of both.
-    fn with_env_of(&self, other: &Self) -> Self {
-        let env = other.env.iter().chain(&self.env).map(|(name, value)| (name.clone(), value.clone())).collect();
-        Self { env, ..self.clone() }
     }
 }
 

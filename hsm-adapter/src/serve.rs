@@ -4,9 +4,11 @@ mod tasks;
 
 use crate::config::{Config, configuration};
 use crate::hsm::{Pkcs11Hsm, provision};
-use crate::pair::TokenPair;
-use crate::pairing::provision_pair;
-use crate::wire::{self, Answer, Ask, Bytes, Carried, Chosen, Frame, Hello, Malformed, Opening, Pulse, WireError};
+use crate::pairing::{End, PAIR_MAX, PAIRING, Partner as _};
+use crate::turn::Turn;
+use crate::wire::{
+    self, Answer, Ask, Bytes, Carried, Chosen, Frame, Hello, Malformed, Opening, Part, Pulse, WireError,
+};
 use serde::Serialize;
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
@@ -32,7 +34,6 @@ pub fn serve(socket: UnixStream, start_log: impl FnOnce(&str, bool) -> Result<()
         out.send::<()>(id, &Err(configuration(why)));
         return Ok(());
     }
-    let pair = |one, other| Ok((chosen(one)?, chosen(other)?));
     match current(&hello.version).map(|()| hello.opening) {
         Err(refused) => out.send::<()>(id, &Err(refused)),
         Ok(Opening::Serve(token)) => match chosen(token).and_then(Pkcs11Hsm::connect) {
@@ -45,12 +46,16 @@ pub fn serve(socket: UnixStream, start_log: impl FnOnce(&str, bool) -> Result<()
             }
         },
         Ok(Opening::Provision(token)) => out.send(id, &chosen(token).and_then(provision)),
-        Ok(Opening::ProvisionPair(one, other)) => {
-            out.send(id, &pair(one, other).and_then(|(one, other)| provision_pair(one, other)));
-        }
-        Ok(Opening::ComparePair(one, other)) => {
-            let both = pair(one, other).and_then(|(one, other)| TokenPair::connect(one, other));
-            out.send(id, &both.and_then(|pair| pair.standby_away()));
+        Ok(Opening::Pair(token)) => {
+            // Whoever asks ends this process when it takes too long.
+            let turn = Turn::new(PAIRING, PAIR_MAX);
+            match chosen(token).and_then(|token| End::open(token, turn).map_err(|fault| fault.error)) {
+                Err(refused) => out.send::<()>(id, &Err(refused)),
+                Ok((end, met)) => {
+                    out.send(id, &Ok(met));
+                    return take_part(&mut incoming, end, &out);
+                }
+            }
         }
     }
     Ok(())
@@ -83,6 +88,21 @@ fn chosen(token: Chosen) -> Result<Config, HsmError> {
         mode: token.mode,
         profile: token.profile,
     })
+}
+
+/// Does what makes this token one of two, step by step.
+fn take_part(incoming: &mut UnixStream, mut end: End, out: &Out) -> std::io::Result<()> {
+    while let Some((id, frame)) = wire::read(incoming)? {
+        match wire::body(&frame).map_err(malformed)? {
+            Part::Transport => out.send(id, &end.transport()),
+            Part::Bear { one, other } => out.send(id, &end.bear([one.0, other.0])),
+            Part::Take { wrapped } => out.send(id, &end.take(wrapped.0)),
+            Part::Forget => out.send(id, &end.forget()),
+            Part::Prove => out.send(id, &end.prove()),
+            Part::MustOpen(proof) => out.send(id, &end.must_open(&proof.into())),
+        }
+    }
+    Ok(())
 }
 
 /// Answers as they are ready, in any order.

@@ -109,6 +109,11 @@ impl Drop for Taken {
 }
 
 impl Token {
+    /// What tells tokens apart.
+    pub fn names(&self) -> [&str; 3] {
+        [&self.label, &self.serial, &self.manufacturer]
+    }
+
     pub fn new(module: &'static Module, slot: Slot, info: &TokenInfo) -> Self {
         Self {
             module,

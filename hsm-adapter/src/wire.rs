@@ -6,11 +6,13 @@
 mod answer;
 mod ask;
 mod fault;
+mod part;
 mod status;
 
 pub use answer::{Answer, Carried, Pulse, outcome};
 pub use ask::{Ask, Chosen, Hello, Opening};
 pub use fault::WireError;
+pub use part::Part;
 
 use serde::{Deserialize, Serialize};
 use std::io::{ErrorKind, Read};

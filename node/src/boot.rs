@@ -2,6 +2,7 @@
 
 use crate::checkpoint::{self, Checkpointer};
 use crate::config::Config;
+use crate::freezes::Freezes;
 use crate::hsm_keys::HsmKeys;
 use crate::keks::Keks;
 use crate::keys::Keys;
@@ -92,6 +93,7 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
     let keys = Keys::load(&*store)?;
     let hsm_keys = HsmKeys::load(&*store)?;
     let keks = Keks::load(&*store)?;
+    let freezes = Freezes::load(&*store)?;
     let peers = Peers::new(&config.name, &roster, &tls)?;
     let node = Node {
         config,
@@ -102,6 +104,7 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
         keys,
         hsm_keys,
         keks,
+        freezes,
         peers,
         sessions: Arc::default(),
         inflight: Arc::default(),

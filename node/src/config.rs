@@ -140,7 +140,7 @@ pub enum Isolation {
     Process,
 }
 
-/// The node's other token. Its module is given the same workers and environment.
+/// The node's other token. Its module is given the same workers.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Standby {
@@ -162,6 +162,9 @@ pub struct Standby {
     /// As of [`Hsm`].
     #[serde(default)]
     pub profile: Option<PathBuf>,
+    /// As of [`Hsm`], in place of it; without it the module is given that of [`Hsm`].
+    #[serde(default)]
+    pub env: Option<BTreeMap<String, PathBuf>>,
 }
 
 impl Hsm {
@@ -179,6 +182,12 @@ impl Hsm {
         if standby.pin()? == pin && matches!(pin, PinSource::Descriptor(_)) {
             bail!(
                 "[hsm] and [hsm.standby] have one `pin_fd`: a descriptor can be read once, so that each needs its own"
+            );
+        }
+        if self.isolation == Isolation::Thread && standby.env.as_ref().is_some_and(|env| *env != self.env) {
+            bail!(
+                "[hsm.standby] has an `env` of its own, and `isolation` is \"thread\": both modules are in the node's one \
+                 process, which has one environment. Set `isolation = \"process\"`, or leave out `env` under [hsm.standby]"
             );
         }
         Ok(())
@@ -267,11 +276,10 @@ impl Config {
             &mut config.tls.key,
             &mut config.hsm.module,
         ];
-        let standby = config
-            .hsm
-            .standby
-            .iter_mut()
-            .flat_map(|s| std::iter::once(&mut s.module).chain(&mut s.pin_file).chain(&mut s.profile));
+        let standby = config.hsm.standby.iter_mut().flat_map(|s| {
+            let env = s.env.iter_mut().flat_map(|env| env.values_mut());
+            std::iter::once(&mut s.module).chain(&mut s.pin_file).chain(&mut s.profile).chain(env)
+        });
         let optional = config
             .hsm
             .pin_file
@@ -337,6 +345,22 @@ mod tests {
         load("", &format!("pin_fd = 7\n[hsm.standby]\n{ONE}pin_fd = 8")).unwrap();
         let said = load("", &format!("pin_fd = 7\n[hsm.standby]\n{ONE}pin_fd = 8\nworkers = 3")).unwrap_err();
         assert!(said.contains("workers"), "{said}");
+    }
+
+    #[test]
+    fn a_standby_has_an_environment_of_its_own_only_in_a_process_of_its_own() {
+        let with = |top: &str, env: &str| {
+            load("", &format!("pin_fd = 7\nenv = {{ A = \"one\" }}\n{top}\n[hsm.standby]\n{ONE}pin_fd = 8\n{env}"))
+        };
+        let env = with("", "env = { A = \"two\" }").unwrap().hsm.standby.unwrap().env.unwrap();
+        assert!(env.len() == 1 && env["A"].is_absolute() && env["A"].ends_with("two"), "{env:?}");
+        assert_eq!(with("", "env = {}").unwrap().hsm.standby.unwrap().env.unwrap().len(), 0);
+        assert!(with("", "").unwrap().hsm.standby.unwrap().env.is_none());
+        let said = with("isolation = \"thread\"", "env = { A = \"two\" }").unwrap_err();
+        assert!(said.contains("isolation = \"process\"") && said.contains("[hsm.standby]"), "{said}");
+        for same in ["", "env = { A = \"one\" }"] {
+            with("isolation = \"thread\"", same).unwrap();
+        }
     }
 
     #[test]

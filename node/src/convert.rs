@@ -1,9 +1,11 @@
 //! Wire types to domain types and back. Wire types go no further than the node.
 
-use std::fmt::Write as _;
+mod freeze;
+
+pub use freeze::*;
+
 use tally_domain::boot::Statement;
 use tally_domain::dsse::{Envelope, Signature};
-use tally_domain::facts::{AssetRef, Facts};
 use tally_domain::key::KeyCertificate;
 use tally_domain::ports::hsm::{HsmStatus, Latency};
 use tally_domain::ports::store::{KekVersionRow, RequestRow, RequestState};
@@ -233,38 +235,5 @@ pub fn evm_address(record: &HsmKeyRecord) -> String {
     match (record.purpose, record.public_key().and_then(PublicKey::secp256k1_compressed)) {
         (Purpose::Transaction, Some(point)) => tally_chains::evm_address(&point).unwrap_or_default(),
         _ => String::new(),
-    }
-}
-
-/// Facts in words, for the log.
-pub fn summary(facts: &Facts) -> String {
-    match facts {
-        Facts::Transaction(tx) => {
-            let mut text = format!("{} on {}", tx.method, tx.chain);
-            for m in &tx.movements {
-                let asset = match &m.asset {
-                    AssetRef::Native => "the native coin",
-                    AssetRef::Contract(address) => address,
-                };
-                // Writing to a string does not fail.
-                let _ = write!(text, "; {} of {asset} to {}", m.amount, m.to);
-            }
-            text
-        }
-        Facts::Message(m) => format!("message of {} bytes", m.bytes),
-        Facts::Raw(raw) => format!("raw digest of {} bytes", raw.bytes),
-        Facts::Payment(p) => {
-            let (count, total) = (p.count(), p.currency.units(&p.total));
-            let mut text = format!("payment file {} of {count} transfers, {total} {} in all", p.message_id, p.currency);
-            for block in &p.blocks {
-                for t in &block.transfers {
-                    let amount = p.currency.units(&t.amount);
-                    // Writing to a string does not fail.
-                    let _ = write!(text, "; {amount} from {} to {}", block.debtor, t.creditor);
-                }
-            }
-            text
-        }
-        Facts::Opaque(o) => format!("opaque on {}: {}", o.chain, o.why),
     }
 }

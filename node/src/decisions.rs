@@ -1,6 +1,5 @@
 //! Writes down what was received and what was decided, refusals too, before anyone is answered.
 
-use crate::convert;
 use crate::node::{Node, now};
 use std::sync::Arc;
 use tally_audit::event::{Origin, What};
@@ -107,11 +106,11 @@ fn summary(node: &Node, opened: &Opened) -> String {
     }
     if let Some(held) = node.hsm_keys.get(&opened.intent().key) {
         let subject = hsm_sign::subject(opened.clone(), &held.record, held.state());
-        return subject.map(|s| convert::summary(s.facts())).unwrap_or_default();
+        return subject.map(|s| tally_policy::summary(&node.bundle, s.facts())).unwrap_or_default();
     }
     let held = node.keys.get(&opened.intent().key);
     let key = held.as_ref().map(|h| (&*h.record, h.state));
-    admit::subject(opened.clone(), key).map(|s| convert::summary(s.facts())).unwrap_or_default()
+    admit::subject(opened.clone(), key).map(|s| tally_policy::summary(&node.bundle, s.facts())).unwrap_or_default()
 }
 
 /// The id names another intent: that, too, is written down.

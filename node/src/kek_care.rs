@@ -1,9 +1,12 @@
-//! What KEKs need without anyone's asking: versions whose time has come are destroyed, and keys reach the standby token.
+//! What KEKs need without anyone's asking: versions whose time has come are destroyed, and keys reach the standby token. A
+//! frozen KEK is left as it is until the freeze is lifted.
 
+use crate::backoff::Backoff;
 use crate::keks::Transfer;
 use crate::lead_hsm::commit;
 use crate::node::{Node, now};
 use std::sync::Arc;
+use std::time::Instant;
 use tally_domain::ports::hsm::HsmError;
 use tally_domain::{KekEvent, KekState, KekVersion, KeyName, Refusal};
 use tally_signer::kek::end_step;
@@ -11,23 +14,61 @@ use tally_signer::kek::end_step;
 /// Keys that are transferred in one round: some milliseconds each, so that the rest of the round is not held up.
 const TRANSFERS_MAX: usize = 32;
 
-/// One round. What fails is tried again in the next one.
-pub async fn round(node: &Arc<Node>) {
-    for (kek, version) in node.keks.all() {
-        let due = match version.state {
-            KekState::PendingDestruction { at } => at <= now(),
-            KekState::Destroying => true,
-            KekState::Enabled | KekState::Disabled | KekState::Destroyed => false,
-        };
-        if due && let Err(error) = end(node, &kek, version).await {
-            tracing::error!(kek = %kek, version = %version.number, error, "a version is not destroyed yet");
-            break;
+/// What KEKs need, from round to round.
+#[derive(Default)]
+pub struct KekCare {
+    ends: Backoff,
+    transfers: Backoff,
+}
+
+impl KekCare {
+    /// One round. What fails is tried again in a later one, ever less often.
+    pub async fn round(&mut self, node: &Arc<Node>) {
+        if self.ends.is_due(Instant::now()) {
+            self.end_due(node).await;
+        }
+        if self.transfers.is_due(Instant::now()) {
+            self.transfer(node).await;
         }
     }
-    for _ in 0..TRANSFERS_MAX {
-        let Some(transfer) = node.keks.untransferred() else { break };
-        if !transferred(node, transfer).await {
-            break;
+
+    async fn end_due(&mut self, node: &Arc<Node>) {
+        for (kek, version) in node.keks.all() {
+            let due = match version.state {
+                KekState::PendingDestruction { at } => at <= now(),
+                KekState::Destroying => true,
+                KekState::Enabled | KekState::Disabled | KekState::Destroyed => false,
+            };
+            if !due || node.freezes.known().check(&kek).is_err() {
+                continue;
+            }
+            if let Err(error) = end(node, &kek, version).await {
+                if self.ends.failed(&error, Instant::now()) {
+                    tracing::error!(kek = %kek, version = %version.number, error, "a version is not destroyed yet");
+                }
+                return;
+            }
+        }
+        if self.ends.worked() {
+            tracing::info!("every version whose time has come is destroyed");
+        }
+    }
+
+    async fn transfer(&mut self, node: &Arc<Node>) {
+        for _ in 0..TRANSFERS_MAX {
+            let unfrozen = |kek: &KeyName| node.freezes.known().check(kek).is_ok();
+            let Some(transfer) = node.keks.untransferred(unfrozen) else { break };
+            let (kek, version) = (transfer.kek.clone(), transfer.version.number);
+            match transferred(node, transfer).await {
+                Ok(()) if self.transfers.worked() => tracing::info!("the standby token takes versions again"),
+                Ok(()) => {}
+                Err(error) => {
+                    if self.transfers.failed(&error.to_string(), Instant::now()) {
+                        tracing::warn!(kek = %kek, version = %version, %error, "the standby token does not hold the version yet");
+                    }
+                    break;
+                }
+            }
         }
     }
 }
@@ -44,6 +85,8 @@ async fn end(node: &Arc<Node>, kek: &KeyName, version: KekVersion) -> Result<(),
     if version.state != KekState::Destroying {
         return Ok(());
     }
+    // Said before the freeze, and not done yet: it is not too late.
+    node.freezes.known().check(kek).map_err(told)?;
     node.hsm.destroy_kek(version.id).await.map_err(|e| e.to_string())?;
     node.keks.note_transferred(version.id);
     moved(node, kek, version, KekEvent::Destroyed).await.map_err(told)?;
@@ -59,8 +102,8 @@ async fn moved(node: &Arc<Node>, kek: &KeyName, version: KekVersion, event: KekE
     Ok(next)
 }
 
-/// Gives the standby token a key and compares check values; whether to go on with the next one.
-async fn transferred(node: &Arc<Node>, transfer: Transfer) -> bool {
+/// Gives the standby token a key and compares check values.
+async fn transferred(node: &Arc<Node>, transfer: Transfer) -> Result<(), HsmError> {
     let Transfer { kek, version, wrapped } = transfer;
     match node.hsm.replicate_kek(version.id, wrapped).await {
         Ok(check_value) if check_value == version.check_value => {
@@ -73,11 +116,8 @@ async fn transferred(node: &Arc<Node>, transfer: Transfer) -> bool {
         Err(error @ HsmError::Configuration { .. }) => {
             tracing::warn!(kek = %kek, version = %version.number, %error, "the version is on one token only");
         }
-        Err(error) => {
-            tracing::warn!(kek = %kek, version = %version.number, %error, "the standby token does not hold the version yet");
-            return false;
-        }
+        Err(error) => return Err(error),
     }
     node.keks.note_transferred(version.id);
-    true
+    Ok(())
 }

@@ -71,9 +71,10 @@ impl Keks {
         self.changing.lock().await
     }
 
-    /// A key that the standby token has not been seen to hold.
-    pub fn untransferred(&self) -> Option<Transfer> {
-        self.untransferred.lock().unwrap_or_else(PoisonError::into_inner).values().next().cloned()
+    /// A key that the standby token has not been seen to hold, of a KEK that may be touched.
+    pub fn untransferred(&self, may: impl Fn(&KeyName) -> bool) -> Option<Transfer> {
+        let untransferred = self.untransferred.lock().unwrap_or_else(PoisonError::into_inner);
+        untransferred.values().find(|transfer| may(&transfer.kek)).cloned()
     }
 
     /// Notes that the standby token holds a key, or never will.

@@ -1,6 +1,5 @@
 //! Signing with a key of this node's own HSM: admit, write down, sign, verify, write down, answer.
 
-use crate::convert;
 use crate::decisions;
 use crate::failpoint::{Moment, Place};
 use crate::hsm_keys::HsmHeld;
@@ -27,14 +26,15 @@ pub async fn sign(node: &Arc<Node>, opened: Opened, origin: Origin, held: HsmHel
         Ok(None) => {}
         Err(refusal) => return Err(decisions::refused(node, &opened, origin, refusal).await),
     }
-    let admitted = admit_hsm_sign(opened.clone(), (&held.record, held.state()), node.name(), &node.bundle, now());
+    let (key, known) = ((&*held.record, held.state()), node.freezes.known());
+    let admitted = admit_hsm_sign(opened.clone(), key, node.name(), &known, &node.bundle, now());
     let permit = match admitted {
         Ok(permit) => permit,
         Err(refusal) if refusal.reason == Reason::HomeNode => return Err(refusal),
         Err(refusal) => return Err(decisions::refused(node, &opened, origin, refusal).await),
     };
     let subject = permit.subject();
-    let summary = convert::summary(subject.facts());
+    let summary = tally_policy::summary(&node.bundle, subject.facts());
     decisions::permitted(node, &opened, origin, permit.rule(), &summary, Vec::new()).await?;
     let record = subject.record();
     let signature = node.hsm.sign(record.object(), subject.scheme(), subject.bytes_to_sign()).await;

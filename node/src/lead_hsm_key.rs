@@ -61,7 +61,8 @@ pub async fn create(node: &Arc<Node>, opened: Opened, origin: Origin) -> Result<
 /// Decides here, and writes it down. The name must be free, or given to this very request's key.
 async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<CreateHsmPermit, Refusal> {
     let intent = opened.intent();
-    let outcome = admit_create_hsm(opened.clone(), node.name(), &node.bundle, now()).and_then(|permit| {
+    let known = node.freezes.known();
+    let outcome = admit_create_hsm(opened.clone(), node.name(), &known, &node.bundle, now()).and_then(|permit| {
         let own = |held: &HsmHeld| (&held.record.tenant, held.record.request_id) == (&intent.tenant, intent.request_id);
         let free = node.keys.get(&intent.key).is_none() && node.hsm_keys.get(&intent.key).is_none_or(|held| own(&held));
         if free { Ok(permit) } else { Err(Reason::KeyExists.into()) }
@@ -144,7 +145,7 @@ async fn certified(node: &Arc<Node>, opened: &Opened, record: &HsmKeyRecord) -> 
             }
         }
     }
-    let needed = HsmKeyCertificate::majority(roster);
+    let needed = roster.majority();
     match (statements.len() >= needed, refused) {
         (true, _) => Ok(HsmKeyCertificate { statements }),
         (false, Some(taken)) => Err(taken),

@@ -96,7 +96,8 @@ async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<K
     let outcome = match held(node, opened) {
         Ok(held) => {
             let versions = node.keks.versions(&held.record.name);
-            let kek = KekView { record: &held.record, state: held.state(), versions: &versions };
+            let known = node.freezes.known();
+            let kek = KekView { record: &held.record, state: held.state(), versions: &versions, freezes: &known };
             let delay = node.config.wrap.destroy_delay_min.ms;
             admit_change_kek(opened.clone(), kek, delay, node.name(), &node.bundle, now())
         }

@@ -130,7 +130,7 @@ pub async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Resu
         }
         Some(_) => Err(Refusal::from(Reason::KeyExists)),
         None if node.hsm_keys.get(&opened.intent().key).is_some() => Err(Refusal::from(Reason::KeyExists)),
-        None => admit::admit_create(opened.clone(), &node.bundle, now()),
+        None => admit::admit_create(opened.clone(), &node.freezes.known(), &node.bundle, now()),
     };
     match outcome {
         Ok(permit) => {

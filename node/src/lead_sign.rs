@@ -25,6 +25,7 @@ use tally_domain::{Attempt, ClientId, NodeName, Reason, Refusal, Scheme};
 use tally_proto::v1;
 use tally_signer::admit::{self, Opened, Permit, Subject};
 use tally_signer::claims::{NoRoom, Placer, claim};
+use tally_signer::freeze::unless_frozen;
 use tally_signer::recovery::Next;
 use tally_signer::result::{SignResult, check, complete_step};
 use tally_signer::session::Members;
@@ -65,7 +66,10 @@ async fn lead(node: &Arc<Node>, opened: Opened, origin: Origin) -> Result<Vec<u8
             Ok(None) => {}
             Err(refusal) => return Err(decisions::refused(node, &opened, origin, refusal).await),
         }
-        if let Some(bytes) = unfinished(node, &opened).await? {
+        // A frozen key does not even finish what was begun; admission says so to the caller.
+        if node.freezes.known().check(&intent.key).is_ok()
+            && let Some(bytes) = unfinished(node, &opened).await?
+        {
             return Ok(bytes);
         }
         let permitted = match permit.take() {
@@ -116,10 +120,10 @@ async fn unfinished(node: &Arc<Node>, opened: &Opened) -> Result<Option<Vec<u8>>
 async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<Permit, Refusal> {
     let held = node.keys.get(&opened.intent().key);
     let key = held.as_ref().map(|h| (&*h.record, h.state));
-    match admit::admit_sign(opened.clone(), key, &node.bundle, now(), |subject| limits::charges(&node.bundle, subject))
-    {
+    let charges = |subject: &Subject| limits::charges(&node.bundle, subject);
+    match admit::admit_sign(opened.clone(), key, &node.freezes.known(), &node.bundle, now(), charges) {
         Ok(permit) => {
-            let summary = convert::summary(permit.subject().facts());
+            let summary = tally_policy::summary(&node.bundle, permit.subject().facts());
             decisions::permitted(node, opened, origin, permit.rule(), &summary, Vec::new()).await?;
             Ok(permit)
         }
@@ -139,6 +143,7 @@ async fn attempts(node: &Arc<Node>, permit: &Permit) -> Result<Vec<u8>, Refusal>
         node.store.attempts(&intent.tenant, &intent.request_id).map_err(|e| crate::reply::of_store(&e))?.is_empty();
     let mut tried = 0;
     while tried < ATTEMPTS_MAX {
+        node.freezes.known().check(&intent.key)?;
         let plan = if fresh {
             Known::Next(Next::Start { attempt: Attempt(1), abandonments: Vec::new() })
         } else {
@@ -247,9 +252,9 @@ async fn adopt(node: &Arc<Node>, subject: &Subject, bytes: Vec<u8>) -> Result<Ve
     Ok(bytes)
 }
 
-/// Keeps a result that was combined from stored partials, and tells everyone.
+/// Keeps a result that was combined from stored partials, unless the key is frozen by then, and tells everyone.
 async fn finish(node: &Arc<Node>, subject: &Subject, result: &SignResult) -> Result<Vec<u8>, Refusal> {
-    node.commit(complete_step(subject, result, &node.boot, now())).await?;
+    node.commit(unless_frozen(complete_step(subject, result, &node.boot, now()), &subject.intent().key)).await?;
     Ok(told(node, subject, result))
 }
 

@@ -14,9 +14,11 @@ use std::time::Duration;
 use tally_audit::event::Origin;
 use tally_domain::dsse::Envelope;
 use tally_domain::ports::hsm::HsmError;
+use tally_domain::ports::store::Step;
 use tally_domain::{Action, ClientId, Reason, Refusal, SecretBytes};
 use tally_proto::v1;
 use tally_signer::admit::Opened;
+use tally_signer::freeze::unless_frozen;
 use tally_signer::kek::KekView;
 use tally_signer::wrap::{Beside, Job, WrapPermit, admit_wrap, describe, shows_plaintext};
 
@@ -75,6 +77,8 @@ async fn lead(node: &Arc<Node>, opened: Opened, origin: Origin, beside: Beside) 
     let outcome = match (before, sealed, &plaintext) {
         (Some(result), _, Some(again)) => {
             underway.check(again)?;
+            // Nothing is written down that would be refused if the KEK was frozen while the token worked.
+            commit(node, unless_frozen(Step::default(), &intent.key)).await?;
             return Ok(Told { result, plaintext });
         }
         (_, Some(sealed), _) => underway.sealed(sealed),
@@ -92,6 +96,9 @@ async fn lead(node: &Arc<Node>, opened: Opened, origin: Origin, beside: Beside) 
         Err(refusal) if refusal.reason == Reason::RequestIdConflict => {
             Err(decisions::unclaimed(node, &opened, origin, refusal).await)
         }
+        Err(refusal) if refusal.reason == Reason::Frozen => {
+            Err(decisions::refused(node, &opened, origin, refusal).await)
+        }
         Err(refusal) => Err(refusal),
     }
 }
@@ -101,7 +108,8 @@ fn admitted(node: &Arc<Node>, opened: &Opened, beside: Beside, before: Option<&[
     // The answers to all four have their fields in common.
     let before = before.map(v1::WrapResponse::decode).transpose().map_err(|_| Reason::Tampered)?;
     let versions = node.keks.versions(&held.record.name);
-    let kek = KekView { record: &held.record, state: held.state(), versions: &versions };
+    let known = node.freezes.known();
+    let kek = KekView { record: &held.record, state: held.state(), versions: &versions, freezes: &known };
     let before = before.as_ref().map(|b| b.wrapped.as_slice());
     admit_wrap(opened.clone(), kek, beside, before, node.name(), &node.bundle, now())
 }

@@ -4,6 +4,7 @@
 //! parts (tokio, SQLite, PKCS#11, peer links), and keeps the log's checkpoints.
 //! Does not: decide (that is `tally-signer` with `tally-policy`), nor trust anything that another node says about a request.
 
+mod backoff;
 mod boot;
 mod caller;
 mod checkpoint;
@@ -12,6 +13,8 @@ mod convert;
 mod decisions;
 mod drive;
 mod failpoint;
+mod freeze_news;
+mod freezes;
 mod greet;
 mod hsm_keys;
 mod hsm_names;
@@ -19,6 +22,7 @@ mod inflight;
 mod kek_care;
 mod keks;
 mod keys;
+mod lead_freeze;
 mod lead_hsm;
 mod lead_hsm_key;
 mod lead_kek;

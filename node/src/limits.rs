@@ -15,15 +15,24 @@ use tally_domain::dsse::Envelope;
 use tally_domain::key::{KeyRecord, KeyState};
 use tally_domain::vote::VoteBody;
 use tally_domain::{Charge, Claims, Digest, Interval, KeyName, LineId, NodeName, Reason, Refusal};
-use tally_policy::Bundle;
+use tally_policy::{Bundle, DecisionRequest, PolicyAction};
 use tally_proto::v1;
 use tally_signer::admit::{Subject, admit_sign};
 use tally_signer::claims::{self, InTheWay, NoRoom, Placer};
+use tally_signer::freeze::unless_frozen;
 use tokio::sync::mpsc;
 
-/// What a request takes of limits. A bundle with limits is not loaded yet, so there are none.
-pub fn charges(_: &Bundle, _: &Subject) -> Result<Vec<Charge>, Refusal> {
-    Ok(Vec::new())
+/// What signing takes of the bundle's limits.
+///
+/// # Errors
+/// `VELOCITY_LIMIT` when a limit would never allow it, however much of it is left.
+pub fn charges(bundle: &Bundle, subject: &Subject) -> Result<Vec<Charge>, Refusal> {
+    let intent = subject.intent();
+    let action = PolicyAction::Sign(subject.facts());
+    let request = DecisionRequest { client: &intent.client, key: &intent.key, action };
+    tally_policy::charges(bundle, &request).map_err(|over| {
+        Refusal::new(Reason::VelocityLimit).with("limit", over.limit().as_str()).with("detail", over.to_string())
+    })
 }
 
 /// Claims as a proposal carries them.
@@ -121,7 +130,8 @@ pub async fn vote(node: &Arc<Node>, leader: NodeName, request: v1::VoteRequest) 
     }
     let held = known_key(node, &leader, &intent.key).await;
     let key = held.as_ref().map(|(record, state)| (&**record, *state));
-    let admitted = admit_sign(opened.clone(), key, &node.bundle, now(), |subject| charges(&node.bundle, subject));
+    let charges = |subject: &Subject| charges(&node.bundle, subject);
+    let admitted = admit_sign(opened.clone(), key, &node.freezes.known(), &node.bundle, now(), charges);
     let admitted = admitted.and_then(|permit| claims::concur(permit, asked, now()));
     let concurring = match admitted {
         Ok(concurring) => concurring,
@@ -132,10 +142,10 @@ pub async fn vote(node: &Arc<Node>, leader: NodeName, request: v1::VoteRequest) 
     if !found.is_empty() {
         return Ok(v1::VoteResponse { vote: None, in_the_way: in_the_way_out(&found) });
     }
-    let summary = convert::summary(subject.facts());
+    let summary = tally_policy::summary(&node.bundle, subject.facts());
     decisions::permitted(node, &opened, origin, concurring.permit().rule(), &summary, Vec::new()).await?;
     let (vote, step) = concurring.vote(&node.boot, now());
-    node.commit(step).await?;
+    node.commit(unless_frozen(step, &intent.key)).await?;
     Ok(v1::VoteResponse { vote: Some(convert::statement_out(&vote)), in_the_way: Vec::new() })
 }
 

@@ -2,6 +2,7 @@
 
 use crate::checkpoint::Checkpointer;
 use crate::config::Config;
+use crate::freezes::Freezes;
 use crate::hsm_keys::HsmKeys;
 use crate::inflight::Inflight;
 use crate::keks::Keks;
@@ -37,6 +38,8 @@ pub struct Node {
     pub hsm_keys: HsmKeys,
     /// Versions of this node's own KEKs.
     pub keks: Keks,
+    /// Freezes, this node's own and those of others.
+    pub freezes: Freezes,
     /// Links to the other nodes.
     pub peers: Peers,
     /// Sessions that this node takes part in.

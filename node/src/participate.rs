@@ -54,12 +54,12 @@ pub async fn propose_sign(
     let session: SessionKey = convert::session(&request.session)?;
     let held = node.keys.get(&intent.key);
     let key = held.as_ref().map(|h| (&*h.record, h.state));
-    let admitted =
-        admit::admit_sign(opened.clone(), key, &node.bundle, now(), |subject| limits::charges(&node.bundle, subject))
-            .and_then(|permit| {
-                let (members, signers) = join(node, &leader, &permit, &request.signers)?;
-                Ok((claim(permit, limits::claims_in(&request.claims)?, now())?, members, signers))
-            });
+    let charges = |subject: &Subject| limits::charges(&node.bundle, subject);
+    let admitted = admit::admit_sign(opened.clone(), key, &node.freezes.known(), &node.bundle, now(), charges)
+        .and_then(|permit| {
+            let (members, signers) = join(node, &leader, &permit, &request.signers)?;
+            Ok((claim(permit, limits::claims_in(&request.claims)?, now())?, members, signers))
+        });
     let (claimed, members, signers) = match admitted {
         Ok(admitted) => admitted,
         Err(refusal) => return Err(decisions::refused(node, &opened, origin, refusal).await),
@@ -79,7 +79,7 @@ pub async fn propose_sign(
         Scheme::EcdsaSecp256k1 => vec![pending_check(node, permit, session, &members)],
         Scheme::Ed25519 => Vec::new(),
     };
-    let summary = convert::summary(permit.subject().facts());
+    let summary = tally_policy::summary(&node.bundle, permit.subject().facts());
     decisions::permitted(node, &opened, origin, permit.rule(), &summary, also).await?;
     let (boot, bundle) = (node.boot.clone(), node.bundle.clone());
     let start = Start { claimed, share, boot, bundle, members, signers, attempt, leader };
@@ -154,6 +154,8 @@ pub async fn recover(
     if let Some(result) = recover::completed(node, &opened)? {
         return Ok(v1::RecoverResponse { result, attempts: Vec::new() });
     }
+    // A partial that was released before the freeze may never have arrived: it does not leave now.
+    node.freezes.known().check(&intent.key)?;
     let attempts = recover::own_reports(node, &opened)
         .await?
         .into_iter()

@@ -3,9 +3,10 @@
 use crate::boot::boot;
 use crate::caller::{Caller, CallerStream};
 use crate::config::Config;
+use crate::freeze_news;
 use crate::greet;
 use crate::hsm_names;
-use crate::kek_care;
+use crate::kek_care::KekCare;
 use crate::node::Node;
 use crate::peers::PEER_MESSAGE_MAX_BYTES;
 use crate::services;
@@ -30,7 +31,7 @@ const STREAMS_MAX: u32 = 100;
 /// Connections that are handshaken and not yet taken by the server.
 const ACCEPTED_MAX: usize = 32;
 
-/// How often peers are greeted, pending keys asked for, keys in the HSM announced, KEKs cared for and grown logs
+/// How often peers are greeted, pending keys asked for, keys in the HSM and freezes announced, KEKs cared for and grown logs
 /// checkpointed.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
 
@@ -65,13 +66,19 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         .add_service(services::signing(node.clone(), limit))
         .add_service(services::key(node.clone(), limit))
         .add_service(services::wrap(node.clone()))
+        .add_service(services::freeze(node.clone(), limit))
         .add_service(services::policy(node.clone(), limit))
         .add_service(services::audit(node.clone(), limit))
         .add_service(services::node(node.clone(), limit))
         .add_service(services::peer(node.clone(), limit));
-    // Peers may know that this node was restored from an older copy; it must hear so before it serves.
+    // Peers may know that this node was restored from an older copy, and what was frozen while it was away; it must hear
+    // so before it serves.
     let peers = node.peers.by_reachability();
-    futures_util::future::join_all(peers.iter().map(|peer| greet::greet(&node, peer))).await;
+    futures_util::future::join_all(peers.iter().map(|peer| async {
+        greet::greet(&node, peer).await;
+        freeze_news::fetch(&node, peer).await;
+    }))
+    .await;
     for service in std::iter::once("").chain(services::NAMES) {
         health.set_service_status(service, tonic_health::ServingStatus::Serving).await;
     }
@@ -140,6 +147,7 @@ async fn stop_signal() {
 
 async fn keep_house(node: Arc<Node>) {
     let mut tick = tokio::time::interval(HOUSEKEEPING);
+    let mut care = KekCare::default();
     loop {
         tick.tick().await;
         for peer in node.peers.by_reachability() {
@@ -150,7 +158,8 @@ async fn keep_house(node: Arc<Node>) {
             crate::lead_key::sync_key(&node, &held.record.name).await;
         }
         hsm_names::spread(&node).await;
-        kek_care::round(&node).await;
+        freeze_news::spread(&node);
+        care.round(&node).await;
         if let Err(refusal) = node.checkpoints.note(&node).await {
             tracing::warn!(%refusal, "no checkpoint");
         }

@@ -2,26 +2,30 @@
 
 mod audit;
 mod clients;
+mod freeze;
 mod peer;
 mod wrap;
 
 pub use audit::service as audit;
 pub use clients::{key, node, policy, signing};
+pub use freeze::service as freeze;
 pub use peer::service as peer;
 pub use wrap::service as wrap;
 
 use crate::caller;
 use crate::node::Node;
 use crate::reply;
+use tally_domain::key::KeyState;
 use tally_domain::roster::RosterClient;
-use tally_domain::{Reason, Refusal, Tenant};
+use tally_domain::{KeyName, Reason, Refusal, Tenant};
 use tonic::{Request, Status};
 
 /// Full names, for health checks of one service.
-pub const NAMES: [&str; 7] = [
+pub const NAMES: [&str; 8] = [
     "tally.v1.SigningService",
     "tally.v1.KeyService",
     "tally.v1.KeyWrapService",
+    "tally.v1.FreezeService",
     "tally.v1.PolicyService",
     "tally.v1.AuditService",
     "tally.v1.NodeService",
@@ -32,6 +36,14 @@ pub const NAMES: [&str; 7] = [
 fn client<'a, T>(node: &'a Node, request: &Request<T>) -> Result<&'a RosterClient, Status> {
     let id = caller::client(request).map_err(|r| reply::status(&r))?;
     node.bundle.roster().client(&id).ok_or_else(|| refused(Reason::UnknownClient))
+}
+
+/// The state that is shown of a key that is active while a freeze covers it.
+const FROZEN: &str = "frozen";
+
+/// Whether an active key is shown as frozen.
+fn is_stopped(node: &Node, key: &KeyName, state: &str) -> bool {
+    state == KeyState::Active.as_str() && node.freezes.known().check(key).is_err()
 }
 
 /// A client sees only its own tenant's requests.

@@ -2,7 +2,8 @@
 
 use crate::config::{Config, Isolation, LogFormat, Mode};
 use anyhow::Context as _;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tally_domain::dsse::VerifyingKey;
@@ -44,6 +45,7 @@ pub fn connect(config: &Config) -> anyhow::Result<Arc<dyn Hsm>> {
 /// One token as it is configured. With another, each is given its role there.
 struct Token<'a> {
     config: &'a Config,
+    env: &'a BTreeMap<String, PathBuf>,
     module: &'a Path,
     label: &'a str,
     serial: &'a str,
@@ -55,15 +57,18 @@ fn tokens(config: &Config) -> anyhow::Result<(Token<'_>, Option<Token<'_>>)> {
     let hsm = &config.hsm;
     let primary = Token {
         config,
+        env: &hsm.env,
         module: &hsm.module,
         label: &hsm.token_label,
         serial: &hsm.token_serial,
         pin: hsm.pin()?,
         profile: profile(hsm.profile.as_deref())?,
     };
+    let env = &hsm.env;
     let Some(hsm) = &hsm.standby else { return Ok((primary, None)) };
     let standby = Token {
         config,
+        env: hsm.env.as_ref().unwrap_or(env),
         module: &hsm.module,
         label: &hsm.token_label,
         serial: &hsm.token_serial,
@@ -93,7 +98,7 @@ impl Token<'_> {
     fn behind(self) -> anyhow::Result<RemoteConfig> {
         Ok(RemoteConfig {
             program: tally_hsm_adapter::beside_this_program()?,
-            env: self.config.hsm.env.clone(),
+            env: self.env.clone(),
             module: self.module.to_owned(),
             token_label: self.label.to_owned(),
             token_serial: Some(self.serial.to_owned()),

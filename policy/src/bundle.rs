@@ -1,44 +1,67 @@
 //! The bundle: a handful of small files, loaded as a whole or refused as a whole.
 
+mod admins;
 mod assets;
+mod content;
+mod groups;
+mod header;
+mod limits;
 mod lists;
+mod quorums;
 mod reading;
 mod roster;
+mod signed;
+mod spans;
 
 pub(crate) use assets::{Asset, Assets};
+pub(crate) use groups::Groups;
+pub(crate) use limits::{By, Limit, Most, Scope, exact_units, numbers as limit_numbers};
 pub(crate) use lists::{ACCOUNT_FORM, ADDRESS_FORM, Listed, Lists, evm_address};
-pub(crate) use reading::plain_name;
+pub(crate) use quorums::{missing, parse as parse_quorums};
+pub(crate) use reading::{NAME_FORM, Source, plain_name, text as file_text, toml as read_toml};
+pub(crate) use spans::DAY_MS;
 
-use crate::error::{BundleError, Problem};
-use crate::rules::{Effect, Known, Rules};
+pub use admins::Admins;
+pub use header::{BUNDLE_TYPE, Header, LOOSENING_DELAY_DEFAULT_MS, LOOSENING_DELAY_MIN_MS, VALIDITY_MAX_MS, Validity};
+pub use limits::LIMITS_MAX;
+pub use quorums::{APPROVALS_MAX, Quorum};
+pub use signed::{SIGNED_BUNDLE_MAX_BYTES, SignedBundle, Trust};
+pub use spans::words as span_words;
+
+use crate::error::BundleError;
+use crate::rules::{Effect, Rule, Rules};
 use crate::vocabulary::Vocabulary;
 use cedar_policy::Entities;
 use std::collections::BTreeMap;
 use tally_domain::Digest;
-use tally_domain::digest::TaggedHash;
 use tally_domain::roster::Roster;
+
+/// Files by their paths in the bundle, with `/`.
+pub type Files = BTreeMap<String, Vec<u8>>;
 
 /// Largest bundle, all files together: a person reads the rules, and a list of 90,000 addresses still fits.
 pub const BUNDLE_MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// Most files of a bundle: four, and a list each for more purposes than anyone can review.
+/// Most files of a bundle: six, and a list or a file of cases each for more purposes than anyone can review.
 pub const FILES_MAX: usize = 256;
 
-const POLICY: &str = "policy.cedar";
-const ASSETS: &str = "assets.toml";
-const ROSTER: &str = "roster.toml";
-const BUNDLE: &str = "bundle.toml";
-
-/// Files of later versions, which limit what rules permit: a bundle that has one must not be loaded without it.
-const NOT_YET: [&str; 2] = ["limits.toml", "groups.toml"];
+pub(crate) const POLICY: &str = "policy.cedar";
+pub(crate) const ASSETS: &str = "assets.toml";
+pub(crate) const ROSTER: &str = "roster.toml";
+pub(crate) const BUNDLE: &str = "bundle.toml";
+pub(crate) const LIMITS: &str = "limits.toml";
+pub(crate) const GROUPS: &str = "groups.toml";
 
 /// A policy bundle, loaded and checked.
 pub struct Bundle {
-    version: u64,
+    header: Header,
     digest: Digest,
     roster: Roster,
-    lists: BTreeMap<String, usize>,
+    admins: Admins,
+    pub(crate) lists: Lists,
     pub(crate) assets: Assets,
+    pub(crate) groups: Groups,
+    pub(crate) limits: Vec<Limit>,
     pub(crate) rules: Rules,
     pub(crate) vocabulary: Vocabulary,
     pub(crate) entities: Entities,
@@ -49,7 +72,7 @@ pub struct Bundle {
 pub struct Summary {
     /// Version of `bundle.toml`.
     pub version: u64,
-    /// Digest over all files.
+    /// Digest over all that it says.
     pub digest: Digest,
     /// Ids of permits, in the order of the file.
     pub permits: Vec<String>,
@@ -59,49 +82,41 @@ pub struct Summary {
     pub lists: BTreeMap<String, usize>,
     /// `symbol on chain` of each asset.
     pub assets: Vec<String>,
+    /// Ids of limits, in the order of the file.
+    pub limits: Vec<String>,
+    /// Name of each group of persons who approve, and how many they are.
+    pub groups: BTreeMap<String, usize>,
     /// How many nodes take part.
     pub nodes: usize,
     /// How many clients there are.
     pub clients: usize,
-}
-
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BundleToml {
-    version: toml::Spanned<u64>,
+    /// Names of the policy admins.
+    pub admins: Vec<String>,
 }
 
 impl Bundle {
-    /// Loads the files of a bundle, given as relative path (with `/`) and content. Only what is understood and
-    /// enforced in full is loaded.
+    /// Loads the files of a bundle, given as relative path (with `/`) and content, without any signature: for
+    /// development, and for the author's desk. Only what is understood and enforced in full is loaded.
     ///
     /// # Errors
     /// [`BundleError`] with file, line, column and what to do.
-    pub fn load(files: &BTreeMap<String, Vec<u8>>) -> Result<Self, BundleError> {
-        check_sizes(files)?;
-        let lists = lists::load_all(files)?;
-        let assets = Assets::load(ASSETS, reading::text(files, ASSETS)?)?;
-        let (roster, groups) = roster::load(ROSTER, reading::text(files, ROSTER)?)?;
-        let version = version(reading::text(files, BUNDLE)?)?;
-        let policy = reading::text(files, POLICY)?;
-
-        let vocabulary = Vocabulary::new().map_err(|p| BundleError::whole(POLICY, p))?;
-        let known = Known { roster: &roster, groups: &groups, lists: &lists, assets: &assets };
-        let rules = Rules::load(POLICY, policy, &vocabulary.schema, &known)?;
-        let entities =
-            vocabulary.entities(&roster, &groups, &lists).map_err(|problem| BundleError::whole(ROSTER, problem))?;
-        let lists = lists.into_iter().map(|(name, entries)| (name, entries.len())).collect();
-        Ok(Self { version, digest: digest(files), roster, lists, assets, rules, vocabulary, entities })
+    pub fn load(files: &Files) -> Result<Self, BundleError> {
+        content::load(files, None)
     }
 
-    /// Names the bundle: over every path and every byte of it.
+    /// Names the bundle: over what it says of itself, every path and every byte of it.
     pub fn digest(&self) -> Digest {
         self.digest
     }
 
     /// Its number; nodes never go back to a lower one.
     pub fn version(&self) -> u64 {
-        self.version
+        self.header.version
+    }
+
+    /// What it says of itself.
+    pub fn header(&self) -> &Header {
+        &self.header
     }
 
     /// Who takes part.
@@ -109,61 +124,41 @@ impl Bundle {
         &self.roster
     }
 
+    /// Who signs the next one.
+    pub fn admins(&self) -> &Admins {
+        &self.admins
+    }
+
+    /// Whether any request can be charged: then its certificate needs the votes of more than its signers.
+    pub fn has_limits(&self) -> bool {
+        !self.limits.is_empty()
+    }
+
     /// Every rule's id and effect, in the order of the file.
     pub fn rules(&self) -> impl Iterator<Item = (&str, Effect)> {
         self.rules.iter()
+    }
+
+    /// The same, with all that the rules say.
+    pub fn rules_in_full(&self) -> &[Rule] {
+        self.rules.list()
     }
 
     /// What is in it, for people.
     pub fn summary(&self) -> Summary {
         let ids = |wanted| self.rules().filter(|(_, e)| *e == wanted).map(|(id, _)| id.to_owned()).collect();
         Summary {
-            version: self.version,
+            version: self.version(),
             digest: self.digest,
             permits: ids(Effect::Permit),
             forbids: ids(Effect::Forbid),
-            lists: self.lists.clone(),
+            lists: self.lists.iter().map(|(name, entries)| (name.clone(), entries.len())).collect(),
             assets: self.assets.describe(),
+            limits: self.limits.iter().map(|l| l.id.to_string()).collect(),
+            groups: self.groups.sizes(),
             nodes: self.roster.nodes.len(),
             clients: self.roster.clients.len(),
+            admins: self.admins.names().into_iter().map(str::to_owned).collect(),
         }
     }
-}
-
-fn check_sizes(files: &BTreeMap<String, Vec<u8>>) -> Result<(), BundleError> {
-    if files.len() > FILES_MAX {
-        let problem = Problem::TooLarge { what: "the number of files", limit: FILES_MAX };
-        return Err(BundleError::whole("bundle", problem));
-    }
-    let total = files.values().fold(0usize, |sum, content| sum.saturating_add(content.len()));
-    if total > BUNDLE_MAX_BYTES {
-        let problem = Problem::TooLarge { what: "the size in bytes", limit: BUNDLE_MAX_BYTES };
-        return Err(BundleError::whole("bundle", problem));
-    }
-    for path in files.keys() {
-        if NOT_YET.contains(&path.as_str()) {
-            return Err(BundleError::whole(path, Problem::NotSupported { what: format!("`{path}`") }));
-        }
-        if ![POLICY, ASSETS, ROSTER, BUNDLE].contains(&path.as_str()) && lists::name_of(path).is_none() {
-            return Err(BundleError::whole(path, Problem::UnknownFile));
-        }
-    }
-    Ok(())
-}
-
-fn version(text: &str) -> Result<u64, BundleError> {
-    let file: BundleToml = reading::toml(BUNDLE, text)?;
-    let version = *file.version.get_ref();
-    if version == 0 {
-        let problem = Problem::Value { what: "version", given: "0".into(), want: "a whole number from 1" };
-        return Err(BundleError::at(BUNDLE, text, file.version.span().start, problem));
-    }
-    Ok(version)
-}
-
-fn digest(files: &BTreeMap<String, Vec<u8>>) -> Digest {
-    files
-        .iter()
-        .fold(TaggedHash::new("tally/v1/bundle"), |hash, (path, content)| hash.field(path.as_bytes()).field(content))
-        .finish()
 }

@@ -1,17 +1,22 @@
 //! The decision. Default deny, `forbid` wins, and whatever cannot be evaluated denies.
 
+mod waiting;
 mod wrap;
 
+pub use waiting::{ApprovalPath, Need};
+
 use crate::amount::whole_units;
+use crate::approvals::Approvals;
 use crate::bundle::{Asset, Bundle};
+use crate::charges::charges;
 use cedar_policy::{Context, Request, RestrictedExpression};
 use tally_domain::facts::{
     Amount, AssetRef, CreditTransfer, Facts, MessageFacts, Movement, OpaqueFacts, PaymentBlock, PaymentFacts, RawFacts,
     TransactionFacts,
 };
 use tally_domain::{
-    Account, Agent, Backing, ClientId, HsmKeySpec, KekChange, KekNumber, KeyName, KeySpec, Reason, UnixMillis,
-    WrapFacts,
+    Account, Agent, Backing, ClientId, HsmKeySpec, KekChange, KekNumber, KeyName, KeySpec, LimitId, PersonName, Reason,
+    Scope, UnixMillis, WrapFacts,
 };
 
 /// Most near misses that a denial names: they go into an error's metadata, of which gRPC takes 8 KiB.
@@ -27,13 +32,17 @@ pub enum Decision {
     },
     /// It may not.
     Deny(Denied),
+    /// It may once persons have approved it: for each of these needs, one of its paths must be complete. With several
+    /// movements or transfers there can be several needs.
+    NeedsApproval(Vec<Need>),
 }
 
 /// Why not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denied {
-    /// [`Reason::TxOpaque`] when the transaction was not understood and no rule permits that, else
-    /// [`Reason::PolicyDenied`].
+    /// [`Reason::TxOpaque`] when the transaction was not understood and no rule permits that, [`Reason::VelocityLimit`]
+    /// when a limit never allows it, [`Reason::Rejected`] when a person said no, [`Reason::BundleExpired`] when the
+    /// bundle's time is over, else [`Reason::PolicyDenied`].
     pub reason: Reason,
     /// Rules that forbid it.
     pub forbidden_by: Vec<String>,
@@ -43,6 +52,10 @@ pub struct Denied {
     pub errors: Vec<String>,
     /// What was not understood, where the transaction was opaque.
     pub why_opaque: Option<String>,
+    /// The limit that never allows it.
+    pub limit: Option<LimitId>,
+    /// Persons who have rejected it.
+    pub rejected_by: Vec<PersonName>,
 }
 
 /// A permit that does not match because of a condition.
@@ -80,11 +93,56 @@ pub enum PolicyAction<'a> {
     CreateKek,
     /// Change this version of a KEK; the one to be made, where the change makes one.
     ChangeKek(KekChange, KekNumber),
+    /// Freeze this.
+    Freeze(&'a Scope),
+    /// Lift freezes of this.
+    Unfreeze(&'a Scope),
 }
 
-/// Decides. The same arguments always give the same decision (S-2.2).
+/// What rules and limits see as the key when everything is frozen or unfrozen. No key has this name, so that a rule for one
+/// key never permits that.
+const EVERY_KEY: &str = "*";
+
+impl<'a> DecisionRequest<'a> {
+    /// The key as rules and limits see it.
+    pub(crate) fn subject(&self) -> &'a str {
+        match self.action {
+            PolicyAction::Freeze(Scope::All) | PolicyAction::Unfreeze(Scope::All) => EVERY_KEY,
+            _ => self.key.as_str(),
+        }
+    }
+}
+
+/// Decides a request that nobody has approved. The same arguments always give the same decision (S-2.2).
 pub fn decide(bundle: &Bundle, request: &DecisionRequest<'_>, now: UnixMillis) -> Decision {
-    let case = Case { bundle, client: request.client, key: request.key, now };
+    decide_approved(bundle, request, &Approvals::none(), now)
+}
+
+/// Decides: the bundle's time, then rules and approvals, then whether a limit could ever allow it. How much of the limits
+/// is left is not known here; [`charges`] says what must be claimed.
+pub fn decide_approved(
+    bundle: &Bundle,
+    request: &DecisionRequest<'_>,
+    approvals: &Approvals,
+    now: UnixMillis,
+) -> Decision {
+    if let Err(e) = bundle.check_time(now) {
+        return Decision::Deny(Denied { errors: vec![e.to_string()], ..Denied::because(Reason::BundleExpired) });
+    }
+    let by_rules = by_rules(bundle, request, approvals, now);
+    match (by_rules, charges(bundle, request)) {
+        (denied @ Decision::Deny(_), _) => denied,
+        (_, Err(over)) => Decision::Deny(Denied {
+            errors: vec![over.to_string()],
+            limit: Some(over.limit().clone()),
+            ..Denied::because(Reason::VelocityLimit)
+        }),
+        (decision, Ok(_)) => decision,
+    }
+}
+
+fn by_rules(bundle: &Bundle, request: &DecisionRequest<'_>, approvals: &Approvals, now: UnixMillis) -> Decision {
+    let case = Case { bundle, client: request.client, key: request.subject(), approvals, now };
     match request.action {
         PolicyAction::Sign(Facts::Transaction(tx)) => case.transaction(tx),
         PolicyAction::Sign(Facts::Message(message)) => case.ask("sign_message", "message", message_record(message)),
@@ -96,6 +154,8 @@ pub fn decide(bundle: &Bundle, request: &DecisionRequest<'_>, now: UnixMillis) -
         PolicyAction::Wrap(facts) => case.wrap(&facts),
         PolicyAction::CreateKek => case.create_kek(),
         PolicyAction::ChangeKek(change, version) => case.change_kek(change, version),
+        PolicyAction::Freeze(scope) => case.ask("freeze", "freeze", scope_record(scope)),
+        PolicyAction::Unfreeze(scope) => case.ask("unfreeze", "freeze", scope_record(scope)),
     }
 }
 
@@ -104,7 +164,8 @@ type Fields = Vec<(String, RestrictedExpression)>;
 struct Case<'a> {
     bundle: &'a Bundle,
     client: &'a ClientId,
-    key: &'a KeyName,
+    key: &'a str,
+    approvals: &'a Approvals,
     now: UnixMillis,
 }
 
@@ -112,7 +173,7 @@ impl Case<'_> {
     /// Each movement is decided alone, and all must be permitted.
     fn transaction(&self, tx: &TransactionFacts) -> Decision {
         let decisions = tx.movements.iter().map(|movement| self.movement(tx, movement));
-        all(decisions).unwrap_or_else(|| inexpressible("the transaction has no movements".into()))
+        waiting::all(decisions).unwrap_or_else(|| inexpressible("the transaction has no movements".into()))
     }
 
     fn movement(&self, tx: &TransactionFacts, movement: &Movement) -> Decision {
@@ -141,7 +202,7 @@ impl Case<'_> {
     fn payment(&self, payment: &PaymentFacts) -> Decision {
         let transfers = payment.blocks.iter().flat_map(|block| block.transfers.iter().map(move |t| (block, t)));
         let decisions = transfers.map(|(block, transfer)| self.transfer(payment, block, transfer));
-        all(decisions).unwrap_or_else(|| inexpressible("the file has no transfers".into()))
+        waiting::all(decisions).unwrap_or_else(|| inexpressible("the file has no transfers".into()))
     }
 
     fn transfer(&self, payment: &PaymentFacts, block: &PaymentBlock, transfer: &CreditTransfer) -> Decision {
@@ -173,9 +234,10 @@ impl Case<'_> {
     fn opaque(&self, facts: &OpaqueFacts) -> Decision {
         let record = vec![("chain".into(), text(&facts.chain)), ("to".into(), self.address(&facts.to))];
         match self.ask("sign_opaque", "opaque", record) {
-            permit @ Decision::Permit { .. } => permit,
+            permitted @ (Decision::Permit { .. } | Decision::NeedsApproval(_)) => permitted,
             Decision::Deny(denied) => {
-                let unpermitted = denied.forbidden_by.is_empty() && denied.errors.is_empty();
+                let denials = (denied.forbidden_by.len(), denied.errors.len(), denied.rejected_by.len());
+                let unpermitted = denials == (0, 0, 0);
                 let reason = if unpermitted { Reason::TxOpaque } else { denied.reason };
                 Decision::Deny(Denied { reason, why_opaque: Some(facts.why.clone()), ..denied })
             }
@@ -193,19 +255,17 @@ impl Case<'_> {
         let Bundle { rules, entities, .. } = self.bundle;
         let answer = rules.ask(&request, entities);
         if answer.permitted && answer.errors.is_empty() {
-            // Any permit that matches will do; the first in the file is the one that is named.
-            return match answer.decided_by.into_iter().next() {
-                Some(rule) => Decision::Permit { rule },
-                None => inexpressible("the deciding rule has no name".into()),
-            };
+            return self.approved(&answer.decided_by);
         }
         let near = rules.near_misses(&request, entities).into_iter().take(NEAR_MISSES_MAX);
         Decision::Deny(Denied {
-            reason: Reason::PolicyDenied,
-            forbidden_by: if answer.permitted { vec![] } else { answer.decided_by },
+            forbidden_by: match answer.permitted {
+                true => vec![],
+                false => answer.decided_by.iter().map(|rule| rule.id.clone()).collect(),
+            },
             near_misses: near.map(|(rule, c)| NearMiss { rule: rule.into(), condition: c.into() }).collect(),
             errors: answer.errors,
-            why_opaque: None,
+            ..Denied::because(Reason::PolicyDenied)
         })
     }
 
@@ -223,7 +283,7 @@ impl Case<'_> {
         Request::new(
             vocabulary.client(self.client.as_str()),
             vocabulary.action(action),
-            vocabulary.key(self.key.as_str()),
+            vocabulary.key(self.key),
             context.ok()?,
             Some(&vocabulary.schema),
         )
@@ -231,27 +291,22 @@ impl Case<'_> {
     }
 }
 
-/// Permitted by the rules of all, each named once, or denied by the first that denies; none of none.
-fn all(decisions: impl Iterator<Item = Decision>) -> Option<Decision> {
-    let mut rules: Vec<String> = Vec::new();
-    for decision in decisions {
-        match decision {
-            Decision::Permit { rule } if rules.contains(&rule) => {}
-            Decision::Permit { rule } => rules.push(rule),
-            denied @ Decision::Deny(_) => return Some(denied),
+impl Denied {
+    fn because(reason: Reason) -> Self {
+        Self {
+            reason,
+            forbidden_by: vec![],
+            near_misses: vec![],
+            errors: vec![],
+            why_opaque: None,
+            limit: None,
+            rejected_by: vec![],
         }
     }
-    (!rules.is_empty()).then(|| Decision::Permit { rule: rules.join(",") })
 }
 
 fn inexpressible(error: String) -> Decision {
-    Decision::Deny(Denied {
-        reason: Reason::PolicyDenied,
-        forbidden_by: vec![],
-        near_misses: vec![],
-        errors: vec![error],
-        why_opaque: None,
-    })
+    Decision::Deny(Denied { errors: vec![error], ..Denied::because(Reason::PolicyDenied) })
 }
 
 /// A movement of something that assets.toml does not name: how much it is worth is not known.
@@ -300,6 +355,10 @@ fn spec_record(spec: &KeySpec) -> Fields {
         ("t".into(), RestrictedExpression::new_long(spec.threshold.t().into())),
         ("n".into(), RestrictedExpression::new_long(spec.threshold.n().into())),
     ]
+}
+
+fn scope_record(scope: &Scope) -> Fields {
+    vec![("scope".into(), text(scope.as_str()))]
 }
 
 fn text(s: &str) -> RestrictedExpression {

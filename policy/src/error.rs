@@ -1,6 +1,7 @@
 //! Why a bundle is refused: where, what, and what to do.
 
 use std::fmt;
+use tally_domain::{ClusterId, Digest, UnixMillis};
 
 /// A bundle is refused. All of it is the author's to mend, except [`Problem::Internal`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +31,10 @@ pub enum Problem {
     #[error("the file is missing; a bundle has policy.cedar, assets.toml, roster.toml, bundle.toml and lists/*.txt")]
     Missing,
     /// A file that no bundle has.
-    #[error("a bundle has no such file; remove it, or give a list a plain name such as lists/vendors.txt")]
+    #[error(
+        "a bundle has no such file; remove it, or give a list or cases a plain name such as lists/vendors.txt or \
+         tests/payouts.case.toml"
+    )]
     UnknownFile,
     /// Something that a later version enforces. Ignoring it would permit more than the author meant.
     #[error("{what} is not supported by this version; remove it, or use a version that enforces it")]
@@ -70,7 +74,7 @@ pub enum Problem {
     #[error("the rule has no @id; give every rule its own, such as @id(\"payouts-small\")")]
     NoId,
     /// An annotation that nothing reads. Ignoring it could lose a condition.
-    #[error("unknown annotation `@{name}`; a rule has @id and may have @description")]
+    #[error("unknown annotation `@{name}`; a rule has @id and may have @description, a permit also @approvals")]
     UnknownAnnotation {
         /// Its name.
         name: String,
@@ -106,6 +110,71 @@ pub enum Problem {
         /// The repeated value.
         value: String,
     },
+    /// Only what permits can wait for persons.
+    #[error("a forbid has no @approvals: it forbids whoever approves; remove them, or give them to a permit")]
+    ForbidWithApprovals,
+    /// A quorum that nobody could ever meet.
+    #[error(
+        "group `{group}` has {persons} persons, fewer than the {needed} that the rule needs; add persons or ask fewer"
+    )]
+    GroupTooSmall {
+        /// The group.
+        group: String,
+        /// How many the rule needs.
+        needed: usize,
+        /// How many there are.
+        persons: usize,
+    },
+    /// Quorums that nobody could ever meet together.
+    #[error(
+        "`{approvals}` needs more persons than its groups have together: who is in two groups counts for one of them"
+    )]
+    GroupsOverlap {
+        /// As the rule says it.
+        approvals: String,
+    },
+    /// Somebody without a key.
+    #[error("`{name}` has no keys; name at least one")]
+    NoKeys {
+        /// Who.
+        name: String,
+    },
+    /// No number of admins, or one that they cannot reach.
+    #[error("`admins_needed` must be there, and be 1 to the number of admins, of which there are {admins}")]
+    AdminsNeeded {
+        /// How many admins there are.
+        admins: usize,
+    },
+    /// Not exactly one of two.
+    #[error("limit `{id}` must have either `max`, an amount, or `count`, a number of movements, and not both")]
+    MaxOrCount {
+        /// The limit.
+        id: String,
+    },
+    /// Amounts of what?
+    #[error("a limit with `max` must name its `asset`: amounts of different assets do not add up")]
+    MaxWithoutAsset,
+    /// Not a number of accounting units.
+    #[error(
+        "`max` has more than the {decimals} decimals that the asset is counted in, or is more than can be counted \
+         (2^128 of its smallest units); make it smaller or coarser"
+    )]
+    MaxOutOfRange {
+        /// The asset's decimals.
+        decimals: u8,
+    },
+    /// A case that asks for nothing, or for two things.
+    #[error("a case asks for one of `transfer`, `payment`, `message`, `raw`, `opaque` and `create_key`")]
+    CaseAsksOnce,
+    /// Fields of one backing with another.
+    #[error("a key of backing `threshold` has `t` and `n`, one of backing `hsm` has `home`")]
+    CaseKeySpec,
+    /// A signed header beside files that say something else.
+    #[error("the {what} here is not the one that the bundle was signed with; pack and sign it again")]
+    HeaderDiffers {
+        /// What differs.
+        what: &'static str,
+    },
     /// A chain of which the fee could not be told.
     #[error("chain `{chain}` has assets but no native coin, in which fees are paid; add one without a contract")]
     NoNativeCoin {
@@ -118,6 +187,116 @@ pub enum Problem {
         /// What failed.
         what: &'static str,
     },
+}
+
+/// A signed bundle is not believed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Too many bytes to be one.
+    #[error("the signed bundle is larger than {limit} bytes")]
+    Oversized {
+        /// The limit.
+        limit: usize,
+    },
+    /// Not the one encoding of what it says.
+    #[error("this is not a signed bundle: not an envelope of that type, or not in its one encoding")]
+    NotCanonical,
+    /// A layout that this version does not know.
+    #[error("the bundle has layout {found}, this version reads {known}; use a version that knows it")]
+    UnknownFormat {
+        /// Its layout.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+    /// A signature that does not count.
+    #[error("the signature of `{key}` does not verify, or is of nobody who may sign; remove it, or sign again")]
+    Signature {
+        /// The key that the signature names.
+        key: String,
+    },
+    /// Not enough admins.
+    #[error("{have} of the {need} admins that are needed have signed; let more of them sign")]
+    TooFewSignatures {
+        /// How many distinct admins have.
+        have: usize,
+        /// How many must.
+        need: usize,
+    },
+    /// Nobody may sign.
+    #[error("the roster names no admins, so that nobody can sign; add `[[admin]]` and `admins_needed` to roster.toml")]
+    NoAdmins,
+    /// Its time is over.
+    #[error("the bundle expired at {} ms since 1970; sign a new one", .not_after.0)]
+    Expired {
+        /// When.
+        not_after: UnixMillis,
+    },
+    /// Its time has not come.
+    #[error("the bundle is not valid before {} ms since 1970; wait, or check the clock", .not_before.0)]
+    NotYetValid {
+        /// From when on it is.
+        not_before: UnixMillis,
+    },
+    /// Valid for too long, or never.
+    #[error("the bundle is valid for {ms} ms; it must be more than none and at most {most_ms} (30 days)")]
+    Validity {
+        /// For how long it is.
+        ms: u64,
+        /// The limit.
+        most_ms: u64,
+    },
+    /// Another bundle of the active version.
+    #[error("there is another bundle of version {version}: {active} is active; two of one version are a fork")]
+    Forked {
+        /// The version of both.
+        version: u64,
+        /// The digest of the active one.
+        active: Digest,
+    },
+    /// A version before the active one.
+    #[error("the bundle has version {version}, but {active} is active; a node never goes back")]
+    Downgraded {
+        /// Its version.
+        version: u64,
+        /// The active version.
+        active: u64,
+    },
+    /// The active bundle itself.
+    #[error("this is the bundle that is active already")]
+    Known,
+    /// Not the one after the active one.
+    #[error(
+        "version {version} does not follow: the next is {active_version} + 1, with {active} as the bundle before it"
+    )]
+    BrokenChain {
+        /// Its version.
+        version: u64,
+        /// The active version.
+        active_version: u64,
+        /// The digest of the active one.
+        active: Digest,
+    },
+    /// For others.
+    #[error("the bundle is for cluster `{found}`, not `{expected}`")]
+    OtherCluster {
+        /// Ours.
+        expected: ClusterId,
+        /// Its.
+        found: ClusterId,
+    },
+    /// Not the bundle that was named.
+    #[error("the bundle has digest {found}, not {expected}")]
+    OtherDigest {
+        /// Which was named.
+        expected: Digest,
+        /// Which it is.
+        found: Digest,
+    },
+    /// What is in it is no bundle.
+    #[error(transparent)]
+    Content(BundleError),
 }
 
 impl fmt::Display for BundleError {
@@ -144,7 +323,7 @@ impl BundleError {
 }
 
 impl Place {
-    fn of_byte(text: &str, byte: usize) -> Self {
+    pub(crate) fn of_byte(text: &str, byte: usize) -> Self {
         // A position inside a character is that of the character.
         let end = (0..=byte.min(text.len())).rev().find(|b| text.is_char_boundary(*b)).unwrap_or(0);
         let before = text.get(..end).unwrap_or_default();

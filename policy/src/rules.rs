@@ -5,8 +5,9 @@ mod references;
 mod source;
 
 pub(crate) use references::Known;
+pub(crate) use source::numbers as rule_numbers;
 
-use crate::bundle::plain_name;
+use crate::bundle::{Groups, Quorum, parse_quorums, plain_name};
 use crate::error::{BundleError, Problem};
 use cedar_policy::ffi::DetailedError;
 use cedar_policy::{
@@ -46,9 +47,16 @@ pub(crate) struct Rules {
     scopes: PolicySet,
 }
 
-struct Rule {
-    id: String,
-    effect: Effect,
+/// A rule.
+pub struct Rule {
+    /// Its name.
+    pub id: String,
+    /// What it does.
+    pub effect: Effect,
+    /// Who must approve; empty for a rule that asks nobody.
+    pub approvals: Vec<Quorum>,
+    /// What it says, in Cedar's JSON, without annotations.
+    pub meaning: serde_json::Value,
     conditions: Vec<Condition>,
 }
 
@@ -58,11 +66,11 @@ struct Condition {
 }
 
 /// What Cedar said.
-pub(crate) struct Answer {
+pub(crate) struct Answer<'a> {
     /// Whether a permit matched and no forbid did.
     pub(crate) permitted: bool,
     /// The permits or forbids that decided, in the order of the file.
-    pub(crate) decided_by: Vec<String>,
+    pub(crate) decided_by: Vec<&'a Rule>,
     /// Rules that could not be evaluated.
     pub(crate) errors: Vec<String>,
 }
@@ -91,6 +99,7 @@ struct Draft<'a> {
     start: usize,
     readable: Readable,
     id: String,
+    approvals: Vec<Quorum>,
     policy: Policy,
 }
 
@@ -101,7 +110,7 @@ impl Rules {
         let pieces = source::rules(&tokens);
         check_sizes(&file, &pieces)?;
         check_syntax(&file, &tokens, pieces.len())?;
-        let drafts = pieces.into_iter().map(|p| draft(&file, p)).collect::<Result<Vec<_>, _>>()?;
+        let drafts = pieces.into_iter().map(|p| draft(&file, known.approvers, p)).collect::<Result<Vec<_>, _>>()?;
         let mut ids = BTreeSet::new();
         let mut policies = PolicySet::new();
         for d in &drafts {
@@ -124,14 +133,19 @@ impl Rules {
         self.list.iter().map(|r| (r.id.as_str(), r.effect))
     }
 
-    pub(crate) fn ask(&self, request: &Request, entities: &Entities) -> Answer {
+    /// All rules, in the order of the file.
+    pub(crate) fn list(&self) -> &[Rule] {
+        &self.list
+    }
+
+    pub(crate) fn ask(&self, request: &Request, entities: &Entities) -> Answer<'_> {
         let response = Authorizer::new().is_authorized(request, &self.policies, entities);
         let reasons: BTreeSet<&str> = response.diagnostics().reason().map(|id| id.as_ref()).collect();
         let mut errors: Vec<String> = response.diagnostics().errors().map(ToString::to_string).collect();
         errors.sort();
         Answer {
             permitted: response.decision() == cedar_policy::Decision::Allow,
-            decided_by: self.iter().map(|(id, _)| id).filter(|id| reasons.contains(id)).map(str::to_owned).collect(),
+            decided_by: self.list.iter().filter(|r| reasons.contains(r.id.as_str())).collect(),
             errors,
         }
     }
@@ -192,15 +206,15 @@ fn check_syntax(file: &File<'_>, tokens: &[Token<'_>], pieces: usize) -> Result<
     Ok(())
 }
 
-fn draft<'a>(file: &File<'_>, tokens: &'a [Token<'a>]) -> Result<Draft<'a>, BundleError> {
+fn draft<'a>(file: &File<'_>, approvers: &Groups, tokens: &'a [Token<'a>]) -> Result<Draft<'a>, BundleError> {
     let start = tokens.first().map_or(0, |t| t.start);
     let readable = Readable::new(source::span(file.text, tokens));
     let policy =
         Policy::parse(None, &readable.text).map_err(|e| file.cedar(start, &readable, &DetailedError::from(&e)))?;
     for (name, _) in policy.annotations() {
-        if !matches!(name, "id" | "description") {
+        if !matches!(name, "id" | "description" | "approvals") {
             let at = source::annotation(tokens, name).unwrap_or(start);
-            return Err(file.error(at, unknown_annotation(name)));
+            return Err(file.error(at, Problem::UnknownAnnotation { name: name.into() }));
         }
     }
     let id = policy.annotation("id").ok_or_else(|| file.error(start, Problem::NoId))?;
@@ -213,15 +227,17 @@ fn draft<'a>(file: &File<'_>, tokens: &'a [Token<'a>]) -> Result<Draft<'a>, Bund
     if permits_all && policy.action_constraint() == ActionConstraint::Any {
         return Err(file.error(start, Problem::PermitAnyAction));
     }
+    let approvals = approvals(&policy, approvers)
+        .map_err(|problem| file.error(source::annotation(tokens, "approvals").unwrap_or(start), problem))?;
     let policy = policy.new_id(PolicyId::new(&id));
-    Ok(Draft { tokens, start, readable, id, policy })
+    Ok(Draft { tokens, start, readable, id, approvals, policy })
 }
 
-/// `@approvals` is part of the language, but asking people comes later.
-fn unknown_annotation(name: &str) -> Problem {
-    match name {
-        "approvals" => Problem::NotSupported { what: "annotation `@approvals`".into() },
-        _ => Problem::UnknownAnnotation { name: name.into() },
+fn approvals(policy: &Policy, approvers: &Groups) -> Result<Vec<Quorum>, Problem> {
+    match policy.annotation("approvals") {
+        None => Ok(Vec::new()),
+        Some(_) if policy.effect() == cedar_policy::Effect::Forbid => Err(Problem::ForbidWithApprovals),
+        Some(text) => parse_quorums(text, approvers),
     }
 }
 
@@ -280,5 +296,16 @@ fn rule(file: &File<'_>, draft: &Draft<'_>) -> Result<Rule, BundleError> {
         cedar_policy::Effect::Permit => Effect::Permit,
         cedar_policy::Effect::Forbid => Effect::Forbid,
     };
-    Ok(Rule { id: draft.id.clone(), effect, conditions: conditions.collect::<Result<_, _>>()? })
+    let internal = |_| file.error(draft.start, Problem::Internal { what: "rule as JSON" });
+    let mut meaning = draft.policy.to_json().map_err(internal)?;
+    if let Some(fields) = meaning.as_object_mut() {
+        fields.remove("annotations");
+    }
+    Ok(Rule {
+        id: draft.id.clone(),
+        effect,
+        approvals: draft.approvals.clone(),
+        meaning,
+        conditions: conditions.collect::<Result<_, _>>()?,
+    })
 }

@@ -19,6 +19,9 @@ pub(crate) const CHARGES: &[&str] = &["CRED", "DEBT", "SHAR", "SLEV", ""];
 /// What can become of a KEK.
 pub(crate) const KEK_CHANGES: &[&str] = &["create", "rotate", "disable", "enable", "destroy", "cancel", "replicate"];
 
+/// What can be frozen ([`tally_domain::Scope::as_str`]).
+pub(crate) const SCOPES: &[&str] = &["key", "all"];
+
 /// The schema, read once, and its entity types.
 pub(crate) struct Vocabulary {
     pub(crate) schema: Schema,
@@ -66,6 +69,11 @@ impl Vocabulary {
 
     pub(crate) fn action(&self, name: &str) -> EntityUid {
         uid(&self.action, name)
+    }
+
+    /// Whether the schema has this action.
+    pub(crate) fn has_action(&self, name: &str) -> bool {
+        self.schema.actions().any(|action| *action == self.action(name))
     }
 
     /// Clients in their groups, addresses and accounts in their lists. What is not here is in nothing.

@@ -51,11 +51,18 @@ fn files_are_all_of_a_bundle_and_nothing_else() {
         let e = refused(&files);
         assert_eq!((e.file.as_str(), e.problem), (path, Problem::Missing));
     }
-    for path in ["limits.toml", "groups.toml"] {
-        let e = refused(&with(path, ""));
-        assert!(e.to_string().contains("is not supported by this version"), "{e}");
+    for path in ["limits.toml", "groups.toml", "tests/payouts.case.toml"] {
+        bundle(&with(path, ""));
     }
-    for path in ["policy.cedar~", "lists/../x.txt", "lists/a/b.txt", "lists/vendors", "lists/.txt", "Limits.toml"] {
+    for path in [
+        "policy.cedar~",
+        "lists/../x.txt",
+        "lists/a/b.txt",
+        "lists/vendors",
+        "lists/.txt",
+        "Limits.toml",
+        "tests/x.toml",
+    ] {
         assert_eq!(refused(&with(path, "")).problem, Problem::UnknownFile, "{path}");
     }
     let mut files = example();
@@ -133,7 +140,7 @@ fn assert_refused(policy: &str, at: &str, message: &str) {
 fn rules_say_nothing_that_would_be_ignored() {
     let scope = "(principal, action == Action::\"sign\", resource);";
     let refused = |policy: String, at, message| assert_refused(&policy, at, message);
-    let later = "annotation `@approvals` is not supported by this version";
+    let later = "there is no group of persons `treasury`";
     refused(format!("\n  @id(\"a\")\n @approvals(\"2 of treasury\") permit {scope}"), "@approvals", later);
     refused(format!("@id(\"a\") @advice(\"x\") permit {scope}"), "@advice", "unknown annotation `@advice`");
     refused(format!("@id(\"a\") permit {scope}\nforbid {scope}"), "forbid", "the rule has no @id");

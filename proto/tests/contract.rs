@@ -12,6 +12,7 @@ fn the_descriptor_set_names_every_service() {
     services.sort_unstable();
     let expected = [
         "AuditService",
+        "FreezeService",
         "KeyService",
         "KeyWrapService",
         "NodeService",

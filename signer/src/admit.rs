@@ -2,6 +2,7 @@
 //!
 //! Nothing that the leader or another node says is an input here, except the client's signed bytes.
 
+use crate::freeze::Freezes;
 use tally_audit::event::Verdict;
 use tally_chains::ToSign;
 use tally_domain::dsse::{self, Envelope};
@@ -10,7 +11,7 @@ use tally_domain::key::{KeyRecord, KeyState};
 use tally_domain::time::{CLOCK_TOLERANCE_MS, INTENT_VALIDITY_MAX_MS};
 use tally_domain::{Action, Charge, Digest, Intent, KeySpec, Purpose, Reason, Refusal, UnixMillis};
 use tally_domain::{ContentKind, DerivationPath, Scheme};
-use tally_policy::{Bundle, Decision, DecisionRequest, PolicyAction, decide};
+use tally_policy::{Bundle, Decision, DecisionRequest, NEAR_MISSES_MAX, Need, PolicyAction, decide};
 
 /// An intent whose client is known and whose signature has been checked over the received bytes. Says nothing yet
 /// about whether it may be done.
@@ -167,6 +168,7 @@ impl Permit {
 pub fn admit_sign(
     opened: Opened,
     key: Option<(&KeyRecord, KeyState)>,
+    freezes: &Freezes,
     bundle: &Bundle,
     now: UnixMillis,
     charges: impl FnOnce(&Subject) -> Result<Vec<Charge>, Refusal>,
@@ -176,6 +178,7 @@ pub fn admit_sign(
     check_bundle_version(&opened.intent, bundle)?;
     let subject = subject(opened, key)?;
     let intent = subject.intent();
+    freezes.check(&intent.key)?;
     let request =
         DecisionRequest { client: &intent.client, key: &intent.key, action: PolicyAction::Sign(&subject.facts) };
     let rule = decided(decide(bundle, &request, now))?;
@@ -224,7 +227,12 @@ impl CreatePermit {
 ///
 /// # Errors
 /// A [`Refusal`].
-pub fn admit_create(opened: Opened, bundle: &Bundle, now: UnixMillis) -> Result<CreatePermit, Refusal> {
+pub fn admit_create(
+    opened: Opened,
+    freezes: &Freezes,
+    bundle: &Bundle,
+    now: UnixMillis,
+) -> Result<CreatePermit, Refusal> {
     let intent = &opened.intent;
     expect_action(intent, Action::CreateKey)?;
     check_times(intent, now)?;
@@ -246,6 +254,7 @@ pub fn admit_create(opened: Opened, bundle: &Bundle, now: UnixMillis) -> Result<
         let detail = format!("n must be {signers}, the number of signer nodes in the roster");
         return Err(Refusal::new(Reason::ParameterRange).with("detail", detail));
     }
+    freezes.check(&intent.key)?;
     let request = DecisionRequest { client: &intent.client, key: &intent.key, action: PolicyAction::CreateKey(&spec) };
     let rule = decided(decide(bundle, &request, now))?;
     Ok(CreatePermit { spec, rule, bundle: bundle.digest(), opened })
@@ -299,7 +308,12 @@ fn check_purpose(intent: &Intent, record: &KeyRecord) -> Result<(), Refusal> {
         ContentKind::Message => Purpose::Message,
         // Also where the key would not sign it: what is asked for is a purpose that no threshold key has.
         ContentKind::RawDigest => Purpose::Raw,
-        ContentKind::KeySpec | ContentKind::HsmKeySpec | ContentKind::WrapSpec | ContentKind::KekSpec => {
+        ContentKind::KeySpec
+        | ContentKind::HsmKeySpec
+        | ContentKind::WrapSpec
+        | ContentKind::KekSpec
+        | ContentKind::FreezeSpec
+        | ContentKind::UnfreezeSpec => {
             return Err(Refusal::new(Reason::Malformed).with("field", "kind"));
         }
     };
@@ -319,6 +333,16 @@ fn check_path(path: &DerivationPath, scheme: Scheme) -> Result<(), Refusal> {
     Err(Refusal::new(Reason::ParameterRange).with("detail", "derivation is not available for ed25519 keys; use path m"))
 }
 
+/// What is missing, by the path of each need that misses least.
+fn approvals_required(needs: &[Need]) -> Refusal {
+    let paths = needs.iter().filter_map(|need| need.paths.first()).take(NEAR_MISSES_MAX);
+    paths.enumerate().fold(Refusal::new(Reason::ApprovalsRequired), |refusal, (i, path)| {
+        let missing: Vec<_> = path.missing.iter().map(|q| format!("{} of {}", q.needed, q.group)).collect();
+        let refusal = if i == 0 { refusal.with("rule", &path.rule) } else { refusal };
+        refusal.with(&format!("missing_{}", i + 1), format!("{}: {}", path.rule, missing.join(", ")))
+    })
+}
+
 pub(crate) fn decided(decision: Decision) -> Result<String, Refusal> {
     match decision {
         Decision::Permit { rule } => Ok(rule),
@@ -328,6 +352,8 @@ pub(crate) fn decided(decision: Decision) -> Result<String, Refusal> {
                 refusal = refusal.with("rule", first).with("condition", "this rule forbids it");
             } else if let Some(miss) = denied.near_misses.first() {
                 refusal = refusal.with("rule", &miss.rule).with("condition", &miss.condition);
+            } else if denied.errors.is_empty() && denied.reason == Reason::PolicyDenied {
+                refusal = refusal.with("detail", "no rule permits this action on this key");
             }
             for (i, miss) in denied.near_misses.iter().enumerate().skip(1) {
                 refusal = refusal.with(&format!("near_miss_{i}"), format!("{}: {}", miss.rule, miss.condition));
@@ -335,10 +361,17 @@ pub(crate) fn decided(decision: Decision) -> Result<String, Refusal> {
             if let Some(why) = denied.why_opaque {
                 refusal = refusal.with("opaque", why);
             }
+            if let Some(person) = denied.rejected_by.first() {
+                refusal = refusal.with("rejected_by", person.as_str());
+            }
+            if let Some(limit) = denied.limit {
+                refusal = refusal.with("limit", limit.as_str());
+            }
             if let Some(error) = denied.errors.first() {
                 refusal = refusal.with("rule_error", error);
             }
             Err(refusal)
         }
+        Decision::NeedsApproval(needs) => Err(approvals_required(&needs)),
     }
 }

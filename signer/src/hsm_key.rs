@@ -3,6 +3,7 @@
 
 use crate::admit::{Opened, check_bundle_version, check_times, decided};
 use crate::boot::BootIdentity;
+use crate::freeze::Freezes;
 use crate::hsm_sign::must_be_home;
 use prost::Message as _;
 use tally_audit::event::What;
@@ -164,6 +165,7 @@ pub fn wish(intent: &Intent, roster: &Roster) -> Result<Wish, Refusal> {
 pub fn admit_create_hsm(
     opened: Opened,
     me: &NodeName,
+    freezes: &Freezes,
     bundle: &Bundle,
     now: UnixMillis,
 ) -> Result<CreateHsmPermit, Refusal> {
@@ -172,6 +174,7 @@ pub fn admit_create_hsm(
     let intent = opened.intent();
     check_times(intent, now)?;
     check_bundle_version(intent, bundle)?;
+    freezes.check(&intent.key)?;
     let action = match &wish {
         Wish::Signing(spec) => PolicyAction::CreateHsmKey(spec),
         Wish::Kek { .. } => PolicyAction::CreateKek,

@@ -3,6 +3,7 @@
 
 use crate::admit::{Opened, check_bundle_version, check_times, decided, expect_action};
 use crate::boot::BootIdentity;
+use crate::freeze::{Freezes, unless_frozen};
 use crate::result::{SignResult, WireSignature};
 use prost::Message as _;
 use tally_audit::event::What;
@@ -167,7 +168,7 @@ pub struct Completed {
 }
 
 impl Completed {
-    /// The step that makes the result durable, with its leaf.
+    /// The step that makes the result durable, with its leaf, unless the key is frozen by then.
     pub fn step(&self, boot: &BootIdentity, now: UnixMillis) -> Step {
         let intent = self.subject.intent();
         let leaf = boot.leaf(
@@ -189,7 +190,7 @@ impl Completed {
             result: self.to_bytes(),
             at: now,
         };
-        Step { writes: vec![write], leaves: vec![leaf] }
+        unless_frozen(Step { writes: vec![write], leaves: vec![leaf] }, &intent.key)
     }
 
     /// The answer, byte for byte as it is stored.
@@ -206,6 +207,7 @@ pub fn admit_hsm_sign(
     opened: Opened,
     (record, state): (&HsmKeyRecord, KeyState),
     me: &NodeName,
+    freezes: &Freezes,
     bundle: &Bundle,
     now: UnixMillis,
 ) -> Result<HsmPermit, Refusal> {
@@ -218,6 +220,7 @@ pub fn admit_hsm_sign(
     check_bundle_version(opened.intent(), bundle)?;
     let subject = subject(opened, record, state)?;
     let intent = subject.intent();
+    freezes.check(&intent.key)?;
     let request =
         DecisionRequest { client: &intent.client, key: &intent.key, action: PolicyAction::Sign(&subject.facts) };
     let rule = decided(decide(bundle, &request, now))?;
@@ -229,7 +232,12 @@ fn check_purpose(intent: &Intent, record: &HsmKeyRecord) -> Result<(), Refusal> 
         ContentKind::EvmTransaction | ContentKind::Iso20022 => Purpose::Transaction,
         ContentKind::Message => Purpose::Message,
         ContentKind::RawDigest => Purpose::Raw,
-        ContentKind::KeySpec | ContentKind::HsmKeySpec | ContentKind::WrapSpec | ContentKind::KekSpec => {
+        ContentKind::KeySpec
+        | ContentKind::HsmKeySpec
+        | ContentKind::WrapSpec
+        | ContentKind::KekSpec
+        | ContentKind::FreezeSpec
+        | ContentKind::UnfreezeSpec => {
             return Err(Refusal::new(Reason::Malformed).with("field", "kind"));
         }
     };

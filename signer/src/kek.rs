@@ -3,6 +3,7 @@
 
 use crate::admit::{Opened, check_bundle_version, check_times, decided, expect_action};
 use crate::boot::BootIdentity;
+use crate::freeze::{Freezes, unless_frozen};
 use crate::hsm_sign::must_be_home;
 use prost::Message as _;
 use tally_audit::event::{Asked, KekChanged, KekMade, What};
@@ -25,6 +26,8 @@ pub struct KekView<'a> {
     pub state: KeyState,
     /// All its versions, by number; none at a node that is not its home.
     pub versions: &'a [KekVersion],
+    /// What this node knows to be frozen.
+    pub freezes: &'a Freezes,
 }
 
 impl<'a> KekView<'a> {
@@ -61,7 +64,7 @@ impl<'a> KekView<'a> {
         if intent.kind != kind || !intent.path.is_root() || !intent.chain.is_empty() {
             return Err(Refusal::new(Reason::Malformed).with("field", "kind"));
         }
-        Ok(())
+        self.freezes.check(&intent.key)
     }
 }
 
@@ -109,7 +112,8 @@ impl KekPermit {
         self.bundle
     }
 
-    /// The step that makes a rotation durable, with its leaf and its answer.
+    /// The step that makes a rotation durable, with its leaf and its answer, unless the KEK is frozen by then; so are the
+    /// steps of the other changes.
     pub fn rotate_step(
         &self,
         version: &KekVersion,
@@ -120,7 +124,7 @@ impl KekPermit {
         let kek = &self.opened.intent().key;
         let put = Write::Kek(KekWrite::Put { kek: kek.clone(), version: *version, transfer });
         let leaf = boot.leaf(now, What::KekMade(made_leaf(&self.opened, version)));
-        Step { writes: vec![put, self.complete(version, now)], leaves: vec![leaf] }
+        unless_frozen(Step { writes: vec![put, self.complete(version, now)], leaves: vec![leaf] }, kek)
     }
 
     /// The step that makes another change durable, with its leaf and its answer.
@@ -135,16 +139,17 @@ impl KekPermit {
         let kek = self.opened.intent().key.clone();
         let by = Some(asked(&self.opened));
         let leaf = What::KekChanged(KekChanged { by, kek: kek.clone(), number: from.number, event });
-        let change = KekWrite::Change { kek, number: from.number, from: from.state, to, at: now };
+        let change = KekWrite::Change { kek: kek.clone(), number: from.number, from: from.state, to, at: now };
         let complete = self.complete(&KekVersion { state: to, ..*from }, now);
-        Step { writes: vec![Write::Kek(change), complete], leaves: vec![boot.leaf(now, leaf)] }
+        unless_frozen(Step { writes: vec![Write::Kek(change), complete], leaves: vec![boot.leaf(now, leaf)] }, &kek)
     }
 
     /// The step that tells of a version that the standby token holds, with its leaf and its answer.
     pub fn replicated_step(&self, version: &KekVersion, boot: &BootIdentity, now: UnixMillis) -> Step {
         let (kek, by) = (self.opened.intent().key.clone(), Some(asked(&self.opened)));
-        let leaf = What::KekChanged(KekChanged { by, kek, number: version.number, event: KekEvent::Replicated });
-        Step { writes: vec![self.complete(version, now)], leaves: vec![boot.leaf(now, leaf)] }
+        let (number, event) = (version.number, KekEvent::Replicated);
+        let leaf = What::KekChanged(KekChanged { by, kek: kek.clone(), number, event });
+        unless_frozen(Step { writes: vec![self.complete(version, now)], leaves: vec![boot.leaf(now, leaf)] }, &kek)
     }
 
     fn complete(&self, version: &KekVersion, now: UnixMillis) -> Write {
@@ -200,7 +205,7 @@ impl From<&KekVersion> for WireVersion {
 /// Decides whether this node changes one of its KEKs. `delay_min_ms` is the shortest wait before a destruction.
 ///
 /// # Errors
-/// A [`Refusal`]; `HOME_NODE` when the KEK lives elsewhere.
+/// A [`Refusal`]; `HOME_NODE` when the KEK lives elsewhere, `FROZEN`.
 pub fn admit_change_kek(
     opened: Opened,
     kek: KekView<'_>,
@@ -273,7 +278,7 @@ pub fn new_version(number: KekNumber, id: KekId, made: &hsm::KekMade, now: UnixM
     KekVersion { number, id, check_value: made.check_value, state: KekState::Enabled, made_at: now }
 }
 
-/// Adds the first version to the step that gives a KEK its name at its home.
+/// Adds the first version to the step that gives a KEK its name at its home, which is then refused if the KEK is frozen.
 pub fn with_first_version(
     mut step: Step,
     opened: &Opened,
@@ -283,13 +288,13 @@ pub fn with_first_version(
     now: UnixMillis,
 ) -> Step {
     let kek = opened.intent().key.clone();
-    step.writes.push(Write::Kek(KekWrite::Put { kek, version: *version, transfer }));
+    step.writes.push(Write::Kek(KekWrite::Put { kek: kek.clone(), version: *version, transfer }));
     step.leaves.push(boot.leaf(now, What::KekMade(made_leaf(opened, version))));
-    step
+    unless_frozen(step, &kek)
 }
 
 /// The step by which a version whose time has come goes on to its end: first [`KekEvent::Destroying`], and when the token
-/// has done it [`KekEvent::Destroyed`]. Nothing if that cannot be.
+/// has done it [`KekEvent::Destroyed`]. Nothing if that cannot be; refused as long as the KEK is frozen.
 pub fn end_step(
     kek: &KeyName,
     version: &KekVersion,
@@ -299,10 +304,10 @@ pub fn end_step(
 ) -> Option<(Step, KekVersion)> {
     let due = !matches!(version.state, KekState::PendingDestruction { at } if now < at);
     let to = version.state.after(event).filter(|_| due)?;
-    let (kek, number) = (kek.clone(), version.number);
+    let number = version.number;
     let leaf = boot.leaf(now, What::KekChanged(KekChanged { by: None, kek: kek.clone(), number, event }));
-    let change = KekWrite::Change { kek, number, from: version.state, to, at: now };
-    let step = Step { writes: vec![Write::Kek(change)], leaves: vec![leaf] };
+    let change = KekWrite::Change { kek: kek.clone(), number, from: version.state, to, at: now };
+    let step = unless_frozen(Step { writes: vec![Write::Kek(change)], leaves: vec![leaf] }, kek);
     Some((step, KekVersion { state: to, ..*version }))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Does: decides at this node whether a request may be signed, votes for it, computes and releases this node's partial
 //! signature only after the certificate and only after it is durable, combines and verifies the signature, creates
-//! keys, and says what to do with a request that an earlier attempt left unfinished.
+//! keys, freezes them and lifts that, and says what to do with a request that an earlier attempt left unfinished.
 //! Does not: read a clock, draw randomness of its own, touch a disk, a socket or a token. Every session is an event in,
 //! actions out; the node drives it with real parts and a simulation drives it from a seed.
 //!
@@ -14,6 +14,7 @@
 pub mod admit;
 pub mod boot;
 pub mod claims;
+pub mod freeze;
 pub mod hsm_key;
 pub mod hsm_sign;
 pub mod kek;

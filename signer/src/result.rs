@@ -79,7 +79,9 @@ pub fn build(
                 | ContentKind::Iso20022
                 | ContentKind::HsmKeySpec
                 | ContentKind::WrapSpec
-                | ContentKind::KekSpec => Vec::new(),
+                | ContentKind::KekSpec
+                | ContentKind::FreezeSpec
+                | ContentKind::UnfreezeSpec => Vec::new(),
             };
             (u32::from(*recovery_id), payload)
         }

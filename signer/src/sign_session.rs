@@ -10,6 +10,7 @@ mod votes;
 
 use crate::boot::BootIdentity;
 use crate::claims::{self, Ballot, Binding, Claimed};
+use crate::freeze::unless_frozen;
 use crate::result::{self, SignResult};
 use crate::session::{Action, Failure, Members, PersistId, Trouble, ban};
 use crate::wire::{self, Message};
@@ -23,7 +24,7 @@ use tally_domain::boot::Statement;
 use tally_domain::digest::TaggedHash;
 use tally_domain::ports::store::{AttemptId, Step, Write};
 use tally_domain::vote::Abandonment;
-use tally_domain::{Attempt, Digest, Electorate, NodeName, PartyIndex, Refusal, SignerSet, UnixMillis};
+use tally_domain::{Attempt, Digest, Electorate, KeyName, NodeName, PartyIndex, Refusal, SignerSet, UnixMillis};
 use tally_mpc::{KeyShare, Offline, Progress, Protocol, SessionContext};
 use tally_policy::Bundle;
 
@@ -262,6 +263,7 @@ impl SignSession {
                 };
                 let body = claims::vote_body(&self.start.claimed, &binding);
                 let (statement, step) = claims::vote(&body, &self.start.boot, now);
+                let step = unless_frozen(step, self.key());
                 let id = self.persist_id();
                 self.stage = Stage::PersistingVote { id, body, statement, presignature };
                 actions.push(Action::Persist { id, step });
@@ -286,7 +288,7 @@ impl SignSession {
         let subject = self.start.claimed.permit().subject();
         let result = result::build(subject, self.start.claimed.permit().rule(), &signature, certificate.clone())
             .map_err(Trouble::Own)?;
-        let step = result::complete_step(subject, &result, &self.start.boot, now);
+        let step = unless_frozen(result::complete_step(subject, &result, &self.start.boot, now), self.key());
         let id = self.persist_id();
         self.stage = Stage::PersistingResult { id, result };
         Ok(vec![Action::Persist { id, step }])
@@ -327,6 +329,10 @@ impl SignSession {
                 Vec::new()
             }
         }
+    }
+
+    fn key(&self) -> &KeyName {
+        &self.start.claimed.permit().subject().intent().key
     }
 
     fn persist_id(&mut self) -> PersistId {

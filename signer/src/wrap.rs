@@ -99,7 +99,7 @@ impl WrapPermit {
 /// done before, if it wrapped something.
 ///
 /// # Errors
-/// A [`Refusal`]; `HOME_NODE` when the KEK lives elsewhere, `BLOB_TAMPERED` when wrapped data cannot be its.
+/// A [`Refusal`]; `HOME_NODE` when the KEK lives elsewhere, `FROZEN`, `BLOB_TAMPERED` when wrapped data cannot be its.
 pub fn admit_wrap(
     opened: Opened,
     kek: KekView<'_>,

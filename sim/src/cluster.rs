@@ -54,6 +54,8 @@ pub struct Cluster {
     /// Tidings of results for requests that are being worked on: they wait for their turn.
     pub(crate) parked: Vec<Packet>,
     arrivals: Vec<Arrival>,
+    /// Freezes that clients want, and where.
+    pub(crate) frosts: Vec<(NodeName, Envelope)>,
     answers: BTreeMap<Call, Result<Vec<u8>, Refusal>>,
     faults: Faults,
     cut: BTreeSet<NodeName>,
@@ -82,6 +84,7 @@ impl Cluster {
             net: Vec::new(),
             parked: Vec::new(),
             arrivals: Vec::new(),
+            frosts: Vec::new(),
             answers: BTreeMap::new(),
             faults,
             cut: BTreeSet::new(),
@@ -182,6 +185,9 @@ impl Cluster {
         self.now = self.now.plus(self.rng.random_range(0..3));
         self.weather();
         let calm = self.net.is_empty();
+        if self.frost(calm) {
+            return true;
+        }
         let waiting = if calm || self.rng.random_bool(self.faults.hasty) { self.waiting() } else { Vec::new() };
         let soon = if calm { 0.3 } else { 0.05 };
         if !self.arrivals.is_empty() && (calm && waiting.is_empty() || self.rng.random_bool(soon)) {
@@ -196,7 +202,7 @@ impl Cluster {
             return true;
         }
         if calm {
-            return false;
+            return !self.frosts.is_empty();
         }
         let at = self.rng.random_range(0..self.net.len());
         let packet = self.net.swap_remove(at);
@@ -248,6 +254,8 @@ impl Cluster {
             Body::Complete { envelope, result } => self.complete(&to, &from, envelope, result),
             Body::Vote { key, envelope, body } => self.asked_for_vote(&to, &from, key, &envelope, &body),
             Body::Voted { key, answer } => self.voted(&to, &from, key, answer),
+            Body::Freeze { statement } => self.hear_freeze(&to, &statement),
+            Body::Lift { certificate } => self.hear_lift(&to, &certificate),
             Body::Proposed { rpc, answer } => self.proposed(&to, &from, rpc, answer),
             Body::Recovered { rpc, answer } => self.recovered(&to, &from, rpc, answer),
         }
@@ -320,6 +328,7 @@ impl Cluster {
             Err(Conflict::RequestDigest) => Err(Stop::Refused(Reason::RequestIdConflict.into())),
             // Two leaders met on the line between a look at it and the vote.
             Err(Conflict::Claim { .. }) => Err(Stop::Refused(Reason::Contention.into())),
+            Err(Conflict::Frozen(name, scope)) => Err(Stop::Refused(tally_signer::freeze::refusal(&name, &scope))),
             Err(conflict) => {
                 self.history.conflict(at, &conflict);
                 Err(Stop::Refused(Reason::Bug.into()))

@@ -12,6 +12,7 @@ use tally_domain::ports::store::{ClaimRequest, Step, Write};
 use tally_domain::{NodeName, PartyIndex, Scheme, Threshold};
 use tally_signer::admit;
 use tally_signer::boot::BootIdentity;
+use tally_signer::freeze::Freezes;
 use tally_signer::keygen_session::{Created, KeygenSession, Start};
 use tally_signer::session::{Action, Members};
 use tally_signer::sign_session::Event;
@@ -90,7 +91,8 @@ impl Making {
         let signers = &self.world.names[..self.world.signers];
         let threshold = Threshold::new(t, signers.len().try_into().expect("few nodes")).expect("a threshold");
         let opened = admit::open(&self.world.bundle, self.world.key(scheme, threshold)).expect("an honest intent");
-        let permit = admit::admit_create(opened, &self.world.bundle, START_OF_TIME).expect("a permitted key");
+        let permit = admit::admit_create(opened, &Freezes::default(), &self.world.bundle, START_OF_TIME)
+            .expect("a permitted key");
         journal.commit(claim(&permit, &boot)).expect("a new request");
         let parties = threshold.parties().zip(signers.iter().cloned());
         let names: BTreeMap<PartyIndex, NodeName> = parties.collect();

@@ -120,7 +120,24 @@ impl History {
                 }
             }
             Body::Vote { .. } => self.count("question for a vote"),
-            Body::Proposed { .. } | Body::Recover { .. } | Body::Recovered { .. } => {}
+            Body::Proposed { .. }
+            | Body::Recover { .. }
+            | Body::Recovered { .. }
+            | Body::Freeze { .. }
+            | Body::Lift { .. } => {}
+        }
+    }
+
+    /// A node has frozen.
+    pub(crate) fn froze(&mut self) {
+        self.count("freeze");
+    }
+
+    /// Nothing leaves a node for a key that it knows to be frozen.
+    fn not_frozen(&mut self, from: &NodeName, node: &Node, request: &RequestKey) {
+        let claimed = node.journal.request(request).expect("a request that was taken");
+        if let Err(frozen) = node.journal.freezes().check(&claimed.0.key) {
+            self.violations.push(format!("{from} votes or releases though it knows of a freeze: {frozen:?}"));
         }
     }
 
@@ -162,6 +179,7 @@ impl History {
         let (_, body) = statement.open(VOTE_TYPE, self.world.bundle.roster()).expect("an honest vote");
         let vote = VoteBody::from_bytes(body).expect("an honest vote");
         let request = (vote.tenant, vote.request_id);
+        self.not_frozen(from, node, &request);
         if node.journal.vote(&request, vote.attempt) != Some(bytes) {
             self.broken(format!("I8: {from} votes without having written it down"));
         }
@@ -186,6 +204,7 @@ impl History {
     fn partial(&mut self, part: Part, node: &Node, bytes: &[u8]) {
         self.count("partial");
         let (from, request, attempt) = &part;
+        self.not_frozen(from, node, request);
         if node.journal.vote(request, *attempt).is_none() || node.journal.released(request, *attempt) != Some(bytes) {
             self.violations.push(format!("I7: {from} releases what is not on its disk"));
         }

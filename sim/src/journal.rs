@@ -1,13 +1,16 @@
 //! What one node has on its disk: the rules of the store port, in memory. A step that was not committed before a crash
 //! is gone with the rest of the process; one that was is still here at the next start.
 
+use prost::Message as _;
 use std::collections::{BTreeMap, BTreeSet};
-use tally_domain::claim::LineMemory;
+use tally_domain::boot::Statement;
+use tally_domain::claim::{Claimant, Claims, LineMemory};
 use tally_domain::key::KeyState;
 use tally_domain::ports::store::{
-    AttemptId, AttemptRow, AttemptState, ClaimRequest, Conflict, RequestState, Step, Write,
+    AttemptId, AttemptRow, AttemptState, ClaimRequest, Conflict, FreezeWrite, RequestState, Step, Write,
 };
-use tally_domain::{Attempt, Digest, Epoch, Incarnation, KeyName, LineId, NodeName, RequestId, Tenant};
+use tally_domain::{Attempt, Digest, Epoch, Freeze, Incarnation, KeyName, LineId, NodeName, RequestId, Tenant};
+use tally_signer::freeze::{Freezes, Frozen};
 
 /// What names a request.
 pub type RequestKey = (Tenant, RequestId);
@@ -39,6 +42,7 @@ struct Tables {
     bans: BTreeSet<(KeyName, Epoch, NodeName)>,
     checks: BTreeSet<Digest>,
     lines: BTreeMap<LineId, LineMemory>,
+    freezes: Freezes,
     incarnation: u64,
 }
 
@@ -114,6 +118,11 @@ impl Journal {
         self.tables.bans.iter().map(|(_, _, peer)| peer)
     }
 
+    /// Freezes, in force and lifted.
+    pub fn freezes(&self) -> &Freezes {
+        &self.tables.freezes
+    }
+
     /// Checks of peers' messages that have begun and not ended.
     pub fn pending_checks(&self) -> usize {
         self.tables.checks.len()
@@ -147,13 +156,7 @@ impl Tables {
                 Ok(())
             }
             Write::Vote { attempt, statement, body } => self.vote(attempt, statement, body),
-            Write::Claim { by, claims } => claims.lines().iter().try_for_each(|claim| {
-                let (line, memory) = (claim.line(), self.lines.entry(claim.line()).or_default());
-                let voted = memory.consider(&by, claim, claims.issued_at());
-                let voted = voted.map_err(|why| Conflict::Claim { line, why })?;
-                memory.keep(voted, claim.window_ms());
-                Ok(())
-            }),
+            Write::Claim { by, claims } => self.take(&by, &claims),
             Write::Release { attempt, partial, certificate } => self.release(&attempt, partial, certificate),
             Write::Abandon { attempt, statement } => self.abandon(attempt, statement),
             Write::Complete { tenant, request, result, .. } => match self.state(tenant, request)? {
@@ -194,6 +197,7 @@ impl Tables {
                 Ok(())
             }
             Write::Incarnation(_) => Err(Conflict::Backwards),
+            Write::Freeze(write) => self.freeze(write),
             Write::PeerIncarnation { .. }
             | Write::Unclaim { .. }
             | Write::PeerHead { .. }
@@ -203,8 +207,39 @@ impl Tables {
             // Keys in HSMs have one home, which signs and wraps alone: there is nothing here for schedules to disturb.
             | Write::Kek(_)
             | Write::PutHsmKey { .. }
-            | Write::ActivateHsmKey { .. } => Ok(()),
+            | Write::ActivateHsmKey { .. }
+            // So have token domains.
+            | Write::Vault(_) => Ok(()),
         }
+    }
+
+    fn take(&mut self, by: &Claimant, claims: &Claims) -> Result<(), Conflict> {
+        claims.lines().iter().try_for_each(|claim| {
+            let (line, memory) = (claim.line(), self.lines.entry(claim.line()).or_default());
+            let voted = memory.consider(by, claim, claims.issued_at());
+            let voted = voted.map_err(|why| Conflict::Claim { line, why })?;
+            memory.keep(voted, claim.window_ms());
+            Ok(())
+        })
+    }
+
+    fn freeze(&mut self, write: FreezeWrite) -> Result<(), Conflict> {
+        match write {
+            FreezeWrite::Put { name, statement, .. } => {
+                let statement = Statement::decode(statement.as_slice()).expect("an own statement");
+                let signed = statement.signed.as_ref().expect("a whole statement");
+                let freeze = Freeze::from_bytes(&signed.payload).expect("a freeze");
+                self.freezes.note(Frozen { by: name.by, freeze, statement });
+            }
+            FreezeWrite::Lift { lifts, .. } => lifts.into_iter().for_each(|name| self.freezes.note_lifted(name)),
+            FreezeWrite::Unfrozen { key } => {
+                let covering = self.freezes.in_force().find(|f| f.freeze.scope.covers(&key));
+                if let Some(f) = covering {
+                    return Err(Conflict::Frozen(f.name(), f.freeze.scope.clone()));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn claim(&mut self, claim: ClaimRequest) -> Result<(), Conflict> {

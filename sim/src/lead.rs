@@ -18,6 +18,7 @@ use tally_domain::boot::Statement;
 use tally_domain::{Attempt, Claims, NodeName, Reason, Refusal, SignerSet};
 use tally_signer::admit::{self, Permit};
 use tally_signer::claims::{Placer, claim};
+use tally_signer::freeze::unless_frozen;
 use tally_signer::recovery::{Next, Report, next};
 use tally_signer::result::{SignResult, check, complete_step};
 use tally_signer::session::{Members, Trouble};
@@ -50,6 +51,13 @@ enum Phase {
     Proposing { rpc: u64, waiting: BTreeSet<NodeName>, plan: Plan, agreed: Vec<NodeName>, refused: Vec<(NodeName, No)> },
     /// The session runs.
     Signing,
+}
+
+/// Who has made a result: what exists elsewhere is kept whatever is frozen here.
+#[derive(Clone, Copy)]
+enum Whose {
+    Ours,
+    Theirs,
 }
 
 #[derive(Clone)]
@@ -131,6 +139,10 @@ impl Cluster {
 
     /// The next attempt, or the end of trying.
     fn lead_on(&mut self, at: &NodeName, call: Call) {
+        let key = self.lead(at, call).permit.subject().intent().key.clone();
+        if let Err(frozen) = self.nodes[at].journal.freezes().check(&key) {
+            return self.finish(at, call, Err(frozen));
+        }
         let lead = self.lead(at, call);
         lead.away = None;
         if lead.tried >= ATTEMPTS_MAX {
@@ -191,7 +203,7 @@ impl Cluster {
             }
             Next::Combine { vote, certificate, partials } => {
                 match combine(permit.subject(), &vote, certificate, &partials) {
-                    Ok(result) => self.keep(at, call, &result),
+                    Ok(result) => self.keep(at, call, &result, Whose::Ours),
                     Err(refusal) => self.finish(at, call, Err(refusal)),
                 }
             }
@@ -358,15 +370,19 @@ impl Cluster {
     fn adopt(&mut self, at: &NodeName, call: Call, bytes: &[u8]) {
         let subject = self.lead(at, call).permit.subject().clone();
         match check(bytes, &subject, self.world.bundle.roster()) {
-            Ok(result) => self.keep(at, call, &result),
+            Ok(result) => self.keep(at, call, &result, Whose::Theirs),
             Err(refusal) => self.finish(at, call, Err(refusal)),
         }
     }
 
-    fn keep(&mut self, at: &NodeName, call: Call, result: &SignResult) {
+    fn keep(&mut self, at: &NodeName, call: Call, result: &SignResult, whose: Whose) {
         let subject = self.lead(at, call).permit.subject().clone();
         let now = self.now;
         let step = complete_step(&subject, result, &self.live(at).boot, now);
+        let step = match whose {
+            Whose::Ours => unless_frozen(step, &subject.intent().key),
+            Whose::Theirs => step,
+        };
         match self.commit(at, step) {
             Ok(()) => self.lead_done(at, call, result),
             Err(stop) => self.lead_stopped(at, call, stop),

@@ -111,8 +111,9 @@ impl Cluster {
     pub(crate) fn admitted(&mut self, at: &NodeName, opened: &Opened, from: Origin) -> Result<Permit, Stop> {
         let held = self.live(at).key(&opened.intent().key);
         let key = held.as_ref().map(|h| (&*h.record, h.state));
+        let known = self.nodes[at].journal.freezes();
         let charges = |subject: &Subject| self.world.charges(subject);
-        let outcome = admit::admit_sign(opened.clone(), key, &self.world.bundle, self.clock(at), charges);
+        let outcome = admit::admit_sign(opened.clone(), key, known, &self.world.bundle, self.clock(at), charges);
         let mut writes = vec![self.claim(opened)];
         if let Err(refusal) = &outcome {
             let (tenant, request) = request_key(opened);
@@ -131,7 +132,7 @@ impl Cluster {
         }
     }
 
-    fn claim(&self, opened: &Opened) -> Write {
+    pub(crate) fn claim(&self, opened: &Opened) -> Write {
         let intent = opened.intent();
         Write::ClaimRequest(ClaimRequest {
             tenant: intent.tenant.clone(),
@@ -144,7 +145,7 @@ impl Cluster {
         })
     }
 
-    fn decision_leaves(
+    pub(crate) fn decision_leaves(
         &mut self,
         at: &NodeName,
         opened: &Opened,
@@ -240,6 +241,8 @@ impl Cluster {
         if let Some(result) = self.completed(at, &opened)? {
             return Ok(Recovered { result, reports: Vec::new() });
         }
+        // What was released before a freeze may never have arrived: it does not leave now.
+        self.nodes[at].journal.freezes().check(&opened.intent().key)?;
         Ok(Recovered { result: Vec::new(), reports: self.own_reports(at, &opened)? })
     }
 

@@ -4,6 +4,7 @@ use crate::node::SessionKey;
 use std::sync::Arc;
 use tally_domain::boot::Statement;
 use tally_domain::dsse::Envelope;
+use tally_domain::freeze::UnfreezeCertificate;
 use tally_domain::{Attempt, Claims, NodeName, Refusal, SignerSet};
 use tally_signer::claims::InTheWay;
 use tally_signer::recovery::Report;
@@ -49,6 +50,8 @@ pub(crate) enum Body {
     Recover { rpc: u64, envelope: Arc<Envelope> },
     Recovered { rpc: u64, answer: Result<Recovered, Refusal> },
     Complete { envelope: Arc<Envelope>, result: Vec<u8> },
+    Freeze { statement: Arc<Statement> },
+    Lift { certificate: Arc<UnfreezeCertificate> },
 }
 
 /// A packet under way.

@@ -1,15 +1,16 @@
 //! Who is there and what they want: nodes with identities, a client with its key, a bundle, and signed intents.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use tally_chains::{Eip1559, eip1559_unsigned};
 use tally_domain::dsse::{Envelope, SigningKey};
 use tally_domain::facts::Amount;
+use tally_domain::freeze::{FreezeSpec, UnfreezeSpec};
 use tally_domain::intent::PAYLOAD_TYPE;
 use tally_domain::{
-    Action, Charge, ClientId, ClusterId, ContentKind, DerivationPath, Intent, KeyName, KeySpec, LimitId, LineId,
-    NodeName, Purpose, Reason, Refusal, RequestId, Scheme, Tenant, Threshold, UnixMillis,
+    Action, Charge, ClientId, ClusterId, ContentKind, DerivationPath, FreezeName, Intent, KeyName, KeySpec, LimitId,
+    LineId, NodeName, Purpose, Reason, Refusal, RequestId, Scheme, Scope, Tenant, Threshold, UnixMillis,
 };
 use tally_policy::Bundle;
 use tally_signer::admit::Subject;
@@ -36,6 +37,12 @@ when { context.message.bytes <= 1024 };
 @id("payouts")
 permit (principal in Group::"payouts", action == Action::"sign", resource == Key::"hot")
 when { context.tx.asset == "ETH" && context.tx.amount.lessThanOrEqual(decimal("1")) };
+
+@id("stop")
+permit (principal in Group::"payouts", action == Action::"freeze", resource);
+
+@id("go-on")
+permit (principal in Group::"payouts", action == Action::"unfreeze", resource);
 
 @id("make-keys")
 permit (principal in Group::"payouts", action == Action::"create_key", resource);
@@ -161,6 +168,28 @@ impl World {
             purpose,
             content: KeySpec { scheme, threshold, purpose }.to_bytes(),
             ..blank(250, name)
+        })
+    }
+
+    /// A request to freeze.
+    pub fn freeze(&self, id: u8, scope: &Scope) -> Envelope {
+        self.seal(&Intent {
+            action: Action::Freeze,
+            kind: ContentKind::FreezeSpec,
+            content: FreezeSpec { scope: scope.clone() }.to_bytes(),
+            key: scope.intent_key().expect("a name"),
+            ..blank(id, NOTES)
+        })
+    }
+
+    /// A request to lift freezes.
+    pub fn unfreeze(&self, id: u8, scope: &Scope, lifts: BTreeSet<FreezeName>) -> Envelope {
+        self.seal(&Intent {
+            action: Action::Unfreeze,
+            kind: ContentKind::UnfreezeSpec,
+            content: UnfreezeSpec { scope: scope.clone(), lifts }.to_bytes(),
+            key: scope.intent_key().expect("a name"),
+            ..blank(id, NOTES)
         })
     }
 

@@ -1,9 +1,11 @@
 //! What each write does and when it is refused. Runs inside a savepoint, which the caller undoes on any error.
 
 use crate::claims;
+use crate::freeze;
 use crate::kek;
 use crate::read::{self, log_size};
 use crate::sql::{all, column, first, run};
+use crate::vault;
 use rusqlite::{Connection, params};
 use tally_domain::key::KeyState;
 use tally_domain::ports::store::{
@@ -40,6 +42,8 @@ fn apply_write(c: &Connection, write: &Write) -> Result<(), StoreError> {
         Write::PutHsmKey { name, record, intent, at } => put_hsm_key(c, name, record, intent, *at),
         Write::ActivateHsmKey { name, record, certificate, at } => activate_hsm_key(c, name, record, certificate, *at),
         Write::Kek(write) => kek::apply(c, write),
+        Write::Vault(write) => vault::apply(c, write),
+        Write::Freeze(write) => freeze::apply(c, write),
         Write::Ban { key, epoch, peer, what } => ban(c, key, *epoch, peer, what),
         Write::CheckPending { session, key, epoch, peers } => check_pending(c, session, key, *epoch, peers),
         Write::CheckDone { session } => run(c, "DELETE FROM pending_check WHERE session = ?1", [session.0]).map(|_| ()),

@@ -11,11 +11,13 @@
 
 mod apply;
 mod claims;
+mod freeze;
 mod kek;
 mod migrate;
 mod open;
 mod read;
 mod sql;
+mod vault;
 mod writer;
 
 use open::Opened;
@@ -26,8 +28,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tally_domain::claim::LineMemory;
 use tally_domain::ports::Pending;
 use tally_domain::ports::store::{
-    AttemptRow, BanRow, CheckpointRow, Committed, HsmKeyRow, KekVersionRow, KeyRow, PeerHead, PendingCheck, RequestRow,
-    Step, Store, StoreError,
+    AttemptRow, BanRow, CheckpointRow, Committed, FreezeRow, Freezes, HsmKeyRow, KekVersionRow, KeyRow, PeerHead,
+    PendingCheck, RequestRow, Step, Store, StoreError, UnfreezeRow,
 };
 use tally_domain::{Incarnation, KeyName, LineId, NodeName, RequestId, Tenant};
 use writer::Writer;
@@ -144,5 +146,15 @@ impl Store for SqliteStore {
 
     fn checkpoint(&self) -> Result<Option<CheckpointRow>, StoreError> {
         read::checkpoint(&self.reader())
+    }
+}
+
+impl Freezes for SqliteStore {
+    fn freezes(&self) -> Result<Vec<FreezeRow>, StoreError> {
+        freeze::freezes(&self.reader())
+    }
+
+    fn unfreezes(&self) -> Result<Vec<UnfreezeRow>, StoreError> {
+        freeze::unfreezes(&self.reader())
     }
 }

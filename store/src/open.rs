@@ -103,11 +103,15 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
 fn settle_writer(c: &Connection) -> Result<(), StoreError> {
     let mode: String = c.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(engine)?;
     c.pragma_update(None, "synchronous", "FULL").map_err(engine)?;
+    // What is deleted is overwritten: card numbers are, under keys that outlive them.
+    let overwrites: i64 = c.pragma_update_and_check(None, "secure_delete", true, |row| row.get(0)).map_err(engine)?;
     let synchronous: i64 = c.pragma_query_value(None, "synchronous", |row| row.get(0)).map_err(engine)?;
-    if mode == "wal" && synchronous == 2 {
+    if mode == "wal" && synchronous == 2 && overwrites == 1 {
         Ok(())
     } else {
-        Err(StoreError::Unavailable { what: format!("no durable mode here (journal {mode}, sync {synchronous})") })
+        Err(StoreError::Unavailable {
+            what: format!("no durable mode here (journal {mode}, sync {synchronous}, overwriting {overwrites})"),
+        })
     }
 }
 

@@ -41,6 +41,16 @@ pub fn column<T: rusqlite::types::FromSql>(row: &Row<'_>, index: usize) -> Resul
     row.get(index).map_err(engine)
 }
 
+/// Writes the write-ahead log into the database and cuts it to nothing.
+pub fn empty_log(c: &Connection) -> Result<(), StoreError> {
+    let busy: i64 = c.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(engine)?;
+    if busy == 0 {
+        Ok(())
+    } else {
+        Err(StoreError::Unavailable { what: "the write-ahead log is in use; ask again".into() })
+    }
+}
+
 /// What an engine error means: no room, a damaged file, or a disk or engine that does not work.
 pub fn engine(e: Error) -> StoreError {
     match &e {

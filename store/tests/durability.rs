@@ -279,7 +279,7 @@ fn files_of_a_newer_or_another_program_are_refused_and_left_alone() {
     drop(SqliteStore::open(&path).unwrap());
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let what = unavailable(SqliteStore::open(&path));
-    assert!(what.contains("has schema 99 and this program knows up to 4"), "{what}");
+    assert!(what.contains("has schema 99 and this program knows up to "), "{what}");
 
     let (_dir, path) = database();
     Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();

@@ -6,6 +6,7 @@ mod kek;
 use super::{BadLeaf, Event, LEAF_VERSION, Origin, Verdict, What};
 use tally_domain::boot::Statement;
 use tally_domain::dsse::Envelope;
+use tally_domain::freeze::UnfreezeCertificate;
 use tally_domain::hsm_key::HsmKeyCertificate;
 use tally_domain::key::KeyCertificate;
 use tally_domain::vote::Certificate;
@@ -23,7 +24,7 @@ pub(super) struct Leaf {
     incarnation: u64,
     #[prost(uint64, tag = "4")]
     time_ms: u64,
-    #[prost(oneof = "Body", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25")]
+    #[prost(oneof = "Body", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 40, 41, 42")]
     body: Option<Body>,
 }
 
@@ -61,6 +62,12 @@ enum Body {
     KekChanged(kek::KekChangedBody),
     #[prost(message, tag = "25")]
     Wrapped(kek::WrappedBody),
+    #[prost(message, tag = "40")]
+    Frozen(Statement),
+    #[prost(message, tag = "41")]
+    Unfreezing(Statement),
+    #[prost(message, tag = "42")]
+    Unfrozen(UnfreezeCertificate),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -253,6 +260,9 @@ impl From<&What> for Body {
             What::KekMade(made) => Self::KekMade(made.into()),
             What::KekChanged(changed) => Self::KekChanged(changed.into()),
             What::Wrapped(wrapped) => Self::Wrapped(wrapped.into()),
+            What::Frozen { statement } => Self::Frozen(statement.clone()),
+            What::Unfreezing { statement } => Self::Unfreezing(statement.clone()),
+            What::Unfrozen { certificate } => Self::Unfrozen(certificate.clone()),
             What::Banned { key, epoch, peer, what } => Self::Banned(Banned {
                 key: key.as_str().into(),
                 epoch: epoch.0,
@@ -344,6 +354,9 @@ impl TryFrom<Body> for What {
             Body::KekMade(made) => Self::KekMade(made.try_into()?),
             Body::KekChanged(changed) => Self::KekChanged(changed.try_into()?),
             Body::Wrapped(wrapped) => Self::Wrapped(wrapped.try_into()?),
+            Body::Frozen(statement) => Self::Frozen { statement },
+            Body::Unfreezing(statement) => Self::Unfreezing { statement },
+            Body::Unfrozen(certificate) => Self::Unfrozen { certificate },
             Body::Banned(b) => {
                 Self::Banned { key: key(&b.key)?, epoch: Epoch(b.epoch), peer: node("peer", &b.peer)?, what: b.what }
             }

@@ -1,7 +1,9 @@
 //! What can be wrong with a log, in words that a person can act on.
 
+mod freeze;
 mod kek;
 
+pub use freeze::FreezeProblem;
 pub use kek::KekProblem;
 
 use crate::event::BadLeaf;
@@ -368,6 +370,9 @@ pub enum Problem {
     /// Something about a KEK.
     #[error("{0}")]
     Kek(#[from] KekProblem),
+    /// About freezes.
+    #[error("{0}")]
+    Freeze(#[from] FreezeProblem),
     /// No log has the key's certificate.
     #[error("request {request} is signed with key {key}, whose certificate is in no log")]
     NoKey {

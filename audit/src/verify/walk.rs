@@ -1,6 +1,9 @@
 //! One log from its first leaf to its last: each leaf by itself, and against what the same node wrote before it.
 
+mod frozen;
 mod keks;
+
+pub(super) use frozen::Word;
 
 use super::finding::{Finding, Problem};
 use super::ledger::{Completion, Fact, How, Request};
@@ -30,6 +33,8 @@ pub(super) struct Walk<'a> {
     pub(super) facts: Vec<Seen>,
     /// Time of the last leaf that was read.
     pub(super) time: UnixMillis,
+    /// What it says of freezes.
+    pub(super) freezes: frozen::Trace,
     leaf: u64,
     incarnation: Option<Incarnation>,
     intents: BTreeMap<Digest, Result<Intent, Problem>>,
@@ -79,6 +84,7 @@ impl<'a> Walk<'a> {
             findings: Vec::new(),
             facts: Vec::new(),
             time: UnixMillis(0),
+            freezes: frozen::Trace::default(),
             leaf: 0,
             incarnation: None,
             intents: BTreeMap::new(),
@@ -172,6 +178,9 @@ impl<'a> Walk<'a> {
             What::KekMade(made) => self.kek_made(made),
             What::KekChanged(changed) => self.kek_changed(changed),
             What::Wrapped(wrapped) => self.wrapped(wrapped),
+            What::Frozen { statement } => self.frozen(&statement),
+            What::Unfreezing { statement } => self.unfreezing(&statement),
+            What::Unfrozen { certificate } => self.unfrozen(&certificate),
             What::Banned { key, peer, .. } => {
                 self.warn(Oddity::Banned { peer, key });
                 Ok(())
@@ -255,11 +264,10 @@ impl<'a> Walk<'a> {
         if body.signers.contains(&self.report.node) {
             self.votes.insert((request.clone(), body.attempt), Rc::clone(&body));
         }
-        if self.permits.contains(&(request, body.intent_digest, body.bundle)) {
-            Ok(())
-        } else {
-            Err(Problem::VoteNotPermitted { request: body.request_id })
+        if !self.permits.contains(&(request, body.intent_digest, body.bundle)) {
+            return Err(Problem::VoteNotPermitted { request: body.request_id });
         }
+        self.intent_is_not_frozen(body.intent_digest)
     }
 
     fn released(
@@ -284,7 +292,7 @@ impl<'a> Walk<'a> {
         self.fact(Fact::Certificate { body: Rc::clone(&body) });
         self.fact(Fact::Release { by: self.report.node.clone(), body: Rc::clone(&body), partial });
         match self.votes.get(&(request, attempt)) {
-            Some(own) if **own == *body => Ok(()),
+            Some(own) if **own == *body => self.intent_is_not_frozen(body.intent_digest),
             _ => Err(Problem::ReleaseWithoutVote { request: request_id }),
         }
     }
@@ -306,6 +314,7 @@ impl<'a> Walk<'a> {
             if !self.has_permitted(&request, intent_digest) {
                 return Err(Problem::SignatureNotPermitted { request: request_id });
             }
+            self.is_not_frozen(&completion.key, request_id)?;
             How::Resident
         } else {
             let votes = self.votes.range((request.clone(), Attempt(0))..=(request.clone(), Attempt(u32::MAX)));

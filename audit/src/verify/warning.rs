@@ -59,6 +59,12 @@ pub enum Oddity {
         /// Which try.
         attempt: Attempt,
     },
+    /// A node gave its word about freezes at the very end of these logs, and its own log ends before that.
+    #[error("{node}'s log ends just before its word about freezes; no harm in exports of running nodes, export again")]
+    WordNotYetInOwnLog {
+        /// Who.
+        node: NodeName,
+    },
     /// The key of a signature is certified in none of the logs that were given.
     #[error("key {key} is not certified in this log; check it with its participants' logs")]
     KeyElsewhere {

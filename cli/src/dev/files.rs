@@ -82,6 +82,12 @@ permit (principal in Group::"operators", action == Action::"create_kek", resourc
 @id("operators-change-keks")
 permit (principal in Group::"operators", action == Action::"change_kek", resource)
 when { context.kek.change != "destroy" || context.kek.delay_hours >= 24 };
+
+@id("operators-freeze")
+permit (principal in Group::"operators", action == Action::"freeze", resource);
+
+@id("operators-unfreeze")
+permit (principal in Group::"operators", action == Action::"unfreeze", resource);
 "#;
 
 /// A node as its files name it.
@@ -236,6 +242,8 @@ mod tests {
             "vault-keys",
             "operators-create-keks",
             "operators-change-keks",
+            "operators-freeze",
+            "operators-unfreeze",
         ];
         assert_eq!(summary.permits, permits);
         assert_eq!((summary.nodes, summary.clients, summary.lists["vendors"]), (3, 1, 2));
@@ -254,6 +262,7 @@ mod tests {
             match decide(&bundle, &request, UnixMillis(0)) {
                 Decision::Permit { rule } => rule,
                 Decision::Deny(denied) => denied.near_misses.into_iter().next().unwrap().condition,
+                Decision::NeedsApproval(needs) => panic!("{needs:?}"),
             }
         };
         assert_eq!(ask(250, "20000000000"), "payouts-small");

@@ -1,8 +1,9 @@
 //! Keys for people and for scripts.
 
+use crate::freeze;
 use crate::output::{Shown, field};
 use serde_json::{Value, json};
-use tally_client::{KeyBacking, KeyInfo};
+use tally_client::{FreezeInfo, KeyBacking, KeyInfo};
 
 /// All of them, a line each.
 pub fn list(keys: &[KeyInfo]) -> Shown {
@@ -21,6 +22,18 @@ pub fn list(keys: &[KeyInfo]) -> Shown {
     let lines: Vec<_> = keys.iter().map(line).collect();
     let text = if lines.is_empty() { "no keys".into() } else { lines.join("\n") };
     Shown::done(text, json!({ "keys": keys.iter().map(to_json).collect::<Vec<_>>() }))
+}
+
+/// One, with the freezes that stop it.
+pub fn one(k: &KeyInfo, freezes: &[FreezeInfo]) -> Shown {
+    let stopping: Vec<_> = freezes.iter().filter(|f| f.scope.covers(&k.name)).collect();
+    let mut lines = vec![record(k)];
+    lines.extend(stopping.iter().map(|f| field("FROZEN", freeze::line(f))));
+    let mut document = to_json(k);
+    if let Value::Object(members) = &mut document {
+        members.insert("freezes".into(), stopping.into_iter().map(freeze::to_json).collect());
+    }
+    Shown::done(lines.join("\n"), document)
 }
 
 /// One.

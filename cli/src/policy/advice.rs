@@ -1,15 +1,17 @@
 //! What a valid bundle may say by oversight.
 
-use tally_policy::{Bundle, Effect};
+use tally_policy::{Bundle, EXAMPLE, Effect, Files};
 
-/// A warning for each permit that bounds no fee, each empty list, and a policy that permits nothing. `policy` is the text
-/// of `policy.cedar`.
-pub fn warnings(bundle: &Bundle, policy: &str) -> Vec<String> {
+/// A warning for each permit that bounds no fee, each empty list, keys of persons and admins that everyone knows, and a
+/// policy that permits nothing.
+pub fn warnings(bundle: &Bundle, files: &Files) -> Vec<String> {
+    let text = |path: &str| files.get(path).map(|text| String::from_utf8_lossy(text)).unwrap_or_default();
+    let policy = text("policy.cedar");
     let mut found = Vec::new();
     if !bundle.rules().any(|(_, effect)| effect == Effect::Permit) {
         found.push("no rule permits anything: every request will be denied".into());
     }
-    for ((id, effect), rule) in bundle.rules().zip(rules(policy)) {
+    for ((id, effect), rule) in bundle.rules().zip(rules(&policy)) {
         if effect == Effect::Permit && rule.contains("Action::\"sign\"") && !rule.contains("context.tx.fee") {
             found.push(format!(
                 "permit `{id}` does not bound the fee (context.tx.fee): unless a forbid does, the key's coins can all go \
@@ -19,7 +21,19 @@ pub fn warnings(bundle: &Bundle, policy: &str) -> Vec<String> {
     }
     let empty = bundle.summary().lists.into_iter().filter(|(_, addresses)| *addresses == 0);
     found.extend(empty.map(|(name, _)| format!("list `{name}` is empty: no address is in it")));
+    let known =
+        example_keys().filter(|key| text("groups.toml").contains(key) || text("roster.toml").contains(key)).count();
+    if known > 0 {
+        found.push(format!("{known} keys of persons or admins are those of the example: everyone can sign with them"));
+    }
     found
+}
+
+/// The public keys of the example's persons and admins.
+fn example_keys() -> impl Iterator<Item = &'static str> {
+    let of = |file: &'static str| EXAMPLE.into_iter().filter(move |(path, _)| *path == file).map(|(_, text)| text);
+    let admins = of("roster.toml").filter_map(|text| Some(text.split_once("[[admin]]")?.1));
+    of("groups.toml").chain(admins).flat_map(|text| text.split('"')).filter(|word| word.starts_with("ed25519:"))
 }
 
 /// The rules of a valid policy in their order, without comments and white space. Of strings only those that name an

@@ -1,6 +1,6 @@
 //! Nodes and the policy that they hold.
 
-use super::BadField;
+use super::{BadField, FreezeInfo, freezes};
 use tally_domain::{ClusterId, Digest, Epoch, Incarnation, KeyName, NodeName, UnixMillis};
 use tally_proto::v1;
 
@@ -37,6 +37,8 @@ pub struct NodeInfo {
     pub bans: Vec<BanInfo>,
     /// Its peers have fenced it: it was restored from an older copy, and takes part in nothing.
     pub recovering: bool,
+    /// Freezes in force there.
+    pub freezes: Vec<FreezeInfo>,
 }
 
 /// A node's HSM.
@@ -167,6 +169,7 @@ pub(crate) fn node(s: v1::GetStatusResponse) -> Result<NodeInfo, BadField> {
         peers: s.peers.into_iter().map(peer).collect::<Result<_, _>>()?,
         bans: s.bans.into_iter().map(ban).collect::<Result<_, _>>()?,
         recovering: s.recovering,
+        freezes: freezes(s.freezes)?,
     })
 }
 

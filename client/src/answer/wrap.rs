@@ -48,7 +48,7 @@ pub struct KekInfo {
     pub name: KeyName,
     /// The node whose HSM holds it.
     pub home: NodeName,
-    /// `pending` or `active`.
+    /// `pending`, `active`, or `frozen` while a freeze stops it.
     pub state: String,
     /// By number; only its home tells them.
     pub versions: Vec<KekVersionInfo>,

@@ -1,16 +1,18 @@
 //! The store port: a step's writes are all durable, or none is. Log leaves go in the same transaction as what they tell.
 
+mod freeze;
 mod kek;
-mod objects;
 mod rows;
+pub mod tokens;
 
+pub use freeze::*;
 pub use kek::*;
-pub use objects::{AttemptId, ClaimRequest};
 pub use rows::*;
 
 use super::Pending;
 use crate::claim::{Claimant, Claims, Excluded, LineMemory};
 use crate::digest::Digest;
+use crate::freeze::{FreezeName, Scope};
 use crate::ids::{Epoch, Incarnation, KeyName, NodeName, RequestId, Tenant};
 use crate::limit::LineId;
 use crate::time::UnixMillis;
@@ -147,6 +149,10 @@ pub enum Write {
     },
     /// About a version of a KEK; see there.
     Kek(KekWrite),
+    /// About the vault; see there.
+    Vault(tokens::VaultWrite),
+    /// About freezes; see there.
+    Freeze(FreezeWrite),
     /// Bans a peer for a key, for good.
     Ban {
         /// Key.
@@ -251,6 +257,9 @@ pub enum Conflict {
     /// The KEK's version is in another state.
     #[error("the KEK's version is in another state")]
     KekState,
+    /// A freeze in force covers the key.
+    #[error("freeze {0} stops {1}")]
+    Frozen(FreezeName, Scope),
     /// A counter would go back.
     #[error("a counter would go back")]
     Backwards,
@@ -271,6 +280,9 @@ pub enum StoreError {
     /// The caller's write does not fit.
     #[error(transparent)]
     Conflict(#[from] Conflict),
+    /// The caller's write to the vault does not fit.
+    #[error(transparent)]
+    Vault(#[from] tokens::VaultConflict),
     /// The disk or engine fails; nothing of the step was kept. `full` when there is no room.
     #[error("the store cannot write: {what}")]
     Unavailable {
@@ -286,7 +298,7 @@ pub enum StoreError {
 }
 
 /// Durable state of one node. Reads see every step whose future was ready before they began.
-pub trait Store: Send + Sync {
+pub trait Store: Freezes + Send + Sync {
     /// Applies a step; the future is ready when it is on the disk or refused.
     fn commit(&self, step: Step) -> Pending<Result<Committed, StoreError>>;
 

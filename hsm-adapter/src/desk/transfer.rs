@@ -34,9 +34,12 @@ pub struct Transport {
 
 /// A key under the transfer key, and what that key sealed.
 pub struct Proof {
-    wrapped: Vec<u8>,
-    iv: [u8; IV_BYTES],
-    sealed: Vec<u8>,
+    /// The key.
+    pub wrapped: Vec<u8>,
+    /// The IV.
+    pub iv: [u8; IV_BYTES],
+    /// What the key sealed.
+    pub sealed: Vec<u8>,
 }
 
 impl Desk {
@@ -46,7 +49,10 @@ impl Desk {
             return Ok(());
         }
         let label = &self.token().label;
-        Err(configuration(format!("the token `{label}` has no transfer key: pair the node's two tokens first")).into())
+        Err(configuration(format!(
+            "the token `{label}` has no transfer key: pair the node's two tokens first, with `tallyd --init`"
+        ))
+        .into())
     }
 
     /// Whether the token has the transfer key.

@@ -17,7 +17,7 @@ pub fn file(seen: &BTreeMap<String, String>) -> Option<String> {
         let _written = writeln!(text, "{key} = {value}{note}");
     };
     line("name", &string(&format!("{manufacturer} {model}")), "");
-    line("run", "true", "the checks of the doctor, not the whole suite");
+    line("run", "false", "the checks of the doctor were run, not the suite");
     line("manufacturer", &string(manufacturer), "");
     line("model", &string(model), "");
     let words = toml::Value::try_from(&known).ok()?;
@@ -47,6 +47,7 @@ mod tests {
             let said = [("manufacturer", name), ("model", name), ("gcm_iv", "token"), ("kwp_mechanism", "8459")];
             let seen = said.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
             let profile = Profile::parse(&file(&seen).unwrap()).unwrap();
+            assert!(!profile.run, "an examination is not the suite");
             assert_eq!((profile.gcm_iv, profile.kwp_mechanism), (crate::profile::GcmIv::Token, Some(0x210b)), "{name}");
         }
         assert_eq!(file(&BTreeMap::new()), None);

@@ -248,13 +248,14 @@ impl Visit<'_> {
         let _gone = child.kill();
         child.wait()?;
         let Some((verdict, what)) = how else { return Ok(None) };
-        let todo = "report it to the vendor; a node survives it with `isolation = \"process\"`";
         let Some(number) = self.check else {
+            let todo = "no node can start with it: look at the module's configuration, and report it to the vendor";
             let check = CONNECTING.into();
             self.findings.push(Finding { check, verdict, needed: true, what, todo: Some(todo.into()) });
             return Ok(None);
         };
         if let Some(check) = CHECKS.get(number) {
+            let todo = "report it to the vendor; a node survives it with `isolation = \"process\"`";
             self.findings.push(Finding { todo: Some(todo.into()), ..check.finding(verdict, what) });
         }
         Ok(Some(number + 1))

@@ -71,7 +71,7 @@ pub fn once<T: Carried>(config: &RemoteConfig, opening: Opening, time: Duration)
             process.wait(config.deadline);
             Ok(done)
         }
-        Err(e) => Err(blamed(e, process, &link)),
+        Err(e) => Err(blamed(e, config, process, &link)),
     }
 }
 
@@ -232,16 +232,20 @@ fn start(
             standing.note(&status);
             Ok((Running { process, link, since: Instant::now() }, identity))
         }
-        Err(e) => Err(blamed(e, process, &link)),
+        Err(e) => Err(blamed(e, config, process, &link)),
     }
 }
 
 /// Ends a process that has not done what it was started for; if it had ended by itself, that is why.
-fn blamed(e: HsmError, mut process: Process, link: &Link) -> HsmError {
+pub fn blamed(e: HsmError, config: &RemoteConfig, mut process: Process, link: &Link) -> HsmError {
     match e {
-        HsmError::Device { .. } | HsmError::Down { .. } if link.rest(Duration::ZERO) => {
-            let code = format!("its process has ended ({})", process.end());
-            HsmError::Device { operation: "starting the PKCS#11 module", code }
+        HsmError::Device { .. } | HsmError::Down { .. } if link.rest(Duration::ZERO) && !link.has_answered() => {
+            let (module, how) = (config.module.display(), process.end());
+            let why = format!(
+                "the PKCS#11 module `{module}` did not initialise, or did not get as far as its token: its process has \
+                 ended ({how}); check its configuration, and try it with `tally hsm doctor`"
+            );
+            HsmError::Down { why }
         }
         other => {
             process.kill();
@@ -251,7 +255,7 @@ fn blamed(e: HsmError, mut process: Process, link: &Link) -> HsmError {
 }
 
 /// Waits for an answer, minding that it may never come.
-fn attend<T>(
+pub fn attend<T>(
     link: &Link,
     mut answer: Pending<Result<T, HsmError>>,
     dismissed: impl Fn() -> bool,

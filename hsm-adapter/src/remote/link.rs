@@ -29,6 +29,7 @@ pub struct Link {
     next: AtomicU64,
     /// Whether any answer said that the PIN was refused.
     refused: AtomicBool,
+    answered: AtomicBool,
 }
 
 #[derive(Default)]
@@ -66,6 +67,7 @@ impl Link {
             outgoing,
             next: AtomicU64::new(1),
             refused: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
         });
         let reader = Arc::clone(&link);
         crate::pool::spawn("tally-hsmd-in", move || reader.read(reading))?;
@@ -84,7 +86,13 @@ impl Link {
         let link = Arc::downgrade(self);
         let answer: Answer = Box::new(move |reply| {
             let outcome: Result<T, HsmError> = match reply {
-                Reply::Body(body) => wire::outcome(body)?,
+                Reply::Body(body) => {
+                    let outcome = wire::outcome(body)?;
+                    if let Some(link) = link.upgrade() {
+                        link.answered.store(true, Ordering::SeqCst);
+                    }
+                    outcome
+                }
                 Reply::Error(error) => Err(error),
             };
             if let (Err(HsmError::PinRefused), Some(link)) = (&outcome, link.upgrade()) {
@@ -163,6 +171,11 @@ impl Link {
     /// Whether the token has refused the PIN.
     pub fn has_refused(&self) -> bool {
         self.refused.load(Ordering::SeqCst)
+    }
+
+    /// Whether the process has answered anything: what it says of itself is better than how it ended.
+    pub fn has_answered(&self) -> bool {
+        self.answered.load(Ordering::SeqCst)
     }
 
     /// The reader's life.

@@ -1,6 +1,7 @@
 //! What the module's process answers, and how each result of the port is carried.
 
 use super::fault::WireError;
+use super::part::{WireMet, WireProof};
 use super::status::WireStatus;
 use super::{Bytes, Malformed};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,9 @@ pub enum Answer<'a> {
     DataKey { plaintext: Bytes<'a>, sealed: Bytes<'a> },
     Status(Box<WireStatus>),
     Pulse { hung: u32, stuck: bool },
+    Met(Box<WireMet>),
+    Two(Bytes<'a>, Bytes<'a>),
+    Proof(WireProof<'a>),
 }
 
 /// How the process is, without asking the token.

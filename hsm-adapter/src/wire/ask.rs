@@ -28,10 +28,8 @@ pub enum Opening {
     Serve(Chosen),
     /// Make the identity key if there is none, tell its public half, and end.
     Provision(Chosen),
-    /// Make a pair of a primary and a standby token, tell the public half of the primary's identity key, and end.
-    ProvisionPair(Chosen, Chosen),
-    /// Refuse two tokens that are not a pair, and end.
-    ComparePair(Chosen, Chosen),
+    /// Make the identity key if there is none, tell what the token is, and do what a [`super::Part`] asks.
+    Pair(Chosen),
 }
 
 /// A token and how it is used: a [`crate::Config`] without its PIN.

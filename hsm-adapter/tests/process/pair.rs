@@ -5,7 +5,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tally_domain::SecretBytes;
 use tally_domain::ports::hsm::{Hsm as _, HsmError, HsmStatus, KekId, Seal};
 use tally_hsm_adapter::testing::SoftHsmToken;
-use tally_hsm_adapter::{RemoteConfig, TokenPair, provision_pair_remote, provision_remote};
+use tally_hsm_adapter::{PinSource, RemoteConfig, TokenPair, provision_pair_remote, provision_remote};
 
 fn seal(n: u8) -> Seal {
     Seal { kek: KekId([n; 16]), aad: b"aad".to_vec() }
@@ -75,4 +75,26 @@ fn tokens_that_are_one_or_no_pair_are_not_used_as_two() {
     provision_remote(&standby).unwrap();
     let alone = TokenPair::connect_remote(world.config.clone(), standby).err();
     assert!(matches!(&alone, Some(HsmError::Configuration { what }) if what.contains("pair")), "{alone:?}");
+}
+
+/// SoftHSM reads one file of settings in a process, which names one directory of tokens.
+#[test]
+fn two_tokens_that_no_process_could_see_together_are_a_pair() {
+    let world = World::new();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let token = SoftHsmToken::create(elsewhere.path(), "node-1-standby").unwrap();
+    let mut env = world.config.env.clone();
+    env.insert(token.env.0.into(), token.env.1);
+    let standby = RemoteConfig {
+        env,
+        token_label: token.label,
+        token_serial: Some(token.serial),
+        pin: PinSource::File(token.pin_file),
+        ..world.config.clone()
+    };
+    let identity = provision_pair_remote(&world.config, &standby).unwrap();
+    let pair = TokenPair::connect_remote(world.config.clone(), standby).unwrap();
+    assert!(pair.standby_away().is_ok() && pair.identity() == identity);
+    let made = wait(pair.create_kek(KekId([1; 16]))).unwrap();
+    assert_eq!(wait(pair.replicate_kek(KekId([1; 16]), made.transfer.unwrap())).unwrap(), made.check_value);
 }

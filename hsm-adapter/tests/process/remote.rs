@@ -260,3 +260,12 @@ fn where_the_program_should_be_is_said() {
     let here = std::env::current_exe().unwrap();
     assert!(said.contains(here.with_file_name("hsmd").to_str().unwrap()) && said.contains("isolation"), "{said}");
 }
+
+#[test]
+fn a_module_that_crashes_while_it_initialises_is_named() {
+    let world = World::new();
+    world.order("C_Initialize crash");
+    let said = RemoteHsm::connect(world.config.clone()).err().unwrap().to_string();
+    let module = world.config.module.to_str().unwrap();
+    assert!(said.contains(module) && said.contains("did not initialise") && said.contains("SIGABRT"), "{said}");
+}

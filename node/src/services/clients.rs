@@ -1,6 +1,6 @@
 //! What clients call: signing, keys, policy, the node's state.
 
-use super::{client, refused, same_tenant};
+use super::{FROZEN, client, is_stopped, refused, same_tenant};
 use crate::convert;
 use crate::hsm_keys::HsmHeld;
 use crate::node::{Node, now};
@@ -118,7 +118,7 @@ impl KeyService for Clients {
     async fn get_key(&self, request: Request<v1::GetKeyRequest>) -> Result<Response<v1::GetKeyResponse>, Status> {
         client(&self.0, &request)?;
         if let Some(held) = hsm_held(&self.0, &request.get_ref().name) {
-            return Ok(Response::new(v1::GetKeyResponse { key: Some(convert::hsm_key_out(&held)) }));
+            return Ok(Response::new(v1::GetKeyResponse { key: Some(as_it_is(&self.0, convert::hsm_key_out(&held))) }));
         }
         let held = held(&self.0, &request.get_ref().name)?;
         let row = self.0.store.key(&held.record.name).map_err(|e| status(&reply::of_store(&e)))?;
@@ -127,7 +127,9 @@ impl KeyService for Clients {
             .map(|bytes| KeyCertificate::decode(bytes.as_slice()))
             .transpose()
             .map_err(|_| refused(Reason::Tampered))?;
-        Ok(Response::new(v1::GetKeyResponse { key: Some(convert::key_out(&held, certificate.as_ref())) }))
+        Ok(Response::new(v1::GetKeyResponse {
+            key: Some(as_it_is(&self.0, convert::key_out(&held, certificate.as_ref()))),
+        }))
     }
 
     async fn list_keys(&self, request: Request<v1::ListKeysRequest>) -> Result<Response<v1::ListKeysResponse>, Status> {
@@ -137,6 +139,7 @@ impl KeyService for Clients {
         let threshold = threshold.iter().map(|held| convert::key_out(held, None));
         let mut keys: Vec<v1::Key> = threshold
             .chain(resident.iter().map(|held| v1::Key { certificate: Vec::new(), ..convert::hsm_key_out(held) }))
+            .map(|key| as_it_is(&self.0, key))
             .collect();
         keys.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Response::new(v1::ListKeysResponse { keys }))
@@ -215,6 +218,7 @@ impl NodeService for Clients {
             peers: peers(node),
             bans: bans.collect(),
             recovering: node.check_standing().is_err(),
+            freezes: node.freezes.known().in_force().map(convert::freeze_out).collect(),
         }))
     }
 
@@ -232,6 +236,13 @@ fn effect_word(effect: Effect) -> &'static str {
         Effect::Permit => "permit",
         Effect::Forbid => "forbid",
     }
+}
+
+fn as_it_is(node: &Node, mut key: v1::Key) -> v1::Key {
+    if KeyName::parse(&key.name).is_ok_and(|name| is_stopped(node, &name, &key.state)) {
+        key.state = FROZEN.into();
+    }
+    key
 }
 
 fn held(node: &Node, name: &str) -> Result<crate::keys::Held, Status> {

@@ -2,8 +2,10 @@
 
 use crate::caller;
 use crate::convert;
+use crate::freeze_news;
 use crate::greet::{greeted, own};
 use crate::hsm_names;
+use crate::lead_freeze;
 use crate::limits;
 use crate::node::Node;
 use crate::participate;
@@ -104,6 +106,36 @@ impl PeerService for Peer {
         let span = tracing::info_span!("announced", home = %from, request = field::Empty);
         let node = self.0.clone();
         let work = async move { hsm_names::announced(&node, from, request.into_inner()).await };
+        answer(tokio::spawn(work.instrument(span)).await)
+    }
+
+    async fn announce_freeze(
+        &self,
+        request: Request<v1::AnnounceFreezeRequest>,
+    ) -> Result<Response<v1::AnnounceFreezeResponse>, Status> {
+        // From a fenced node too: whatever stops is believed.
+        let from = peer(&request)?;
+        let node = self.0.clone();
+        let work = async move { freeze_news::announced(&node, from, request.into_inner()).await };
+        answer(tokio::spawn(work).await.map(|r| r.map(|()| v1::AnnounceFreezeResponse {})))
+    }
+
+    async fn fetch_freezes(
+        &self,
+        request: Request<v1::FetchFreezesRequest>,
+    ) -> Result<Response<v1::FetchFreezesResponse>, Status> {
+        peer(&request)?;
+        Ok(Response::new(freeze_news::page(&self.0, request.get_ref().skip)))
+    }
+
+    async fn propose_unfreeze(
+        &self,
+        request: Request<v1::ProposeUnfreezeRequest>,
+    ) -> Result<Response<v1::ProposeUnfreezeResponse>, Status> {
+        let from = partner(&self.0, &request)?;
+        let span = tracing::info_span!("join_unfreeze", leader = %from, request = field::Empty);
+        let node = self.0.clone();
+        let work = async move { lead_freeze::propose_unfreeze(&node, from, request.into_inner()).await };
         answer(tokio::spawn(work.instrument(span)).await)
     }
 

@@ -1,6 +1,6 @@
 //! `KeyWrapService`. A plaintext is taken out of the message that brought it at once, and put into the answer last.
 
-use super::{client, refused};
+use super::{FROZEN, client, is_stopped, refused};
 use crate::convert;
 use crate::hsm_keys::HsmHeld;
 use crate::lead_wrap::{self, Told};
@@ -147,6 +147,10 @@ impl Wrapping {
         } else {
             Vec::new()
         };
-        Ok(convert::kek_out(held, &versions))
+        let mut kek = convert::kek_out(held, &versions);
+        if is_stopped(&self.0, &held.record.name, &kek.state) {
+            kek.state = FROZEN.into();
+        }
+        Ok(kek)
     }
 }

@@ -10,8 +10,11 @@
 )]
 
 mod attempts;
+mod bad_freezes;
 mod bad_input;
 mod bundles;
+mod freezes;
+mod frozen_keks;
 mod harness {
     pub mod certs;
     pub mod cluster;

@@ -41,10 +41,19 @@ async fn requests_keys_policy_and_nodes_can_be_read() {
     let child = client.derive(&key("fast"), &DerivationPath::parse("m/1").unwrap()).await;
     assert_eq!(reason(child), Reason::ParameterRange);
     let rules: Vec<_> = client.policy().await.unwrap().rules.into_iter().map(|r| r.id).collect();
-    assert_eq!(
-        rules,
-        ["payouts-small", "messages", "make-keys", "suppliers", "raw", "vaults", "make-keks", "change-keks"]
-    );
+    let expected = [
+        "payouts-small",
+        "messages",
+        "make-keys",
+        "suppliers",
+        "raw",
+        "vaults",
+        "make-keks",
+        "change-keks",
+        "stop",
+        "go-on",
+    ];
+    assert_eq!(rules, expected);
     let limits = cluster.proc_file(0, "limits").unwrap();
     let core = limits.lines().find(|l| l.starts_with("Max core file size")).unwrap();
     assert_eq!(core.split_ascii_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "S-3.1: no core dumps");

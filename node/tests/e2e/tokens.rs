@@ -30,6 +30,11 @@ impl Faults {
         self.0.to_str().unwrap()
     }
 
+    /// The file that the module writes the names of the calls into that it has done something to.
+    pub fn log(&self) -> PathBuf {
+        self.0.with_extension("log")
+    }
+
     pub fn order(&self, rules: &str) {
         let next: &Path = &self.0.with_extension("next");
         std::fs::write(next, rules).unwrap();

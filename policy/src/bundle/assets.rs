@@ -16,7 +16,7 @@ pub(crate) struct Asset {
 }
 
 /// Assets by chain and by what the chain calls them.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Assets(BTreeMap<(String, AssetRef), Asset>);
 
 #[derive(serde::Deserialize)]
@@ -82,6 +82,17 @@ impl Assets {
 
     pub(crate) fn has_symbol(&self, symbol: &str) -> bool {
         self.0.values().any(|a| a.symbol == symbol)
+    }
+
+    /// The asset of that symbol on a chain, and its decimals.
+    pub(crate) fn by_symbol(&self, chain: &str, symbol: &str) -> Option<(AssetRef, u8)> {
+        let ((_, asset), found) = self.0.iter().find(|((c, _), a)| c == chain && a.symbol == symbol)?;
+        Some((asset.clone(), found.decimals))
+    }
+
+    /// The decimals of a symbol, on each chain that has it.
+    pub(crate) fn decimals_of(&self, symbol: &str) -> impl Iterator<Item = u8> {
+        self.0.values().filter(move |a| a.symbol == symbol).map(|a| a.decimals)
     }
 
     pub(crate) fn has_chain(&self, chain: &str) -> bool {

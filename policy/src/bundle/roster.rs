@@ -1,5 +1,6 @@
 //! `roster.toml`: who takes part. No name, key or certificate stands for two (S-3.20).
 
+use super::admins::{AdminToml, Admins};
 use super::reading::{self, NAME_FORM, Source, plain_name};
 use crate::error::{BundleError, Problem};
 use std::collections::BTreeSet;
@@ -10,6 +11,8 @@ use tally_domain::{ClientId, ClusterId, NodeName, Tenant};
 use toml::Spanned;
 
 const KEY_FORM: &str = "`ed25519:` and 64 hex digits, or `p256:` and a compressed point in 66 hex digits";
+
+const PUBLIC_KEY: &str = "public key";
 
 /// Longest host name (RFC 1035) with a colon and a port.
 const ADDRESS_MAX_BYTES: usize = 253 + 6;
@@ -26,6 +29,10 @@ struct RosterToml {
     #[serde(default)]
     client: Vec<ClientToml>,
     voting: Option<Spanned<VotingToml>>,
+    #[serde(default)]
+    admin: Vec<AdminToml>,
+    /// How many admins sign the next bundle.
+    admins_needed: Option<Spanned<usize>>,
 }
 
 #[derive(serde::Deserialize)]
@@ -33,6 +40,16 @@ struct RosterToml {
 struct VotingToml {
     faulty: u8,
     restored: u8,
+}
+
+/// What `roster.toml` says.
+pub(crate) struct Loaded {
+    pub(crate) roster: Roster,
+    /// Every group that a rule can name: those of clients and those of the top-level `groups`.
+    pub(crate) groups: BTreeSet<String>,
+    pub(crate) admins: Admins,
+    /// Every public key, as it is printed: nobody else may have one of them.
+    pub(crate) keys: BTreeSet<String>,
 }
 
 #[derive(serde::Deserialize)]
@@ -56,8 +73,8 @@ struct ClientToml {
     groups: Vec<Spanned<String>>,
 }
 
-/// The roster, and every group that a rule can name: those of clients and those of the top-level `groups`.
-pub(crate) fn load(file: &str, text: &str) -> Result<(Roster, BTreeSet<String>), BundleError> {
+/// Reads the file.
+pub(crate) fn load(file: &str, text: &str) -> Result<Loaded, BundleError> {
     let rows: RosterToml = reading::toml(file, text)?;
     let mut reader = Reader { source: Source { file, text }, seen: BTreeSet::new() };
     let cluster = reader.name(&rows.cluster, "cluster", |s| ClusterId::parse(s).ok())?;
@@ -66,7 +83,10 @@ pub(crate) fn load(file: &str, text: &str) -> Result<(Roster, BTreeSet<String>),
     let named = rows.groups.iter().map(|g| reader.name(g, "group", plain_name)).collect::<Result<Vec<_>, _>>()?;
     let groups = clients.iter().flat_map(|c| c.groups.iter().cloned()).chain(named).collect();
     let tolerance = reader.tolerance(rows.voting.as_ref(), &nodes)?;
-    Ok((Roster { cluster, nodes, clients, tolerance }, groups))
+    let needed = rows.admins_needed.as_ref();
+    let admins = Admins::load(&Source { file, text }, &rows.admin, needed, |given| reader.key(given))?;
+    let keys = reader.seen.into_iter().filter(|(what, _)| *what == PUBLIC_KEY).map(|(_, key)| key).collect();
+    Ok(Loaded { roster: Roster { cluster, nodes, clients, tolerance }, groups, admins, keys })
 }
 
 struct Reader<'a> {
@@ -125,9 +145,9 @@ impl Reader<'_> {
     }
 
     fn key(&mut self, given: &Spanned<String>) -> Result<VerifyingKey, BundleError> {
-        let key = self.source.value(given, "public key", KEY_FORM, |s| VerifyingKey::parse(s).ok())?;
+        let key = self.source.value(given, PUBLIC_KEY, KEY_FORM, |s| VerifyingKey::parse(s).ok())?;
         // Compared as it is printed: hex digits may come in either case.
-        self.once("public key", given, &key.to_string())?;
+        self.once(PUBLIC_KEY, given, &key.to_string())?;
         Ok(key)
     }
 

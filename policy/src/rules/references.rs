@@ -1,9 +1,9 @@
 //! Names in rules that must exist. Cedar takes a misspelt list for an empty one and a misspelt word for one that never
 //! matches, and a `forbid` with such a name forbids nothing.
 
-use crate::bundle::{ACCOUNT_FORM, ADDRESS_FORM, Assets, Lists, evm_address};
+use crate::bundle::{ACCOUNT_FORM, ADDRESS_FORM, Assets, Groups, Lists, evm_address};
 use crate::error::Problem;
-use crate::vocabulary::{CHARGES, KEK_CHANGES, METHODS};
+use crate::vocabulary::{CHARGES, KEK_CHANGES, METHODS, SCOPES};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use tally_domain::roster::Roster;
@@ -15,6 +15,8 @@ pub(crate) struct Known<'a> {
     pub(crate) groups: &'a BTreeSet<String>,
     pub(crate) lists: &'a Lists,
     pub(crate) assets: &'a Assets,
+    /// Persons who approve, in groups of their own.
+    pub(crate) approvers: &'a Groups,
 }
 
 /// A name that does not exist.
@@ -107,6 +109,7 @@ impl Known<'_> {
                 "change of a KEK",
                 "they are `create`, `rotate`, `disable`, `enable`, `destroy`, `cancel` and `replicate`",
             ),
+            ("freeze", "scope") => (SCOPES.contains(&text), "scope", "the scopes are `key` and `all`"),
             _ => return None,
         };
         (!exists).then(|| unknown(what, text, known))

@@ -1,6 +1,8 @@
 //! The text of `policy.cedar`: where rules, annotations and conditions are in it. Cedar's own parser decides what is
 //! valid; this only finds places and pieces for people, and lets `decimal("1000")` stand for `decimal("1000.0")`.
 
+use std::ops::Range;
+
 /// A piece of the text that has a meaning of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Token<'a> {
@@ -118,6 +120,31 @@ pub(super) fn depth(rule: &[Token<'_>]) -> usize {
 /// The tokens of each rule, its `;` included.
 pub(super) fn rules<'t, 'a>(tokens: &'t [Token<'a>]) -> Vec<&'t [Token<'a>]> {
     tokens.split_inclusive(|t| t.is(";")).collect()
+}
+
+/// Where the numbers that decide are: those of conditions, of `decimal("...")` without its quotes, and of `@approvals`.
+pub(crate) fn numbers(text: &str) -> Vec<Range<usize>> {
+    let tokens = tokens(text);
+    let digit = |s: &str| s.bytes().next().is_some_and(|b| b.is_ascii_digit());
+    let mut found = Vec::new();
+    for (at, token) in tokens.iter().enumerate() {
+        let before = |n: usize, text: &str| at.checked_sub(n).and_then(|at| tokens.get(at)).is_some_and(|t| t.is(text));
+        let inside = token.text.trim_matches('"');
+        if token.kind == Kind::Word && digit(token.text) {
+            found.push(token.start..token.end());
+        } else if before(2, "decimal") && before(1, "(") && digit(inside) {
+            found.push(token.start + 1..token.end() - 1);
+        } else if before(3, "@") && before(2, "approvals") && before(1, "(") {
+            let mut start = token.start + 1;
+            for part in inside.split(',') {
+                let word = start + part.len() - part.trim_start().len();
+                let length = part.trim_start().bytes().take_while(u8::is_ascii_digit).count();
+                found.push(word..word + length);
+                start += part.len() + 1;
+            }
+        }
+    }
+    found
 }
 
 /// The text from the first to the last of `tokens`.
@@ -294,6 +321,14 @@ mod tests {
         assert_eq!(readable.text, r#"decimal("5.0") decimal("5.5") decimal ( "-7.0" ) "decimal(\"5\")" x"#);
         assert_eq!(readable.original(readable.text.len() - 1), source.len() - 1);
         assert_eq!(readable.original(9), 9);
+    }
+
+    #[test]
+    fn numbers_that_decide_are_found() {
+        let text = r#"@id("7") @approvals("2 of a,  10 of b") permit (principal == Client::"8", action, resource) // 9
+            when { context.now.hour < 6 && context.tx.amount.lessThan(decimal("1.50")) && context.x9 == "3" };"#;
+        let found: Vec<_> = numbers(text).into_iter().map(|range| text.get(range).unwrap_or_default()).collect();
+        assert_eq!(found, ["2", "10", "6", "1.50"]);
     }
 
     #[test]

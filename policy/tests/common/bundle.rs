@@ -90,7 +90,7 @@ pub fn permit(rule: &str) -> Decision {
 pub fn denied(decision: Decision) -> Denied {
     match decision {
         Decision::Deny(denied) => denied,
-        Decision::Permit { rule } => panic!("permitted by `{rule}`"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -442,7 +442,7 @@ pub struct IntentBody {
     #[prost(string, tag = "3")]
     pub client: ::prost::alloc::string::String,
     /// 1 = sign, 2 = create key, 3 = create key in an HSM, 4 = generate data key, 5 = wrap, 6 = unwrap, 7 = rewrap,
-    /// 8 = create KEK, 9 = change KEK.
+    /// 8 = create KEK, 9 = change KEK, 20 = freeze, 21 = unfreeze.
     #[prost(uint32, tag = "4")]
     pub action: u32,
     #[prost(string, tag = "5")]
@@ -451,7 +451,8 @@ pub struct IntentBody {
     #[prost(uint32, repeated, tag = "6")]
     pub path: ::prost::alloc::vec::Vec<u32>,
     /// 1 = raw unsigned EVM transaction, 2 = message, 3 = KeySpecBody, 4 = raw digest (32 bytes, HSM keys of purpose raw only),
-    /// 5 = file of bank payments (ISO 20022 pain.001), 6 = HsmKeySpecBody, 7 = WrapSpecBody, 8 = KekSpecBody.
+    /// 5 = file of bank payments (ISO 20022 pain.001), 6 = HsmKeySpecBody, 7 = WrapSpecBody, 8 = KekSpecBody,
+    /// 20 = FreezeSpecBody, 21 = UnfreezeSpecBody.
     #[prost(uint32, tag = "7")]
     pub kind: u32,
     /// CAIP-2 chain of a transaction, such as "eip155:1"; empty otherwise.
@@ -567,6 +568,559 @@ pub struct Certificate {
     pub votes: ::prost::alloc::vec::Vec<Statement>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FreezeRequest {
+    /// An envelope around an IntentBody with action 20 and a FreezeSpecBody.
+    #[prost(message, optional, tag = "1")]
+    pub intent: ::core::option::Option<Envelope>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FreezeResponse {
+    #[prost(message, optional, tag = "1")]
+    pub freeze: ::core::option::Option<Freeze>,
+    /// The rule that permitted it; empty when this very intent had frozen before.
+    #[prost(string, tag = "2")]
+    pub rule: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub told: ::core::option::Option<Told>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UnfreezeRequest {
+    /// An envelope around an IntentBody with action 21 and an UnfreezeSpecBody.
+    #[prost(message, optional, tag = "1")]
+    pub intent: ::core::option::Option<Envelope>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UnfreezeResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub lifted: ::prost::alloc::vec::Vec<FreezeName>,
+    /// The rule that permitted it; empty when this very intent had lifted them before.
+    #[prost(string, tag = "2")]
+    pub rule: ::prost::alloc::string::String,
+    /// The words of a majority of nodes.
+    #[prost(message, repeated, tag = "3")]
+    pub certificate: ::prost::alloc::vec::Vec<Statement>,
+    #[prost(message, optional, tag = "4")]
+    pub told: ::core::option::Option<Told>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListFreezesRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListFreezesResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub freezes: ::prost::alloc::vec::Vec<Freeze>,
+}
+/// A freeze in force.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Freeze {
+    #[prost(message, optional, tag = "1")]
+    pub name: ::core::option::Option<FreezeName>,
+    /// "all" or "key".
+    #[prost(string, tag = "2")]
+    pub scope: ::prost::alloc::string::String,
+    /// The key; empty for "all".
+    #[prost(string, tag = "3")]
+    pub key: ::prost::alloc::string::String,
+    /// When, by the clock of the node that froze.
+    #[prost(uint64, tag = "4")]
+    pub time_ms: u64,
+    /// Digest of the client's intent.
+    #[prost(bytes = "vec", tag = "5")]
+    pub intent_digest: ::prost::alloc::vec::Vec<u8>,
+}
+/// Names one freeze for ever.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FreezeName {
+    /// The node that froze.
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    /// 16 random bytes of that node.
+    #[prost(bytes = "vec", tag = "2")]
+    pub id: ::prost::alloc::vec::Vec<u8>,
+}
+/// Who has written it down so far, of the other nodes of the roster. The others are told until they have.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Told {
+    #[prost(string, repeated, tag = "1")]
+    pub acknowledged: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "2")]
+    pub waiting: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Content of an intent that freezes. The intent's `key` is the key, or "all"; its `purpose` is 2, its `path` and `chain` are
+/// empty.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FreezeSpecBody {
+    /// 1 = everything, 2 = a key.
+    #[prost(uint32, tag = "1")]
+    pub scope: u32,
+    /// The key; empty for everything.
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+}
+/// Content of an intent that lifts freezes, all of one scope; otherwise as FreezeSpecBody.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UnfreezeSpecBody {
+    #[prost(uint32, tag = "1")]
+    pub scope: u32,
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+    /// In ascending order of node and id, none twice; 1 to 64.
+    #[prost(message, repeated, tag = "3")]
+    pub lifts: ::prost::alloc::vec::Vec<FreezeName>,
+}
+/// Generated client implementations.
+pub mod freeze_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Stops what uses a key, or everything. Any one node freezes, at once; to lift it takes a majority of nodes.
+    #[derive(Debug, Clone)]
+    pub struct FreezeServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl FreezeServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> FreezeServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> FreezeServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            FreezeServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Answers when the freeze holds at this node and the others have been told, or some time has passed.
+        pub async fn freeze(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FreezeRequest>,
+        ) -> std::result::Result<tonic::Response<super::FreezeResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.FreezeService/Freeze",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.FreezeService", "Freeze"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Asks all nodes; each decides by itself.
+        pub async fn unfreeze(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UnfreezeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UnfreezeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.FreezeService/Unfreeze",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.FreezeService", "Unfreeze"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Those that are in force at this node.
+        pub async fn list_freezes(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListFreezesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListFreezesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.FreezeService/ListFreezes",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.FreezeService", "ListFreezes"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod freeze_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with FreezeServiceServer.
+    #[async_trait]
+    pub trait FreezeService: std::marker::Send + std::marker::Sync + 'static {
+        /// Answers when the freeze holds at this node and the others have been told, or some time has passed.
+        async fn freeze(
+            &self,
+            request: tonic::Request<super::FreezeRequest>,
+        ) -> std::result::Result<tonic::Response<super::FreezeResponse>, tonic::Status>;
+        /// Asks all nodes; each decides by itself.
+        async fn unfreeze(
+            &self,
+            request: tonic::Request<super::UnfreezeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UnfreezeResponse>,
+            tonic::Status,
+        >;
+        /// Those that are in force at this node.
+        async fn list_freezes(
+            &self,
+            request: tonic::Request<super::ListFreezesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListFreezesResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Stops what uses a key, or everything. Any one node freezes, at once; to lift it takes a majority of nodes.
+    #[derive(Debug)]
+    pub struct FreezeServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> FreezeServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for FreezeServiceServer<T>
+    where
+        T: FreezeService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/tally.v1.FreezeService/Freeze" => {
+                    #[allow(non_camel_case_types)]
+                    struct FreezeSvc<T: FreezeService>(pub Arc<T>);
+                    impl<
+                        T: FreezeService,
+                    > tonic::server::UnaryService<super::FreezeRequest>
+                    for FreezeSvc<T> {
+                        type Response = super::FreezeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FreezeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FreezeService>::freeze(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FreezeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.FreezeService/Unfreeze" => {
+                    #[allow(non_camel_case_types)]
+                    struct UnfreezeSvc<T: FreezeService>(pub Arc<T>);
+                    impl<
+                        T: FreezeService,
+                    > tonic::server::UnaryService<super::UnfreezeRequest>
+                    for UnfreezeSvc<T> {
+                        type Response = super::UnfreezeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UnfreezeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FreezeService>::unfreeze(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UnfreezeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.FreezeService/ListFreezes" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListFreezesSvc<T: FreezeService>(pub Arc<T>);
+                    impl<
+                        T: FreezeService,
+                    > tonic::server::UnaryService<super::ListFreezesRequest>
+                    for ListFreezesSvc<T> {
+                        type Response = super::ListFreezesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListFreezesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FreezeService>::list_freezes(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListFreezesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for FreezeServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "tally.v1.FreezeService";
+    impl<T> tonic::server::NamedService for FreezeServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CreateKeyRequest {
     /// An envelope around an IntentBody with action 2 and a KeySpecBody, or with action 3 and an HsmKeySpecBody.
     #[prost(message, optional, tag = "1")]
@@ -626,7 +1180,7 @@ pub struct Key {
     pub n: u32,
     #[prost(uint32, tag = "6")]
     pub epoch: u32,
-    /// "pending" or "active".
+    /// "pending", "active", or "frozen": active, and a freeze in force at this node covers it.
     #[prost(string, tag = "7")]
     pub state: ::prost::alloc::string::String,
     #[prost(string, repeated, tag = "8")]
@@ -1218,6 +1772,9 @@ pub struct GetStatusResponse {
     /// Peers have fenced this node: it was restored from an older copy, and takes part in nothing.
     #[prost(bool, tag = "15")]
     pub recovering: bool,
+    /// Freezes in force at this node.
+    #[prost(message, repeated, tag = "20")]
+    pub freezes: ::prost::alloc::vec::Vec<Freeze>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct HsmStatus {
@@ -1879,6 +2436,39 @@ pub struct AnnounceKeyResponse {
     #[prost(message, optional, tag = "1")]
     pub statement: ::core::option::Option<Statement>,
 }
+/// Exactly one of the two.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AnnounceFreezeRequest {
+    #[prost(message, optional, tag = "1")]
+    pub freeze: ::core::option::Option<Statement>,
+    /// The words of a majority of nodes.
+    #[prost(message, repeated, tag = "2")]
+    pub unfreeze: ::prost::alloc::vec::Vec<Statement>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AnnounceFreezeResponse {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FetchFreezesRequest {
+    /// How many the caller has been given already.
+    #[prost(uint32, tag = "1")]
+    pub skip: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FetchFreezesResponse {
+    /// At most 64, by node and id; fewer are the last.
+    #[prost(message, repeated, tag = "1")]
+    pub freezes: ::prost::alloc::vec::Vec<Statement>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProposeUnfreezeRequest {
+    #[prost(message, optional, tag = "1")]
+    pub intent: ::core::option::Option<Envelope>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProposeUnfreezeResponse {
+    #[prost(message, optional, tag = "1")]
+    pub statement: ::core::option::Option<Statement>,
+}
 /// Generated client implementations.
 pub mod peer_service_client {
     #![allow(
@@ -2190,6 +2780,81 @@ pub mod peer_service_client {
                 .insert(GrpcMethod::new("tally.v1.PeerService", "AnnounceKey"));
             self.inner.unary(req, path, codec).await
         }
+        /// A freeze of any node, or what lifts freezes: the peer has it on its disk when it answers.
+        pub async fn announce_freeze(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AnnounceFreezeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AnnounceFreezeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.PeerService/AnnounceFreeze",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.PeerService", "AnnounceFreeze"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The peer's freezes in force, for a node that was away.
+        pub async fn fetch_freezes(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FetchFreezesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FetchFreezesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.PeerService/FetchFreezes",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.PeerService", "FetchFreezes"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Asks for the peer's word that freezes shall be lifted. The peer admits the intent by itself before it answers.
+        pub async fn propose_unfreeze(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ProposeUnfreezeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProposeUnfreezeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.PeerService/ProposeUnfreeze",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.PeerService", "ProposeUnfreeze"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -2264,6 +2929,30 @@ pub mod peer_service_server {
             request: tonic::Request<super::AnnounceKeyRequest>,
         ) -> std::result::Result<
             tonic::Response<super::AnnounceKeyResponse>,
+            tonic::Status,
+        >;
+        /// A freeze of any node, or what lifts freezes: the peer has it on its disk when it answers.
+        async fn announce_freeze(
+            &self,
+            request: tonic::Request<super::AnnounceFreezeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AnnounceFreezeResponse>,
+            tonic::Status,
+        >;
+        /// The peer's freezes in force, for a node that was away.
+        async fn fetch_freezes(
+            &self,
+            request: tonic::Request<super::FetchFreezesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FetchFreezesResponse>,
+            tonic::Status,
+        >;
+        /// Asks for the peer's word that freezes shall be lifted. The peer admits the intent by itself before it answers.
+        async fn propose_unfreeze(
+            &self,
+            request: tonic::Request<super::ProposeUnfreezeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProposeUnfreezeResponse>,
             tonic::Status,
         >;
     }
@@ -2730,6 +3419,141 @@ pub mod peer_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AnnounceKeySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.PeerService/AnnounceFreeze" => {
+                    #[allow(non_camel_case_types)]
+                    struct AnnounceFreezeSvc<T: PeerService>(pub Arc<T>);
+                    impl<
+                        T: PeerService,
+                    > tonic::server::UnaryService<super::AnnounceFreezeRequest>
+                    for AnnounceFreezeSvc<T> {
+                        type Response = super::AnnounceFreezeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AnnounceFreezeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PeerService>::announce_freeze(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AnnounceFreezeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.PeerService/FetchFreezes" => {
+                    #[allow(non_camel_case_types)]
+                    struct FetchFreezesSvc<T: PeerService>(pub Arc<T>);
+                    impl<
+                        T: PeerService,
+                    > tonic::server::UnaryService<super::FetchFreezesRequest>
+                    for FetchFreezesSvc<T> {
+                        type Response = super::FetchFreezesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FetchFreezesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PeerService>::fetch_freezes(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FetchFreezesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.PeerService/ProposeUnfreeze" => {
+                    #[allow(non_camel_case_types)]
+                    struct ProposeUnfreezeSvc<T: PeerService>(pub Arc<T>);
+                    impl<
+                        T: PeerService,
+                    > tonic::server::UnaryService<super::ProposeUnfreezeRequest>
+                    for ProposeUnfreezeSvc<T> {
+                        type Response = super::ProposeUnfreezeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ProposeUnfreezeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PeerService>::propose_unfreeze(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ProposeUnfreezeSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -3825,7 +4649,7 @@ pub struct Kek {
     pub name: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub home: ::prost::alloc::string::String,
-    /// "pending" or "active": whether a majority of nodes has given it its name.
+    /// "pending" or "active": whether a majority of nodes has given it its name; "frozen" while a freeze stops it.
     #[prost(string, tag = "3")]
     pub state: ::prost::alloc::string::String,
     /// By number; only its home has them.

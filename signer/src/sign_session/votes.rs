@@ -2,6 +2,7 @@
 
 use super::{SignSession, Stage};
 use crate::claims::{BadVote, Ballot, Unclosed};
+use crate::freeze::unless_frozen;
 use crate::release;
 use crate::result::SignResult;
 use crate::session::{Action, QUORUM, Trouble};
@@ -85,7 +86,7 @@ impl SignSession {
         let unreleased =
             release::compute(certified, presignature, &self.start.share, self.start.claimed.permit().subject())
                 .map_err(Trouble::Fault)?;
-        let step = unreleased.step(&self.start.boot, now);
+        let step = unless_frozen(unreleased.step(&self.start.boot, now), self.key());
         // If the write's answer is lost, it may be on the disk: never promise not to release from here on.
         self.released = true;
         let id = self.persist_id();

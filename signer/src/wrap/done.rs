@@ -2,6 +2,7 @@
 
 use crate::admit::Opened;
 use crate::boot::BootIdentity;
+use crate::freeze::unless_frozen;
 use crate::kek::asked;
 use prost::Message as _;
 use tally_audit::event::{What, Wrapped};
@@ -93,7 +94,8 @@ pub struct WrapDone {
 }
 
 impl WrapDone {
-    /// The step that makes the outcome durable, with its leaf. It is refused if a version is not enabled any more.
+    /// The step that makes the outcome durable, with its leaf. It is refused if the KEK is frozen by then, or a version is
+    /// not enabled any more.
     pub fn step(&self, boot: &BootIdentity, now: UnixMillis) -> Step {
         let Underway { opened, kind, label, from, .. } = &self.underway;
         let intent = opened.intent();
@@ -110,7 +112,7 @@ impl WrapDone {
             from: *from,
             blob: self.blob,
         });
-        Step { writes, leaves: vec![boot.leaf(now, leaf)] }
+        unless_frozen(Step { writes, leaves: vec![boot.leaf(now, leaf)] }, &label.kek)
     }
 
     /// The answer without its plaintext, byte for byte as it is stored.

@@ -7,6 +7,7 @@ use tally_domain::key::{KeyRecord, KeyState};
 use tally_domain::time::{CLOCK_TOLERANCE_MS, INTENT_VALIDITY_MAX_MS};
 use tally_domain::*;
 use tally_signer::admit::{admit_create, open, subject, verdict};
+use tally_signer::freeze::Freezes;
 
 fn reason(w: &World, change: impl FnOnce(&mut Intent)) -> Reason {
     let mut intent = w.note();
@@ -183,7 +184,9 @@ fn a_new_key_must_fit_the_roster_and_the_rules() {
             ..w.note()
         };
         change(&mut intent);
-        open(&w.bundle, w.seal(&intent)).and_then(|o| admit_create(o, &w.bundle, NOW)).map_err(|r| r.reason)
+        open(&w.bundle, w.seal(&intent))
+            .and_then(|o| admit_create(o, &Freezes::default(), &w.bundle, NOW))
+            .map_err(|r| r.reason)
     };
     let permit = create(good, |_| {}).unwrap();
     assert_eq!((permit.spec(), permit.rule()), (good, "make-keys"));

@@ -9,14 +9,15 @@ use tally_domain::time::{CLOCK_TOLERANCE_MS, INTENT_VALIDITY_MAX_MS};
 use tally_domain::wrap::{PLAINTEXT_MAX_BYTES, commitment};
 use tally_domain::*;
 use tally_signer::admit::{Opened, open};
+use tally_signer::freeze::Freezes;
 use tally_signer::hsm_key::{Wish, admit_create_hsm, announced};
 use tally_signer::kek::{KekPermit, KekView, Plan, admit_change_kek, end_step, new_version};
 use tally_signer::wrap::{Beside, Job, WrapPermit, admit_wrap, describe};
 
-const HOUR: u64 = 3_600_000;
+pub const HOUR: u64 = 3_600_000;
 const SALT: [u8; 32] = [4; 32];
 
-fn vault() -> HsmKeyRecord {
+pub fn vault() -> HsmKeyRecord {
     HsmKeyRecord {
         cluster: ClusterId::parse("test").unwrap(),
         name: KeyName::parse("vault").unwrap(),
@@ -28,12 +29,12 @@ fn vault() -> HsmKeyRecord {
     }
 }
 
-fn version(n: u8, state: KekState) -> KekVersion {
+pub fn version(n: u8, state: KekState) -> KekVersion {
     let (id, check_value) = (KekId([n; 16]), KeyCheckValue([n; 3]));
     KekVersion { number: KekNumber(n.into()), id, check_value, state, made_at: UnixMillis(1) }
 }
 
-fn both() -> Vec<KekVersion> {
+pub fn both() -> Vec<KekVersion> {
     vec![version(1, KekState::Enabled), version(2, KekState::Enabled)]
 }
 
@@ -41,7 +42,7 @@ fn context() -> EncryptionContext {
     EncryptionContext::from_pairs([("app".to_owned(), "ledger".to_owned())]).unwrap()
 }
 
-fn wish(w: &World, call: WrapCall) -> Intent {
+pub fn wish(w: &World, call: WrapCall) -> Intent {
     let spec = WrapSpec { context: context(), call };
     Intent {
         action: spec.call.kind().action(),
@@ -53,30 +54,30 @@ fn wish(w: &World, call: WrapCall) -> Intent {
     }
 }
 
-fn opened(w: &World, intent: &Intent) -> Opened {
+pub fn opened(w: &World, intent: &Intent) -> Opened {
     open(&w.bundle, w.seal(intent)).unwrap()
 }
 
 fn ask(w: &World, intent: &Intent, versions: &[KekVersion], beside: Beside) -> Result<WrapPermit, Refusal> {
-    let record = vault();
-    let kek = KekView { record: &record, state: KeyState::Active, versions };
+    let (record, freezes) = (vault(), Freezes::default());
+    let kek = KekView { record: &record, state: KeyState::Active, versions, freezes: &freezes };
     admit_wrap(opened(w, intent), kek, beside, None, &name(0), &w.bundle, NOW)
 }
 
-fn draw(version: Option<u32>) -> WrapCall {
+pub fn draw(version: Option<u32>) -> WrapCall {
     WrapCall::GenerateDataKey { bytes: 32, plaintext: false, version: version.map(KekNumber) }
 }
 
-fn wrapping(plaintext: &[u8]) -> (WrapCall, Beside) {
+pub fn wrapping(plaintext: &[u8]) -> (WrapCall, Beside) {
     let call = WrapCall::Wrap { commitment: commitment(&SALT, plaintext), version: None };
     (call, Beside::Plaintext { salt: SALT.to_vec(), plaintext: SecretBytes::new(plaintext.to_vec()) })
 }
 
-fn label(n: u8) -> WrapLabel {
+pub fn label(n: u8) -> WrapLabel {
     WrapLabel { kek: KeyName::parse("vault").unwrap(), number: KekNumber(n.into()), id: KekId([n; 16]), bytes: 32 }
 }
 
-fn blob(label: WrapLabel) -> Vec<u8> {
+pub fn blob(label: WrapLabel) -> Vec<u8> {
     WrappedKey { label, sealed: vec![7; 109] }.to_bytes()
 }
 
@@ -85,7 +86,7 @@ fn open_blob(w: &World, versions: &[KekVersion], bytes: Vec<u8>) -> Result<WrapP
     ask(w, &intent, versions, Beside::Wrapped(bytes))
 }
 
-fn reason<T>(outcome: Result<T, Refusal>) -> Reason {
+pub fn reason<T>(outcome: Result<T, Refusal>) -> Reason {
     outcome.map(drop).unwrap_err().reason
 }
 
@@ -120,7 +121,7 @@ fn the_same_checks_as_for_a_signature_give_the_same_reasons() {
     let with = |change: fn(&mut HsmKeyRecord), state| {
         let mut record = vault();
         change(&mut record);
-        let kek = KekView { record: &record, state, versions: &both() };
+        let kek = KekView { record: &record, state, versions: &both(), freezes: &Freezes::default() };
         reason(admit_wrap(opened(&w, &wish(&w, draw(None))), kek, Beside::Nothing, None, &name(0), &w.bundle, NOW))
     };
     assert_eq!(with(|r| r.tenant = Tenant::parse("other").unwrap(), KeyState::Active), Reason::KeyNotFound);
@@ -225,8 +226,8 @@ fn one_step_holds_the_use_the_result_and_the_leaf_and_no_plaintext() {
     let wrapped = WrappedKey { label: label(2), sealed: vec![7; 109] };
     let kek = KeyName::parse("vault").unwrap();
     let used = |number, wrapped| Write::Kek(KekWrite::Use { kek: kek.clone(), number: KekNumber(number), wrapped });
-    assert_eq!(step.writes[0], used(2, true));
-    assert!(matches!(&step.writes[1], Write::Complete { result, .. } if *result == done.to_bytes()));
+    assert_eq!(step.writes[1], used(2, true));
+    assert!(matches!(&step.writes[2], Write::Complete { result, .. } if *result == done.to_bytes()));
     let what = Event::from_leaf(&step.leaves[0]).unwrap().what;
     let What::Wrapped(leaf) = what else { panic!("another leaf") };
     assert_eq!((leaf.kind, leaf.blob, leaf.number), (WrapKind::Wrap, Digest::of(&wrapped.to_bytes()), KekNumber(2)));
@@ -239,7 +240,7 @@ fn one_step_holds_the_use_the_result_and_the_leaf_and_no_plaintext() {
     let (Job::Reseal { from, to, .. }, underway) = permit.start() else { panic!("another job") };
     assert_eq!((from.kek, to.kek), (KekId([1; 16]), KekId([2; 16])));
     let step = underway.sealed(vec![6; 109]).step(&w.boots[0], NOW);
-    assert_eq!(step.writes[..2], [used(2, true), used(1, false)]);
+    assert_eq!(step.writes[1..3], [used(2, true), used(1, false)]);
 
     let (Job::Open { sealed, .. }, underway) = open_blob(&w, &both(), old).unwrap().start() else {
         panic!("another job")
@@ -248,7 +249,7 @@ fn one_step_holds_the_use_the_result_and_the_leaf_and_no_plaintext() {
     // Rules were asked about 32 bytes.
     assert_eq!(underway.check(&SecretBytes::new(vec![1; 31])).unwrap_err().reason, Reason::Bug);
     let step = underway.opened(&SecretBytes::new(vec![0xc5; 32])).unwrap().step(&w.boots[0], NOW);
-    assert_eq!(step.writes[0], used(1, false));
+    assert_eq!(step.writes[1], used(1, false));
 }
 
 /// What was shown once is shown again only to whom it may still be shown.
@@ -258,7 +259,7 @@ fn a_data_key_is_shown_again_from_what_was_wrapped_and_only_if_that_is_permitted
     let intent = wish(&w, WrapCall::GenerateDataKey { bytes: 32, plaintext: true, version: None });
     let (record, before) = (vault(), blob(label(1)));
     let again = |versions: &[KekVersion], before: &[u8], now| {
-        let kek = KekView { record: &record, state: KeyState::Active, versions };
+        let kek = KekView { record: &record, state: KeyState::Active, versions, freezes: &Freezes::default() };
         admit_wrap(opened(&w, &intent), kek, Beside::Nothing, Some(before), &name(0), &w.bundle, now)
     };
     let (Job::Open { under, .. }, _) = again(&both(), &before, NOW).unwrap().start() else { panic!("another job") };
@@ -271,12 +272,12 @@ fn a_data_key_is_shown_again_from_what_was_wrapped_and_only_if_that_is_permitted
 
 fn change(w: &World, change: KekChange, versions: &[KekVersion]) -> Result<KekPermit, Refusal> {
     let intent = change_wish(w, &KekSpec::Change(change));
-    let record = vault();
-    let kek = KekView { record: &record, state: KeyState::Active, versions };
+    let (record, freezes) = (vault(), Freezes::default());
+    let kek = KekView { record: &record, state: KeyState::Active, versions, freezes: &freezes };
     admit_change_kek(opened(w, &intent), kek, HOUR, &name(0), &w.bundle, NOW)
 }
 
-fn change_wish(w: &World, spec: &KekSpec) -> Intent {
+pub fn change_wish(w: &World, spec: &KekSpec) -> Intent {
     let action = if matches!(spec, KekSpec::Create { .. }) { Action::CreateKek } else { Action::ChangeKek };
     Intent { action, kind: ContentKind::KekSpec, content: spec.to_bytes(), ..wish(w, draw(None)) }
 }
@@ -320,8 +321,8 @@ fn changes_follow_the_versions_states_and_wait_long_enough() {
     let made = KekMade { check_value: KeyCheckValue([3; 3]), transfer: None };
     let third = new_version(next, KekId([3; 16]), &made, NOW);
     let step = permit.rotate_step(&third, Some(vec![1]), &w.boots[0], NOW);
-    assert!(matches!(&step.writes[0], Write::Kek(KekWrite::Put { version, .. }) if *version == third));
-    assert!(matches!(&step.writes[1], Write::Complete { .. }));
+    assert!(matches!(&step.writes[1], Write::Kek(KekWrite::Put { version, .. }) if *version == third));
+    assert!(matches!(&step.writes[2], Write::Complete { .. }));
 }
 
 #[test]
@@ -342,7 +343,7 @@ fn a_version_ends_in_two_steps_and_never_before_its_time() {
 fn a_kek_is_made_and_announced_as_a_signing_key_is() {
     let w = World::new();
     let intent = change_wish(&w, &KekSpec::Create { home: name(0) });
-    let permit = admit_create_hsm(opened(&w, &intent), &name(0), &w.bundle, NOW).unwrap();
+    let permit = admit_create_hsm(opened(&w, &intent), &name(0), &Freezes::default(), &w.bundle, NOW).unwrap();
     assert_eq!((permit.wish(), permit.rule()), (&Wish::Kek { home: name(0) }, "make-keks"));
     let record = permit.record(vault().material, &w.boots[0]).unwrap();
     let statement = record.sign(w.boots[0].key(), w.boots[0].cert());
@@ -351,12 +352,18 @@ fn a_kek_is_made_and_announced_as_a_signing_key_is() {
     // An intent to change a KEK makes none.
     let rotate = change_wish(&w, &KekSpec::Change(KekChange::Rotate));
     let as_creation = Intent { action: Action::CreateKek, ..rotate.clone() };
-    assert_eq!(reason(admit_create_hsm(opened(&w, &as_creation), &name(0), &w.bundle, NOW)), Reason::Malformed);
+    assert_eq!(
+        reason(admit_create_hsm(opened(&w, &as_creation), &name(0), &Freezes::default(), &w.bundle, NOW)),
+        Reason::Malformed
+    );
     let elsewhere = change_wish(&w, &KekSpec::Create { home: name(1) });
-    assert_eq!(reason(admit_create_hsm(opened(&w, &elsewhere), &name(0), &w.bundle, NOW)), Reason::HomeNode);
+    assert_eq!(
+        reason(admit_create_hsm(opened(&w, &elsewhere), &name(0), &Freezes::default(), &w.bundle, NOW)),
+        Reason::HomeNode
+    );
     let as_change = Intent { action: Action::ChangeKek, ..intent };
-    let (record, versions) = (vault(), both());
-    let kek = KekView { record: &record, state: KeyState::Active, versions: &versions };
+    let (record, versions, freezes) = (vault(), both(), Freezes::default());
+    let kek = KekView { record: &record, state: KeyState::Active, versions: &versions, freezes: &freezes };
     let outcome = admit_change_kek(opened(&w, &as_change), kek, HOUR, &name(0), &w.bundle, NOW);
     assert_eq!(reason(outcome), Reason::Malformed);
     assert_eq!(describe(&rotate).unwrap(), "rotate");

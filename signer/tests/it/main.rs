@@ -10,6 +10,8 @@
 
 mod admission;
 mod ballots;
+mod frozen;
+mod frozen_keks;
 mod keks;
 mod limited;
 mod recovery;

@@ -5,10 +5,11 @@ use p256::ecdsa::signature::hazmat::PrehashSigner as _;
 use tally_domain::boot::Statement;
 use tally_domain::key::KeyState;
 use tally_domain::ports::hsm::{KekId, KeyCheckValue};
-use tally_domain::ports::store::Write;
+use tally_domain::ports::store::{FreezeWrite, Write};
 use tally_domain::time::{CLOCK_TOLERANCE_MS, INTENT_VALIDITY_MAX_MS};
 use tally_domain::*;
 use tally_signer::admit::open;
+use tally_signer::freeze::Freezes;
 use tally_signer::hsm_key::{Wish, admit_create_hsm, announced};
 use tally_signer::hsm_sign::{HsmPermit, admit_hsm_sign};
 
@@ -42,7 +43,7 @@ fn note(w: &World) -> Intent {
 
 fn admit(w: &World, intent: &Intent, record: &HsmKeyRecord) -> Result<HsmPermit, Refusal> {
     let opened = open(&w.bundle, w.seal(intent))?;
-    admit_hsm_sign(opened, (record, KeyState::Active), &name(0), &w.bundle, NOW)
+    admit_hsm_sign(opened, (record, KeyState::Active), &name(0), &Freezes::default(), &w.bundle, NOW)
 }
 
 fn reason(w: &World, change: impl FnOnce(&mut Intent)) -> Reason {
@@ -83,7 +84,8 @@ fn the_same_checks_as_for_a_threshold_key_give_the_same_reasons() {
     assert_eq!(with_key(&w, |r| r.name = KeyName::parse("another").unwrap()), Reason::KeyNotFound);
     assert_eq!(with_key(&w, |r| r.purpose = Purpose::Raw), Reason::KeyPurpose);
     let opened = open(&w.bundle, w.seal(&note(&w))).unwrap();
-    let pending = admit_hsm_sign(opened, (&jwt(), KeyState::Pending), &name(0), &w.bundle, NOW).unwrap_err();
+    let pending =
+        admit_hsm_sign(opened, (&jwt(), KeyState::Pending), &name(0), &Freezes::default(), &w.bundle, NOW).unwrap_err();
     assert_eq!(pending.reason, Reason::KeyNotActive);
 }
 
@@ -116,7 +118,9 @@ fn raw_digests_are_signed_only_by_a_raw_key_and_a_rule_for_raw() {
     let permit = admit(&w, &raw("root"), &key("root")).unwrap();
     assert_eq!((permit.rule(), permit.subject().bytes_to_sign()), ("raw", vec![7; 32]));
     // The rule `tokens` permits messages with this key, and so says nothing of digests.
-    assert_eq!(admit(&w, &raw("jwt"), &key("jwt")).unwrap_err().reason, Reason::PolicyDenied);
+    let denied = admit(&w, &raw("jwt"), &key("jwt")).unwrap_err();
+    let said = &*denied.metadata["detail"];
+    assert_eq!((denied.reason, said), (Reason::PolicyDenied, "no rule permits this action on this key"));
     for bad in [vec![0; 32], vec![7; 31], vec![]] {
         let refusal = admit(&w, &Intent { content: bad, ..raw("root") }, &key("root")).unwrap_err();
         assert_eq!(refusal.reason, Reason::ParameterRange);
@@ -146,7 +150,12 @@ fn only_a_signature_that_verifies_completes_and_is_kept_as_it_is_answered() {
     }
     let completed = admit(&w, &intent, &jwt()).unwrap().complete(good.clone()).unwrap();
     let step = completed.step(&w.boots[0], NOW);
-    let [Write::Complete { tenant, request, result, .. }] = step.writes.as_slice() else { panic!("{:?}", step.writes) };
+    let [Write::Freeze(FreezeWrite::Unfrozen { key }), Write::Complete { tenant, request, result, .. }] =
+        step.writes.as_slice()
+    else {
+        panic!("{:?}", step.writes)
+    };
+    assert_eq!(key, &intent.key, "the step needs that the key is not frozen by then");
     assert_eq!((tenant, request, result), (&intent.tenant, &intent.request_id, &completed.to_bytes()));
     assert_eq!(step.leaves.len(), 1);
 }
@@ -193,7 +202,7 @@ fn a_new_key_must_fit_its_purpose_its_home_and_the_rules() {
         let mut intent = creation(&w, spec);
         change(&mut intent);
         let opened = open(&w.bundle, w.seal(&intent))?;
-        admit_create_hsm(opened, &name(0), &w.bundle, NOW)
+        admit_create_hsm(opened, &name(0), &Freezes::default(), &w.bundle, NOW)
     };
     let permit = create(&good, |_| {}).unwrap();
     assert_eq!((permit.wish(), permit.rule()), (&Wish::Signing(good.clone()), "make-hsm-keys"));

@@ -11,6 +11,7 @@ use tally_policy::Bundle;
 use tally_signer::admit::{self, Permit, Subject};
 use tally_signer::boot::{BootIdentity, Uncertified};
 use tally_signer::claims::{Claimed, claim};
+use tally_signer::freeze::Freezes;
 
 /// 2026-11-21T22:01:00Z.
 pub const NOW: UnixMillis = UnixMillis(1_795_298_460_000);
@@ -44,6 +45,13 @@ when { context.raw.bytes == 32 };
 @id("cold-payouts")
 permit (principal in Group::"payouts", action == Action::"sign", resource == Key::"cold")
 when { context.tx.asset == "ETH" };
+
+@id("stop")
+permit (principal in Group::"payouts", action == Action::"freeze", resource)
+when { context.freeze.scope == "all" || resource == Key::"notes" || resource == Key::"vault" };
+
+@id("go-on")
+permit (principal in Group::"payouts", action == Action::"unfreeze", resource == Key::"notes");
 
 @id("make-hsm-keys")
 permit (principal in Group::"payouts", action == Action::"create_key", resource)
@@ -206,15 +214,17 @@ impl World {
         key: Option<(&KeyRecord, KeyState)>,
         now: UnixMillis,
     ) -> Result<Permit, Refusal> {
-        admit::open(&self.bundle, self.seal(intent))
-            .and_then(|opened| admit::admit_sign(opened, key, &self.bundle, now, |_| Ok(Vec::new())))
+        admit::open(&self.bundle, self.seal(intent)).and_then(|opened| {
+            admit::admit_sign(opened, key, &Freezes::default(), &self.bundle, now, |_| Ok(Vec::new()))
+        })
     }
 
     /// A permit of a request that is charged.
     pub fn admit_charged(&self, intent: &Intent, charges: &[Charge]) -> Result<Permit, Refusal> {
         let record = self.record(&intent.key);
         let opened = admit::open(&self.bundle, self.seal(intent))?;
-        admit::admit_sign(opened, Some((&record, KeyState::Active)), &self.bundle, NOW, |_| Ok(charges.to_vec()))
+        let key = Some((&record, KeyState::Active));
+        admit::admit_sign(opened, key, &Freezes::default(), &self.bundle, NOW, |_| Ok(charges.to_vec()))
     }
 
     /// The one signature of a message key.

@@ -42,9 +42,9 @@ impl Walk<'_> {
         }
         self.keks.versions.insert((kek.clone(), number), Version { id, check_value, state: KekState::Enabled });
         if number > KekNumber::FIRST {
-            self.used(kek);
+            self.used(kek.clone());
         }
-        Ok(())
+        self.is_not_frozen(&kek, by.request_id)
     }
 
     pub(super) fn kek_changed(&mut self, changed: KekChanged) -> Result<(), Problem> {
@@ -77,7 +77,13 @@ impl Walk<'_> {
             matches!((version.state, next), (KekState::PendingDestruction { at }, KekState::Destroying) if time < at);
         version.state = next;
         self.used(kek.clone());
-        if early { Err(KekProblem::TooEarly { kek, number }.into()) } else { Ok(()) }
+        if early {
+            return Err(KekProblem::TooEarly { kek, number }.into());
+        }
+        match by {
+            Some(by) => self.is_not_frozen(&kek, by.request_id),
+            None => self.is_not_destroyed_frozen(&kek, number),
+        }
     }
 
     pub(super) fn wrapped(&mut self, wrapped: Wrapped) -> Result<(), Problem> {
@@ -100,8 +106,8 @@ impl Walk<'_> {
                 return Err(KekProblem::NotEnabled { request, kek, number, state }.into());
             }
         }
-        self.used(kek);
-        Ok(())
+        self.used(kek.clone());
+        self.is_not_frozen(&kek, by.request_id)
     }
 
     /// The node had permitted an intent that asks for just this.

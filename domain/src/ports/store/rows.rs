@@ -1,8 +1,8 @@
 //! What the store gives back: rows as one node knows them.
 
-use super::ClaimRequest;
 use crate::digest::Digest;
-use crate::ids::{Attempt, Epoch, KeyName, NodeName, RequestId};
+use crate::ids::{Attempt, ClientId, Epoch, KeyName, NodeName, RequestId, Tenant};
+use crate::intent::Action;
 use crate::key::KeyState;
 use crate::time::UnixMillis;
 
@@ -11,6 +11,36 @@ use crate::time::UnixMillis;
 pub struct Committed {
     /// Log index of the step's first leaf; the log's size where the step had none.
     pub first_leaf: u64,
+}
+
+/// Names an attempt at a request: the object of a vote.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct AttemptId {
+    /// Tenant of the request.
+    pub tenant: Tenant,
+    /// The request.
+    pub request: RequestId,
+    /// The try.
+    pub attempt: Attempt,
+}
+
+/// What a request is claimed with; see [`super::Write::ClaimRequest`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimRequest {
+    /// Tenant.
+    pub tenant: Tenant,
+    /// Request.
+    pub request: RequestId,
+    /// Digest of the intent.
+    pub intent_digest: Digest,
+    /// Who asked.
+    pub client: ClientId,
+    /// With which key.
+    pub key: KeyName,
+    /// For what.
+    pub action: Action,
+    /// When it was first seen here.
+    pub at: UnixMillis,
 }
 
 /// A request as one node knows it.

@@ -2,6 +2,7 @@
 
 use super::super::RemoteConfig;
 use super::super::link::Link;
+use crate::pair::unreached;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tally_domain::ports::hsm::{BreakerState, HsmError, HsmStatus, Isolation, PinState};
@@ -37,28 +38,8 @@ enum Place {
 
 impl Standing {
     pub fn new(config: &RemoteConfig) -> Self {
-        let last = HsmStatus {
-            module: config.module.display().to_string(),
-            model: String::new(),
-            label: config.token_label.clone(),
-            serial: config.token_serial.clone().unwrap_or_default(),
-            hardware: String::new(),
-            firmware: String::new(),
-            cryptoki: String::new(),
-            isolation: Isolation::Process,
-            process: None,
-            restarts: 0,
-            capabilities: String::new(),
-            sessions: 0,
-            hung: 0,
-            queued: 0,
-            breaker: BreakerState::Open,
-            pin: PinState::Good,
-            fault: None,
-            proven_ms_ago: None,
-            latencies: Vec::new(),
-            standby: None,
-        };
+        let serial = config.token_serial.as_deref();
+        let last = unreached(&config.module, &config.token_label, serial, Isolation::Process);
         let place = Place::Down { why: "its process is being started".into(), trying: true };
         let state = State { place, last, restarts: 0, dismissed: false };
         Self { state: Mutex::new(state), changed: Condvar::new() }

@@ -1,0 +1,150 @@
+//! What people are shown of a request: a pure function of what was decoded, the same at every node and on every desk
+//! (S-2.2 step 14). An approval is over its digest.
+
+use crate::bundle::Bundle;
+use crate::decide::{DecisionRequest, PolicyAction};
+use std::fmt::Write as _;
+use tally_domain::Digest;
+use tally_domain::digest::TaggedHash;
+use tally_domain::facts::{Amount, AssetRef, Facts, Movement, PaymentFacts, TransactionFacts};
+
+/// What an approver sees, and the digest that the approval is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// The text, line by line.
+    pub text: String,
+    /// Its digest.
+    pub digest: Digest,
+}
+
+/// What an approver is shown.
+pub fn shown(bundle: &Bundle, request: &DecisionRequest<'_>) -> Shown {
+    let (client, key) = (request.client, request.key);
+    let text = match request.action {
+        PolicyAction::Sign(facts) => {
+            format!("client {client} asks to sign with key {key}\n{}", summary(bundle, facts).replace("; ", "\n  "))
+        }
+        PolicyAction::CreateKey(spec) => {
+            let (t, n) = (spec.threshold.t(), spec.threshold.n());
+            format!("client {client} asks to create key {key}\n{} {t} of {n} for {}", spec.scheme, spec.purpose)
+        }
+        PolicyAction::CreateHsmKey(spec) => {
+            let (scheme, home, purpose) = (spec.scheme, &spec.home, spec.purpose);
+            format!("client {client} asks to create key {key}\n{scheme} in the HSM of {home} for {purpose}")
+        }
+        PolicyAction::Wrap(facts) => {
+            let (call, version) = (facts.kind.as_str(), facts.version);
+            let seen = if facts.plaintext { ", and to see what is inside" } else { "" };
+            let about = format!("{} bytes for {}", facts.bytes, plain(&facts.context.to_string()));
+            format!("client {client} asks to {call} with version {version} of KEK {key}{seen}\n{about}")
+        }
+        PolicyAction::CreateKek => format!("client {client} asks to create KEK {key}"),
+        PolicyAction::ChangeKek(change, version) => {
+            let after = change.delay_ms().map(|ms| format!(" after {} s", ms / 1_000)).unwrap_or_default();
+            format!("client {client} asks to change KEK {key}\n{} version {version}{after}", change.as_str())
+        }
+        PolicyAction::Freeze(scope) => format!("client {client} asks to freeze {scope}"),
+        PolicyAction::Unfreeze(scope) => format!("client {client} asks to lift freezes of {scope}"),
+    };
+    let digest = TaggedHash::new("tally/v1/summary").field(text.as_bytes()).finish();
+    Shown { text, digest }
+}
+
+/// Facts in words, on one line. Amounts are exact, in whole units where the bundle knows the asset.
+pub fn summary(bundle: &Bundle, facts: &Facts) -> String {
+    match facts {
+        Facts::Transaction(tx) => transaction(bundle, tx),
+        Facts::Message(m) if m.text => format!("text message of {} bytes", m.bytes),
+        Facts::Message(m) => format!("message of {} bytes", m.bytes),
+        Facts::Raw(raw) => format!("raw digest of {} bytes, of something that is not known", raw.bytes),
+        Facts::Payment(payment) => payment_file(payment),
+        Facts::Opaque(o) => {
+            format!("opaque on {}, to {}: {}", plain(&o.chain), plain(&o.to), plain(&o.why))
+        }
+    }
+}
+
+fn transaction(bundle: &Bundle, tx: &TransactionFacts) -> String {
+    let mut text = format!("{} on {}", plain(&tx.method), plain(&tx.chain));
+    for movement in &tx.movements {
+        // Writing to a string does not fail.
+        let _ = write!(text, "; {} to {}", moved(bundle, &tx.chain, movement), plain(&movement.to));
+    }
+    let fee = Movement { asset: AssetRef::Native, amount: tx.fee_max, to: String::new() };
+    let _ = write!(text, "; fee at most {}", moved(bundle, &tx.chain, &fee));
+    text
+}
+
+fn moved(bundle: &Bundle, chain: &str, movement: &Movement) -> String {
+    let name = match &movement.asset {
+        AssetRef::Native => "the native coin",
+        AssetRef::Contract(address) => address,
+    };
+    match (bundle.assets.find(chain, &movement.asset), &movement.asset) {
+        (Some(asset), AssetRef::Native) => format!("{} {}", exact(&movement.amount, asset.decimals), asset.symbol),
+        (Some(asset), AssetRef::Contract(address)) => {
+            format!("{} {} ({})", exact(&movement.amount, asset.decimals), asset.symbol, plain(address))
+        }
+        (None, _) => format!("{} smallest units of {}", movement.amount, plain(name)),
+    }
+}
+
+fn payment_file(p: &PaymentFacts) -> String {
+    let (count, total) = (p.count(), p.currency.units(&p.total));
+    let mut text = format!("payment file {} of {count} transfers, {total} {} in all", plain(&p.message_id), p.currency);
+    for block in &p.blocks {
+        for t in &block.transfers {
+            let amount = p.currency.units(&t.amount);
+            let (day, name) = (plain(&block.execution), plain(&t.creditor_name));
+            // Writing to a string does not fail.
+            let _ = write!(text, "; {amount} on {day} from {} to {} ({name})", block.debtor, t.creditor);
+        }
+    }
+    text
+}
+
+/// The amount in whole units, with as many places as it needs.
+fn exact(amount: &Amount, decimals: u8) -> String {
+    let places = usize::from(decimals);
+    let digits = format!("{:0>width$}", amount.to_string(), width = places + 1);
+    let (whole, part) = digits.split_at_checked(digits.len() - places).unwrap_or((&digits, ""));
+    match part.trim_end_matches('0') {
+        "" => whole.to_owned(),
+        part => format!("{whole}.{part}"),
+    }
+}
+
+/// Text from outside, without what could break a line, hide a part of it or change its direction, or pass for another
+/// line of the summary.
+fn plain(text: &str) -> String {
+    let shows = |c: char| {
+        !c.is_control()
+            && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | ';')
+    };
+    text.chars().map(|c| if shows(c) { c } else { '\u{fffd}' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_exact() {
+        for (n, decimals, text) in [
+            (0, 6, "0"),
+            (1, 6, "0.000001"),
+            (1_500_000, 6, "1.5"),
+            (1_000_000, 6, "1"),
+            (7, 0, "7"),
+            (u128::MAX, 18, "340282366920938463463.374607431768211455"),
+        ] {
+            assert_eq!(exact(&Amount::from(n), decimals), text);
+        }
+    }
+
+    #[test]
+    fn text_from_outside_cannot_change_what_is_seen_around_it() {
+        assert_eq!(plain("Müller & Co"), "Müller & Co");
+        assert_eq!(plain("a\nb; c\u{202e}d\u{200b}\0"), "a\u{fffd}b\u{fffd} c\u{fffd}d\u{fffd}\u{fffd}");
+    }
+}

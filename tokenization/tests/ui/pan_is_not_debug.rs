@@ -1,0 +1,5 @@
+fn show(pan: tally_tokenization::Pan) -> String {
+    format!("{pan:?}")
+}
+
+fn main() {}

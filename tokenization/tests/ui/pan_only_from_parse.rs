@@ -1,0 +1,5 @@
+fn forge(other: tally_tokenization::Pan) -> tally_tokenization::Pan {
+    tally_tokenization::Pan { ..other }
+}
+
+fn main() {}

@@ -1,0 +1,5 @@
+fn forge() -> tally_tokenization::keys::Retirable {
+    tally_tokenization::keys::Retirable(())
+}
+
+fn main() {}
