@@ -17,7 +17,7 @@ mod warning;
 mod words;
 
 pub use absence::{CLOCK_SLACK_MS, EXPORT_SLACK_MS};
-pub use finding::{Finding, FreezeProblem, KekProblem, Problem, Witness};
+pub use finding::{Finding, FreezeProblem, HomeProblem, KekProblem, Problem, Witness};
 pub use warning::{Oddity, Warning};
 
 use ledger::{Ledger, Scope};

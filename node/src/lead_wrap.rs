@@ -3,6 +3,7 @@
 //! has never left, and is done again.
 
 use crate::decisions;
+use crate::home_claims;
 use crate::lead_hsm::commit;
 use crate::lead_kek::held;
 use crate::node::{Node, now};
@@ -66,7 +67,8 @@ async fn lead(node: &Arc<Node>, opened: Opened, origin: Origin, beside: Beside) 
         Err(refusal) => return Err(decisions::refused(node, &opened, origin, refusal).await),
     };
     let rule = permit.rule().to_owned();
-    let (job, underway) = permit.start();
+    let leave = home_claims::certify(permit.work())?;
+    let (job, underway) = permit.start(leave)?;
     let Done { sealed, plaintext } = match done(node, job).await {
         Ok(done) => done,
         Err(refusal) if refusal.reason == Reason::BlobTampered => {

@@ -1,0 +1,18 @@
+use tally_domain::vote::HomeTask;
+use tally_signer::claims::{Cleared, HomeWork};
+
+fn forge(task: HomeTask) -> Cleared {
+    Cleared { task }
+}
+
+fn uncharged(task: HomeTask) -> HomeWork {
+    HomeWork { task, charges: Vec::new() }
+}
+
+fn twice(leave: Cleared, work: &HomeWork) {
+    let first = leave.spend(work);
+    let second = leave.spend(work);
+    drop((first, second));
+}
+
+fn main() {}
