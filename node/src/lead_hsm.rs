@@ -35,8 +35,11 @@ pub async fn sign(node: &Arc<Node>, opened: Opened, origin: Origin, held: HsmHel
         Err(refusal) => return Err(decisions::refused(node, &opened, origin, refusal).await),
     };
     let summary = tally_policy::summary(&node.bundle, permit.subject().facts());
-    let leave = home_claims::certify(permit.work())?;
-    decisions::permitted(node, &opened, origin, permit.rule(), &summary, Vec::new()).await?;
+    decisions::permitted(node, &opened, origin.clone(), permit.rule(), &summary, Vec::new()).await?;
+    let leave = match home_claims::certify(node, &opened, permit.work(), None).await {
+        Ok(leave) => leave,
+        Err(refusal) => return Err(home_claims::refused(node, &opened, origin, refusal).await),
+    };
     let signing = permit.start(leave)?;
     let subject = signing.subject();
     let object = subject.record().object();

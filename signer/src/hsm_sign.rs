@@ -137,6 +137,11 @@ impl HsmPermit {
         &self.work
     }
 
+    /// What a voter votes on, which is not the home.
+    pub fn into_work(self) -> HomeWork {
+        self.work
+    }
+
     /// Goes on to the token, with leave of every limit that applies.
     ///
     /// # Errors

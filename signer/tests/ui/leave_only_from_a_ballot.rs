@@ -9,10 +9,4 @@ fn uncharged(task: HomeTask) -> HomeWork {
     HomeWork { task, charges: Vec::new() }
 }
 
-fn twice(leave: Cleared, work: &HomeWork) {
-    let first = leave.spend(work);
-    let second = leave.spend(work);
-    drop((first, second));
-}
-
 fn main() {}
