@@ -68,6 +68,7 @@ fn marks(body: &VoteBody, home: &NodeName) -> [Digest; 2] {
             .field(home.as_str().as_bytes())
             .field(body.tenant.as_str().as_bytes())
             .field(&body.request_id.0)
+            .field(&body.intent_digest.0)
             .number(body.attempt.0.into())
             .field(&body.digest.0)
             .finish()
