@@ -225,23 +225,29 @@ pub async fn vote(
     Ok(v1::VoteResponse { vote: Some(convert::statement_out(&vote)), in_the_way: Vec::new() })
 }
 
-/// What this node decides of another's work, by itself, and what that is in words for the log.
+/// What this node decides of another's work, by itself, and what that is in words for the log. Each kind of work that a
+/// home does for a client has its arm here.
 fn admitted(node: &Node, opened: &Opened, told: Option<v1::ToldByHome>) -> Result<(HomeWork, String), Refusal> {
-    let intent = opened.intent();
-    let held = node.hsm_keys.get(&intent.key).ok_or(Reason::KeyNotFound)?;
-    let (key, known) = ((&*held.record, held.state()), node.freezes.known());
-    match intent.action {
-        Action::Sign => {
-            let permit = admit_hsm_sign(opened.clone(), key, &held.record.home, &known, &node.bundle, now())?;
-            let summary = tally_policy::summary(&node.bundle, permit.subject().facts());
-            Ok((permit.into_work(), summary))
-        }
-        action if WrapKind::of(action).is_some() => {
-            let work = admit_elsewhere(opened, key, &known, told_in(told)?, &node.bundle, now())?;
-            Ok((work, describe(intent).unwrap_or_default()))
-        }
+    match opened.intent().action {
+        Action::Sign => signature(node, opened),
+        action if WrapKind::of(action).is_some() => wrapping(node, opened, told),
         _ => Err(Refusal::new(Reason::Malformed).with("field", "action")),
     }
+}
+
+fn signature(node: &Node, opened: &Opened) -> Result<(HomeWork, String), Refusal> {
+    let held = node.hsm_keys.get(&opened.intent().key).ok_or(Reason::KeyNotFound)?;
+    let (key, known) = ((&*held.record, held.state()), node.freezes.known());
+    let permit = admit_hsm_sign(opened.clone(), key, &held.record.home, &known, &node.bundle, now())?;
+    let summary = tally_policy::summary(&node.bundle, permit.subject().facts());
+    Ok((permit.into_work(), summary))
+}
+
+fn wrapping(node: &Node, opened: &Opened, told: Option<v1::ToldByHome>) -> Result<(HomeWork, String), Refusal> {
+    let held = node.hsm_keys.get(&opened.intent().key).ok_or(Reason::KeyNotFound)?;
+    let (key, known) = ((&*held.record, held.state()), node.freezes.known());
+    let work = admit_elsewhere(opened, key, &known, told_in(told)?, &node.bundle, now())?;
+    Ok((work, describe(opened.intent()).unwrap_or_default()))
 }
 
 fn told_out(told: ToldByHome) -> v1::ToldByHome {
