@@ -1,9 +1,11 @@
 //! What can be wrong with a log, in words that a person can act on.
 
 mod freeze;
+mod home;
 mod kek;
 
 pub use freeze::FreezeProblem;
+pub use home::HomeProblem;
 pub use kek::KekProblem;
 
 use crate::event::BadLeaf;
@@ -373,6 +375,9 @@ pub enum Problem {
     /// About freezes.
     #[error("{0}")]
     Freeze(#[from] FreezeProblem),
+    /// About limited work of one node.
+    #[error("{0}")]
+    Home(#[from] HomeProblem),
     /// No log has the key's certificate.
     #[error("request {request} is signed with key {key}, whose certificate is in no log")]
     NoKey {
