@@ -20,6 +20,7 @@
 pub mod byzantine;
 pub mod check;
 pub mod cluster;
+pub mod evil;
 pub mod faults;
 pub mod genesis;
 pub mod history;
@@ -37,6 +38,7 @@ mod recover;
 
 pub use byzantine::Behaviour;
 pub use cluster::Cluster;
+pub use evil::Lie;
 pub use faults::Faults;
 pub use genesis::Genesis;
 pub use world::World;

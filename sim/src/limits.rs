@@ -103,7 +103,7 @@ impl Cluster {
         }
         let origin = Origin::Peer(leader.clone());
         let permit = self.admitted(at, &opened, origin.clone())?;
-        let concurring = match claims::concur(permit, asked, self.clock(at)) {
+        let concurring = match claims::concur(permit, asked, at, self.clock(at)) {
             Ok(concurring) => concurring,
             Err(refusal) => return Err(self.refused(at, &opened, &origin, refusal)),
         };
