@@ -196,7 +196,7 @@ impl Cluster {
         if !self.arrivals.is_empty() && (calm && waiting.is_empty() || self.rng.random_bool(soon)) {
             let at = self.rng.random_range(0..self.arrivals.len());
             let arrival = self.arrivals.swap_remove(at);
-            self.sign(arrival);
+            self.called(arrival);
             return true;
         }
         if !waiting.is_empty() {

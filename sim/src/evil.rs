@@ -99,9 +99,10 @@ impl Cluster {
         self.evil.as_ref().map_or(&[], |evil| &evil.heard)
     }
 
-    /// Whether calls at this node are the evil leader's to play with.
-    pub(crate) fn leads_astray(&self, at: &NodeName) -> bool {
-        self.evil.as_ref().is_some_and(|evil| evil.node == *at && evil.lie.is_some())
+    /// A client calls a node.
+    pub(crate) fn called(&mut self, arrival: Arrival) {
+        let astray = self.evil.as_ref().is_some_and(|evil| evil.node == arrival.at && evil.lie.is_some());
+        if astray && self.is_up(&arrival.at) { self.play(&arrival) } else { self.sign(arrival) }
     }
 
     /// Gives the evil leader what belongs to its game; gives back what does not.

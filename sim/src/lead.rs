@@ -89,9 +89,6 @@ impl Cluster {
         if !self.is_up(at) {
             return;
         }
-        if self.leads_astray(at) {
-            return self.play(&arrival);
-        }
         let opened = admit::open(&self.world.bundle, arrival.envelope.clone()).expect("clients are honest");
         let request = request_key(&opened);
         if !self.live(at).guards.insert(request.clone()) {
