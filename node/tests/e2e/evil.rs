@@ -120,7 +120,10 @@ impl Leader {
     ) -> Result<v1::VoteResponse, Status> {
         let bundle_digest = self.bundle.digest().0.to_vec();
         let intent = Some(raw::signed(cluster, intent.intent()));
-        self.peer.vote(v1::VoteRequest { intent, vote, bundle_digest }).await.map(tonic::Response::into_inner)
+        self.peer
+            .vote(v1::VoteRequest { intent, vote, bundle_digest, told: None })
+            .await
+            .map(tonic::Response::into_inner)
     }
 
     fn proposal(&self, cluster: &Cluster, intent: &SealedIntent, claims: Vec<u8>) -> v1::ProposeSignRequest {
