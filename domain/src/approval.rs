@@ -138,14 +138,16 @@ impl Approval {
 }
 
 impl Verdict {
-    fn number(self) -> u32 {
+    /// Its number in what is signed and stored.
+    pub fn number(self) -> u32 {
         match self {
             Self::Approve => 1,
             Self::Reject => 2,
         }
     }
 
-    fn from_number(number: u32) -> Option<Self> {
+    /// The verdict of a number.
+    pub fn from_number(number: u32) -> Option<Self> {
         match number {
             1 => Some(Self::Approve),
             2 => Some(Self::Reject),
