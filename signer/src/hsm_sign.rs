@@ -1,22 +1,24 @@
 //! Signing with a key that lives in this node's HSM: the same admission in the same order as for a threshold key, by this
 //! node alone, and a result only from a signature that has verified.
 
-use crate::admit::{Opened, check_bundle_version, check_times, decided, expect_action};
+use crate::admit::{Opened, check_bundle_version, check_sign_times, expect_action};
+use crate::approval::{Question, Ruled};
 use crate::boot::BootIdentity;
 use crate::freeze::{Freezes, unless_frozen};
 use crate::result::{SignResult, WireSignature};
 use prost::Message as _;
 use tally_audit::event::What;
 use tally_chains::ToSign;
+use tally_domain::dsse::Envelope;
 use tally_domain::facts::Facts;
 use tally_domain::key::KeyState;
-use tally_domain::ports::store::{Step, Write};
+use tally_domain::ports::store::{ApprovalWrite, Step, Write};
 use tally_domain::roster::Roster;
 use tally_domain::{
     Action, ContentKind, Digest, HsmKeyRecord, HsmScheme, Intent, NodeName, PublicKey, Purpose, Reason, Refusal,
     UnixMillis,
 };
-use tally_policy::{Bundle, DecisionRequest, PolicyAction, decide};
+use tally_policy::Bundle;
 
 /// A request to sign as the key's home reads it. Says nothing yet about whether it is permitted.
 #[derive(Debug, Clone)]
@@ -30,6 +32,11 @@ pub struct HsmSubject {
 }
 
 impl HsmSubject {
+    /// The request.
+    pub fn opened(&self) -> &Opened {
+        &self.opened
+    }
+
     /// The intent.
     pub fn intent(&self) -> &Intent {
         self.opened.intent()
@@ -105,6 +112,7 @@ pub fn subject(opened: Opened, record: &HsmKeyRecord, state: KeyState) -> Result
 pub struct HsmPermit {
     subject: HsmSubject,
     rule: String,
+    approvals: Vec<Envelope>,
     bundle: Digest,
 }
 
@@ -117,6 +125,11 @@ impl HsmPermit {
     /// The rule that decided.
     pub fn rule(&self) -> &str {
         &self.rule
+    }
+
+    /// Whose approvals the rule asked for, by person; none where it asks nobody.
+    pub fn approvals(&self) -> &[Envelope] {
+        &self.approvals
     }
 
     /// The bundle that decided.
@@ -168,7 +181,7 @@ pub struct Completed {
 }
 
 impl Completed {
-    /// The step that makes the result durable, with its leaf, unless the key is frozen by then.
+    /// The step that makes the result durable, with its leaf, unless the key is frozen or the request rejected by then.
     pub fn step(&self, boot: &BootIdentity, now: UnixMillis) -> Step {
         let intent = self.subject.intent();
         let leaf = boot.leaf(
@@ -190,7 +203,9 @@ impl Completed {
             result: self.to_bytes(),
             at: now,
         };
-        unless_frozen(Step { writes: vec![write], leaves: vec![leaf] }, &intent.key)
+        let (tenant, request) = (intent.tenant.clone(), intent.request_id);
+        let not_rejected = Write::Approval(ApprovalWrite::NotRejected { tenant, request });
+        unless_frozen(Step { writes: vec![not_rejected, write], leaves: vec![leaf] }, &intent.key)
     }
 
     /// The answer, byte for byte as it is stored.
@@ -216,15 +231,12 @@ pub fn admit_hsm_sign(
         return Err(Reason::KeyNotFound.into());
     }
     must_be_home(&record.home, me, bundle.roster())?;
-    check_times(opened.intent(), now)?;
+    check_sign_times(opened.intent(), now)?;
     check_bundle_version(opened.intent(), bundle)?;
     let subject = subject(opened, record, state)?;
-    let intent = subject.intent();
-    freezes.check(&intent.key)?;
-    let request =
-        DecisionRequest { client: &intent.client, key: &intent.key, action: PolicyAction::Sign(&subject.facts) };
-    let rule = decided(decide(bundle, &request, now))?;
-    Ok(HsmPermit { subject, rule, bundle: bundle.digest() })
+    freezes.check(&subject.intent().key)?;
+    let Ruled { rule, approvals } = Question::new(&subject.opened, &subject.facts).decide(bundle, now)?;
+    Ok(HsmPermit { subject, rule, approvals, bundle: bundle.digest() })
 }
 
 fn check_purpose(intent: &Intent, record: &HsmKeyRecord) -> Result<(), Refusal> {

@@ -12,6 +12,7 @@
 //! [`admit::Opened`] -> [`wrap::WrapPermit`] -> [`wrap::Underway`] -> [`wrap::WrapDone`].
 
 pub mod admit;
+pub mod approval;
 pub mod boot;
 pub mod claim;
 pub mod freeze;
