@@ -11,6 +11,7 @@
 
 mod apply;
 mod approvals;
+mod claims;
 mod freeze;
 mod kek;
 mod migrate;
@@ -25,12 +26,13 @@ use rusqlite::Connection;
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use tally_domain::claim::LineMemory;
 use tally_domain::ports::Pending;
 use tally_domain::ports::store::{
     ApprovalRow, Approvals, AttemptRow, BanRow, CheckpointRow, Committed, FreezeRow, Freezes, HsmKeyRow, KekVersionRow,
     KeyRow, PeerHead, PendingCheck, RequestRow, Step, Store, StoreError, UnfreezeRow, WaitingRow,
 };
-use tally_domain::{Incarnation, KeyName, NodeName, RequestId, Tenant};
+use tally_domain::{Incarnation, KeyName, LineId, NodeName, RequestId, Tenant};
 use writer::Writer;
 
 /// How a store is opened, besides where.
@@ -89,6 +91,10 @@ impl Store for SqliteStore {
 
     fn attempts(&self, tenant: &Tenant, request: &RequestId) -> Result<Vec<AttemptRow>, StoreError> {
         read::attempts(&self.reader(), tenant, request)
+    }
+
+    fn line(&self, line: &LineId) -> Result<LineMemory, StoreError> {
+        claims::line(&self.reader(), line)
     }
 
     fn key(&self, name: &KeyName) -> Result<Option<KeyRow>, StoreError> {
