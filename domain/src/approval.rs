@@ -105,6 +105,22 @@ impl Approval {
         Self::read(&envelope.payload).map(|approval| approval.person)
     }
 
+    /// The request that the payload *says* it is about: only good for looking that up.
+    ///
+    /// # Errors
+    /// [`BadApproval::NotCanonical`].
+    pub fn claimed_request(envelope: &Envelope) -> Result<(Tenant, RequestId), BadApproval> {
+        Self::read(&envelope.payload).map(|approval| (approval.tenant, approval.request_id))
+    }
+
+    /// Reads one whose signature has been checked before, by whoever calls.
+    ///
+    /// # Errors
+    /// [`BadApproval::NotCanonical`].
+    pub fn read_checked(envelope: &Envelope) -> Result<Self, BadApproval> {
+        Self::read(&envelope.payload)
+    }
+
     /// Checks the signature over the received payload and only then reads it. The envelope must name the key that
     /// signed, so that no byte of it is free.
     ///

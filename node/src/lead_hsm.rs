@@ -1,5 +1,6 @@
 //! Signing with a key of this node's own HSM: admit, write down, sign, verify, write down, answer.
 
+use crate::approve;
 use crate::decisions;
 use crate::failpoint::{Moment, Place};
 use crate::hsm_keys::HsmHeld;
@@ -27,11 +28,11 @@ pub async fn sign(node: &Arc<Node>, opened: Opened, origin: Origin, held: HsmHel
         Err(refusal) => return Err(decisions::refused(node, &opened, origin, refusal).await),
     }
     let (key, known) = ((&*held.record, held.state()), node.freezes.known());
-    let admitted = admit_hsm_sign(opened.clone(), key, node.name(), &known, &node.bundle, now());
-    let permit = match admitted {
+    let decide = |opened: Opened| admit_hsm_sign(opened, key, node.name(), &known, &node.bundle, now());
+    let permit = match approve::decided(node, &opened, decide).await {
         Ok(permit) => permit,
         Err(refusal) if refusal.reason == Reason::HomeNode => return Err(refusal),
-        Err(refusal) => return Err(decisions::refused(node, &opened, origin, refusal).await),
+        Err(refusal) => return Err(approve::refused(node, &opened, origin, refusal).await),
     };
     let subject = permit.subject();
     let summary = tally_policy::summary(&node.bundle, subject.facts());

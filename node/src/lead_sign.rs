@@ -2,6 +2,7 @@
 
 mod assemble;
 
+use crate::approve;
 use crate::convert;
 use crate::decisions;
 use crate::drive::{Failed, check_id, drive};
@@ -47,6 +48,14 @@ const CONTENTION_PAUSE_MS: std::ops::Range<u64> = 20..160;
 /// A [`Refusal`].
 pub async fn sign(node: &Arc<Node>, caller: ClientId, envelope: Envelope) -> Result<Vec<u8>, Refusal> {
     let (opened, origin) = decisions::opened(node, caller, envelope).await?;
+    resume(node, opened, origin).await
+}
+
+/// Signs what persons have approved, for a client that may be gone.
+///
+/// # Errors
+/// A [`Refusal`].
+pub async fn resume(node: &Arc<Node>, opened: Opened, origin: Origin) -> Result<Vec<u8>, Refusal> {
     let work = async {
         match node.hsm_keys.get(&opened.intent().key) {
             Some(held) => lead_hsm::sign(node, opened, origin, held).await,
@@ -120,14 +129,17 @@ async fn unfinished(node: &Arc<Node>, opened: &Opened) -> Result<Option<Vec<u8>>
 async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<Permit, Refusal> {
     let held = node.keys.get(&opened.intent().key);
     let key = held.as_ref().map(|h| (&*h.record, h.state));
-    let charges = |subject: &Subject| limits::charges(&node.bundle, subject);
-    match admit::admit_sign(opened.clone(), key, &node.freezes.known(), &node.bundle, now(), charges) {
+    let decide = |opened: Opened| {
+        let charges = |subject: &Subject| limits::charges(&node.bundle, subject);
+        admit::admit_sign(opened, key, &node.freezes.known(), &node.bundle, now(), charges)
+    };
+    match approve::decided(node, opened, decide).await {
         Ok(permit) => {
             let summary = tally_policy::summary(&node.bundle, permit.subject().facts());
             decisions::permitted(node, opened, origin, permit.rule(), &summary, Vec::new()).await?;
             Ok(permit)
         }
-        Err(refusal) => Err(decisions::refused(node, opened, origin, refusal).await),
+        Err(refusal) => Err(approve::refused(node, opened, origin, refusal).await),
     }
 }
 

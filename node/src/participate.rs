@@ -1,5 +1,6 @@
 //! Taking part in what another node leads. Everything is admitted again, by this node alone.
 
+use crate::approve;
 use crate::convert;
 use crate::decisions;
 use crate::drive::drive;
@@ -40,7 +41,8 @@ pub async fn propose_sign(
 ) -> Result<v1::ProposeSignResponse, Refusal> {
     node.same_bundle(&leader, &request.bundle_digest)?;
     let origin = Origin::Peer(leader.clone());
-    let opened = open(node, request.intent, &origin).await?;
+    let said = convert::envelopes_in(request.approvals);
+    let opened = open(node, request.intent, &origin).await?.with_said(said);
     tracing::Span::current().record("request", opened.intent().request_id.to_string());
     if let Some(result) = recover::completed(node, &opened)? {
         return Ok(v1::ProposeSignResponse { result, ..Default::default() });
@@ -81,6 +83,7 @@ pub async fn propose_sign(
     };
     let summary = tally_policy::summary(&node.bundle, permit.subject().facts());
     decisions::permitted(node, &opened, origin, permit.rule(), &summary, also).await?;
+    approve::adopt(node, &opened, permit.approvals()).await?;
     let (boot, bundle) = (node.boot.clone(), node.bundle.clone());
     let start = Start { claimed, share, boot, bundle, members, signers, attempt, leader };
     take_part(node, guard, seat, start);

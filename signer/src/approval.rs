@@ -9,7 +9,7 @@ use tally_domain::approval::Verdict;
 use tally_domain::dsse::{Envelope, content_digest};
 use tally_domain::facts::Facts;
 use tally_domain::ports::store::{ApprovalRow, ApprovalWrite, Step, WaitingRow, Write};
-use tally_domain::{Approval, Digest, NodeName, PersonName, Reason, Refusal, UnixMillis};
+use tally_domain::{Approval, Digest, Intent, NodeName, PersonName, Reason, Refusal, UnixMillis};
 use tally_policy::{
     APPROVALS_MAX, ApprovalSubject, Approvals, Bundle, Decision, DecisionRequest, Need, PolicyAction, Shown,
     VoidApproval, check_approval, decide, decide_approved, shown,
@@ -218,6 +218,15 @@ pub fn said_step(approval: &Approval, envelope: &Envelope, boot: &BootIdentity, 
         writes: vec![Write::Approval(ApprovalWrite::Put(row))],
         leaves: vec![boot.leaf(now, What::Said { approval: envelope.clone() })],
     }
+}
+
+/// The step, unless a person has rejected the request when it would become durable. A vote and a release need no such
+/// guard: the store asks by itself.
+#[must_use]
+pub fn unless_rejected(mut step: Step, intent: &Intent) -> Step {
+    let (tenant, request) = (intent.tenant.clone(), intent.request_id);
+    step.writes.insert(0, Write::Approval(ApprovalWrite::NotRejected { tenant, request }));
+    step
 }
 
 /// What a person has signed, out of this node's own store.

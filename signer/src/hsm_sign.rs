@@ -2,7 +2,7 @@
 //! node alone, and a result only from a signature that has verified.
 
 use crate::admit::{Opened, check_bundle_version, check_sign_times, expect_action};
-use crate::approval::{Question, Ruled};
+use crate::approval::{Question, Ruled, unless_rejected};
 use crate::boot::BootIdentity;
 use crate::freeze::{Freezes, unless_frozen};
 use crate::result::{SignResult, WireSignature};
@@ -12,7 +12,7 @@ use tally_chains::ToSign;
 use tally_domain::dsse::Envelope;
 use tally_domain::facts::Facts;
 use tally_domain::key::KeyState;
-use tally_domain::ports::store::{ApprovalWrite, Step, Write};
+use tally_domain::ports::store::{Step, Write};
 use tally_domain::roster::Roster;
 use tally_domain::{
     Action, ContentKind, Digest, HsmKeyRecord, HsmScheme, Intent, NodeName, PublicKey, Purpose, Reason, Refusal,
@@ -203,9 +203,7 @@ impl Completed {
             result: self.to_bytes(),
             at: now,
         };
-        let (tenant, request) = (intent.tenant.clone(), intent.request_id);
-        let not_rejected = Write::Approval(ApprovalWrite::NotRejected { tenant, request });
-        unless_frozen(Step { writes: vec![not_rejected, write], leaves: vec![leaf] }, &intent.key)
+        unless_frozen(unless_rejected(Step { writes: vec![write], leaves: vec![leaf] }, intent), &intent.key)
     }
 
     /// The answer, byte for byte as it is stored.

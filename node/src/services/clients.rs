@@ -1,6 +1,7 @@
 //! What clients call: signing, keys, policy, the node's state.
 
 use super::{FROZEN, client, is_stopped, refused, same_tenant};
+use crate::approve;
 use crate::convert;
 use crate::hsm_keys::HsmHeld;
 use crate::node::{Node, now};
@@ -71,7 +72,8 @@ impl SigningService for Clients {
         same_tenant(client, &tenant)?;
         let row = self.0.store.request(&tenant, &id).map_err(|e| status(&reply::of_store(&e)))?;
         let row = row.ok_or_else(|| refused(Reason::RequestNotFound))?;
-        Ok(Response::new(v1::GetRequestResponse { request: Some(convert::request_out(row)) }))
+        let request = approve::of_request(&self.0, convert::request_out(row), &tenant).await;
+        Ok(Response::new(v1::GetRequestResponse { request: Some(request.map_err(|r| status(&r))?) }))
     }
 
     async fn list_requests(

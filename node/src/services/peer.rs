@@ -1,5 +1,6 @@
 //! What nodes call. The sender is who the TLS channel says.
 
+use crate::approve;
 use crate::caller;
 use crate::convert;
 use crate::freeze_news;
@@ -137,6 +138,17 @@ impl PeerService for Peer {
         let node = self.0.clone();
         let work = async move { lead_freeze::propose_unfreeze(&node, from, request.into_inner()).await };
         answer(tokio::spawn(work.instrument(span)).await)
+    }
+
+    async fn announce_approval(
+        &self,
+        request: Request<v1::AnnounceApprovalRequest>,
+    ) -> Result<Response<v1::AnnounceApprovalResponse>, Status> {
+        let from = partner(&self.0, &request)?;
+        let span = tracing::info_span!("told_approval", from = %from, request = field::Empty);
+        let node = self.0.clone();
+        let work = async move { approve::announced(&node, from, request.into_inner()).await };
+        answer(tokio::spawn(work.instrument(span)).await.map(|r| r.map(|()| v1::AnnounceApprovalResponse {})))
     }
 
     async fn fetch_key(&self, request: Request<v1::FetchKeyRequest>) -> Result<Response<v1::FetchKeyResponse>, Status> {
