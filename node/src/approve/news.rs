@@ -4,6 +4,7 @@ use super::{Read, learn_said, read, said, take_on, waiting};
 use crate::approvals::Name;
 use crate::convert;
 use crate::node::{Node, now};
+use crate::participate;
 use crate::recover;
 use futures_util::future::join_all;
 use prost::Message as _;
@@ -47,8 +48,16 @@ pub fn spread(node: &Arc<Node>) {
 async fn tell(node: &Arc<Node>, peer: &NodeName) {
     for (name, version) in node.approvals.untold(peer) {
         let Ok(Some(request)) = announcement(node, &name) else { continue };
+        let intent = request.intent.clone();
         match node.peers.call(peer, |mut p| async move { p.announce_approval(request).await }).await {
-            Ok(_) => node.approvals.took(&name, peer, version),
+            Ok(answer) if answer.result.is_empty() => node.approvals.took(&name, peer, version),
+            Ok(v1::AnnounceApprovalResponse { result }) => {
+                let done = v1::CompleteRequest { intent, result };
+                if let Err(refusal) = participate::complete(node, peer.clone(), done).await {
+                    tracing::warn!(peer = %peer, request = %name.1, reason = refusal.reason.as_str(), "the peer's result is not taken");
+                    node.approvals.refused(&name, peer);
+                }
+            }
             Err(refusal) if refusal.reason == Reason::Signers || refusal.reason == Reason::Deadline => return,
             Err(refusal) => {
                 tracing::warn!(peer = %peer, request = %name.1, reason = refusal.reason.as_str(), "the peer has not taken it");
@@ -72,11 +81,15 @@ fn announcement(node: &Node, name: &Name) -> Result<Option<v1::AnnounceApprovalR
     }))
 }
 
-/// Answers an announcement: what this node believes of it is on its disk.
+/// Answers an announcement: what this node believes of it is on its disk; or with the result.
 ///
 /// # Errors
 /// A [`Refusal`] when this node would not have the request wait.
-pub async fn announced(node: &Arc<Node>, from: NodeName, request: v1::AnnounceApprovalRequest) -> Result<(), Refusal> {
+pub async fn announced(
+    node: &Arc<Node>,
+    from: NodeName,
+    request: v1::AnnounceApprovalRequest,
+) -> Result<v1::AnnounceApprovalResponse, Refusal> {
     if request.said.len() > SAID_MAX {
         return Err(Refusal::new(Reason::ProtocolViolation).with("round", "approval"));
     }
@@ -84,14 +97,15 @@ pub async fn announced(node: &Arc<Node>, from: NodeName, request: v1::AnnounceAp
     let intent = opened.intent();
     tracing::Span::current().record("request", intent.request_id.to_string());
     admit::check_sign_times(intent, now())?;
-    if recover::completed(node, &opened)?.is_some() {
-        return Ok(());
+    if let Some(result) = recover::completed(node, &opened)? {
+        return Ok(v1::AnnounceApprovalResponse { result });
     }
     let name = (intent.tenant.clone(), intent.request_id);
     let owner = NodeName::parse(&request.owner).ok().filter(|owner| node.bundle.roster().node(owner).is_some());
     let read = read(node, opened.clone(), &from).await?;
     let mut news = taken(node, &read, &from, owner.as_ref().unwrap_or(&from)).await?;
-    let Some(row) = waiting(node, &name.0, name.1)? else { return Ok(()) };
+    let held = v1::AnnounceApprovalResponse::default();
+    let Some(row) = waiting(node, &name.0, name.1)? else { return Ok(held) };
     for envelope in request.said {
         let envelope = convert::envelope_in(Some(envelope))?;
         match learn_said(node, &row, &envelope).await {
@@ -107,7 +121,7 @@ pub async fn announced(node: &Arc<Node>, from: NodeName, request: v1::AnnounceAp
         spread(node);
         super::lead::look(node, &row).await;
     }
-    Ok(())
+    Ok(held)
 }
 
 /// Has the request wait here, if this node's own decision is that persons must approve it; gives whether that is news.

@@ -148,7 +148,7 @@ impl PeerService for Peer {
         let span = tracing::info_span!("told_approval", from = %from, request = field::Empty);
         let node = self.0.clone();
         let work = async move { approve::announced(&node, from, request.into_inner()).await };
-        answer(tokio::spawn(work.instrument(span)).await.map(|r| r.map(|()| v1::AnnounceApprovalResponse {})))
+        answer(tokio::spawn(work.instrument(span)).await)
     }
 
     async fn fetch_key(&self, request: Request<v1::FetchKeyRequest>) -> Result<Response<v1::FetchKeyResponse>, Status> {

@@ -3099,8 +3099,12 @@ pub struct AnnounceApprovalRequest {
     #[prost(message, repeated, tag = "3")]
     pub said: ::prost::alloc::vec::Vec<Envelope>,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct AnnounceApprovalResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AnnounceApprovalResponse {
+    /// Encoded result, if the request is completed at the peer: whoever still waits was away then.
+    #[prost(bytes = "vec", tag = "1")]
+    pub result: ::prost::alloc::vec::Vec<u8>,
+}
 /// Generated client implementations.
 pub mod peer_service_client {
     #![allow(
