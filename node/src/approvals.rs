@@ -34,6 +34,7 @@ struct Minded {
     look: Instant,
     /// Since when this node has seen enough approvals.
     ready: Option<Instant>,
+    told_again: Instant,
     leading: Backoff,
     /// This node leads it at this moment.
     led: bool,
@@ -50,7 +51,15 @@ enum Told {
 
 impl Minded {
     fn new(now: Instant) -> Self {
-        Self { version: 1, told: BTreeMap::new(), look: now, ready: None, leading: Backoff::default(), led: false }
+        Self {
+            version: 1,
+            told: BTreeMap::new(),
+            look: now,
+            ready: None,
+            told_again: now,
+            leading: Backoff::default(),
+            led: false,
+        }
     }
 }
 
@@ -126,6 +135,15 @@ impl Approvals {
         let minded = all.get_mut(name)?;
         minded.ready = ready.then(|| minded.ready.unwrap_or_else(Instant::now));
         minded.ready
+    }
+
+    /// Every peer is told once more, now and then.
+    pub fn tell_again(&self, name: &Name) {
+        let now = Instant::now();
+        if let Some(minded) = self.all().get_mut(name).filter(|minded| minded.told_again + LOOK <= now) {
+            minded.told_again = now;
+            minded.told.clear();
+        }
     }
 
     /// Whether it is time to lead a request that is ready, and nobody does yet; whoever asks does from now on.

@@ -5,7 +5,7 @@ mod news;
 mod view;
 
 pub use lead::care;
-pub use news::{announced, spread};
+pub use news::{announced, spread, tell_result};
 pub use view::{list, of_request, view};
 
 use crate::approvals::Name;

@@ -3,7 +3,6 @@
 mod assemble;
 
 use crate::approve;
-use crate::convert;
 use crate::decisions;
 use crate::drive::{Failed, check_id, drive};
 use crate::lead_hsm;
@@ -23,7 +22,6 @@ use tally_domain::boot::Statement;
 use tally_domain::dsse::Envelope;
 use tally_domain::ports::store::{AttemptState, Step, Write};
 use tally_domain::{Attempt, ClientId, NodeName, Reason, Refusal, Scheme};
-use tally_proto::v1;
 use tally_signer::admit::{self, Opened, Permit, Subject};
 use tally_signer::claims::{NoRoom, Placer, claim};
 use tally_signer::freeze::unless_frozen;
@@ -273,12 +271,7 @@ async fn finish(node: &Arc<Node>, subject: &Subject, result: &SignResult) -> Res
 /// Tells every other node of the result, in the background; each checks it for itself.
 fn told(node: &Arc<Node>, subject: &Subject, result: &SignResult) -> Vec<u8> {
     let bytes = result.encode_to_vec();
-    let request =
-        v1::CompleteRequest { intent: Some(convert::envelope_out(subject.opened().envelope())), result: bytes.clone() };
-    for peer in node.peers.by_reachability() {
-        let (node, request) = (node.clone(), request.clone());
-        tokio::spawn(async move { node.peers.call(&peer, |mut p| async move { p.complete(request).await }).await });
-    }
+    approve::tell_result(node, subject.opened(), &bytes);
     bytes
 }
 

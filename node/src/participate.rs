@@ -5,6 +5,7 @@ use crate::convert;
 use crate::decisions;
 use crate::drive::drive;
 use crate::inflight::Guard;
+use crate::lead_hsm;
 use crate::lead_key;
 use crate::lead_sign::pending_check;
 use crate::limits;
@@ -192,6 +193,9 @@ pub async fn complete(node: &Arc<Node>, peer: NodeName, request: v1::CompleteReq
     let _guard = node.inflight.take(&intent.tenant, intent.request_id).await;
     if recover::completed(node, &opened)?.is_some() {
         return Ok(());
+    }
+    if let Some(held) = node.hsm_keys.get(&intent.key) {
+        return lead_hsm::keep(node, &opened, origin, &held, &request.result).await;
     }
     let held = node.keys.get(&intent.key);
     let subject = admit::subject(opened.clone(), held.as_ref().map(|h| (&*h.record, h.state)))?;

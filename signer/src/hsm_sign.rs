@@ -142,28 +142,45 @@ impl HsmPermit {
     /// # Errors
     /// `HSM` when it does not verify; `INTERNAL` when it does not fit the transaction.
     pub fn complete(self, signature: Vec<u8>) -> Result<Completed, Refusal> {
-        let HsmSubject { record, public_key, to_sign, opened, .. } = &self.subject;
-        let signed_bytes = self.subject.bytes_to_sign();
-        public_key.verify(&signed_bytes, &signature).map_err(|_| Reason::Hsm)?;
-        let recovery_id = match to_sign {
-            ToSign::Digest(digest) => public_key.recovery_id(&digest.0, &signature).unwrap_or_default(),
-            ToSign::Message(_) => 0,
-        };
-        let signed_payload = match opened.intent().kind {
-            ContentKind::EvmTransaction => transaction(&opened.intent().content, &signature, recovery_id)?,
-            _ => Vec::new(),
-        };
-        let result = SignResult {
-            signature: Some(WireSignature { bytes: signature, recovery_id: recovery_id.into() }),
-            signed_payload,
-            public_key: public_key.to_spki(),
-            rule: self.rule,
-            certificate: None,
-            signed_bytes,
-            home: record.home.as_str().into(),
-        };
-        Ok(Completed { subject: self.subject, result })
+        completed(self.subject, self.rule, signature)
     }
+}
+
+/// A result of another node's HSM, which that node has permitted and written down: the signature must verify here too. The
+/// store of this node keeps it; its log does not say that this node signed.
+///
+/// # Errors
+/// `PROTOCOL_VIOLATION` when it is not that key's signature of this, to the byte.
+pub fn check_others(subject: HsmSubject, bytes: &[u8]) -> Result<Completed, Refusal> {
+    let violation = || Refusal::new(Reason::ProtocolViolation).with("round", "complete");
+    let result = SignResult::decode(bytes).map_err(|_| violation())?;
+    let signature = result.signature.map(|s| s.bytes).unwrap_or_default();
+    let completed = completed(subject, result.rule, signature).map_err(|_| violation())?;
+    if completed.to_bytes() == bytes { Ok(completed) } else { Err(violation()) }
+}
+
+fn completed(subject: HsmSubject, rule: String, signature: Vec<u8>) -> Result<Completed, Refusal> {
+    let HsmSubject { record, public_key, to_sign, opened, .. } = &subject;
+    let signed_bytes = subject.bytes_to_sign();
+    public_key.verify(&signed_bytes, &signature).map_err(|_| Reason::Hsm)?;
+    let recovery_id = match to_sign {
+        ToSign::Digest(digest) => public_key.recovery_id(&digest.0, &signature).unwrap_or_default(),
+        ToSign::Message(_) => 0,
+    };
+    let signed_payload = match opened.intent().kind {
+        ContentKind::EvmTransaction => transaction(&opened.intent().content, &signature, recovery_id)?,
+        _ => Vec::new(),
+    };
+    let result = SignResult {
+        signature: Some(WireSignature { bytes: signature, recovery_id: recovery_id.into() }),
+        signed_payload,
+        public_key: public_key.to_spki(),
+        rule,
+        certificate: None,
+        signed_bytes,
+        home: record.home.as_str().into(),
+    };
+    Ok(Completed { subject, result })
 }
 
 fn transaction(content: &[u8], signature: &[u8], recovery_id: u8) -> Result<Vec<u8>, Refusal> {
@@ -197,13 +214,14 @@ impl Completed {
                 to_sign: self.result.signed_bytes.clone(),
             },
         );
-        let write = Write::Complete {
-            tenant: intent.tenant.clone(),
-            request: intent.request_id,
-            result: self.to_bytes(),
-            at: now,
-        };
-        unless_frozen(unless_rejected(Step { writes: vec![write], leaves: vec![leaf] }, intent), &intent.key)
+        unless_frozen(unless_rejected(Step { writes: vec![self.write(now)], leaves: vec![leaf] }, intent), &intent.key)
+    }
+
+    /// The write that answers the request.
+    pub fn write(&self, now: UnixMillis) -> Write {
+        let intent = self.subject.intent();
+        let (tenant, request) = (intent.tenant.clone(), intent.request_id);
+        Write::Complete { tenant, request, result: self.to_bytes(), at: now }
     }
 
     /// The answer, byte for byte as it is stored.

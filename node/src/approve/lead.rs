@@ -82,7 +82,10 @@ pub async fn look(node: &Arc<Node>, row: &WaitingRow) {
         }
     };
     let Some(since) = node.approvals.ready(&name, approved) else { return };
-    let Some(turn) = turn(node, &read, &row.owner) else { return };
+    let Some(turn) = turn(node, &read, &row.owner) else {
+        // It may have been signed while this node was away: whoever is told once more answers with the result.
+        return node.approvals.tell_again(&name);
+    };
     if since + turn <= Instant::now() && node.approvals.begins(&name) {
         tokio::spawn(lead(node.clone(), read, name, row.owner.clone()));
     }

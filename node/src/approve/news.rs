@@ -15,7 +15,7 @@ use tally_domain::dsse::Envelope;
 use tally_domain::ports::store::RequestState;
 use tally_domain::{NodeName, Reason, Refusal};
 use tally_proto::v1;
-use tally_signer::admit;
+use tally_signer::admit::{self, Opened};
 
 /// How long a caller waits for the others to have heard. They are told in any case; a node that is there answers in
 /// milliseconds.
@@ -33,6 +33,16 @@ pub async fn tell_all(node: &Arc<Node>, name: &Name) {
     // Those that have not come to an end go on.
     if tokio::time::timeout(HEARING_MAX, join_all(tellings)).await.is_err() {
         tracing::info!(request = %name.1, "not every node has heard of it yet");
+    }
+}
+
+/// Tells every other node of a result, in the background; each checks it for itself.
+pub fn tell_result(node: &Arc<Node>, opened: &Opened, bytes: &[u8]) {
+    let intent = Some(convert::envelope_out(opened.envelope()));
+    let request = v1::CompleteRequest { intent, result: bytes.to_vec() };
+    for peer in node.peers.by_reachability() {
+        let (node, request) = (node.clone(), request.clone());
+        tokio::spawn(async move { node.peers.call(&peer, |mut p| async move { p.complete(request).await }).await });
     }
 }
 

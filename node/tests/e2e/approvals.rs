@@ -185,6 +185,9 @@ async fn a_large_transfer_and_a_key_in_an_hsm_wait_alike() {
     let signed = done(&cluster, 1, id).await;
     seal.verify(b"sealed", &signed.signature).unwrap();
     assert_eq!(client.sign(&intent).await.unwrap(), signed);
+    for i in [0, 2] {
+        assert_eq!(done(&cluster, i, id).await, signed);
+    }
     logs_verify(&cluster).await;
 }
 
