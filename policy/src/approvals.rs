@@ -162,6 +162,20 @@ impl Bundle {
         quorums.into_iter().any(|q| self.groups.group(&q.group).is_some_and(|persons| persons.contains(person)))
     }
 
+    /// Whether these persons are enough under the rule, or the rules with `,` between, that permitted what a client asks.
+    pub fn enough(&self, rule: &str, client: &ClientId, persons: &BTreeSet<PersonName>) -> bool {
+        let approvals = Approvals { approved: persons.clone(), rejected: BTreeSet::new() };
+        rule.split(',').all(|id| {
+            let rule = self.rules_in_full().iter().find(|rule| rule.id == id);
+            rule.is_some_and(|rule| approvals.missing(self, client, &rule.approvals).is_empty())
+        })
+    }
+
+    /// A person's keys.
+    pub fn keys_of(&self, person: &PersonName) -> Option<Vec<VerifyingKey>> {
+        self.groups.person(person).map(|person| person.keys.clone())
+    }
+
     /// Whom these needs ask, with their keys, but for those who operate the client.
     pub fn approvers(&self, needs: &[Need], client: &ClientId) -> Vec<(PersonName, Vec<VerifyingKey>)> {
         let asked = self.groups.persons().filter(|(name, p)| self.asks(needs, name) && !p.clients.contains(client));

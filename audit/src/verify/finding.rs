@@ -1,8 +1,10 @@
 //! What can be wrong with a log, in words that a person can act on.
 
+mod approval;
 mod freeze;
 mod kek;
 
+pub use approval::ApprovalProblem;
 pub use freeze::FreezeProblem;
 pub use kek::KekProblem;
 
@@ -373,6 +375,9 @@ pub enum Problem {
     /// About freezes.
     #[error("{0}")]
     Freeze(#[from] FreezeProblem),
+    /// About approvals.
+    #[error("{0}")]
+    Approval(#[from] ApprovalProblem),
     /// No log has the key's certificate.
     #[error("request {request} is signed with key {key}, whose certificate is in no log")]
     NoKey {

@@ -5,14 +5,16 @@ use crate::harness::cluster::Cluster;
 use crate::harness::orders::*;
 use crate::harness::people::*;
 use crate::main_job::logs_of;
-use tally_audit::verify::verify_together;
+use tally_audit::verify::{Basis, verify_together};
 use tally_client::{Client, Order, RequestState};
 use tally_domain::approval::Verdict;
 use tally_domain::{HsmScheme, KeySpec, Purpose, Reason, RequestId, Scheme, Threshold};
 
 async fn logs_verify(cluster: &Cluster) {
     let bundle = tally_node::load_bundle(&cluster.dir.path().join("policy")).unwrap();
-    verify_together(bundle.roster(), &logs_of(cluster).await).unwrap();
+    let persons = OfBundle(&bundle);
+    let basis = Basis::with_approvers(bundle.roster(), &persons);
+    verify_together(basis, &logs_of(cluster).await).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

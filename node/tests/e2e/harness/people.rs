@@ -2,12 +2,34 @@
 
 use super::cluster::{CLUSTER, Cluster};
 use super::orders::*;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
+use tally_audit::verify::Approvers;
 use tally_client::{Client, ClientError, Order, PendingInfo, RequestState, SealedIntent, Signed};
 use tally_domain::approval::Verdict;
-use tally_domain::dsse::{Envelope, SigningKey};
-use tally_domain::{Approval, ClusterId, KeySpec, PersonName, Purpose, Reason, RequestId, Scheme, Threshold};
+use tally_domain::dsse::{Envelope, SigningKey, VerifyingKey};
+use tally_domain::{
+    Approval, ClientId, ClusterId, Digest, KeySpec, PersonName, Purpose, Reason, RequestId, Scheme, Threshold,
+};
+use tally_policy::Bundle;
+
+/// What a bundle says of persons, for the check of logs.
+pub struct OfBundle<'a>(pub &'a Bundle);
+
+impl Approvers for OfBundle<'_> {
+    fn bundle(&self) -> Digest {
+        self.0.digest()
+    }
+
+    fn keys(&self, person: &PersonName) -> Option<Vec<VerifyingKey>> {
+        self.0.keys_of(person)
+    }
+
+    fn enough(&self, rule: &str, client: &ClientId, persons: &BTreeSet<PersonName>) -> bool {
+        self.0.enough(rule, client, persons)
+    }
+}
 
 /// Longest wait for what nodes do by themselves: a takeover takes ten seconds, or twenty.
 const BY_THEMSELVES: Duration = Duration::from_secs(90);
