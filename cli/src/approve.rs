@@ -12,7 +12,7 @@ use agree::{Agreed, agreed};
 use anyhow::{Context as _, bail};
 use serde_json::json;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tally_client::{Client, ClientError, PendingInfo, signing_key};
 use tally_domain::approval::Verdict;
 use tally_domain::dsse::{Envelope, SigningKey};
@@ -70,10 +70,29 @@ impl Asked {
         if !self.yes {
             confirm(&agreed, verdict)?;
         }
-        let envelope = statement(client, &agreed.shown, person.clone(), verdict).sign(&key);
-        let taken = submit(client, &envelope).await?;
+        let taken = sign(client, &agreed, &person, &key, verdict).await?;
         Ok(shown(&agreed, &person, verdict, &taken))
     }
+}
+
+/// Approves or rejects what the nodes agree on, without asking once more; gives what that is.
+pub async fn decide(client: &Client, id: RequestId, key: &Path, verdict: Verdict) -> anyhow::Result<Agreed> {
+    let key = signing_key(key).map_err(ClientError::from)?;
+    let agreed = agreed(client, id).await?;
+    let person = person(&agreed.shown, &key)?;
+    sign(client, &agreed, &person, &key, verdict).await?;
+    Ok(agreed)
+}
+
+async fn sign(
+    client: &Client,
+    agreed: &Agreed,
+    person: &PersonName,
+    key: &SigningKey,
+    verdict: Verdict,
+) -> anyhow::Result<Taken> {
+    let envelope = statement(client, &agreed.shown, person.clone(), verdict).sign(key);
+    submit(client, &envelope).await
 }
 
 /// Whose key it is, as the nodes say: a wrong name would only make a signature that counts for nothing.
