@@ -169,7 +169,7 @@ mod tests {
     fn fewer_than_sign_are_too_few_and_so_is_one_node_twice() {
         assert!(why(vec![told("node-1", "pay bob"), away("node-2")]).contains("2 nodes must"));
         assert!(why(vec![told("node-1", "pay bob"), told("node-1", "pay bob")]).contains("only node-1 told"));
-        assert!(why(vec![away("node-1"), away("node-2")]).contains("node-1"));
+        assert!(why(vec![away("node-1"), away("node-2")]).contains("https://node-2"));
         let in_hsm = |node| changed(told(node, "pay bob"), |p| p.signers = 1);
         assert!(agree(vec![in_hsm("node-1"), away("node-2")]).is_ok());
         assert!(why(vec![away("node-1"), in_hsm("node-2"), in_hsm("node-3")]).contains("its home node-1 must"));
