@@ -19,7 +19,7 @@ use std::sync::Arc;
 use tally_audit::event::{Origin, What};
 use tally_domain::approval::Verdict;
 use tally_domain::dsse::Envelope;
-use tally_domain::ports::store::{ApprovalRow, RequestState, Step, WaitingRow};
+use tally_domain::ports::store::{ApprovalRow, RequestRow, RequestState, Step, WaitingRow};
 use tally_domain::{Approval, NodeName, Reason, Refusal, RequestId, Tenant};
 use tally_proto::v1;
 use tally_signer::admit::{self, Opened, Subject};
@@ -178,6 +178,13 @@ async fn take_on(
     };
     decisions::waiting(node, opened, origin, missing, step).await?;
     Ok(news)
+}
+
+/// Whether this node knows of a request because persons are asked about it, whoever leads it.
+pub fn is_known(node: &Node, row: &RequestRow) -> bool {
+    let (tenant, request) = (&row.claim.tenant, row.claim.request);
+    let waits = waiting(node, tenant, request).is_ok_and(|row| row.is_some());
+    waits || said(node, tenant, request).is_ok_and(|rows| !rows.is_empty())
 }
 
 /// A request that waits here.

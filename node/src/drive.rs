@@ -190,7 +190,7 @@ impl<M: Machine> Drive<M> {
                 }
                 Action::Canvass { voters, envelope, approvals, body } => {
                     let request = limits::vote_request(&self.node, &envelope, &approvals, body);
-                    limits::canvass(&self.node, &self.seat.outbox, voters, &request);
+                    limits::ask(&self.node, &self.seat.outbox, voters, &request);
                 }
                 Action::Seal(request) => {
                     let sealed = seal(&self.node, *request).await.map_err(Trouble::Own)?;

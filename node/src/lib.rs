@@ -18,6 +18,7 @@ mod failpoint;
 mod freeze_news;
 mod freezes;
 mod greet;
+mod home_claims;
 mod hsm_keys;
 mod hsm_names;
 mod inflight;

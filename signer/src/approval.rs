@@ -50,7 +50,11 @@ impl<'a> Question<'a> {
         Self { opened, facts }
     }
 
-    fn request(&self) -> DecisionRequest<'a> {
+    pub(crate) fn opened(&self) -> &'a Opened {
+        self.opened
+    }
+
+    pub(crate) fn request(&self) -> DecisionRequest<'a> {
         let intent = self.opened.intent();
         DecisionRequest { client: &intent.client, key: &intent.key, action: PolicyAction::Sign(self.facts) }
     }

@@ -2,8 +2,9 @@
 //! node alone, and a result only from a signature that has verified.
 
 use crate::admit::{Opened, check_bundle_version, check_sign_times, expect_action};
-use crate::approval::{Question, Ruled, unless_rejected};
+use crate::approval::{Question, unless_rejected};
 use crate::boot::BootIdentity;
+use crate::claims::{Cleared, HomeWork, decide_home_sign};
 use crate::freeze::{Freezes, unless_frozen};
 use crate::result::{SignResult, WireSignature};
 use prost::Message as _;
@@ -64,6 +65,14 @@ impl HsmSubject {
             ToSign::Message(message) => message.clone(),
         }
     }
+
+    /// One digest that stands for what is to be signed, for votes.
+    pub fn digest_to_sign(&self) -> Digest {
+        match &self.to_sign {
+            ToSign::Digest(digest) => *digest,
+            ToSign::Message(message) => Digest::of(message),
+        }
+    }
 }
 
 /// Sends a request for another node's key to that node.
@@ -111,9 +120,7 @@ pub fn subject(opened: Opened, record: &HsmKeyRecord, state: KeyState) -> Result
 #[must_use]
 pub struct HsmPermit {
     subject: HsmSubject,
-    rule: String,
-    approvals: Vec<Envelope>,
-    bundle: Digest,
+    work: HomeWork,
 }
 
 impl HsmPermit {
@@ -124,17 +131,51 @@ impl HsmPermit {
 
     /// The rule that decided.
     pub fn rule(&self) -> &str {
-        &self.rule
+        &self.work.task().rule
     }
 
     /// Whose approvals the rule asked for, by person; none where it asks nobody.
     pub fn approvals(&self) -> &[Envelope] {
-        &self.approvals
+        self.work.approvals()
     }
 
     /// The bundle that decided.
     pub fn bundle(&self) -> Digest {
-        self.bundle
+        self.work.task().bundle
+    }
+
+    /// What limits see of it.
+    pub fn work(&self) -> &HomeWork {
+        &self.work
+    }
+
+    /// What a voter votes on, which is not the home.
+    pub fn into_work(self) -> HomeWork {
+        self.work
+    }
+
+    /// Goes on to the token, with leave of every limit that applies.
+    ///
+    /// # Errors
+    /// `INTERNAL` when it is leave to do something else.
+    pub fn start(self, leave: Cleared) -> Result<HsmSigning, Refusal> {
+        leave.spend(&self.work)?;
+        Ok(HsmSigning { rule: self.work.task().rule.clone(), subject: self.subject })
+    }
+}
+
+/// A signature that is permitted and that no limit is in the way of. Only [`HsmPermit::start`] makes it.
+#[derive(Debug)]
+#[must_use]
+pub struct HsmSigning {
+    subject: HsmSubject,
+    rule: String,
+}
+
+impl HsmSigning {
+    /// What is signed.
+    pub fn subject(&self) -> &HsmSubject {
+        &self.subject
     }
 
     /// Takes what the token gave. A signature that does not verify under the recorded key goes nowhere.
@@ -230,7 +271,8 @@ impl Completed {
     }
 }
 
-/// Decides whether this node signs with a key of its own HSM. Cheapest check first, as for a threshold key.
+/// Decides whether this node signs with a key of its own HSM. Cheapest check first, as for a threshold key. A voter that is
+/// asked by the key's home decides the same, with the home as `me`.
 ///
 /// # Errors
 /// A [`Refusal`]; `HOME_NODE` when the key lives elsewhere.
@@ -251,8 +293,9 @@ pub fn admit_hsm_sign(
     check_bundle_version(opened.intent(), bundle)?;
     let subject = subject(opened, record, state)?;
     freezes.check(&subject.intent().key)?;
-    let Ruled { rule, approvals } = Question::new(&subject.opened, &subject.facts).decide(bundle, now)?;
-    Ok(HsmPermit { subject, rule, approvals, bundle: bundle.digest() })
+    let question = Question::new(&subject.opened, &subject.facts);
+    let work = decide_home_sign(&question, &record.home, subject.digest_to_sign(), bundle, now)?;
+    Ok(HsmPermit { subject, work })
 }
 
 fn check_purpose(intent: &Intent, record: &HsmKeyRecord) -> Result<(), Refusal> {

@@ -2,10 +2,12 @@
 
 mod approval;
 mod freeze;
+mod home;
 mod kek;
 
 pub use approval::ApprovalProblem;
 pub use freeze::FreezeProblem;
+pub use home::HomeProblem;
 pub use kek::KekProblem;
 
 use crate::event::BadLeaf;
@@ -378,6 +380,9 @@ pub enum Problem {
     /// About approvals.
     #[error("{0}")]
     Approval(#[from] ApprovalProblem),
+    /// About limited work of one node.
+    #[error("{0}")]
+    Home(#[from] HomeProblem),
     /// No log has the key's certificate.
     #[error("request {request} is signed with key {key}, whose certificate is in no log")]
     NoKey {

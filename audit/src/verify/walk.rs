@@ -1,6 +1,7 @@
 //! One log from its first leaf to its last: each leaf by itself, and against what the same node wrote before it.
 
 mod frozen;
+mod home;
 mod keks;
 mod said;
 
@@ -44,6 +45,8 @@ pub(super) struct Walk<'a> {
     /// Request, intent and bundle of every permit.
     permits: BTreeSet<(Request, Digest, Digest)>,
     votes: BTreeMap<(Request, Attempt), Rc<VoteBody>>,
+    /// What a quorum has certified of this node's own work.
+    cleared: BTreeMap<Request, Digest>,
     signatures: BTreeSet<Request>,
     keys: BTreeSet<KeyName>,
     keks: keks::Keks,
@@ -95,6 +98,7 @@ impl<'a> Walk<'a> {
             intents: BTreeMap::new(),
             permits: BTreeSet::new(),
             votes: BTreeMap::new(),
+            cleared: BTreeMap::new(),
             signatures: BTreeSet::new(),
             keys: BTreeSet::new(),
             keks: keks::Keks::default(),
@@ -171,6 +175,7 @@ impl<'a> Walk<'a> {
             What::Released { tenant, request_id, attempt, certificate, partial_digest } => {
                 self.released((tenant, request_id), attempt, &certificate, partial_digest)
             }
+            What::Certified { certificate } => self.certified(&certificate),
             What::Abandoned { statement } => self.abandoned(&statement),
             What::Completed { tenant, request_id, intent_digest, key, path, signature, public_key, to_sign } => {
                 let completion = Completion { key, path, signature, public_key, to_sign };
@@ -325,6 +330,7 @@ impl<'a> Walk<'a> {
             }
             self.is_not_frozen(&completion.key, request_id)?;
             self.resident_is_approved(&request, intent_digest)?;
+            self.is_cleared(&request, signature::digest_of_resident(&completion.public_key, &completion.to_sign))?;
             How::Resident
         } else {
             let votes = self.votes.range((request.clone(), Attempt(0))..=(request.clone(), Attempt(u32::MAX)));

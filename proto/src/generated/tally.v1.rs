@@ -2955,6 +2955,18 @@ pub struct VoteRequest {
     /// As in ProposeSignRequest.
     #[prost(message, repeated, tag = "20")]
     pub approvals: ::prost::alloc::vec::Vec<Envelope>,
+    /// Of what a KEK is to do: what its home alone can know.
+    #[prost(message, optional, tag = "30")]
+    pub told: ::core::option::Option<ToldByHome>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ToldByHome {
+    /// Length of what is or will be wrapped.
+    #[prost(uint32, tag = "1")]
+    pub bytes: u32,
+    /// The version that wraps; to unwrap, the one that has wrapped.
+    #[prost(uint32, tag = "2")]
+    pub kek_version: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct VoteResponse {
@@ -3269,7 +3281,8 @@ pub mod peer_service_client {
                 .insert(GrpcMethod::new("tally.v1.PeerService", "ProposeKey"));
             self.inner.unary(req, path, codec).await
         }
-        /// Asks a voter outside S for its vote, because a limit applies. It admits the intent by itself before it answers.
+        /// Asks a voter outside S for its vote, because a limit applies; so does the home of a key in an HSM, alone. The voter
+        /// admits the intent by itself before it answers.
         pub async fn vote(
             &mut self,
             request: impl tonic::IntoRequest<super::VoteRequest>,
@@ -3552,7 +3565,8 @@ pub mod peer_service_server {
             tonic::Response<super::ProposeKeyResponse>,
             tonic::Status,
         >;
-        /// Asks a voter outside S for its vote, because a limit applies. It admits the intent by itself before it answers.
+        /// Asks a voter outside S for its vote, because a limit applies; so does the home of a key in an HSM, alone. The voter
+        /// admits the intent by itself before it answers.
         async fn vote(
             &self,
             request: tonic::Request<super::VoteRequest>,

@@ -13,6 +13,7 @@ mod approvals;
 mod ballots;
 mod frozen;
 mod frozen_keks;
+mod home;
 mod keks;
 mod limited;
 mod recovery;
