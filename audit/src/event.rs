@@ -4,9 +4,11 @@
 //! gives, so a leaf has one reading and a reading has one leaf. No field can hold a share, a nonce, a partial signature or
 //! anything that was wrapped: of those only digests are kept (S-5.5).
 
+mod approval;
 mod kek;
 mod wire;
 
+pub use approval::Waiting;
 pub use kek::{Asked, KekChanged, KekMade, Wrapped};
 
 use prost::Message as _;
@@ -166,6 +168,13 @@ pub enum What {
         /// Their words.
         certificate: UnfreezeCertificate,
     },
+    /// A request waits for persons.
+    Waiting(Waiting),
+    /// What a person has said of a request, approval or rejection; checked by this node.
+    Said {
+        /// What the person signed: a [`tally_domain::Approval`].
+        approval: Envelope,
+    },
     /// A peer failed a check that a correct peer cannot fail, and is banned for this key.
     Banned {
         /// The key.
@@ -276,6 +285,8 @@ impl Event {
             What::Frozen { .. } => "frozen",
             What::Unfreezing { .. } => "unfreezing",
             What::Unfrozen { .. } => "unfrozen",
+            What::Waiting(_) => "waiting",
+            What::Said { .. } => "said",
             What::Banned { .. } => "banned",
             What::SessionFailed { .. } => "session-failed",
         }

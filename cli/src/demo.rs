@@ -1,5 +1,6 @@
 //! `tally demo`: the whole tour on a throw-away cluster. Every step says what it expects and fails if that does not hold.
 
+mod approve;
 mod freeze;
 mod jwt;
 mod logs;

@@ -26,6 +26,10 @@ pub struct Sign {
     /// directory keeps them, until a day after they expire; with other content it is refused. Without it, a fresh one.
     #[arg(long, value_parser = input::request_id, value_name = "HEX32")]
     request_id: Option<RequestId>,
+    /// How long persons may take to approve it: such as 30m or 8h, at most 24h. More than ten minutes are refused where nobody
+    /// must.
+    #[arg(long, value_parser = input::span, value_name = "SPAN")]
+    valid_for: Option<u64>,
     /// For people: goes into every log.
     #[arg(long, default_value = "")]
     note: String,
@@ -62,6 +66,7 @@ impl Sign {
             (None, None, None, Some(digest)) => Order::sign_raw(self.key, digest.0),
             _ => return Err(Usage("give one of --evm-tx, --message, --payment and --raw-digest".into()).into()),
         };
+        let order = self.valid_for.into_iter().fold(order, Order::valid_for);
         let (client, kept) = (profile.client()?, Kept::beside(profile.path()?));
         let asked = kept.seal(&client, order.path(self.path).note(&self.note), self.request_id)?;
         let signed = kept.settle(&asked, client.sign(&asked.intent).await)?;

@@ -1,10 +1,13 @@
 //! What nodes answer, as types of ours. Wire types end here.
 
+mod approval;
 mod freeze;
 mod node;
 mod request;
 mod wrap;
 
+pub use approval::{PathInfo, PendingInfo, SaidInfo};
+pub(crate) use approval::{pending, said};
 pub use freeze::{FreezeInfo, Frozen, Told, Unfrozen};
 pub(crate) use freeze::{freezes, frozen, unfrozen};
 pub use node::{ActiveRule, BanInfo, HsmInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo};

@@ -9,6 +9,7 @@
 //! to whichever nodes, can give one signature only.
 
 mod answer;
+mod approvals;
 mod audit;
 mod channel;
 mod client;
@@ -22,13 +23,13 @@ mod wrap;
 
 pub use answer::{
     ActiveRule, BanInfo, ChangedKek, Child, CreatedKek, CreatedKey, DataKey, FreezeInfo, Frozen, HsmInfo, KekInfo,
-    KekVersionInfo, KeyBacking, KeyInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo, RequestInfo, RequestPage,
-    RequestState, Signed, Told, Unfrozen, Unwrapped, Wrapped, WrappedBy,
+    KekVersionInfo, KeyBacking, KeyInfo, LatencyInfo, NodeInfo, PathInfo, PeerInfo, PendingInfo, PolicyInfo,
+    RequestInfo, RequestPage, RequestState, SaidInfo, Signed, Told, Unfrozen, Unwrapped, Wrapped, WrappedBy,
 };
 pub use audit::LogCheckpoint;
 pub use client::Client;
 pub use error::{ClientError, Exit, Refused};
-pub use order::{Order, SealedIntent, VALIDITY_MS};
+pub use order::{APPROVAL_TIME_MAX_MS, Order, SealedIntent, VALIDITY_MS};
 pub use profile::{ENDPOINTS_MAX, Profile, ProfileError, signing_key};
 pub use retry::ATTEMPTS_MAX;
 pub use wrap::Plain;

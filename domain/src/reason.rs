@@ -98,6 +98,20 @@ reasons! {
     ApprovalsRequired = "APPROVALS_REQUIRED", FailedPrecondition, "Policy permits this once enough persons have approved it; the metadata names the groups and how many of each.";
     /// A person who may approve has said no.
     Rejected = "REJECTED", PermissionDenied, "A person who may approve this has rejected it, which is final; send a new request with a new id if it should be asked again.";
+    /// Not by the person whom it names.
+    ApprovalSignature = "APPROVAL_SIGNATURE", Unauthenticated, "The approval is not signed by a key that groups.toml of the active bundle gives to the person whom it names.";
+    /// For something else.
+    ApprovalMismatch = "APPROVAL_MISMATCH", FailedPrecondition, "The approval is for another request, intent, bundle or summary than this node has; look at the request again, and sign what is shown now.";
+    /// Its time is over, or it would count for too long.
+    ApprovalExpired = "APPROVAL_EXPIRED", FailedPrecondition, "The approval has expired, or would count for longer than a day; look at the request again, and sign a new one.";
+    /// The person asks for it.
+    ApprovalInitiator = "APPROVAL_INITIATOR", PermissionDenied, "The person operates the client that asks, and does not decide about it; somebody else must.";
+    /// The person is not asked.
+    NotAnApprover = "NOT_AN_APPROVER", PermissionDenied, "The person belongs to none of the groups that this request waits for; somebody of those groups must decide.";
+    /// The person has approved.
+    AlreadyApproved = "ALREADY_APPROVED", AlreadyExists, "This person has approved the request already, and counts once, with whichever key; another person must approve.";
+    /// It does not wait.
+    NotWaiting = "NOT_WAITING", FailedPrecondition, "The request does not wait for approvals at this node: it is done, or policy does not ask for any; show the request to see where it stands.";
     /// A spending limit does not have this much left, or never has.
     VelocityLimit = "VELOCITY_LIMIT", ResourceExhausted, "A spending limit does not allow this much; the metadata names the limit. Wait until its window has passed, or ask for less.";
     /// The bundle's time is over.
@@ -141,7 +155,7 @@ reasons! {
     /// A node's clock is off.
     ClockSkew = "CLOCK_SKEW", FailedPrecondition, "The clocks of two nodes are too far apart to count a limit's window; the metadata says by how much. Set the clock of the node that is off.";
     /// Valid for longer than allowed.
-    ValidityTooLong = "VALIDITY_TOO_LONG", InvalidArgument, "The intent is valid for longer than allowed; give it at most ten minutes.";
+    ValidityTooLong = "VALIDITY_TOO_LONG", InvalidArgument, "The intent is valid for longer than allowed; give it at most ten minutes, or a day where persons must approve.";
     /// Nodes hold different bundles.
     BundleMismatch = "BUNDLE_MISMATCH", FailedPrecondition, "The nodes hold different policy bundles; the metadata shows both digests. Give every node the same bundle.";
     /// The client wants a newer bundle.

@@ -1,5 +1,6 @@
 //! Start of a node: bundle, token, store, a new incarnation and its boot certificate.
 
+use crate::approvals::Approvals;
 use crate::checkpoint::{self, Checkpointer};
 use crate::config::Config;
 use crate::freezes::Freezes;
@@ -105,6 +106,7 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
         hsm_keys,
         keks,
         freezes,
+        approvals: Approvals::default(),
         peers,
         sessions: Arc::default(),
         inflight: Arc::default(),

@@ -39,6 +39,11 @@ pub fn envelope_out(e: &Envelope) -> v1::Envelope {
     v1::Envelope { payload: e.payload.clone(), payload_type: e.payload_type.clone(), signatures }
 }
 
+/// Envelopes from the wire; whoever uses them checks their signatures.
+pub fn envelopes_in(envelopes: Vec<v1::Envelope>) -> Vec<Envelope> {
+    envelopes.into_iter().filter_map(|e| envelope_in(Some(e)).ok()).collect()
+}
+
 /// A statement from the wire; whoever uses it checks its signatures.
 pub fn statement_in(s: v1::Statement) -> Statement {
     let part = |e| envelope_in(e).ok();
@@ -140,6 +145,8 @@ pub fn request_out(row: RequestRow) -> v1::Request {
         result,
         received_at_ms: row.claim.at.0,
         updated_at_ms: row.updated_at.0,
+        pending: None,
+        said: Vec::new(),
     }
 }
 

@@ -1,10 +1,11 @@
 //! Writes down what was received and what was decided, refusals too, before anyone is answered.
 
+use crate::lead_hsm;
 use crate::node::{Node, now};
 use std::sync::Arc;
 use tally_audit::event::{Origin, What};
 use tally_domain::dsse::{Envelope, content_digest};
-use tally_domain::ports::store::{ClaimRequest, Step, Write};
+use tally_domain::ports::store::{ApprovalWrite, ClaimRequest, Step, WaitingRow, Write};
 use tally_domain::{Action, ClientId, Reason, Refusal};
 use tally_signer::admit::{self, Opened, verdict};
 use tally_signer::hsm_sign;
@@ -97,6 +98,39 @@ pub async fn refused(node: &Arc<Node>, opened: &Opened, from: Origin, refusal: R
         Ok(_) => refusal,
         Err(conflict) => unclaimed(node, opened, from, conflict).await,
     }
+}
+
+/// Logs that a request waits for persons, with `step` of that; the refusal stays with whoever answers.
+///
+/// # Errors
+/// `REQUEST_ID_CONFLICT` when the id names another intent; `STORAGE`.
+pub async fn waiting(
+    node: &Arc<Node>,
+    opened: &Opened,
+    from: Origin,
+    missing: &Refusal,
+    step: Step,
+) -> Result<(), Refusal> {
+    let summary = summary(node, opened);
+    let writes = std::iter::once(claim(opened)).chain(step.writes).collect();
+    let mut leaves = leaves(node, opened, from.clone(), Err(missing), &summary);
+    leaves.extend(step.leaves);
+    match lead_hsm::commit(node, Step { writes, leaves }).await {
+        Ok(()) => Ok(()),
+        Err(conflict) => Err(unclaimed(node, opened, from, conflict).await),
+    }
+}
+
+/// A request that waited is past its time.
+///
+/// # Errors
+/// `STORAGE`.
+pub async fn expired(node: &Arc<Node>, row: &WaitingRow) -> Result<(), Refusal> {
+    let (tenant, request, reason) = (row.tenant.clone(), row.request, Reason::Expired.as_str().to_owned());
+    let refuse = Write::Refuse { tenant: tenant.clone(), request, reason: reason.clone(), at: now() };
+    let forget = Write::Approval(ApprovalWrite::Forget { tenant, request });
+    let ended = What::SessionFailed { request_id: Some(request), what: reason, culprit: None };
+    node.commit(Step { writes: vec![forget, refuse], leaves: vec![node.leaf(ended)] }).await.map(|_| ())
 }
 
 /// What this node decodes of a request that it refuses, as far as it can.

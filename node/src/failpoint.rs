@@ -2,7 +2,7 @@
 //! debug builds; a release build has no such places.
 
 use tally_domain::KekState;
-use tally_domain::ports::store::{FreezeWrite, KekWrite, Step, Write};
+use tally_domain::ports::store::{ApprovalWrite, FreezeWrite, KekWrite, Step, Write};
 
 /// Before or after the step is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,8 +20,8 @@ pub struct Place(
 );
 
 impl Place {
-    /// The place of a step: `vote`, `concur`, `release`, `complete`, `name`, `activate`, `wrap`, `rotate`, `destroying`, `destroyed`,
-    /// `freeze`, `lift`, or none of them.
+    /// The place of a step: `vote`, `concur`, `release`, `complete`, `name`, `activate`, `wrap`, `rotate`, `destroying`,
+    /// `destroyed`, `freeze`, `lift`, `await`, `said`, or none of them.
     pub fn of(step: &Step) -> Self {
         let name = step.writes.iter().find_map(|w| match w {
             Write::Kek(write) => kek(write),
@@ -32,6 +32,8 @@ impl Place {
             Write::ActivateHsmKey { .. } => Some("activate"),
             Write::Freeze(FreezeWrite::Put { .. }) => Some("freeze"),
             Write::Freeze(FreezeWrite::Lift { .. }) => Some("lift"),
+            Write::Approval(ApprovalWrite::Await(_)) => Some("await"),
+            Write::Approval(ApprovalWrite::Put(_)) => Some("said"),
             _ => None,
         });
         // A vote of S takes claims too; one of another voter takes nothing else.

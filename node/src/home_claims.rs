@@ -1,6 +1,7 @@
 //! Limits on what one node does alone: with its HSM, for a client. Where a limit applies, the home holds a certificate of a
 //! quorum's votes, written down, before it asks its token for anything; every other node votes on what it decides itself.
 
+use crate::approve;
 use crate::convert;
 use crate::decisions;
 use crate::lead_hsm::commit;
@@ -13,11 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tally_audit::event::Origin;
 use tally_domain::boot::Statement;
+use tally_domain::dsse::Envelope;
 use tally_domain::vote::VoteBody;
 use tally_domain::wrap::WrapKind;
 use tally_domain::{Action, Attempt, KekNumber, NodeName, Reason, Refusal};
 use tally_proto::v1;
 use tally_signer::admit::Opened;
+use tally_signer::approval::unless_rejected;
 use tally_signer::claims::{Cleared, HomeBallot, HomeClaim, HomeWork, InTheWay, Placer};
 use tally_signer::freeze::unless_frozen;
 use tally_signer::hsm_sign::admit_hsm_sign;
@@ -50,7 +53,7 @@ pub async fn certify(
     let mut last = Refusal::from(Reason::Contention);
     for _ in 0..TRIES_MAX {
         let outcome = match claimed(node, opened, work, &mut placer).await {
-            Ok((claim, own)) => canvassed(node, opened, claim, own, told).await?,
+            Ok((claim, own)) => canvassed(node, opened, claim, own, work.approvals(), told).await?,
             // A session that this node leads was faster.
             Err(refusal) if refusal.reason == Reason::Contention => Outcome::Later(refusal),
             Err(refusal) => return Err(refusal),
@@ -109,13 +112,12 @@ async fn canvassed(
     opened: &Opened,
     claim: HomeClaim,
     own: Statement,
+    approvals: &[Envelope],
     told: Option<ToldByHome>,
 ) -> Result<Outcome, Refusal> {
     let request = v1::VoteRequest {
-        intent: Some(convert::envelope_out(opened.envelope())),
-        vote: claim.body().to_bytes(),
-        bundle_digest: node.bundle.digest().0.to_vec(),
         told: told.map(told_out),
+        ..limits::vote_request(node, opened.envelope(), approvals, claim.body().to_bytes())
     };
     let roster = node.bundle.roster();
     let mut ballot = claim.ballot(own, roster.into());
@@ -220,8 +222,9 @@ pub async fn vote(
         return Ok(v1::VoteResponse { vote: None, in_the_way: limits::in_the_way_out(&found) });
     }
     decisions::permitted(node, opened, origin, &work.task().rule, &summary, Vec::new()).await?;
+    approve::adopt(node, opened, work.approvals()).await?;
     let (vote, step) = claim.vote(&node.boot, now());
-    commit(node, unless_frozen(step, &opened.intent().key)).await?;
+    commit(node, unless_rejected(unless_frozen(step, &opened.intent().key), opened.intent())).await?;
     Ok(v1::VoteResponse { vote: Some(convert::statement_out(&vote)), in_the_way: Vec::new() })
 }
 

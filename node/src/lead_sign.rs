@@ -2,7 +2,7 @@
 
 mod assemble;
 
-use crate::convert;
+use crate::approve;
 use crate::decisions;
 use crate::drive::{Failed, check_id, drive};
 use crate::lead_hsm;
@@ -22,7 +22,6 @@ use tally_domain::boot::Statement;
 use tally_domain::dsse::Envelope;
 use tally_domain::ports::store::{AttemptState, Step, Write};
 use tally_domain::{Attempt, ClientId, NodeName, Reason, Refusal, Scheme};
-use tally_proto::v1;
 use tally_signer::admit::{self, Opened, Permit, Subject};
 use tally_signer::claims::{NoRoom, Placer, claim};
 use tally_signer::freeze::unless_frozen;
@@ -47,6 +46,14 @@ const CONTENTION_PAUSE_MS: std::ops::Range<u64> = 20..160;
 /// A [`Refusal`].
 pub async fn sign(node: &Arc<Node>, caller: ClientId, envelope: Envelope) -> Result<Vec<u8>, Refusal> {
     let (opened, origin) = decisions::opened(node, caller, envelope).await?;
+    resume(node, opened, origin).await
+}
+
+/// Signs what persons have approved, for a client that may be gone.
+///
+/// # Errors
+/// A [`Refusal`].
+pub async fn resume(node: &Arc<Node>, opened: Opened, origin: Origin) -> Result<Vec<u8>, Refusal> {
     let work = async {
         match node.hsm_keys.get(&opened.intent().key) {
             Some(held) => lead_hsm::sign(node, opened, origin, held).await,
@@ -120,14 +127,17 @@ async fn unfinished(node: &Arc<Node>, opened: &Opened) -> Result<Option<Vec<u8>>
 async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<Permit, Refusal> {
     let held = node.keys.get(&opened.intent().key);
     let key = held.as_ref().map(|h| (&*h.record, h.state));
-    let charges = |subject: &Subject| limits::charges(&node.bundle, subject);
-    match admit::admit_sign(opened.clone(), key, &node.freezes.known(), &node.bundle, now(), charges) {
+    let decide = |opened: Opened| {
+        let charges = |subject: &Subject| limits::charges(&node.bundle, subject);
+        admit::admit_sign(opened, key, &node.freezes.known(), &node.bundle, now(), charges)
+    };
+    match approve::decided(node, opened, decide).await {
         Ok(permit) => {
             let summary = tally_policy::summary(&node.bundle, permit.subject().facts());
             decisions::permitted(node, opened, origin, permit.rule(), &summary, Vec::new()).await?;
             Ok(permit)
         }
-        Err(refusal) => Err(decisions::refused(node, opened, origin, refusal).await),
+        Err(refusal) => Err(approve::refused(node, opened, origin, refusal).await),
     }
 }
 
@@ -261,12 +271,7 @@ async fn finish(node: &Arc<Node>, subject: &Subject, result: &SignResult) -> Res
 /// Tells every other node of the result, in the background; each checks it for itself.
 fn told(node: &Arc<Node>, subject: &Subject, result: &SignResult) -> Vec<u8> {
     let bytes = result.encode_to_vec();
-    let request =
-        v1::CompleteRequest { intent: Some(convert::envelope_out(subject.opened().envelope())), result: bytes.clone() };
-    for peer in node.peers.by_reachability() {
-        let (node, request) = (node.clone(), request.clone());
-        tokio::spawn(async move { node.peers.call(&peer, |mut p| async move { p.complete(request).await }).await });
-    }
+    approve::tell_result(node, subject.opened(), &bytes);
     bytes
 }
 

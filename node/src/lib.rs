@@ -4,6 +4,8 @@
 //! parts (tokio, SQLite, PKCS#11, peer links), and keeps the log's checkpoints.
 //! Does not: decide (that is `tally-signer` with `tally-policy`), nor trust anything that another node says about a request.
 
+mod approvals;
+mod approve;
 mod backoff;
 mod boot;
 mod caller;

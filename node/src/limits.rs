@@ -1,5 +1,6 @@
 //! Limits at this node: what a request takes of them, where there may be room, and the votes of voters outside S.
 
+use crate::approve;
 use crate::convert;
 use crate::decisions;
 use crate::home_claims;
@@ -19,6 +20,7 @@ use tally_domain::{Charge, Claims, Digest, Interval, KeyName, LineId, NodeName, 
 use tally_policy::{Bundle, DecisionRequest, PolicyAction};
 use tally_proto::v1;
 use tally_signer::admit::{Subject, admit_sign};
+use tally_signer::approval::unless_rejected;
 use tally_signer::claims::{self, InTheWay, NoRoom, Placer};
 use tally_signer::freeze::unless_frozen;
 use tokio::sync::mpsc;
@@ -90,24 +92,18 @@ pub fn in_the_way_of(node: &Node, by: &Claimant, claims: &Claims) -> Result<Vec<
     Ok(found)
 }
 
-/// Asks voters outside S, each in a task of its own; what they answer comes to the session's inbox.
-pub fn canvass(
-    node: &Arc<Node>,
-    inbox: &mpsc::Sender<Inbound>,
-    voters: Vec<NodeName>,
-    envelope: &Envelope,
-    body: &[u8],
-) {
-    let request = v1::VoteRequest {
+/// What a voter outside S is asked.
+pub fn vote_request(node: &Node, envelope: &Envelope, approvals: &[Envelope], vote: Vec<u8>) -> v1::VoteRequest {
+    v1::VoteRequest {
         intent: Some(convert::envelope_out(envelope)),
-        vote: body.to_vec(),
+        vote,
         bundle_digest: node.bundle.digest().0.to_vec(),
+        approvals: approvals.iter().map(convert::envelope_out).collect(),
         told: None,
-    };
-    ask(node, inbox, voters, &request);
+    }
 }
 
-/// Asks voters, each in a task of its own.
+/// Asks voters, each in a task of its own; what they answer comes to the inbox.
 pub fn ask(node: &Arc<Node>, inbox: &mpsc::Sender<Inbound>, voters: Vec<NodeName>, request: &v1::VoteRequest) {
     for voter in voters {
         let (node, inbox, request) = (node.clone(), inbox.clone(), request.clone());
@@ -140,7 +136,8 @@ fn answered(voter: NodeName, answer: Result<v1::VoteResponse, Refusal>) -> Inbou
 pub async fn vote(node: &Arc<Node>, leader: NodeName, request: v1::VoteRequest) -> Result<v1::VoteResponse, Refusal> {
     node.same_bundle(&leader, &request.bundle_digest)?;
     let origin = Origin::Peer(leader.clone());
-    let opened = participate::open(node, request.intent, &origin).await?;
+    let said = convert::envelopes_in(request.approvals);
+    let opened = participate::open(node, request.intent, &origin).await?.with_said(said);
     let asked =
         VoteBody::from_bytes(&request.vote).map_err(|_| Refusal::new(Reason::Malformed).with("field", "vote"))?;
     let intent = opened.intent();
@@ -168,13 +165,14 @@ pub async fn vote(node: &Arc<Node>, leader: NodeName, request: v1::VoteRequest) 
     }
     let summary = tally_policy::summary(&node.bundle, subject.facts());
     decisions::permitted(node, &opened, origin, concurring.permit().rule(), &summary, Vec::new()).await?;
+    approve::adopt(node, &opened, concurring.permit().approvals()).await?;
     let (vote, step) = concurring.vote(&node.boot, now());
-    node.commit(unless_frozen(step, &intent.key)).await?;
+    node.commit(unless_rejected(unless_frozen(step, &intent.key), intent)).await?;
     Ok(v1::VoteResponse { vote: Some(convert::statement_out(&vote)), in_the_way: Vec::new() })
 }
 
 /// The key that an intent names. A witness holds no share of any: it asks the leader for the certificate, which it checks.
-async fn known_key(node: &Arc<Node>, leader: &NodeName, name: &KeyName) -> Option<(Arc<KeyRecord>, KeyState)> {
+pub async fn known_key(node: &Arc<Node>, leader: &NodeName, name: &KeyName) -> Option<(Arc<KeyRecord>, KeyState)> {
     if let Some(held) = node.keys.get(name) {
         return Some((held.record, held.state));
     }

@@ -1,5 +1,6 @@
 //! What all handlers of one node share.
 
+use crate::approvals::Approvals;
 use crate::checkpoint::Checkpointer;
 use crate::config::Config;
 use crate::freezes::Freezes;
@@ -40,6 +41,8 @@ pub struct Node {
     pub keks: Keks,
     /// Freezes, this node's own and those of others.
     pub freezes: Freezes,
+    /// Requests that wait for persons.
+    pub approvals: Approvals,
     /// Links to the other nodes.
     pub peers: Peers,
     /// Sessions that this node takes part in.

@@ -1,9 +1,11 @@
 //! Taking part in what another node leads. Everything is admitted again, by this node alone.
 
+use crate::approve;
 use crate::convert;
 use crate::decisions;
 use crate::drive::drive;
 use crate::inflight::Guard;
+use crate::lead_hsm;
 use crate::lead_key;
 use crate::lead_sign::pending_check;
 use crate::limits;
@@ -40,7 +42,8 @@ pub async fn propose_sign(
 ) -> Result<v1::ProposeSignResponse, Refusal> {
     node.same_bundle(&leader, &request.bundle_digest)?;
     let origin = Origin::Peer(leader.clone());
-    let opened = open(node, request.intent, &origin).await?;
+    let said = convert::envelopes_in(request.approvals);
+    let opened = open(node, request.intent, &origin).await?.with_said(said);
     tracing::Span::current().record("request", opened.intent().request_id.to_string());
     if let Some(result) = recover::completed(node, &opened)? {
         return Ok(v1::ProposeSignResponse { result, ..Default::default() });
@@ -81,6 +84,7 @@ pub async fn propose_sign(
     };
     let summary = tally_policy::summary(&node.bundle, permit.subject().facts());
     decisions::permitted(node, &opened, origin, permit.rule(), &summary, also).await?;
+    approve::adopt(node, &opened, permit.approvals()).await?;
     let (boot, bundle) = (node.boot.clone(), node.bundle.clone());
     let start = Start { claimed, share, boot, bundle, members, signers, attempt, leader };
     take_part(node, guard, seat, start);
@@ -189,6 +193,9 @@ pub async fn complete(node: &Arc<Node>, peer: NodeName, request: v1::CompleteReq
     let _guard = node.inflight.take(&intent.tenant, intent.request_id).await;
     if recover::completed(node, &opened)?.is_some() {
         return Ok(());
+    }
+    if let Some(held) = node.hsm_keys.get(&intent.key) {
+        return lead_hsm::keep(node, &opened, origin, &held, &request.result).await;
     }
     let held = node.keys.get(&intent.key);
     let subject = admit::subject(opened.clone(), held.as_ref().map(|h| (&*h.record, h.state)))?;

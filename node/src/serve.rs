@@ -1,5 +1,6 @@
 //! Serving: own accept loop with TLS, gRPC services with reflection and health, background work, and a clean stop.
 
+use crate::approve;
 use crate::boot::boot;
 use crate::caller::{Caller, CallerStream};
 use crate::config::Config;
@@ -31,8 +32,8 @@ const STREAMS_MAX: u32 = 100;
 /// Connections that are handshaken and not yet taken by the server.
 const ACCEPTED_MAX: usize = 32;
 
-/// How often peers are greeted, pending keys asked for, keys in the HSM and freezes announced, KEKs cared for and grown logs
-/// checkpointed.
+/// How often peers are greeted, pending keys asked for, keys in the HSM, freezes and what waits
+/// for persons announced, what they have approved led, KEKs cared for and grown logs checkpointed.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
 
 /// Runs a node until it is told to stop.
@@ -67,6 +68,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         .add_service(services::key(node.clone(), limit))
         .add_service(services::wrap(node.clone()))
         .add_service(services::freeze(node.clone(), limit))
+        .add_service(services::approval(node.clone(), limit))
         .add_service(services::policy(node.clone(), limit))
         .add_service(services::audit(node.clone(), limit))
         .add_service(services::node(node.clone(), limit))
@@ -159,6 +161,8 @@ async fn keep_house(node: Arc<Node>) {
         }
         hsm_names::spread(&node).await;
         freeze_news::spread(&node);
+        approve::care(&node).await;
+        approve::spread(&node);
         care.round(&node).await;
         if let Err(refusal) = node.checkpoints.note(&node).await {
             tracing::warn!(%refusal, "no checkpoint");

@@ -1,11 +1,13 @@
 //! gRPC handlers: who calls, one span with the request id, and the use case. Nothing else.
 
+mod approval;
 mod audit;
 mod clients;
 mod freeze;
 mod peer;
 mod wrap;
 
+pub use approval::service as approval;
 pub use audit::service as audit;
 pub use clients::{key, node, policy, signing};
 pub use freeze::service as freeze;
@@ -21,8 +23,9 @@ use tally_domain::{KeyName, Reason, Refusal, Tenant};
 use tonic::{Request, Status};
 
 /// Full names, for health checks of one service.
-pub const NAMES: [&str; 8] = [
+pub const NAMES: [&str; 9] = [
     "tally.v1.SigningService",
+    "tally.v1.ApprovalService",
     "tally.v1.KeyService",
     "tally.v1.KeyWrapService",
     "tally.v1.FreezeService",

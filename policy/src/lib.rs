@@ -45,5 +45,5 @@ pub use diff::{Change, Direction, changes, tightens_only};
 pub use error::{BundleError, OpenError, Place, Problem};
 pub use example::EXAMPLE;
 pub use rules::{DEPTH_MAX, Effect, RULE_MAX_BYTES, RULES_MAX, Rule};
-pub use summary::{Shown, shown, summary};
+pub use summary::{Shown, shown, summary, summary_digest};
 pub use vocabulary::SCHEMA;

@@ -13,6 +13,7 @@
 //! [`wrap::WrapDone`]. Either goes on from its permit only with [`claims::Cleared`], leave of every limit that applies.
 
 pub mod admit;
+pub mod approval;
 pub mod boot;
 pub mod claims;
 pub mod freeze;

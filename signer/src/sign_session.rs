@@ -307,8 +307,10 @@ impl SignSession {
                 let mut actions = self.start.members.to_all(&bytes);
                 let voters = ballot.wanting();
                 if self.leads() && !voters.is_empty() {
-                    let envelope = Box::new(self.start.claimed.permit().subject().opened().envelope().clone());
-                    actions.push(Action::Canvass { voters, envelope, body: ballot.body().to_bytes() });
+                    let permit = self.start.claimed.permit();
+                    let envelope = Box::new(permit.subject().opened().envelope().clone());
+                    let (approvals, body) = (permit.approvals().to_vec(), ballot.body().to_bytes());
+                    actions.push(Action::Canvass { voters, envelope, approvals, body });
                 }
                 self.stage = Stage::Voting { ballot, presignature };
                 actions

@@ -10,6 +10,7 @@
 //! the file is opened again: the kernel may have dropped the pages, so a later fsync that succeeds would prove nothing.
 
 mod apply;
+mod approvals;
 mod claims;
 mod freeze;
 mod kek;
@@ -28,8 +29,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tally_domain::claim::LineMemory;
 use tally_domain::ports::Pending;
 use tally_domain::ports::store::{
-    AttemptRow, BanRow, CheckpointRow, Committed, FreezeRow, Freezes, HsmKeyRow, KekVersionRow, KeyRow, PeerHead,
-    PendingCheck, RequestRow, Step, Store, StoreError, UnfreezeRow,
+    ApprovalRow, Approvals, AttemptRow, BanRow, CheckpointRow, Committed, FreezeRow, Freezes, HsmKeyRow, KekVersionRow,
+    KeyRow, PeerHead, PendingCheck, RequestRow, Step, Store, StoreError, UnfreezeRow, WaitingRow,
 };
 use tally_domain::{Incarnation, KeyName, LineId, NodeName, RequestId, Tenant};
 use writer::Writer;
@@ -146,6 +147,20 @@ impl Store for SqliteStore {
 
     fn checkpoint(&self) -> Result<Option<CheckpointRow>, StoreError> {
         read::checkpoint(&self.reader())
+    }
+}
+
+impl Approvals for SqliteStore {
+    fn waiting(&self, tenant: &Tenant, request: &RequestId) -> Result<Option<WaitingRow>, StoreError> {
+        approvals::waiting(&self.reader(), tenant, request)
+    }
+
+    fn all_waiting(&self) -> Result<Vec<WaitingRow>, StoreError> {
+        approvals::all_waiting(&self.reader())
+    }
+
+    fn approvals(&self, tenant: &Tenant, request: &RequestId) -> Result<Vec<ApprovalRow>, StoreError> {
+        approvals::approvals(&self.reader(), tenant, request)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The protobuf form of a leaf, and the way there and back. Every field is carried over as it is or refused, so two
 //! different leaves never read as the same event.
 
+mod approval;
 mod kek;
 
 use super::{BadLeaf, Event, LEAF_VERSION, Origin, Verdict, What};
@@ -24,7 +25,10 @@ pub(super) struct Leaf {
     incarnation: u64,
     #[prost(uint64, tag = "4")]
     time_ms: u64,
-    #[prost(oneof = "Body", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 40, 41, 42, 70")]
+    #[prost(
+        oneof = "Body",
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 40, 41, 42, 50, 51, 70"
+    )]
     body: Option<Body>,
 }
 
@@ -68,6 +72,10 @@ enum Body {
     Unfreezing(Statement),
     #[prost(message, tag = "42")]
     Unfrozen(UnfreezeCertificate),
+    #[prost(message, tag = "50")]
+    Waiting(approval::WaitingBody),
+    #[prost(message, tag = "51")]
+    Said(Envelope),
     #[prost(message, tag = "70")]
     Certified(Certificate),
 }
@@ -266,6 +274,8 @@ impl From<&What> for Body {
             What::Frozen { statement } => Self::Frozen(statement.clone()),
             What::Unfreezing { statement } => Self::Unfreezing(statement.clone()),
             What::Unfrozen { certificate } => Self::Unfrozen(certificate.clone()),
+            What::Waiting(waiting) => Self::Waiting(waiting.into()),
+            What::Said { approval } => Self::Said(approval.clone()),
             What::Banned { key, epoch, peer, what } => Self::Banned(Banned {
                 key: key.as_str().into(),
                 epoch: epoch.0,
@@ -361,6 +371,8 @@ impl TryFrom<Body> for What {
             Body::Frozen(statement) => Self::Frozen { statement },
             Body::Unfreezing(statement) => Self::Unfreezing { statement },
             Body::Unfrozen(certificate) => Self::Unfrozen { certificate },
+            Body::Waiting(waiting) => Self::Waiting(waiting.try_into()?),
+            Body::Said(approval) => Self::Said { approval },
             Body::Banned(b) => {
                 Self::Banned { key: key(&b.key)?, epoch: Epoch(b.epoch), peer: node("peer", &b.peer)?, what: b.what }
             }

@@ -1,9 +1,11 @@
 //! What can be wrong with a log, in words that a person can act on.
 
+mod approval;
 mod freeze;
 mod home;
 mod kek;
 
+pub use approval::ApprovalProblem;
 pub use freeze::FreezeProblem;
 pub use home::HomeProblem;
 pub use kek::KekProblem;
@@ -375,6 +377,9 @@ pub enum Problem {
     /// About freezes.
     #[error("{0}")]
     Freeze(#[from] FreezeProblem),
+    /// About approvals.
+    #[error("{0}")]
+    Approval(#[from] ApprovalProblem),
     /// About limited work of one node.
     #[error("{0}")]
     Home(#[from] HomeProblem),

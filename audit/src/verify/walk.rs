@@ -3,13 +3,14 @@
 mod frozen;
 mod home;
 mod keks;
+mod said;
 
 pub(super) use frozen::Word;
 
 use super::finding::{Finding, Problem};
 use super::ledger::{Completion, Fact, How, Request};
 use super::warning::{Oddity, Warning};
-use super::{FINDINGS_MAX, PermitLine, RefusalLine, Report, signature};
+use super::{Approvers, Basis, FINDINGS_MAX, PermitLine, RefusalLine, Report, signature};
 use crate::checkpoint::{self, Checkpoint};
 use crate::event::{Event, Verdict, What};
 use crate::merkle::{Frontier, leaf_hash};
@@ -26,6 +27,8 @@ use tally_domain::{Attempt, Digest, HsmKeyRecord, Incarnation, Intent, KeyName, 
 /// What one log says, and what is wrong with it by itself.
 pub(super) struct Walk<'a> {
     roster: &'a Roster,
+    approvers: Option<&'a dyn Approvers>,
+    said: said::Trace,
     /// What the log contains.
     pub(super) report: Report,
     /// What is wrong.
@@ -65,7 +68,7 @@ struct Completed<'e> {
 
 impl<'a> Walk<'a> {
     /// Walks over all leaves, then holds the checkpoint against them.
-    pub(super) fn over(roster: &'a Roster, node: &NodeName, entries: &[Vec<u8>], note: &str) -> Self {
+    pub(super) fn over(basis: Basis<'a>, node: &NodeName, entries: &[Vec<u8>], note: &str) -> Self {
         let mut frontier = Frontier::new();
         entries.iter().for_each(|leaf| frontier.append(leaf_hash(leaf)));
         let report = Report {
@@ -82,7 +85,9 @@ impl<'a> Walk<'a> {
             warnings: Vec::new(),
         };
         let mut this = Self {
-            roster,
+            roster: basis.roster,
+            approvers: basis.approvers,
+            said: said::Trace::default(),
             report,
             findings: Vec::new(),
             facts: Vec::new(),
@@ -186,6 +191,8 @@ impl<'a> Walk<'a> {
             What::Frozen { statement } => self.frozen(&statement),
             What::Unfreezing { statement } => self.unfreezing(&statement),
             What::Unfrozen { certificate } => self.unfrozen(&certificate),
+            What::Waiting(waiting) => self.waiting(&waiting),
+            What::Said { approval } => self.said(&approval),
             What::Banned { key, peer, .. } => {
                 self.warn(Oddity::Banned { peer, key });
                 Ok(())
@@ -251,6 +258,7 @@ impl<'a> Walk<'a> {
                 if (&intent.tenant, intent.request_id) != (&tenant, request_id) {
                     return Err(Problem::IntentMismatch { request: request_id, field: "request_id" });
                 }
+                self.said.permitted((tenant.clone(), request_id), &rule, bundle);
                 self.permits.insert(((tenant.clone(), request_id), intent_digest, bundle));
                 self.report.permits.push(PermitLine { leaf, tenant, request_id, rule, summary });
                 Ok(())
@@ -272,6 +280,7 @@ impl<'a> Walk<'a> {
         if !self.permits.contains(&(request, body.intent_digest, body.bundle)) {
             return Err(Problem::VoteNotPermitted { request: body.request_id });
         }
+        self.vote_is_approved(&body)?;
         self.intent_is_not_frozen(body.intent_digest)
     }
 
@@ -320,6 +329,7 @@ impl<'a> Walk<'a> {
                 return Err(Problem::SignatureNotPermitted { request: request_id });
             }
             self.is_not_frozen(&completion.key, request_id)?;
+            self.resident_is_approved(&request, intent_digest)?;
             self.is_cleared(&request, signature::digest_of_resident(&completion.public_key, &completion.to_sign))?;
             How::Resident
         } else {

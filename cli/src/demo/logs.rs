@@ -15,7 +15,7 @@ pub async fn verified(tour: &Tour) -> Told {
     let (good, bad) = (tour.dir.join("logs"), tour.dir.join("logs-damaged"));
     audit::export::export(client, &good).await?;
     let bundle = bundle::load(&tour.dir.join("policy"))?;
-    let reports = match audit::verify(&good, bundle.roster(), Extent::All)? {
+    let reports = match audit::verify(&good, &bundle, Extent::All)? {
         Ok(reports) => reports,
         Err(findings) => bail!("the logs do not verify:\n{}", findings.join("\n")),
     };
@@ -24,7 +24,7 @@ pub async fn verified(tour: &Tour) -> Told {
     lines.extend(refusals(&reports)?);
 
     flipped_copy(&good, &bad)?;
-    match audit::verify(&bad, bundle.roster(), Extent::All)? {
+    match audit::verify(&bad, &bundle, Extent::All)? {
         Ok(_) => bail!("a flipped byte was not found"),
         Err(findings) => {
             let first = findings.first().context("no finding was named")?;

@@ -1,6 +1,6 @@
 //! The steps of the tour and what they share.
 
-use super::{freeze, jwt, logs, outage, sign, wrap};
+use super::{approve, freeze, jwt, logs, outage, sign, wrap};
 use crate::dev::cluster::Cluster;
 use crate::dev::init::Init;
 use crate::{foreign, profile};
@@ -25,6 +25,7 @@ pub enum Step {
     TooMuch,
     Unknown,
     Again,
+    Approve,
     Freeze,
     OneDown,
     TwoDown,
@@ -45,6 +46,7 @@ impl Step {
         Self::TooMuch,
         Self::Unknown,
         Self::Again,
+        Self::Approve,
         Self::Freeze,
         Self::OneDown,
         Self::TwoDown,
@@ -65,6 +67,7 @@ impl Step {
             Self::TooMuch => "the same transfer of 5000 is denied",
             Self::Unknown => "a contract call that nobody understands is denied",
             Self::Again => "the same request gives the same bytes, at any node; its id names nothing else",
+            Self::Approve => "a large transfer waits until two persons have approved it; another is rejected, finally",
             Self::Freeze => "one node freezes a key for all of them; a majority lifts that, and it signs again",
             Self::OneDown => "with one node stopped the others still sign",
             Self::TwoDown => "with two nodes stopped nothing is signed, and nothing is half done",
@@ -108,6 +111,7 @@ impl Tour {
             Step::TooMuch => sign::too_much(self).await,
             Step::Unknown => sign::unknown(self).await,
             Step::Again => sign::again(self).await,
+            Step::Approve => approve::approved(self).await,
             Step::Freeze => freeze::frozen(self).await,
             Step::OneDown => outage::one_down(self).await,
             Step::TwoDown => outage::two_down(self).await,

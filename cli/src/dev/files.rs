@@ -54,6 +54,12 @@ when { context.tx.method == "transfer" && context.tx.asset == "USDC" && context.
        && context.tx.amount.lessThanOrEqual(decimal("1000"))
        && context.tx.fee.lessThanOrEqual(decimal("0.05")) };
 
+@id("payouts-large") @approvals("2 of treasury")
+permit (principal in Group::"payouts", action == Action::"sign", resource == Key::"hot")
+when { context.tx.method == "transfer" && context.tx.asset == "USDC" && context.tx.to in List::"vendors"
+       && context.tx.amount.lessThanOrEqual(decimal("4000"))
+       && context.tx.fee.lessThanOrEqual(decimal("0.05")) };
+
 @id("eth-small")
 permit (principal in Group::"payouts", action == Action::"sign", resource == Key::"hot")
 when { context.tx.method == "transfer" && context.tx.asset == "ETH" && context.tx.to in List::"vendors"
@@ -89,6 +95,27 @@ permit (principal in Group::"operators", action == Action::"freeze", resource);
 @id("operators-unfreeze")
 permit (principal in Group::"operators", action == Action::"unfreeze", resource);
 "#;
+
+/// Who approves; the last one operates the client, and does not for what it asks.
+pub const PEOPLE: [&str; 3] = ["alice", "bob", "carol"];
+
+/// `groups.toml`, with the persons' public keys in the order of [`PEOPLE`].
+pub fn groups(keys: &[String]) -> String {
+    let mut text =
+        String::from("# Who approves what rules with @approvals permit. Their keys are in client/people/.\n");
+    for (name, key) in PEOPLE.iter().zip(keys) {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "\n[[person]]\nname = \"{name}\"\nkeys = [\"{key}\"]\n");
+    }
+    let names: Vec<_> = PEOPLE.iter().map(|name| format!("\"{name}\"")).collect();
+    let _ = write!(
+        text,
+        "clients = [\"{CLIENT}\"]    # carol operates it: what it asks for, others approve\n\n[[group]]\n\
+         name = \"treasury\"\npersons = [{}]\n",
+        names.join(", ")
+    );
+    text
+}
 
 /// A node as its files name it.
 pub struct NodeFacts {
@@ -219,7 +246,9 @@ mod tests {
             spki_sha256: format!("{i:064x}"),
         };
         let roster = roster(&[node(1), node(2), node(3)], &key(9), &format!("{:064x}", 9));
+        let groups = groups(&[key(21), key(22), key(23)]);
         let files = [
+            ("groups.toml", groups.as_str()),
             ("policy.cedar", POLICY),
             ("assets.toml", ASSETS),
             ("bundle.toml", BUNDLE),
@@ -235,6 +264,7 @@ mod tests {
         let summary = bundle().summary();
         let permits = [
             "payouts-small",
+            "payouts-large",
             "eth-small",
             "messages",
             "tokens",

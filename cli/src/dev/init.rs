@@ -74,7 +74,8 @@ impl Init {
             let identity = identity(&tallyd, &dir.join(&name).join("node.toml"))?;
             nodes.push(NodeFacts { name, address: address.clone(), identity, spki_sha256 });
         }
-        policy(&dir.join("policy"), &files::roster(&nodes, &intent_key, &client_spki))?;
+        let groups = files::groups(&people(&dir.join("client/people"))?);
+        policy(&dir.join("policy"), &files::roster(&nodes, &intent_key, &client_spki), &groups)?;
         examples(&dir.join("examples"))?;
         Ok(addresses)
     }
@@ -114,14 +115,26 @@ fn client(dir: &Path, authority: &Authority, addresses: &[String]) -> anyhow::Re
     let dir = dir.join("client");
     make_dir(&dir)?;
     let leaf = authority.client(files::CLIENT)?;
-    let mut seed = Zeroizing::new([0_u8; 32]);
-    getrandom::fill(seed.as_mut_slice()).context("the operating system gives no randomness")?;
-    let line = Zeroizing::new(format!("ed25519:{}\n", hex::encode(seed.as_slice())));
-    files::write(&dir.join("intent.key"), &line, Mode::Secret)?;
+    let intent_key = signing_key(&dir.join("intent.key"))?;
     files::write(&dir.join("client.pem"), &leaf.cert, Mode::Public)?;
     files::write(&dir.join("client.key"), &leaf.key, Mode::Secret)?;
     files::write(&dir.join("profile.toml"), &files::profile(addresses), Mode::Public)?;
-    Ok((SigningKey::ed25519(&seed).verifying_key().to_string(), leaf.spki_sha256))
+    Ok((intent_key, leaf.spki_sha256))
+}
+
+/// The keys of those who approve; gives their public halves.
+fn people(dir: &Path) -> anyhow::Result<Vec<String>> {
+    make_dir(dir)?;
+    files::PEOPLE.iter().map(|name| signing_key(&dir.join(format!("{name}.key")))).collect()
+}
+
+/// A new Ed25519 key in a file; gives its public half.
+fn signing_key(path: &Path) -> anyhow::Result<String> {
+    let mut seed = Zeroizing::new([0_u8; 32]);
+    getrandom::fill(seed.as_mut_slice()).context("the operating system gives no randomness")?;
+    let line = Zeroizing::new(format!("ed25519:{}\n", hex::encode(seed.as_slice())));
+    files::write(path, &line, Mode::Secret)?;
+    Ok(SigningKey::ed25519(&seed).verifying_key().to_string())
 }
 
 /// A node's files and token; gives the hash of its certificate's key.
@@ -153,22 +166,23 @@ fn identity(tallyd: &Path, config: &Path) -> anyhow::Result<String> {
     Ok(VerifyingKey::parse(&answer.identity).with_context(what)?.to_string())
 }
 
-/// Transfers to try: one that the policy permits and one that it denies.
+/// Transfers to try: one that the policy permits, one that persons must approve, and one that it denies.
 fn examples(dir: &Path) -> anyhow::Result<()> {
     make_dir(dir)?;
-    for whole in [250, 5_000] {
+    for whole in [250, 2_500, 5_000] {
         files::write(&dir.join(format!("usdc-{whole}.json")), &files::usdc_transfer(whole)?, Mode::Public)?;
     }
     Ok(())
 }
 
-fn policy(dir: &Path, roster: &str) -> anyhow::Result<()> {
+fn policy(dir: &Path, roster: &str, groups: &str) -> anyhow::Result<()> {
     make_dir(&dir.join("lists"))?;
     for (name, text) in [
         ("bundle.toml", files::BUNDLE),
         ("policy.cedar", files::POLICY),
         ("assets.toml", files::ASSETS),
         ("roster.toml", roster),
+        ("groups.toml", groups),
         ("lists/vendors.txt", files::VENDORS),
     ] {
         files::write(&dir.join(name), text, Mode::Public)?;

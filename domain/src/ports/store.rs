@@ -1,10 +1,12 @@
 //! The store port: a step's writes are all durable, or none is. Log leaves go in the same transaction as what they tell.
 
+mod approvals;
 mod freeze;
 mod kek;
 mod rows;
 pub mod tokens;
 
+pub use approvals::*;
 pub use freeze::*;
 pub use kek::*;
 pub use rows::*;
@@ -13,7 +15,7 @@ use super::Pending;
 use crate::claim::{Claimant, Claims, Excluded, LineMemory};
 use crate::digest::Digest;
 use crate::freeze::{FreezeName, Scope};
-use crate::ids::{Epoch, Incarnation, KeyName, NodeName, RequestId, Tenant};
+use crate::ids::{Epoch, Incarnation, KeyName, NodeName, PersonName, RequestId, Tenant};
 use crate::limit::LineId;
 use crate::time::UnixMillis;
 
@@ -33,14 +35,14 @@ pub enum Write {
     /// With another: [`Conflict::RequestDigest`].
     ClaimRequest(ClaimRequest),
     /// Gives a request id back that this node took for an intent while others had it for another. Does nothing once this
-    /// node has voted in an attempt or has a result.
+    /// node has voted in an attempt, has a result or knows what a person said of it.
     Unclaim {
         /// Tenant.
         tenant: Tenant,
         /// Request.
         request: RequestId,
     },
-    /// Notes why a request was refused, unless it is completed. The request must be claimed.
+    /// Notes why a request was refused, unless it is completed or a person has rejected it. The request must be claimed.
     Refuse {
         /// Tenant.
         tenant: Tenant,
@@ -52,7 +54,7 @@ pub enum Write {
         at: UnixMillis,
     },
     /// This node's one vote for an attempt. The same statement again: nothing changes. Another, or after an
-    /// abandonment: [`Conflict::Voted`] or [`Conflict::Abandoned`].
+    /// abandonment: [`Conflict::Voted`] or [`Conflict::Abandoned`]. After a rejection: [`Conflict::Rejected`].
     Vote {
         /// The object.
         attempt: AttemptId,
@@ -71,7 +73,8 @@ pub enum Write {
         claims: Claims,
     },
     /// The partial signature that is about to leave. Needs the vote; the same bytes again: nothing changes. Other
-    /// bytes: [`Conflict::Released`]. After an abandonment: [`Conflict::Abandoned`].
+    /// bytes: [`Conflict::Released`]. After an abandonment: [`Conflict::Abandoned`]. After a rejection:
+    /// [`Conflict::Rejected`].
     Release {
         /// The object.
         attempt: AttemptId,
@@ -153,6 +156,8 @@ pub enum Write {
     Vault(tokens::VaultWrite),
     /// About freezes; see there.
     Freeze(FreezeWrite),
+    /// About approvals; see there.
+    Approval(ApprovalWrite),
     /// Bans a peer for a key, for good.
     Ban {
         /// Key.
@@ -260,6 +265,9 @@ pub enum Conflict {
     /// A freeze in force covers the key.
     #[error("freeze {0} stops {1}")]
     Frozen(FreezeName, Scope),
+    /// A person has rejected the request.
+    #[error("{0} has rejected the request")]
+    Rejected(PersonName),
     /// A counter would go back.
     #[error("a counter would go back")]
     Backwards,
@@ -298,7 +306,7 @@ pub enum StoreError {
 }
 
 /// Durable state of one node. Reads see every step whose future was ready before they began.
-pub trait Store: Freezes + Send + Sync {
+pub trait Store: Approvals + Freezes + Send + Sync {
     /// Applies a step; the future is ready when it is on the disk or refused.
     fn commit(&self, step: Step) -> Pending<Result<Committed, StoreError>>;
 

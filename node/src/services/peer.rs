@@ -1,5 +1,6 @@
 //! What nodes call. The sender is who the TLS channel says.
 
+use crate::approve;
 use crate::caller;
 use crate::convert;
 use crate::freeze_news;
@@ -136,6 +137,17 @@ impl PeerService for Peer {
         let span = tracing::info_span!("join_unfreeze", leader = %from, request = field::Empty);
         let node = self.0.clone();
         let work = async move { lead_freeze::propose_unfreeze(&node, from, request.into_inner()).await };
+        answer(tokio::spawn(work.instrument(span)).await)
+    }
+
+    async fn announce_approval(
+        &self,
+        request: Request<v1::AnnounceApprovalRequest>,
+    ) -> Result<Response<v1::AnnounceApprovalResponse>, Status> {
+        let from = partner(&self.0, &request)?;
+        let span = tracing::info_span!("told_approval", from = %from, request = field::Empty);
+        let node = self.0.clone();
+        let work = async move { approve::announced(&node, from, request.into_inner()).await };
         answer(tokio::spawn(work.instrument(span)).await)
     }
 

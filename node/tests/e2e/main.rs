@@ -9,7 +9,9 @@
     reason = "tests fail loudly"
 )]
 
+mod approvals;
 mod attempts;
+mod bad_approvals;
 mod bad_freezes;
 mod bad_input;
 mod bundles;
@@ -20,6 +22,7 @@ mod harness {
     pub mod certs;
     pub mod cluster;
     pub mod orders;
+    pub mod people;
     pub mod raw;
     pub mod vault;
 }

@@ -9,6 +9,7 @@
 )]
 
 mod admission;
+mod approvals;
 mod ballots;
 mod frozen;
 mod frozen_keks;

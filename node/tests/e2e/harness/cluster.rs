@@ -1,6 +1,7 @@
 //! A cluster of real processes in a directory of its own, stopped when it is dropped.
 
 use super::certs::{Authority, Issued, write_secret};
+use super::people;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -85,6 +86,7 @@ impl Cluster {
         let identities: Vec<String> = self.nodes.iter().map(NodeProcess::init_identity).collect();
         std::fs::write(root.join("policy/bundle.toml"), "version = 1\n").unwrap();
         std::fs::write(root.join("policy/policy.cedar"), include_str!("policy.cedar")).unwrap();
+        std::fs::write(root.join("policy/groups.toml"), people::groups()).unwrap();
         std::fs::write(root.join("policy/assets.toml"), include_str!("assets.toml")).unwrap();
         std::fs::write(root.join("policy/lists/vendors.txt"), format!("{VENDOR}\n")).unwrap();
         std::fs::write(root.join("policy/roster.toml"), self.roster(&identities)).unwrap();
