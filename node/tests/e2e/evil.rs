@@ -109,6 +109,7 @@ impl Leader {
             bundle: self.bundle.digest(),
             rule: "messages".into(),
             claims: Some(claims),
+            approvals: Vec::new(),
         }
     }
 
@@ -121,7 +122,7 @@ impl Leader {
         let bundle_digest = self.bundle.digest().0.to_vec();
         let intent = Some(raw::signed(cluster, intent.intent()));
         self.peer
-            .vote(v1::VoteRequest { intent, vote, bundle_digest, told: None })
+            .vote(v1::VoteRequest { intent, vote, bundle_digest, told: None, approvals: Vec::new() })
             .await
             .map(tonic::Response::into_inner)
     }
@@ -135,6 +136,7 @@ impl Leader {
             bundle_digest: self.bundle.digest().0.to_vec(),
             abandonments: Vec::new(),
             claims,
+            approvals: Vec::new(),
         }
     }
 }

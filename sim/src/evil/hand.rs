@@ -110,6 +110,7 @@ impl Cluster {
             bundle: permit.bundle(),
             rule: permit.rule().into(),
             claims: start.claimed.claims().cloned(),
+            approvals: Vec::new(),
         };
         let twice = |name: &NodeName| vec![name.clone(); vote.signers.len()];
         let vote = match self.how() {

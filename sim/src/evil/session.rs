@@ -71,7 +71,7 @@ impl Cluster {
                         Err(trouble) => return self.give_up(key, &trouble),
                     }
                 }
-                Action::Canvass { voters, envelope, body } => self.ask_voters(key, &voters, *envelope, body),
+                Action::Canvass { voters, envelope, body, .. } => self.ask_voters(key, &voters, *envelope, body),
                 Action::Seal(_) => panic!("a signing session seals nothing"),
                 Action::Done(result) => return self.has_result(key, &result),
             }
