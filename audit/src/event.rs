@@ -4,9 +4,11 @@
 //! gives, so a leaf has one reading and a reading has one leaf. No field can hold a share, a nonce, a partial signature or
 //! anything that was wrapped: of those only digests are kept (S-5.5).
 
+mod bundle;
 mod kek;
 mod wire;
 
+pub use bundle::BundleEvent;
 pub use kek::{Asked, KekChanged, KekMade, Wrapped};
 
 use prost::Message as _;
@@ -161,6 +163,8 @@ pub enum What {
         /// Their words.
         certificate: UnfreezeCertificate,
     },
+    /// Something happened with a policy bundle.
+    Bundle(BundleEvent),
     /// A peer failed a check that a correct peer cannot fail, and is banned for this key.
     Banned {
         /// The key.
@@ -252,7 +256,8 @@ impl Event {
 
     /// The event's kind as one word, for lists.
     pub fn kind(&self) -> &'static str {
-        match self.what {
+        match &self.what {
+            What::Bundle(event) => event.kind(),
             What::Boot { .. } => "boot",
             What::IntentReceived { .. } => "intent-received",
             What::Decided { .. } => "decided",

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tally_domain::kek::{DESTROY_DELAY_MAX_MS, DESTROY_DELAY_MIN_MS};
 use tally_domain::time::parse_span;
-use tally_domain::{ClusterId, NodeName};
+use tally_domain::{ClusterId, Digest, NodeName};
 use tally_hsm_adapter::PinSource;
 
 /// `node.toml`.
@@ -24,8 +24,12 @@ pub struct Config {
     pub listen: std::net::SocketAddr,
     /// Where the node keeps its state.
     pub data_dir: PathBuf,
-    /// The policy bundle.
-    pub bundle_dir: PathBuf,
+    /// The signed policy bundle that the node begins with.
+    #[serde(default)]
+    pub policy: Option<Policy>,
+    /// A policy bundle that nobody has signed, in place of `policy`: for development only.
+    #[serde(default)]
+    pub bundle_dir: Option<PathBuf>,
     /// Certificates.
     pub tls: Tls,
     /// The node's token.
@@ -36,6 +40,52 @@ pub struct Config {
     /// Keys that wrap other keys.
     #[serde(default)]
     pub wrap: Wrap,
+}
+
+/// The policy that the node begins with. Later versions come over the network and are kept in the store.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// Digest of the first signed bundle of the cluster: `sha256:` and 64 hex digits.
+    pub pinned: Pinned,
+    /// File of that bundle; read at the first start only.
+    pub bundle: PathBuf,
+    /// Longest wait of a bundle that loosens, whatever the active one says: for development only.
+    #[serde(default)]
+    pub delay_max: Option<Span>,
+}
+
+/// A digest in a configuration file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Pinned(pub Digest);
+
+impl TryFrom<String> for Pinned {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let bytes = text.strip_prefix("sha256:").and_then(|digits| hex::decode(digits).ok());
+        let digest = bytes.and_then(|bytes| Digest::from_slice(&bytes));
+        digest.map(Self).ok_or("`pinned` is `sha256:` and the 64 hex digits that `tally policy show` prints")
+    }
+}
+
+/// A span such as `2s` or `24h`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Span {
+    /// In milliseconds.
+    pub ms: u64,
+}
+
+impl TryFrom<String> for Span {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let seconds =
+            parse_span(&text).ok_or("a span is a number of seconds, minutes, hours or days, such as \"24h\"")?;
+        Ok(Self { ms: u64::from(seconds) * 1_000 })
+    }
 }
 
 /// Keys that wrap other keys.
@@ -270,7 +320,6 @@ impl Config {
         let base = absolute.parent().unwrap_or(Path::new("/"));
         let paths = [
             &mut config.data_dir,
-            &mut config.bundle_dir,
             &mut config.tls.ca,
             &mut config.tls.cert,
             &mut config.tls.key,
@@ -284,6 +333,8 @@ impl Config {
             .hsm
             .pin_file
             .iter_mut()
+            .chain(&mut config.bundle_dir)
+            .chain(config.policy.as_mut().map(|policy| &mut policy.bundle))
             .chain(&mut config.hsm.profile)
             .chain(config.hsm.env.values_mut())
             .chain(standby);

@@ -2,7 +2,7 @@
 //! debug builds; a release build has no such places.
 
 use tally_domain::KekState;
-use tally_domain::ports::store::{FreezeWrite, KekWrite, Step, Write};
+use tally_domain::ports::store::{BundleWrite, FreezeWrite, KekWrite, Step, Write};
 
 /// Before or after the step is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct Place(
 
 impl Place {
     /// The place of a step: `vote`, `release`, `complete`, `name`, `activate`, `wrap`, `rotate`, `destroying`, `destroyed`,
-    /// `freeze`, `lift`, or none of them.
+    /// `freeze`, `lift`, `bundle-seen`, `bundle-vote`, `bundle-veto`, `bundle-active`, or none of them.
     pub fn of(step: &Step) -> Self {
         let name = step.writes.iter().find_map(|w| match w {
             Write::Kek(write) => kek(write),
@@ -32,6 +32,7 @@ impl Place {
             Write::ActivateHsmKey { .. } => Some("activate"),
             Write::Freeze(FreezeWrite::Put { .. }) => Some("freeze"),
             Write::Freeze(FreezeWrite::Lift { .. }) => Some("lift"),
+            Write::Bundle(write) => bundle(write),
             _ => None,
         });
         Self(name.unwrap_or_default())
@@ -55,6 +56,16 @@ impl Place {
     /// Release builds have no such places.
     #[cfg(not(debug_assertions))]
     pub fn pass(self, _: Moment) {}
+}
+
+fn bundle(write: &BundleWrite) -> Option<&'static str> {
+    match write {
+        BundleWrite::Propose { .. } => Some("bundle-seen"),
+        BundleWrite::Vote { .. } => Some("bundle-vote"),
+        BundleWrite::Veto { .. } => Some("bundle-veto"),
+        BundleWrite::Activate { .. } => Some("bundle-active"),
+        BundleWrite::Begin { .. } | BundleWrite::StillActive { .. } => None,
+    }
 }
 
 fn kek(write: &KekWrite) -> Option<&'static str> {

@@ -27,14 +27,14 @@ pub async fn sign(node: &Arc<Node>, opened: Opened, origin: Origin, held: HsmHel
         Err(refusal) => return Err(decisions::refused(node, &opened, origin, refusal).await),
     }
     let (key, known) = ((&*held.record, held.state()), node.freezes.known());
-    let admitted = admit_hsm_sign(opened.clone(), key, node.name(), &known, &node.bundle, now());
+    let admitted = admit_hsm_sign(opened.clone(), key, node.name(), &known, &node.bundle(), now());
     let permit = match admitted {
         Ok(permit) => permit,
         Err(refusal) if refusal.reason == Reason::HomeNode => return Err(refusal),
         Err(refusal) => return Err(decisions::refused(node, &opened, origin, refusal).await),
     };
     let subject = permit.subject();
-    let summary = tally_policy::summary(&node.bundle, subject.facts());
+    let summary = tally_policy::summary(&node.bundle(), subject.facts());
     decisions::permitted(node, &opened, origin, permit.rule(), &summary, Vec::new()).await?;
     let record = subject.record();
     let signature = node.hsm.sign(record.object(), subject.scheme(), subject.bytes_to_sign()).await;

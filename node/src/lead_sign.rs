@@ -117,9 +117,9 @@ async fn unfinished(node: &Arc<Node>, opened: &Opened) -> Result<Option<Vec<u8>>
 async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<Permit, Refusal> {
     let held = node.keys.get(&opened.intent().key);
     let key = held.as_ref().map(|h| (&*h.record, h.state));
-    match admit::admit_sign(opened.clone(), key, &node.freezes.known(), &node.bundle, now()) {
+    match admit::admit_sign(opened.clone(), key, &node.freezes.known(), &node.bundle(), now()) {
         Ok(permit) => {
-            let summary = tally_policy::summary(&node.bundle, permit.subject().facts());
+            let summary = tally_policy::summary(&node.bundle(), permit.subject().facts());
             decisions::permitted(node, opened, origin, permit.rule(), &summary, Vec::new()).await?;
             Ok(permit)
         }
@@ -138,6 +138,9 @@ async fn attempts(node: &Arc<Node>, permit: &Permit) -> Result<Vec<u8>, Refusal>
         node.store.attempts(&intent.tenant, &intent.request_id).map_err(|e| crate::reply::of_store(&e))?.is_empty();
     let mut tried = 0;
     while tried < ATTEMPTS_MAX {
+        if node.bundle().digest() != permit.bundle() {
+            return Err(Reason::BundleMismatch.into());
+        }
         node.freezes.known().check(&intent.key)?;
         let plan = if fresh {
             Known::Next(Next::Start { attempt: Attempt(1), abandonments: Vec::new() })
@@ -217,7 +220,7 @@ async fn attempt_once(
         permit: permit.clone(),
         share,
         boot: node.boot.clone(),
-        bundle: node.bundle.clone(),
+        bundle: node.bundle(),
         members,
         signers,
         attempt,
@@ -228,7 +231,7 @@ async fn attempt_once(
 
 /// Believes a result that a peer has, after checking it, and keeps it.
 async fn adopt(node: &Arc<Node>, subject: &Subject, bytes: Vec<u8>) -> Result<Vec<u8>, Refusal> {
-    let result = check(&bytes, subject, node.bundle.roster())?;
+    let result = check(&bytes, subject, node.bundle().roster())?;
     node.commit(complete_step(subject, &result, &node.boot, now())).await?;
     Ok(bytes)
 }

@@ -22,7 +22,10 @@ pub(crate) use reading::{NAME_FORM, Source, plain_name, text as file_text, toml 
 pub(crate) use spans::DAY_MS;
 
 pub use admins::Admins;
-pub use header::{BUNDLE_TYPE, Header, LOOSENING_DELAY_DEFAULT_MS, LOOSENING_DELAY_MIN_MS, VALIDITY_MAX_MS, Validity};
+pub use header::{
+    BUNDLE_TYPE, Header, LOOSENING_DELAY_DEFAULT_MS, LOOSENING_DELAY_MIN_MS, VALIDITY_MAX_MS, VERSION_STEP_MAX,
+    Validity,
+};
 pub use limits::LIMITS_MAX;
 pub use quorums::{APPROVALS_MAX, Quorum};
 pub use signed::{SIGNED_BUNDLE_MAX_BYTES, SignedBundle, Trust};

@@ -109,6 +109,7 @@ fn moves<'a>(bundle: &'a Bundle, action: PolicyAction<'a>) -> Vec<Moves<'a>> {
         PolicyAction::ChangeKek(..) => one("change_kek", What::Nothing),
         PolicyAction::Freeze(_) => one("freeze", What::Nothing),
         PolicyAction::Unfreeze(_) => one("unfreeze", What::Nothing),
+        PolicyAction::VetoPolicy(_) => one("veto_policy", What::Nothing),
     }
 }
 

@@ -21,6 +21,7 @@ pub struct Opened {
     intent: Intent,
     envelope: Envelope,
     digest: Digest,
+    bundle: Digest,
 }
 
 impl Opened {
@@ -37,6 +38,11 @@ impl Opened {
     /// Digest of the signed bytes.
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// The bundle whose roster names the client, and under which it is decided.
+    pub fn bundle(&self) -> Digest {
+        self.bundle
     }
 }
 
@@ -55,7 +61,7 @@ pub fn open(bundle: &Bundle, envelope: Envelope) -> Result<Opened, Refusal> {
         return Err(Reason::Acl.into());
     }
     let digest = dsse::content_digest(&envelope);
-    Ok(Opened { intent, envelope, digest })
+    Ok(Opened { intent, envelope, digest, bundle: bundle.digest() })
 }
 
 /// A request to sign as this node reads it: the key, the facts and what is to be signed. Says nothing yet about
@@ -293,7 +299,7 @@ pub(crate) fn check_bundle_version(intent: &Intent, bundle: &Bundle) -> Result<(
         .with("wanted", intent.min_bundle_version.to_string()))
 }
 
-fn check_purpose(intent: &Intent, record: &KeyRecord) -> Result<(), Refusal> {
+pub(crate) fn check_purpose(intent: &Intent, record: &KeyRecord) -> Result<(), Refusal> {
     let needed = match intent.kind {
         // A payment moves money: with a key for messages it could pass as one, under the rules for messages.
         ContentKind::EvmTransaction | ContentKind::Iso20022 => Purpose::Transaction,
@@ -305,7 +311,8 @@ fn check_purpose(intent: &Intent, record: &KeyRecord) -> Result<(), Refusal> {
         | ContentKind::WrapSpec
         | ContentKind::KekSpec
         | ContentKind::FreezeSpec
-        | ContentKind::UnfreezeSpec => {
+        | ContentKind::UnfreezeSpec
+        | ContentKind::VetoSpec => {
             return Err(Refusal::new(Reason::Malformed).with("field", "kind"));
         }
     };

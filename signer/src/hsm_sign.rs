@@ -227,7 +227,7 @@ pub fn admit_hsm_sign(
     Ok(HsmPermit { subject, rule, bundle: bundle.digest() })
 }
 
-fn check_purpose(intent: &Intent, record: &HsmKeyRecord) -> Result<(), Refusal> {
+pub(crate) fn check_purpose(intent: &Intent, record: &HsmKeyRecord) -> Result<(), Refusal> {
     let needed = match intent.kind {
         ContentKind::EvmTransaction | ContentKind::Iso20022 => Purpose::Transaction,
         ContentKind::Message => Purpose::Message,
@@ -237,7 +237,8 @@ fn check_purpose(intent: &Intent, record: &HsmKeyRecord) -> Result<(), Refusal> 
         | ContentKind::WrapSpec
         | ContentKind::KekSpec
         | ContentKind::FreezeSpec
-        | ContentKind::UnfreezeSpec => {
+        | ContentKind::UnfreezeSpec
+        | ContentKind::VetoSpec => {
             return Err(Refusal::new(Reason::Malformed).with("field", "kind"));
         }
     };

@@ -17,6 +17,7 @@ pub mod claim;
 pub mod freeze;
 pub mod hsm_key;
 pub mod hsm_sign;
+pub mod judge;
 pub mod kek;
 pub mod keygen_session;
 pub mod recovery;
@@ -24,6 +25,7 @@ pub mod release;
 pub mod result;
 pub mod session;
 pub mod sign_session;
+pub mod veto;
 mod wire;
 pub mod wrap;
 

@@ -14,6 +14,7 @@ use crate::freeze::unless_frozen;
 use crate::release;
 use crate::result::{self, SignResult};
 use crate::session::{Action, Failure, Members, PersistId, Trouble, ban};
+use crate::veto::while_active;
 use crate::wire::{self, Message};
 use prost::Message as _;
 use rand_core::CryptoRng;
@@ -245,7 +246,7 @@ impl SignSession {
                 };
                 let body = claim::vote_body(&self.start.permit, &binding);
                 let (statement, step) = claim::vote(&body, &self.start.boot, now);
-                let step = unless_frozen(step, self.key());
+                let step = while_active(unless_frozen(step, self.key()), self.start.permit.bundle());
                 let id = self.persist_id();
                 self.stage = Stage::PersistingVote { id, body, statement, presignature };
                 actions.push(Action::Persist { id, step });

@@ -201,7 +201,9 @@ impl Tables {
             | Write::PutHsmKey { .. }
             | Write::ActivateHsmKey { .. }
             // So have token domains.
-            | Write::Vault(_) => Ok(()),
+            | Write::Vault(_)
+            // One bundle decides in all schedules.
+            | Write::Bundle(_) => Ok(()),
         }
     }
 

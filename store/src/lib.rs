@@ -10,6 +10,7 @@
 //! the file is opened again: the kernel may have dropped the pages, so a later fsync that succeeds would prove nothing.
 
 mod apply;
+mod bundle;
 mod freeze;
 mod kek;
 mod migrate;
@@ -24,12 +25,13 @@ use rusqlite::Connection;
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use tally_domain::activation::BundleName;
 use tally_domain::ports::Pending;
 use tally_domain::ports::store::{
-    AttemptRow, BanRow, CheckpointRow, Committed, FreezeRow, Freezes, HsmKeyRow, KekVersionRow, KeyRow, PeerHead,
-    PendingCheck, RequestRow, Step, Store, StoreError, UnfreezeRow,
+    AttemptRow, BanRow, BundleRow, Bundles, CheckpointRow, Committed, FreezeRow, Freezes, HsmKeyRow, KekVersionRow,
+    KeyRow, PeerHead, PendingCheck, RequestRow, Step, Store, StoreError, UnfreezeRow, VetoRow,
 };
-use tally_domain::{Incarnation, KeyName, NodeName, RequestId, Tenant};
+use tally_domain::{Digest, Incarnation, KeyName, NodeName, RequestId, Tenant};
 use writer::Writer;
 
 /// How a store is opened, besides where.
@@ -150,5 +152,23 @@ impl Freezes for SqliteStore {
 
     fn unfreezes(&self) -> Result<Vec<UnfreezeRow>, StoreError> {
         freeze::unfreezes(&self.reader())
+    }
+}
+
+impl Bundles for SqliteStore {
+    fn active_bundle(&self) -> Result<Option<BundleName>, StoreError> {
+        bundle::active(&self.reader())
+    }
+
+    fn bundles(&self) -> Result<Vec<BundleRow>, StoreError> {
+        bundle::bundles(&self.reader())
+    }
+
+    fn bundle(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        bundle::envelope(&self.reader(), digest)
+    }
+
+    fn vetoes(&self) -> Result<Vec<VetoRow>, StoreError> {
+        bundle::vetoes(&self.reader())
     }
 }

@@ -181,6 +181,7 @@ impl<'a> Walk<'a> {
             What::Frozen { statement } => self.frozen(&statement),
             What::Unfreezing { statement } => self.unfreezing(&statement),
             What::Unfrozen { certificate } => self.unfrozen(&certificate),
+            What::Bundle(_) => Ok(()),
             What::Banned { key, peer, .. } => {
                 self.warn(Oddity::Banned { peer, key });
                 Ok(())

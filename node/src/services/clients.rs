@@ -1,4 +1,4 @@
-//! What clients call: signing, keys, policy, the node's state.
+//! What clients call: signing, keys, the node's state.
 
 use super::{FROZEN, client, is_stopped, refused, same_tenant};
 use crate::convert;
@@ -10,11 +10,9 @@ use prost::Message as _;
 use std::sync::Arc;
 use tally_domain::key::KeyCertificate;
 use tally_domain::{DerivationPath, KeyName, Reason, Refusal, Tenant};
-use tally_policy::Effect;
 use tally_proto::v1;
 use tally_proto::v1::key_service_server::{KeyService, KeyServiceServer};
 use tally_proto::v1::node_service_server::{NodeService, NodeServiceServer};
-use tally_proto::v1::policy_service_server::{PolicyService, PolicyServiceServer};
 use tally_proto::v1::signing_service_server::{SigningService, SigningServiceServer};
 use tonic::{Request, Response, Status};
 use tracing::{Instrument as _, field};
@@ -36,11 +34,6 @@ pub fn key(node: Arc<Node>, limit: usize) -> KeyServiceServer<Clients> {
     KeyServiceServer::new(Clients(node)).max_decoding_message_size(limit)
 }
 
-/// `PolicyService`.
-pub fn policy(node: Arc<Node>, limit: usize) -> PolicyServiceServer<Clients> {
-    PolicyServiceServer::new(Clients(node)).max_decoding_message_size(limit)
-}
-
 /// `NodeService`.
 pub fn node(node: Arc<Node>, limit: usize) -> NodeServiceServer<Clients> {
     NodeServiceServer::new(Clients(node)).max_decoding_message_size(limit)
@@ -49,7 +42,7 @@ pub fn node(node: Arc<Node>, limit: usize) -> NodeServiceServer<Clients> {
 #[tonic::async_trait]
 impl SigningService for Clients {
     async fn sign(&self, request: Request<v1::SignRequest>) -> Result<Response<v1::SignResponse>, Status> {
-        let caller = client(&self.0, &request)?.id.clone();
+        let caller = client(&self.0, &request)?.id;
         let span = tracing::info_span!("sign", client = %caller, request = field::Empty);
         self.0.check_standing().map_err(|r| status(&r))?;
         let envelope = convert::envelope_in(request.into_inner().intent).map_err(|r| status(&r))?;
@@ -68,7 +61,7 @@ impl SigningService for Clients {
         let client = client(&self.0, &request)?;
         let wanted = request.get_ref();
         let (tenant, id) = convert::request_name(&wanted.tenant, &wanted.request_id).map_err(|r| status(&r))?;
-        same_tenant(client, &tenant)?;
+        same_tenant(&client, &tenant)?;
         let row = self.0.store.request(&tenant, &id).map_err(|e| status(&reply::of_store(&e)))?;
         let row = row.ok_or_else(|| refused(Reason::RequestNotFound))?;
         Ok(Response::new(v1::GetRequestResponse { request: Some(convert::request_out(row)) }))
@@ -82,7 +75,7 @@ impl SigningService for Clients {
         let wanted = request.get_ref();
         let field = |f| status(&Refusal::new(Reason::Malformed).with("field", f));
         let tenant = Tenant::parse(&wanted.tenant).map_err(|_| field("tenant"))?;
-        same_tenant(client, &tenant)?;
+        same_tenant(&client, &tenant)?;
         let size = match wanted.page_size {
             0 => PAGE_DEFAULT,
             n => n.min(PAGE_MAX),
@@ -105,7 +98,7 @@ impl KeyService for Clients {
         &self,
         request: Request<v1::CreateKeyRequest>,
     ) -> Result<Response<v1::CreateKeyResponse>, Status> {
-        let caller = client(&self.0, &request)?.id.clone();
+        let caller = client(&self.0, &request)?.id;
         let span = tracing::info_span!("create_key", client = %caller, request = field::Empty);
         self.0.check_standing().map_err(|r| status(&r))?;
         let envelope = convert::envelope_in(request.into_inner().intent).map_err(|r| status(&r))?;
@@ -170,24 +163,6 @@ impl KeyService for Clients {
 }
 
 #[tonic::async_trait]
-impl PolicyService for Clients {
-    async fn get_active(
-        &self,
-        request: Request<v1::GetActiveRequest>,
-    ) -> Result<Response<v1::GetActiveResponse>, Status> {
-        client(&self.0, &request)?;
-        let bundle = &self.0.bundle;
-        let rules = bundle.rules().map(|(id, effect)| v1::Rule { id: id.into(), effect: effect_word(effect).into() });
-        let response = v1::GetActiveResponse {
-            digest: bundle.digest().0.to_vec(),
-            version: bundle.version(),
-            rules: rules.collect(),
-        };
-        Ok(Response::new(response))
-    }
-}
-
-#[tonic::async_trait]
 impl NodeService for Clients {
     async fn get_status(
         &self,
@@ -207,8 +182,8 @@ impl NodeService for Clients {
             node: node.name().to_string(),
             version: env!("CARGO_PKG_VERSION").into(),
             incarnation: node.boot.incarnation.0,
-            bundle_digest: node.bundle.digest().0.to_vec(),
-            bundle_version: node.bundle.version(),
+            bundle_digest: node.bundle().digest().0.to_vec(),
+            bundle_version: node.bundle().version(),
             time_ms: now().0,
             started_at_ms: node.started_at.0,
             log_size: node.store.log_size().map_err(|e| status(&reply::of_store(&e)))?,
@@ -231,13 +206,6 @@ impl NodeService for Clients {
     }
 }
 
-fn effect_word(effect: Effect) -> &'static str {
-    match effect {
-        Effect::Permit => "permit",
-        Effect::Forbid => "forbid",
-    }
-}
-
 fn as_it_is(node: &Node, mut key: v1::Key) -> v1::Key {
     if KeyName::parse(&key.name).is_ok_and(|name| is_stopped(node, &name, &key.state)) {
         key.state = FROZEN.into();
@@ -255,7 +223,8 @@ fn hsm_held(node: &Node, name: &str) -> Option<HsmHeld> {
 }
 
 fn peers(node: &Node) -> Vec<v1::Peer> {
-    let others = node.bundle.roster().nodes.iter().filter(|n| n.name != *node.name());
+    let bundle = node.bundle();
+    let others = bundle.roster().nodes.iter().filter(|n| n.name != *node.name());
     others
         .map(|n| {
             let seen = node.peers.seen(&n.name);

@@ -24,7 +24,7 @@ pub fn service(node: Arc<Node>, limit: usize) -> FreezeServiceServer<Freezing> {
 impl FreezeService for Freezing {
     async fn freeze(&self, request: Request<v1::FreezeRequest>) -> Result<Response<v1::FreezeResponse>, Status> {
         // At a node that its peers have fenced too: what it knows may be old, but stopping needs no more.
-        let caller = client(&self.0, &request)?.id.clone();
+        let caller = client(&self.0, &request)?.id;
         let span = tracing::info_span!("freeze", client = %caller, request = field::Empty);
         let envelope = convert::envelope_in(request.into_inner().intent).map_err(|r| status(&r))?;
         let node = self.0.clone();
@@ -34,7 +34,7 @@ impl FreezeService for Freezing {
     }
 
     async fn unfreeze(&self, request: Request<v1::UnfreezeRequest>) -> Result<Response<v1::UnfreezeResponse>, Status> {
-        let caller = client(&self.0, &request)?.id.clone();
+        let caller = client(&self.0, &request)?.id;
         let span = tracing::info_span!("unfreeze", client = %caller, request = field::Empty);
         self.0.check_standing().map_err(|r| status(&r))?;
         let envelope = convert::envelope_in(request.into_inner().intent).map_err(|r| status(&r))?;
