@@ -10,6 +10,7 @@
 mod absence;
 mod finding;
 mod ledger;
+mod lines;
 mod signature;
 mod walk;
 mod warning;

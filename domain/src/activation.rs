@@ -1,5 +1,5 @@
-//! How a policy bundle becomes the active one: each node votes once for what follows a bundle, and a majority's votes
-//! activate it everywhere (S-2.3). A veto of any one node keeps every node that hears of it in time from voting.
+//! How a policy bundle becomes the active one: each node votes once for what follows a bundle, and a quorum of votes
+//! activates it everywhere (S-2.3). A veto of any one node keeps every node that hears of it in time from voting.
 //!
 //! The object of the vote is the bundle *before*, not a number: two bundles with different numbers cannot both follow it,
 //! so that however votes and vetoes cross on their way, all nodes walk one chain.
@@ -13,6 +13,7 @@ use crate::digest::Digest;
 use crate::dsse::{Envelope, SigningKey};
 use crate::ids::{ClusterId, NodeName};
 use crate::intent::decode_canonical;
+use crate::quorum::Electorate;
 use crate::roster::Roster;
 use crate::time::UnixMillis;
 use prost::Message as _;
@@ -32,7 +33,7 @@ pub struct BundleName {
     pub digest: Digest,
 }
 
-/// What a node says when it wants a bundle to be the active one. A majority says the same, to the byte.
+/// What a node says when it wants a bundle to be the active one. A quorum says the same, to the byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BundleVote {
     /// The nodes' cluster.
@@ -170,7 +171,7 @@ impl BundleVeto {
     }
 }
 
-/// The votes of a majority of nodes for the same bundle: whoever holds it can convince any node.
+/// The votes of a quorum of nodes for the same bundle: whoever holds it can convince any node.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct BundleCertificate {
     /// One vote of each.
@@ -179,7 +180,7 @@ pub struct BundleCertificate {
 }
 
 impl BundleCertificate {
-    /// Checks that a majority of distinct nodes has voted the same; gives what for.
+    /// Checks that a quorum of distinct nodes has voted the same; gives what for.
     ///
     /// # Errors
     /// [`BadStatement`].
@@ -197,7 +198,7 @@ impl BundleCertificate {
     }
 }
 
-/// Whether these voters activate a bundle: any two such sets share a node, which votes once.
+/// Whether these voters activate a bundle: any two such sets share an honest node that remembers, and it votes once.
 pub fn enough(voters: &BTreeSet<NodeName>, roster: &Roster) -> bool {
-    voters.len() >= roster.majority()
+    Electorate::from(roster).reached(voters)
 }

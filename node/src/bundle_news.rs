@@ -26,6 +26,11 @@ const ACTIVATIONS_MAX: usize = 8;
 /// Answers that one peer is asked for when this node catches up: some hundred versions, a year of weekly ones.
 const ROUNDS_MAX: usize = 32;
 
+/// Tries of something that ran into a change of bundles, with a pause in which nodes catch up: an activation takes
+/// milliseconds at each of them.
+const AGAIN_MAX: usize = 3;
+const AGAIN_PAUSE: Duration = Duration::from_millis(100);
+
 /// Tells every other node of a bundle and what became of it; gives who has it, and who has not yet.
 ///
 /// # Errors
@@ -106,7 +111,7 @@ pub async fn told(
     if bundles::find(node, name)?.is_none() {
         let bytes = fetch(node, &from, digest).await?;
         match lead_bundle::seen(node, &bytes).await {
-            // It may follow one that this node has not heard of, or a majority knows better which of two it is.
+            // It may follow one that this node has not heard of, or a quorum knows better which of two it is.
             Err(refusal) if matches!(refusal.reason, Reason::BundleChain | Reason::BundleForked) => {
                 catch_up(node, &from).await;
                 if bundles::find(node, name)?.is_none() {
@@ -245,4 +250,26 @@ pub fn spread(node: &Arc<Node>) {
             }
         });
     }
+}
+
+/// Does something once more when another bundle has become the active one meanwhile, here or at a peer: what was decided
+/// under the old one does not count any more.
+///
+/// # Errors
+/// What it gives; `BUNDLE_MISMATCH` when nodes go on holding different bundles.
+pub async fn again<T, Doing>(node: &Arc<Node>, doing: impl Fn() -> Doing) -> Result<T, Refusal>
+where
+    Doing: Future<Output = Result<T, Refusal>>,
+{
+    for _ in 0..AGAIN_MAX {
+        match doing().await {
+            Err(refusal) if refusal.reason == Reason::BundleMismatch => {
+                catch_up_with_all(node).await;
+                // Or the others are behind, and catch up with this node.
+                tokio::time::sleep(AGAIN_PAUSE).await;
+            }
+            outcome => return outcome,
+        }
+    }
+    doing().await
 }

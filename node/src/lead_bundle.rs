@@ -1,5 +1,5 @@
 //! Proposing, activating and vetoing bundles for clients, and what each node does of it by itself: see a bundle, vote for
-//! it, and let it decide once a majority has voted.
+//! it, and let it decide once a quorum has voted.
 
 use crate::bundle_news;
 use crate::bundles::{self, BUNDLE_MAX_BYTES, Known, Standing};
@@ -15,7 +15,7 @@ use tally_domain::activation::{BundleCertificate, BundleName, BundleVote, enough
 use tally_domain::boot::Statement;
 use tally_domain::dsse::Envelope;
 use tally_domain::ports::store::{BundleWrite, Step, Write};
-use tally_domain::{Action, ClientId, Reason, Refusal, UnixMillis};
+use tally_domain::{Action, ClientId, Quorum, Reason, Refusal, UnixMillis};
 use tally_policy::{Bundle, OpenError, SignedBundle, Trust, changes, tightens_only};
 use tally_proto::v1;
 use tally_signer::freeze::complete_write;
@@ -32,7 +32,7 @@ pub async fn propose(node: &Arc<Node>, bytes: &[u8]) -> Result<v1::ProposeRespon
     let name = seen(node, bytes).await?;
     let told = bundle_news::tell_all(node, name).await?;
     if bundles::find(node, name)?.is_some_and(|known| known.standing == Standing::Ready) {
-        // Without a majority now, the nodes go on with it by themselves.
+        // Without a quorum now, the nodes go on with it by themselves.
         if let Err(refusal) = collect(node, name).await {
             tracing::warn!(bundle = %name, reason = refusal.reason.as_str(), "the bundle is not active yet");
         }
@@ -43,7 +43,7 @@ pub async fn propose(node: &Arc<Node>, bytes: &[u8]) -> Result<v1::ProposeRespon
 /// Has all nodes vote now.
 ///
 /// # Errors
-/// `BUNDLE_NOT_FOUND`, `BUNDLE_WAITS`, `BUNDLE_VETOED`, `BUNDLE_SETTLED`; `PARTICIPANTS` when fewer than a majority vote.
+/// `BUNDLE_NOT_FOUND`, `BUNDLE_WAITS`, `BUNDLE_VETOED`, `BUNDLE_SETTLED`; `PARTICIPANTS` when fewer than a quorum vote.
 pub async fn activate(node: &Arc<Node>, version: u64) -> Result<v1::ActivateResponse, Refusal> {
     let known = bundles::of_version(node, version)?;
     if known.standing != Standing::Active {
@@ -165,7 +165,8 @@ async fn note_fork(node: &Arc<Node>, bytes: &[u8], name: BundleName, refusal: Re
 
 /// Links and certificates of nodes are made from the roster that a node starts with.
 fn check_roster(active: &Bundle, next: &Bundle) -> Result<(), Refusal> {
-    if active.roster().nodes == next.roster().nodes { Ok(()) } else { Err(Reason::BundleRoster.into()) }
+    let (old, new) = (active.roster(), next.roster());
+    if (&old.nodes, old.tolerance) == (&new.nodes, new.tolerance) { Ok(()) } else { Err(Reason::BundleRoster.into()) }
 }
 
 /// This node's vote for a bundle whose time has come; on the disk before it is given.
@@ -223,7 +224,7 @@ pub async fn collect(node: &Arc<Node>, name: BundleName) -> Result<(), Refusal> 
     }
     let voters = votes.keys().cloned().collect();
     if !enough(&voters, roster) {
-        let (needed, available) = (roster.majority().to_string(), votes.len().to_string());
+        let (needed, available) = (Quorum::of(roster).votes().to_string(), votes.len().to_string());
         return Err(Refusal::new(Reason::Participants).with("needed", needed).with("available", available));
     }
     let certificate = BundleCertificate { votes: votes.into_values().collect() };
@@ -231,7 +232,7 @@ pub async fn collect(node: &Arc<Node>, name: BundleName) -> Result<(), Refusal> 
     bundle_news::tell_all(node, name).await.map(drop)
 }
 
-/// A majority has voted: from here on the bundle decides. Gives whether that is news.
+/// A quorum has voted: from here on the bundle decides. Gives whether that is news.
 ///
 /// # Errors
 /// `PROTOCOL_VIOLATION` when it is not believed, `BUNDLE_CHAIN` when it follows another than the active one, `STORAGE`.

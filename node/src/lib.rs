@@ -34,6 +34,7 @@ mod lead_kek;
 mod lead_key;
 mod lead_sign;
 mod lead_wrap;
+mod limits;
 mod node;
 mod participate;
 mod peers;

@@ -34,7 +34,7 @@ pub fn apply(c: &Connection, write: &BundleWrite) -> Result<(), StoreError> {
             if active(c)?.is_some_and(|now| bundle.version <= now.version) {
                 return Err(Conflict::Backwards.into());
             }
-            // A majority's word counts for more than which of two this node saw first.
+            // A quorum's word counts for more than which of two this node saw first.
             let (version, at) = (bundle.version.cast_signed(), at.0.cast_signed());
             run(c, "DELETE FROM bundle WHERE version = ?1 AND digest <> ?2", params![version, bundle.digest.0])?;
             let sql = "INSERT INTO bundle (version, digest, previous, envelope, tightens, first_seen, due, certificate,

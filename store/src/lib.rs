@@ -11,6 +11,7 @@
 
 mod apply;
 mod bundle;
+mod claims;
 mod freeze;
 mod kek;
 mod migrate;
@@ -26,12 +27,13 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tally_domain::activation::BundleName;
+use tally_domain::claim::LineMemory;
 use tally_domain::ports::Pending;
 use tally_domain::ports::store::{
     AttemptRow, BanRow, BundleRow, Bundles, CheckpointRow, Committed, FreezeRow, Freezes, HsmKeyRow, KekVersionRow,
     KeyRow, PeerHead, PendingCheck, RequestRow, Step, Store, StoreError, UnfreezeRow, VetoRow,
 };
-use tally_domain::{Digest, Incarnation, KeyName, NodeName, RequestId, Tenant};
+use tally_domain::{Digest, Incarnation, KeyName, LineId, NodeName, RequestId, Tenant};
 use writer::Writer;
 
 /// How a store is opened, besides where.
@@ -90,6 +92,10 @@ impl Store for SqliteStore {
 
     fn attempts(&self, tenant: &Tenant, request: &RequestId) -> Result<Vec<AttemptRow>, StoreError> {
         read::attempts(&self.reader(), tenant, request)
+    }
+
+    fn line(&self, line: &LineId) -> Result<LineMemory, StoreError> {
+        claims::line(&self.reader(), line)
     }
 
     fn key(&self, name: &KeyName) -> Result<Option<KeyRow>, StoreError> {

@@ -28,7 +28,7 @@ pub enum BundleEvent {
         /// That node's word.
         statement: Statement,
     },
-    /// A majority has voted for a bundle: from here on it decides at this node.
+    /// A quorum has voted for a bundle: from here on it decides at this node.
     Activated {
         /// Their votes.
         certificate: BundleCertificate,

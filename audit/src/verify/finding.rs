@@ -152,6 +152,28 @@ pub enum Problem {
         /// Which try.
         attempt: Attempt,
     },
+    /// One unit of a limit for two requests.
+    #[error("requests {request} and {other} were both certified one unit of limit line {line}: the limit was exceeded")]
+    ClaimsOverlap {
+        /// The line.
+        line: Digest,
+        /// The request.
+        request: RequestId,
+        /// The other request.
+        other: RequestId,
+    },
+    /// One voter, one unit of a limit, two requests.
+    #[error(
+        "{voter} voted for one unit of a limit for both requests {request} and {other}: it lies or was restored from an older copy; keep its votes as evidence"
+    )]
+    ClaimedTwice {
+        /// Who.
+        voter: NodeName,
+        /// The request.
+        request: RequestId,
+        /// The other request.
+        other: RequestId,
+    },
     /// The certificate is not believed.
     #[error("the certificate is not believed: {0}")]
     Certificate(#[from] BadCertificate),

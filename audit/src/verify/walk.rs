@@ -262,7 +262,9 @@ impl<'a> Walk<'a> {
         }
         self.fact(Fact::Vote { voter: cert.node, body: Rc::clone(&body) });
         let request = (body.tenant.clone(), body.request_id);
-        self.votes.insert((request.clone(), body.attempt), Rc::clone(&body));
+        if body.signers.contains(&self.report.node) {
+            self.votes.insert((request.clone(), body.attempt), Rc::clone(&body));
+        }
         if !self.permits.contains(&(request, body.intent_digest, body.bundle)) {
             return Err(Problem::VoteNotPermitted { request: body.request_id });
         }
@@ -285,8 +287,8 @@ impl<'a> Walk<'a> {
         if !body.signers.contains(&self.report.node) {
             return Err(Problem::NotASigner);
         }
-        for voter in &body.signers {
-            self.fact(Fact::Vote { voter: voter.clone(), body: Rc::clone(&body) });
+        for voter in certificate.voters(self.roster) {
+            self.fact(Fact::Vote { voter, body: Rc::clone(&body) });
         }
         self.fact(Fact::Certificate { body: Rc::clone(&body) });
         self.fact(Fact::Release { by: self.report.node.clone(), body: Rc::clone(&body), partial });

@@ -1,6 +1,7 @@
 //! What clients call: signing, keys, the node's state.
 
 use super::{FROZEN, client, is_stopped, refused, same_tenant};
+use crate::bundle_news::again;
 use crate::convert;
 use crate::hsm_keys::HsmHeld;
 use crate::node::{Node, now};
@@ -48,7 +49,10 @@ impl SigningService for Clients {
         let envelope = convert::envelope_in(request.into_inner().intent).map_err(|r| status(&r))?;
         let node = self.0.clone();
         // Its own task: a client that hangs up does not stop a session halfway.
-        let work = tokio::spawn(async move { lead_sign::sign(&node, caller, envelope).await }.instrument(span));
+        let work = tokio::spawn(
+            async move { again(&node, || lead_sign::sign(&node, caller.clone(), envelope.clone())).await }
+                .instrument(span),
+        );
         let bytes = work.await.map_err(|_| refused(Reason::Bug))?.map_err(|r| status(&r))?;
         let response = v1::SignResponse::decode(bytes.as_slice()).map_err(|_| refused(Reason::Tampered))?;
         Ok(Response::new(response))
@@ -103,7 +107,10 @@ impl KeyService for Clients {
         self.0.check_standing().map_err(|r| status(&r))?;
         let envelope = convert::envelope_in(request.into_inner().intent).map_err(|r| status(&r))?;
         let node = self.0.clone();
-        let work = tokio::spawn(async move { lead_key::create(&node, caller, envelope).await }.instrument(span));
+        let work = tokio::spawn(
+            async move { again(&node, || lead_key::create(&node, caller.clone(), envelope.clone())).await }
+                .instrument(span),
+        );
         let (key, rule) = work.await.map_err(|_| refused(Reason::Bug))?.map_err(|r| status(&r))?;
         Ok(Response::new(v1::CreateKeyResponse { key: Some(key), rule }))
     }

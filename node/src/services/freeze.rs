@@ -1,6 +1,7 @@
 //! What clients call to freeze, to have freezes lifted, and to see which are in force.
 
 use super::{client, refused};
+use crate::bundle_news::again;
 use crate::convert;
 use crate::lead_freeze;
 use crate::node::Node;
@@ -29,7 +30,10 @@ impl FreezeService for Freezing {
         let envelope = convert::envelope_in(request.into_inner().intent).map_err(|r| status(&r))?;
         let node = self.0.clone();
         // Its own task: a client that hangs up does not stop it.
-        let work = tokio::spawn(async move { lead_freeze::freeze(&node, caller, envelope).await }.instrument(span));
+        let work = tokio::spawn(
+            async move { again(&node, || lead_freeze::freeze(&node, caller.clone(), envelope.clone())).await }
+                .instrument(span),
+        );
         work.await.map_err(|_| refused(Reason::Bug))?.map(Response::new).map_err(|r| status(&r))
     }
 
@@ -39,7 +43,10 @@ impl FreezeService for Freezing {
         self.0.check_standing().map_err(|r| status(&r))?;
         let envelope = convert::envelope_in(request.into_inner().intent).map_err(|r| status(&r))?;
         let node = self.0.clone();
-        let work = tokio::spawn(async move { lead_freeze::unfreeze(&node, caller, envelope).await }.instrument(span));
+        let work = tokio::spawn(
+            async move { again(&node, || lead_freeze::unfreeze(&node, caller.clone(), envelope.clone())).await }
+                .instrument(span),
+        );
         work.await.map_err(|_| refused(Reason::Bug))?.map(Response::new).map_err(|r| status(&r))
     }
 

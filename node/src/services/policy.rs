@@ -1,6 +1,7 @@
 //! What clients call about the policy bundle.
 
 use super::{client, is_auditor, refused, same_tenant};
+use crate::bundle_news::again;
 use crate::bundles::{self, BUNDLE_MAX_BYTES};
 use crate::convert;
 use crate::judgements::{self, Sight};
@@ -82,7 +83,8 @@ impl PolicyService for Policies {
         let span = tracing::info_span!("veto_policy", client = %caller, request = field::Empty);
         let envelope = convert::envelope_in(request.into_inner().intent).map_err(|r| status(&r))?;
         let node = self.0.clone();
-        done(tokio::spawn(async move { lead_bundle::veto(&node, caller, envelope).await }.instrument(span)).await)
+        let work = async move { again(&node, || lead_bundle::veto(&node, caller.clone(), envelope.clone())).await };
+        done(tokio::spawn(work.instrument(span)).await)
     }
 
     async fn history(&self, request: Request<v1::HistoryRequest>) -> Result<Response<v1::HistoryResponse>, Status> {

@@ -22,7 +22,7 @@ pub enum Trust<'a> {
     Pinned(Digest),
     /// The one after this, whose admins have signed it.
     After(&'a Bundle),
-    /// The same, for which a majority of nodes has voted since: its time was theirs to check, and may be over by now.
+    /// The same, for which a quorum of nodes has voted since: its time was theirs to check, and may be over by now.
     Voted(&'a Bundle),
     /// This node has opened it before and kept its digest where nobody else writes. Signatures and time are not checked
     /// again: an expired bundle is still what the next one follows, and decides nothing.

@@ -13,6 +13,7 @@ mod ballots;
 mod frozen;
 mod frozen_keks;
 mod keks;
+mod limited;
 mod recovery;
 mod resident;
 mod results;

@@ -10,6 +10,7 @@ use tally_mpc::Signature;
 use tally_policy::Bundle;
 use tally_signer::admit::{self, Permit, Subject};
 use tally_signer::boot::{BootIdentity, Uncertified};
+use tally_signer::claims::{Claimed, claim};
 use tally_signer::freeze::Freezes;
 
 /// 2026-11-21T22:01:00Z.
@@ -213,8 +214,17 @@ impl World {
         key: Option<(&KeyRecord, KeyState)>,
         now: UnixMillis,
     ) -> Result<Permit, Refusal> {
-        admit::open(&self.bundle, self.seal(intent))
-            .and_then(|opened| admit::admit_sign(opened, key, &Freezes::default(), &self.bundle, now))
+        admit::open(&self.bundle, self.seal(intent)).and_then(|opened| {
+            admit::admit_sign(opened, key, &Freezes::default(), &self.bundle, now, |_| Ok(Vec::new()))
+        })
+    }
+
+    /// A permit of a request that is charged.
+    pub fn admit_charged(&self, intent: &Intent, charges: &[Charge]) -> Result<Permit, Refusal> {
+        let record = self.record(&intent.key);
+        let opened = admit::open(&self.bundle, self.seal(intent))?;
+        let key = Some((&record, KeyState::Active));
+        admit::admit_sign(opened, key, &Freezes::default(), &self.bundle, NOW, |_| Ok(charges.to_vec()))
     }
 
     /// The one signature of a message key.
@@ -225,6 +235,11 @@ impl World {
     pub fn certificate(&self, body: &VoteBody, voters: &[usize]) -> Certificate {
         Certificate { votes: voters.iter().map(|i| body.sign(self.boots[*i].key(), self.boots[*i].cert())).collect() }
     }
+}
+
+/// The permit of a request that no limit applies to.
+pub fn unlimited(permit: &Permit) -> Claimed {
+    claim(permit.clone(), None, NOW).unwrap()
 }
 
 fn boot(identity: &SigningKey, i: usize, incarnation: u64) -> BootIdentity {

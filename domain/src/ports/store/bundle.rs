@@ -57,7 +57,7 @@ pub enum BundleWrite {
         /// When this node wrote it down.
         at: UnixMillis,
     },
-    /// A majority has voted for a bundle: from here on it is the active one. Needs that the one before it is, and that the
+    /// A quorum has voted for a bundle: from here on it is the active one. Needs that the one before it is, and that the
     /// number goes up: otherwise [`super::Conflict::OtherBundle`] or [`super::Conflict::Backwards`].
     Activate {
         /// Which.

@@ -1,7 +1,9 @@
 //! Why a store does not do it.
 
 use super::tokens;
+use crate::claim::Excluded;
 use crate::freeze::{FreezeName, Scope};
+use crate::limit::LineId;
 
 /// A write did not fit what is stored; nothing of the step was kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +56,14 @@ pub enum Conflict {
     /// A counter would go back.
     #[error("a counter would go back")]
     Backwards,
+    /// This node cannot vote for the claim any more.
+    #[error("the claim on line {}: {why}", .line.0)]
+    Claim {
+        /// On which line.
+        line: LineId,
+        /// Why.
+        why: Excluded,
+    },
 }
 
 /// Why the store did not do it.

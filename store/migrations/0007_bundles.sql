@@ -1,5 +1,5 @@
 -- Signed policy bundles: those that became active, and those that may. One of each number, which is the first that this node
--- saw, or the one that a majority voted for.
+-- saw, or the one that a quorum voted for.
 CREATE TABLE bundle (
     version      INTEGER NOT NULL PRIMARY KEY,
     digest       BLOB    NOT NULL UNIQUE CHECK (length(digest) = 32),
