@@ -1,10 +1,16 @@
 //! What nodes answer, as types of ours. Wire types end here.
 
+mod bundle;
 mod freeze;
 mod node;
 mod request;
 mod wrap;
 
+pub use bundle::{
+    ChangeInfo, DecidedInfo, JudgementInfo, LimitChargeInfo, ProposalInfo, Proposed, ReplayCounts, ReplayedChange,
+    VetoedBundle,
+};
+pub(crate) use bundle::{counts, explained, history, judgement, proposal, proposed, replayed, vetoed};
 pub use freeze::{FreezeInfo, Frozen, Told, Unfrozen};
 pub(crate) use freeze::{freezes, frozen, unfrozen};
 pub use node::{ActiveRule, BanInfo, HsmInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo};

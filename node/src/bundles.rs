@@ -15,6 +15,8 @@ pub const BUNDLE_MAX_BYTES: usize = 960 * 1024;
 /// The active bundle, and what is going on about others.
 pub struct Bundles {
     active: RwLock<Arc<Bundle>>,
+    /// What was opened last as a follower of the active one: seeing, voting and activating come one after the other.
+    follower: Mutex<Option<Follower>>,
     /// What peers have taken since this start.
     heard: Mutex<HashSet<(Told, NodeName)>>,
     /// Forks that have been logged since this start: each is logged once.
@@ -23,6 +25,13 @@ pub struct Bundles {
     learning: tokio::sync::Mutex<()>,
     /// Held while a peer is asked what became active: once is enough for everyone who waits for it.
     catching_up: tokio::sync::Mutex<()>,
+}
+
+struct Follower {
+    after: Digest,
+    /// Over the envelope, signatures included: the bundle's own digest is not.
+    envelope: Digest,
+    bundle: Arc<Bundle>,
 }
 
 /// What a peer is told of a bundle: that it is there, and how many vetoes it has.
@@ -64,6 +73,7 @@ impl Bundles {
     pub fn new(active: Arc<Bundle>) -> Self {
         Self {
             active: RwLock::new(active),
+            follower: Mutex::default(),
             heard: Mutex::default(),
             forks: Mutex::default(),
             learning: tokio::sync::Mutex::default(),
@@ -79,6 +89,18 @@ impl Bundles {
     /// Another bundle decides from now on; this is durable already.
     pub fn swap(&self, bundle: Arc<Bundle>) {
         *self.active.write().unwrap_or_else(PoisonError::into_inner) = bundle;
+    }
+
+    /// A bundle whose very envelope has been found to follow the active one before, whatever the time was.
+    pub fn follower(&self, envelope: Digest) -> Option<Arc<Bundle>> {
+        let after = self.active().digest();
+        let last = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().filter(|f| (f.after, f.envelope) == (after, envelope)).map(|f| f.bundle.clone())
+    }
+
+    /// Notes that a bundle follows another, by its admins' signatures and its number.
+    pub fn note_follower(&self, after: Digest, envelope: Digest, bundle: Arc<Bundle>) {
+        *self.follower.lock().unwrap_or_else(PoisonError::into_inner) = Some(Follower { after, envelope, bundle });
     }
 
     /// One at a time from here on, until the guard is dropped.
@@ -196,9 +218,13 @@ pub fn bytes(node: &Node, digest: &Digest) -> Result<Vec<u8>, Refusal> {
 ///
 /// # Errors
 /// `BUNDLE_NOT_FOUND`, `STORAGE`, `TAMPERED`.
-pub fn reopened(node: &Node, digest: &Digest) -> Result<Bundle, Refusal> {
+pub fn reopened(node: &Node, digest: &Digest) -> Result<Arc<Bundle>, Refusal> {
     let active = node.bundle();
-    let signed = SignedBundle::from_bytes(&bytes(node, digest)?).map_err(|_| Reason::Tampered)?;
+    let bytes = bytes(node, digest)?;
+    if let Some(known) = node.bundles.follower(Digest::of(&bytes)) {
+        return Ok(known);
+    }
+    let signed = SignedBundle::from_bytes(&bytes).map_err(|_| Reason::Tampered)?;
     let opened = signed.open(Trust::Reopened(*digest), now()).map_err(|_| Reason::Tampered)?;
-    if opened.header().cluster == active.header().cluster { Ok(opened) } else { Err(Reason::Tampered.into()) }
+    if opened.header().cluster == active.header().cluster { Ok(Arc::new(opened)) } else { Err(Reason::Tampered.into()) }
 }

@@ -40,7 +40,7 @@ pub fn draft(node: &Node, bytes: &[u8]) -> Result<Arc<Bundle>, Refusal> {
     if bundle.header().cluster != node.boot.cluster {
         return Err(Refusal::new(Reason::BundleChain).with("detail", "the draft is for another cluster"));
     }
-    Ok(Arc::new(bundle))
+    Ok(Arc::new(bundle.timeless()))
 }
 
 /// What would become of an intent.
@@ -240,7 +240,7 @@ fn decided_out(node: &Node, logged: Logged, sight: Sight) -> v1::Decided {
         let active = node.bundle();
         let bundle = match active.digest() == logged.bundle {
             true => active,
-            false => Arc::new(bundles::reopened(node, &logged.bundle).ok()?),
+            false => bundles::reopened(node, &logged.bundle).ok()?,
         };
         let judged = judged(node, intent, &bundle, logged.time).ok()??;
         Some(judgement_out(&bundle, &judged, sight))

@@ -15,7 +15,7 @@ use tally_domain::activation::{BundleCertificate, BundleName, BundleVote, enough
 use tally_domain::boot::Statement;
 use tally_domain::dsse::Envelope;
 use tally_domain::ports::store::{BundleWrite, Step, Write};
-use tally_domain::{Action, ClientId, Quorum, Reason, Refusal, UnixMillis};
+use tally_domain::{Action, ClientId, Digest, Quorum, Reason, Refusal};
 use tally_policy::{Bundle, OpenError, SignedBundle, Trust, changes, tightens_only};
 use tally_proto::v1;
 use tally_signer::freeze::complete_write;
@@ -117,10 +117,11 @@ pub async fn seen(node: &Arc<Node>, bytes: &[u8]) -> Result<BundleName, Refusal>
         let detail = "the active bundle is a directory, which nothing follows; begin with a signed one";
         return Err(Refusal::new(Reason::BundleChain).with("detail", detail));
     }
-    let opened = match opened(signed, &active, now()).await {
+    let opened = match opened(node, signed, &active).await {
         Err(forked) if forked.reason == Reason::BundleForked => return Err(note_fork(node, bytes, name, forked).await),
         opened => opened?,
     };
+    opened.check_time(now()).map_err(|e| refusal(&e))?;
     check_roster(&active, &opened)?;
     let tightens = tightens_only(&changes(&active, &opened));
     let at = now();
@@ -144,11 +145,19 @@ fn delay_ms(node: &Node, active: &Bundle) -> u64 {
     most.map_or(delay, |most| delay.min(most.ms))
 }
 
-/// Loading checks every rule: that is work for a thread of its own.
-async fn opened(signed: SignedBundle, active: &Arc<Bundle>, now: UnixMillis) -> Result<Bundle, Refusal> {
-    let active = active.clone();
-    let work = tokio::task::spawn_blocking(move || signed.open(Trust::After(&active), now));
-    work.await.map_err(|_| Refusal::from(Reason::Bug))?.map_err(|e| refusal(&e))
+/// A bundle that its admins let follow the active one, whatever the time is. Loading checks every rule: that is work for a
+/// thread of its own, and done once.
+async fn opened(node: &Arc<Node>, signed: SignedBundle, active: &Arc<Bundle>) -> Result<Arc<Bundle>, Refusal> {
+    let envelope = Digest::of(&signed.to_bytes());
+    if let Some(known) = node.bundles.follower(envelope) {
+        return Ok(known);
+    }
+    let after = active.clone();
+    let work = tokio::task::spawn_blocking(move || signed.open(Trust::Voted(&after), now()));
+    let opened = work.await.map_err(|_| Refusal::from(Reason::Bug))?.map_err(|e| refusal(&e))?;
+    let opened = Arc::new(opened);
+    node.bundles.note_follower(active.digest(), envelope, opened.clone());
+    Ok(opened)
 }
 
 /// The admins have signed two bundles of one number: that is kept as evidence, once.
@@ -177,13 +186,14 @@ pub async fn vote(node: &Arc<Node>, name: BundleName) -> Result<Statement, Refus
     let _learning = node.bundles.learning().await;
     let active = node.bundle();
     let known = bundles::find(node, name)?.ok_or(Reason::BundleNotFound)?;
-    if let Some(voted) = known.row.vote.as_deref().filter(|_| known.row.previous == Some(active.digest())) {
+    // Also when it is active by now: whoever asks may not have heard.
+    if let Some(voted) = known.row.vote.as_deref() {
         return Statement::decode(voted).map_err(|_| Reason::Tampered.into());
     }
     may_vote(&known)?;
     // Signed by enough, after the active one, and within its time: still.
     let signed = SignedBundle::from_bytes(&bundles::bytes(node, &name.digest)?).map_err(|_| Reason::Tampered)?;
-    opened(signed, &active, now()).await?;
+    opened(node, signed, &active).await?.check_time(now()).map_err(|e| refusal(&e))?;
     let vote = BundleVote { cluster: node.boot.cluster.clone(), previous: active.digest(), bundle: name };
     let statement = vote.sign(node.boot.key(), node.boot.cert());
     let write = BundleWrite::Vote { previous: vote.previous, bundle: name, statement: statement.encode_to_vec() };
@@ -211,10 +221,18 @@ fn may_vote(known: &Known) -> Result<(), Refusal> {
 /// # Errors
 /// As [`vote`]; `PARTICIPANTS`.
 pub async fn collect(node: &Arc<Node>, name: BundleName) -> Result<(), Refusal> {
-    let own = vote(node, name).await?;
-    let (cluster, previous) = (node.boot.cluster.clone(), node.bundle().digest());
-    let wanted = BundleVote { cluster, previous, bundle: name };
+    let outcome = collected(node, name).await;
+    // Another node may have been faster.
+    match bundles::find(node, name)?.map(|known| known.standing) {
+        Some(Standing::Active) => Ok(()),
+        _ => outcome,
+    }
+}
+
+async fn collected(node: &Arc<Node>, name: BundleName) -> Result<(), Refusal> {
     let bundle = node.bundle();
+    let own = vote(node, name).await?;
+    let wanted = BundleVote { cluster: node.boot.cluster.clone(), previous: bundle.digest(), bundle: name };
     let roster = bundle.roster();
     let mut votes = std::collections::BTreeMap::from([(node.name().clone(), own)]);
     for (peer, statement) in bundle_news::ask_all(node, name).await? {
@@ -249,9 +267,7 @@ pub async fn activated(node: &Arc<Node>, bytes: &[u8], certificate: &BundleCerti
         return Err(Reason::BundleChain.into());
     }
     let signed = SignedBundle::from_bytes(bytes).map_err(|_| bad())?;
-    let after = active.clone();
-    let work = tokio::task::spawn_blocking(move || signed.open(Trust::Voted(&after), now()));
-    let next = work.await.map_err(|_| Refusal::from(Reason::Bug))?.map_err(|_| bad())?;
+    let next = opened(node, signed, &active).await.map_err(|_| bad())?;
     if (next.version(), next.digest()) != (name.version, name.digest) {
         return Err(bad());
     }
@@ -268,7 +284,7 @@ pub async fn activated(node: &Arc<Node>, bytes: &[u8], certificate: &BundleCerti
     };
     commit(node, Step { writes: vec![Write::Bundle(write)], leaves: vec![leaf] }).await?;
     tracing::warn!(bundle = %name, "a new policy bundle is active");
-    node.bundles.swap(Arc::new(next));
+    node.bundles.swap(next);
     Ok(true)
 }
 

@@ -107,6 +107,14 @@ impl Bundle {
         content::load(files, None)
     }
 
+    /// The same for asking what its rules say at any time, not for deciding: a draft's time has not come, or is long over
+    /// for requests of the past.
+    #[must_use]
+    pub fn timeless(mut self) -> Self {
+        self.header.validity = None;
+        self
+    }
+
     /// Names the bundle: over what it says of itself, every path and every byte of it.
     pub fn digest(&self) -> Digest {
         self.digest
