@@ -12,6 +12,8 @@ mod show;
 mod sign;
 mod test;
 
+pub use read::now;
+
 use crate::input;
 use crate::output::{Shown, Usage};
 use crate::profile::ProfileArg;

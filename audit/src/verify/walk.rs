@@ -1,10 +1,12 @@
 //! One log from its first leaf to its last: each leaf by itself, and against what the same node wrote before it.
 
+mod bundles;
 mod frozen;
 mod keks;
 
 pub(super) use frozen::Word;
 
+use super::bundles::Bundles;
 use super::finding::{Finding, Problem};
 use super::ledger::{Completion, Fact, How, Request};
 use super::warning::{Oddity, Warning};
@@ -25,6 +27,7 @@ use tally_domain::{Attempt, Digest, HsmKeyRecord, Incarnation, Intent, KeyName, 
 /// What one log says, and what is wrong with it by itself.
 pub(super) struct Walk<'a> {
     roster: &'a Roster,
+    known: &'a Bundles,
     /// What the log contains.
     pub(super) report: Report,
     /// What is wrong.
@@ -35,6 +38,8 @@ pub(super) struct Walk<'a> {
     pub(super) time: UnixMillis,
     /// What it says of freezes.
     pub(super) freezes: frozen::Trace,
+    /// What it says of bundles.
+    pub(super) bundles: bundles::Trace,
     leaf: u64,
     incarnation: Option<Incarnation>,
     intents: BTreeMap<Digest, Result<Intent, Problem>>,
@@ -62,7 +67,12 @@ struct Completed<'e> {
 
 impl<'a> Walk<'a> {
     /// Walks over all leaves, then holds the checkpoint against them.
-    pub(super) fn over(roster: &'a Roster, node: &NodeName, entries: &[Vec<u8>], note: &str) -> Self {
+    pub(super) fn over(
+        (roster, known): (&'a Roster, &'a Bundles),
+        node: &NodeName,
+        entries: &[Vec<u8>],
+        note: &str,
+    ) -> Self {
         let mut frontier = Frontier::new();
         entries.iter().for_each(|leaf| frontier.append(leaf_hash(leaf)));
         let report = Report {
@@ -80,11 +90,13 @@ impl<'a> Walk<'a> {
         };
         let mut this = Self {
             roster,
+            known,
             report,
             findings: Vec::new(),
             facts: Vec::new(),
             time: UnixMillis(0),
             freezes: frozen::Trace::default(),
+            bundles: bundles::Trace::default(),
             leaf: 0,
             incarnation: None,
             intents: BTreeMap::new(),
@@ -157,7 +169,8 @@ impl<'a> Walk<'a> {
         }
         self.time = event.time;
         let checked = match event.what {
-            What::Boot { .. } | What::SessionFailed { .. } => Ok(()),
+            What::SessionFailed { .. } => Ok(()),
+            What::Boot { bundle, .. } => self.booted_under(bundle),
             What::IntentReceived { envelope, digest, .. } => self.intent(&envelope, digest),
             What::Decided { tenant, request_id, intent_digest, verdict, bundle, summary } => {
                 self.decided((tenant, request_id), intent_digest, verdict, bundle, summary)
@@ -181,7 +194,7 @@ impl<'a> Walk<'a> {
             What::Frozen { statement } => self.frozen(&statement),
             What::Unfreezing { statement } => self.unfreezing(&statement),
             What::Unfrozen { certificate } => self.unfrozen(&certificate),
-            What::Bundle(_) => Ok(()),
+            What::Bundle(event) => self.bundle(&event),
             What::Banned { key, peer, .. } => {
                 self.warn(Oddity::Banned { peer, key });
                 Ok(())
@@ -234,6 +247,7 @@ impl<'a> Walk<'a> {
         summary: String,
     ) -> Result<(), Problem> {
         let leaf = self.leaf;
+        self.is_active(request_id, bundle)?;
         match verdict {
             Verdict::Refused { reason, rule, condition } => {
                 let line = RefusalLine { leaf, tenant, request_id, reason, rule, condition, summary };

@@ -1,6 +1,6 @@
 //! The steps of the tour and what they share.
 
-use super::{freeze, jwt, logs, outage, sign, wrap};
+use super::{freeze, jwt, logs, outage, policy, sign, wrap};
 use crate::dev::cluster::Cluster;
 use crate::dev::init::Init;
 use crate::{foreign, profile};
@@ -26,6 +26,7 @@ pub enum Step {
     Unknown,
     Again,
     Freeze,
+    Policy,
     OneDown,
     TwoDown,
     TokenLost,
@@ -46,6 +47,7 @@ impl Step {
         Self::Unknown,
         Self::Again,
         Self::Freeze,
+        Self::Policy,
         Self::OneDown,
         Self::TwoDown,
         Self::TokenLost,
@@ -66,6 +68,7 @@ impl Step {
             Self::Unknown => "a contract call that nobody understands is denied",
             Self::Again => "the same request gives the same bytes, at any node; its id names nothing else",
             Self::Freeze => "one node freezes a key for all of them; a majority lifts that, and it signs again",
+            Self::Policy => "a policy that tightens bites at once; one that loosens waits, and one node vetoes it",
             Self::OneDown => "with one node stopped the others still sign",
             Self::TwoDown => "with two nodes stopped nothing is signed, and nothing is half done",
             Self::TokenLost => "a node loses its token, goes on with the shares it has opened, and gets the token back",
@@ -109,6 +112,7 @@ impl Tour {
             Step::Unknown => sign::unknown(self).await,
             Step::Again => sign::again(self).await,
             Step::Freeze => freeze::frozen(self).await,
+            Step::Policy => policy::changed(self).await,
             Step::OneDown => outage::one_down(self).await,
             Step::TwoDown => outage::two_down(self).await,
             Step::TokenLost => outage::token_lost(self).await,
