@@ -8,6 +8,7 @@
 //! find what a node did alone, such as a refusal, once the node has rewritten its log.
 
 mod absence;
+mod bundles;
 mod finding;
 mod ledger;
 mod lines;
@@ -17,7 +18,8 @@ mod warning;
 mod words;
 
 pub use absence::{CLOCK_SLACK_MS, EXPORT_SLACK_MS};
-pub use finding::{Finding, FreezeProblem, KekProblem, Problem, Witness};
+pub use bundles::{BundleFacts, Bundles, envelopes};
+pub use finding::{BundleProblem, Finding, FreezeProblem, KekProblem, Problem, Witness};
 pub use warning::{Oddity, Warning};
 
 use ledger::{Ledger, Scope};
@@ -111,7 +113,8 @@ pub fn verify_log(
     entries: &[Vec<u8>],
     checkpoint: &str,
 ) -> Result<Report, Vec<Finding>> {
-    let walk = Walk::over(roster, node, entries, checkpoint);
+    let bundles = Bundles::default();
+    let walk = Walk::over((roster, &bundles), node, entries, checkpoint);
     conclude(vec![walk], Scope::OneLog).map(|mut reports| reports.remove(0))
 }
 
@@ -121,11 +124,24 @@ pub fn verify_log(
 /// Everything that is wrong, at most [`FINDINGS_MAX`] a log and as many across them. A node of the roster without a log
 /// is one of it.
 pub fn verify_together(roster: &Roster, logs: &[ExportedLog]) -> Result<Vec<Report>, Vec<Finding>> {
+    verify_together_under(&Bundles::default(), roster, logs)
+}
+
+/// The same for logs of nodes whose policy is signed: each leaf is held against the bundle of its time. `roster` is the
+/// first one's.
+///
+/// # Errors
+/// As [`verify_together`].
+pub fn verify_together_under(
+    bundles: &Bundles,
+    roster: &Roster,
+    logs: &[ExportedLog],
+) -> Result<Vec<Report>, Vec<Finding>> {
     let given: BTreeSet<_> = logs.iter().map(|log| &log.node).collect();
     let missing = roster.nodes.iter().filter(|n| !given.contains(&n.name));
     let missing = missing.map(|n| Finding { node: n.name.clone(), leaf: None, problem: Problem::LogMissing });
     let mut missing: Vec<_> = missing.collect();
-    match verify_partial(roster, logs) {
+    match verify_partial_under(bundles, roster, logs) {
         Ok(reports) if missing.is_empty() => Ok(reports),
         Ok(_) => Err(missing),
         Err(found) => {
@@ -142,6 +158,18 @@ pub fn verify_together(roster: &Roster, logs: &[ExportedLog]) -> Result<Vec<Repo
 /// # Errors
 /// Everything that is wrong with the logs that are given.
 pub fn verify_partial(roster: &Roster, logs: &[ExportedLog]) -> Result<Vec<Report>, Vec<Finding>> {
+    verify_partial_under(&Bundles::default(), roster, logs)
+}
+
+/// The same under signed bundles, as [`verify_together_under`].
+///
+/// # Errors
+/// As [`verify_partial`].
+pub fn verify_partial_under(
+    bundles: &Bundles,
+    roster: &Roster,
+    logs: &[ExportedLog],
+) -> Result<Vec<Report>, Vec<Finding>> {
     let mut seen = BTreeSet::new();
     let twice: Vec<_> = logs
         .iter()
@@ -151,7 +179,8 @@ pub fn verify_partial(roster: &Roster, logs: &[ExportedLog]) -> Result<Vec<Repor
     if !twice.is_empty() {
         return Err(twice);
     }
-    let walks = logs.iter().map(|log| Walk::over(roster, &log.node, &log.entries, &log.checkpoint)).collect();
+    let walks =
+        logs.iter().map(|log| Walk::over((roster, bundles), &log.node, &log.entries, &log.checkpoint)).collect();
     let complete = roster.nodes.iter().filter(|n| n.role == NodeRole::Signer).all(|n| seen.contains(&n.name));
     conclude(walks, if complete { Scope::AllSigners } else { Scope::SomeLogs })
 }
@@ -169,6 +198,7 @@ fn conclude(walks: Vec<Walk>, scope: Scope) -> Result<Vec<Report>, Vec<Finding>>
     warnings.extend(not_yet);
     let (unsaid, unsaid_yet) = words::check(&walks);
     warnings.extend(unsaid_yet);
+    let changed = bundles::check(&walks);
     let mut findings = Vec::new();
     let mut reports = Vec::new();
     for walk in walks {
@@ -178,6 +208,7 @@ fn conclude(walks: Vec<Walk>, scope: Scope) -> Result<Vec<Report>, Vec<Finding>>
     findings.extend(across);
     findings.extend(absent);
     findings.extend(unsaid);
+    findings.extend(changed);
     if !findings.is_empty() {
         return Err(findings);
     }

@@ -6,11 +6,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use tally_policy::{BUNDLE_MAX_BYTES, Bundle, FILES_MAX};
 
-/// Reads a directory and loads it as a bundle.
-pub fn load(dir: &Path) -> anyhow::Result<Bundle> {
-    of(dir, &files(dir)?)
-}
-
 /// All files of a directory, by their paths in it.
 pub fn files(dir: &Path) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
     let mut files = BTreeMap::new();

@@ -12,7 +12,7 @@ mod show;
 mod sign;
 mod test;
 
-pub use read::now;
+pub use read::{Read, any, now};
 
 use crate::input;
 use crate::output::{Shown, Usage};

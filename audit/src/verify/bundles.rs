@@ -35,6 +35,13 @@ impl Bundles {
         Self { first: Some(first), known: known.into_iter().map(|facts| (facts.name.digest, facts)).collect() }
     }
 
+    /// Also those of another branch: what was signed and never became active.
+    #[must_use]
+    pub fn and(mut self, others: Self) -> Self {
+        self.known.extend(others.known);
+        self
+    }
+
     pub(super) fn first(&self) -> Option<Digest> {
         self.first
     }

@@ -36,9 +36,8 @@ pub(super) struct Walk<'a> {
     pub(super) facts: Vec<Seen>,
     /// Time of the last leaf that was read.
     pub(super) time: UnixMillis,
-    /// What it says of freezes.
+    /// What it says of freezes and of bundles.
     pub(super) freezes: frozen::Trace,
-    /// What it says of bundles.
     pub(super) bundles: bundles::Trace,
     leaf: u64,
     incarnation: Option<Incarnation>,
@@ -58,7 +57,7 @@ pub(super) struct Seen {
     pub(super) fact: Fact,
 }
 
-/// What a leaf says about the signature of a request.
+/// A leaf about the signature of a request.
 struct Completed<'e> {
     request: Request,
     intent_digest: Digest,

@@ -5,6 +5,7 @@ use crate::harness::orders::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use tally_audit::verify::{Oddity, Report, verify_together_under};
 use tally_client::{Client, Order};
 use tally_domain::Reason;
 use tally_domain::activation::BundleName;
@@ -63,6 +64,11 @@ async fn s_2_3_what_tightens_decides_at_once_at_all_nodes_under_load() {
     // The same once more is no news; the old one is over.
     assert_eq!(admins::propose(&client, &tighter).await.unwrap().proposal.state, "active");
     assert_eq!(admins::propose(&client, &first).await.unwrap().proposal.state, "replaced");
+    logs_verify(&cluster, &[&first, &tighter]).await;
+    // Without the second bundle's signatures the logs prove nothing.
+    let logs = crate::main_job::logs_of(&cluster).await;
+    let findings = verify_together_under(&bundles(&[&first]), first.bundle.roster(), &logs).unwrap_err();
+    assert!(findings.iter().any(|f| f.to_string().contains("is in no log with the signatures")), "{findings:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -86,6 +92,10 @@ async fn s_2_3_what_loosens_waits_at_every_node_and_then_decides_by_itself() {
     }
     assert!(began.elapsed() >= DELAY, "it must wait");
     sign(&client, pay(2, 2_000)).await.unwrap();
+    // These nodes shorten the wait, which only development may: an auditor is told.
+    let reports = logs_verify(&cluster, &[&first, &looser]).await;
+    let early = |r: &Report| r.warnings.iter().any(|w| w.what == Oddity::VotedEarly { version: 2 });
+    assert!(reports.iter().all(early), "{reports:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -125,6 +135,10 @@ async fn s_2_3_a_veto_of_one_node_keeps_all_from_it_and_the_next_number_goes_on(
         assert_eq!(state(&cluster, i, 2).await, "vetoed");
     }
     sign(&client, say("goes on")).await.unwrap();
+    let second = &looser;
+    let logs = crate::main_job::logs_of(&cluster).await;
+    let facts = bundles(&[&first, &third]).and(bundles(&[&first, second]));
+    verify_together_under(&facts, first.bundle.roster(), &logs).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,12 +1,15 @@
 //! Clusters whose policy is signed: two of three admins, and a first bundle that every node pins.
 
 use super::cluster::Cluster;
+use crate::main_job::logs_of;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use tally_audit::verify::{BundleFacts, Bundles, Report, verify_together_under};
 use tally_client::{Client, ClientError, Proposed};
+use tally_domain::activation::BundleName;
 use tally_domain::dsse::SigningKey;
 use tally_domain::{Digest, UnixMillis};
-use tally_policy::{Bundle, Files, SignedBundle, Trust, Validity};
+use tally_policy::{Bundle, Files, SignedBundle, Trust, Validity, changes, tightens_only};
 
 const DAY_MS: u64 = 24 * 3_600_000;
 
@@ -133,6 +136,22 @@ pub async fn start() -> (Cluster, Signed) {
 
 pub async fn propose(client: &Client, bundle: &Signed) -> Result<Proposed, ClientError> {
     client.propose(bundle.bytes()).await
+}
+
+/// Every node's log checks offline, under these bundles, the first of them pinned.
+pub async fn logs_verify(cluster: &Cluster, chain: &[&Signed]) -> Vec<Report> {
+    let logs = logs_of(cluster).await;
+    verify_together_under(&bundles(chain), chain[0].bundle.roster(), &logs).unwrap()
+}
+
+pub fn bundles(chain: &[&Signed]) -> Bundles {
+    let facts = chain.iter().enumerate().map(|(i, signed)| BundleFacts {
+        name: BundleName { version: signed.bundle.version(), digest: signed.digest() },
+        roster: signed.bundle.roster().clone(),
+        loosening_delay_ms: signed.bundle.header().loosening_delay_ms,
+        tightens: i == 0 || tightens_only(&changes(&chain[i - 1].bundle, &signed.bundle)),
+    });
+    Bundles::after(chain[0].digest(), facts)
 }
 
 /// Waits until a node decides by a bundle.
