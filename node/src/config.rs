@@ -1,12 +1,16 @@
 //! The node's configuration file. Unknown fields are refused; relative paths are relative to the file.
 
+mod policy;
+
+pub use policy::Policy;
+
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tally_domain::kek::{DESTROY_DELAY_MAX_MS, DESTROY_DELAY_MIN_MS};
 use tally_domain::time::parse_span;
-use tally_domain::{ClusterId, Digest, NodeName};
+use tally_domain::{ClusterId, NodeName};
 use tally_hsm_adapter::PinSource;
 
 /// `node.toml`.
@@ -40,52 +44,6 @@ pub struct Config {
     /// Keys that wrap other keys.
     #[serde(default)]
     pub wrap: Wrap,
-}
-
-/// The policy that the node begins with. Later versions come over the network and are kept in the store.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Policy {
-    /// Digest of the first signed bundle of the cluster: `sha256:` and 64 hex digits.
-    pub pinned: Pinned,
-    /// File of that bundle; read at the first start only.
-    pub bundle: PathBuf,
-    /// Longest wait of a bundle that loosens, whatever the active one says: for development only.
-    #[serde(default)]
-    pub delay_max: Option<Span>,
-}
-
-/// A digest in a configuration file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Pinned(pub Digest);
-
-impl TryFrom<String> for Pinned {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        let bytes = text.strip_prefix("sha256:").and_then(|digits| hex::decode(digits).ok());
-        let digest = bytes.and_then(|bytes| Digest::from_slice(&bytes));
-        digest.map(Self).ok_or("`pinned` is `sha256:` and the 64 hex digits that `tally policy show` prints")
-    }
-}
-
-/// A span such as `2s` or `24h`.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Span {
-    /// In milliseconds.
-    pub ms: u64,
-}
-
-impl TryFrom<String> for Span {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        let seconds =
-            parse_span(&text).ok_or("a span is a number of seconds, minutes, hours or days, such as \"24h\"")?;
-        Ok(Self { ms: u64::from(seconds) * 1_000 })
-    }
 }
 
 /// Keys that wrap other keys.

@@ -80,7 +80,7 @@ fn judging_says_what_deciding_does_and_mints_nothing() {
     // A key that is not known, and a client that is not.
     let refused = |intent: &Intent| judge(intent, KeyView::None, &w.bundle, NOW).unwrap_err().reason;
     assert_eq!(refused(&w.note()), Reason::KeyNotFound);
-    let stranger = Intent { client: ClientId::parse("stranger").unwrap(), ..veto_intent(&w) };
+    let stranger = Intent { client: ClientId::parse("nobody").unwrap(), ..veto_intent(&w) };
     assert_eq!(refused(&stranger), Reason::UnknownClient);
     let wrap = Intent { action: Action::Wrap, ..veto_intent(&w) };
     assert!(judge(&wrap, KeyView::None, &w.bundle, NOW).unwrap().is_none());
