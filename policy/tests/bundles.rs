@@ -14,7 +14,7 @@ use tally_domain::dsse::{Envelope, content_digest};
 use tally_domain::{Digest, Reason, UnixMillis};
 use tally_policy::{
     BUNDLE_TYPE, Bundle, Decision, LOOSENING_DELAY_DEFAULT_MS, OpenError, SignedBundle, Trust, VALIDITY_MAX_MS,
-    Validity,
+    VERSION_STEP_MAX, Validity,
 };
 
 fn first() -> SignedBundle {
