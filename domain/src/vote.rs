@@ -1,6 +1,10 @@
 //! Votes, and the certificate that they make together: those of all of S, and of a quorum of all voters where a limit
 //! applies. One vote for one object, for ever; written down before it leaves.
 
+mod home;
+
+pub use home::HomeTask;
+
 use crate::boot::{BadStatement, BootCert, Statement};
 use crate::claim::Claims;
 use crate::digest::Digest;
@@ -151,6 +155,9 @@ pub enum BadCertificate {
     /// A limit applies, and too few voters agree that it leaves room.
     #[error("a limit applies, and the votes are too few for it")]
     TooFew,
+    /// For what one node does alone where a session's is needed, or the other way round.
+    #[error("the votes are for another kind of work: of one node alone, or of a session")]
+    OtherKind,
 }
 
 impl Certificate {
@@ -159,7 +166,7 @@ impl Certificate {
     /// # Errors
     /// [`BadCertificate`].
     pub fn open(&self, roster: &Roster) -> Result<VoteBody, BadCertificate> {
-        let (body, voters) = self.read(roster)?;
+        let (body, voters) = self.read_session(roster)?;
         if body.claims.is_none() {
             return exactly_signers(body, &voters);
         }
@@ -183,7 +190,7 @@ impl Certificate {
     /// # Errors
     /// [`BadCertificate`].
     pub fn open_signers(&self, roster: &Roster) -> Result<VoteBody, BadCertificate> {
-        let (body, voters) = self.read(roster)?;
+        let (body, voters) = self.read_session(roster)?;
         exactly_signers(body, &voters)
     }
 
@@ -192,6 +199,11 @@ impl Certificate {
     pub fn signers_part(mut self, signers: usize) -> Self {
         self.votes.truncate(signers);
         self
+    }
+
+    fn read_session(&self, roster: &Roster) -> Result<(VoteBody, BTreeSet<NodeName>), BadCertificate> {
+        let (body, voters) = self.read(roster)?;
+        if body.home().is_some() { Err(BadCertificate::OtherKind) } else { Ok((body, voters)) }
     }
 
     /// What all votes are for, and whose they are.

@@ -19,6 +19,7 @@ mod first_bundle;
 mod freeze_news;
 mod freezes;
 mod greet;
+mod home_claims;
 mod hsm_keys;
 mod hsm_names;
 mod inflight;

@@ -2,6 +2,7 @@
 
 use crate::convert;
 use crate::decisions;
+use crate::home_claims;
 use crate::lead_sign::of_the_node;
 use crate::node::{Node, fresh_rng, now};
 use crate::participate;
@@ -20,6 +21,7 @@ use tally_proto::v1;
 use tally_signer::admit::{Subject, admit_sign};
 use tally_signer::claims::{self, InTheWay, NoRoom, Placer};
 use tally_signer::freeze::unless_frozen;
+use tally_signer::veto::while_active;
 use tokio::sync::mpsc;
 
 /// What signing takes of the bundle's limits.
@@ -52,10 +54,18 @@ pub fn claims_in(bytes: &[u8]) -> Result<Option<Claims>, Refusal> {
 /// # Errors
 /// [`NoRoom`]; `STORAGE`.
 pub fn place(node: &Node, subject: &Subject, placer: &mut Placer) -> Result<Result<Option<Claims>, NoRoom>, Refusal> {
-    let (by, at) = (claimant(subject), now());
+    place_for(node, &claimant(subject), placer)
+}
+
+/// The same for whoever claims.
+///
+/// # Errors
+/// [`NoRoom`]; `STORAGE`.
+pub fn place_for(node: &Node, by: &Claimant, placer: &mut Placer) -> Result<Result<Option<Claims>, NoRoom>, Refusal> {
+    let at = now();
     for (line, window_ms) in placer.lines() {
         let memory = node.store.line(&line).map_err(|e| reply::of_store(&e))?;
-        placer.remember(line, memory.taken(&by, at, window_ms), memory.own(&by));
+        placer.remember(line, memory.taken(by, at, window_ms), memory.own(by));
     }
     Ok(placer.place(at, &mut fresh_rng()))
 }
@@ -65,12 +75,18 @@ pub fn place(node: &Node, subject: &Subject, placer: &mut Placer) -> Result<Resu
 /// # Errors
 /// `STORAGE`; `CLOCK_SKEW` or `VELOCITY_LIMIT` when no other place would do either.
 pub fn in_the_way(node: &Node, subject: &Subject, claims: Option<&Claims>) -> Result<Vec<InTheWay>, Refusal> {
-    let Some(claims) = claims else { return Ok(Vec::new()) };
-    let by = claimant(subject);
+    claims.map_or(Ok(Vec::new()), |claims| in_the_way_of(node, &claimant(subject), claims))
+}
+
+/// The same for whoever claims.
+///
+/// # Errors
+/// As [`in_the_way`].
+pub fn in_the_way_of(node: &Node, by: &Claimant, claims: &Claims) -> Result<Vec<InTheWay>, Refusal> {
     let mut found = Vec::new();
     for claim in claims.lines() {
         let memory = node.store.line(&claim.line()).map_err(|e| reply::of_store(&e))?;
-        found.extend(claims::in_the_way(&by, claim, claims.issued_at(), &memory)?);
+        found.extend(claims::in_the_way(by, claim, claims.issued_at(), &memory)?);
     }
     Ok(found)
 }
@@ -87,7 +103,13 @@ pub fn canvass(
         intent: Some(convert::envelope_out(envelope)),
         vote: body.to_vec(),
         bundle_digest: node.bundle().digest().0.to_vec(),
+        told: None,
     };
+    ask(node, inbox, voters, &request);
+}
+
+/// Asks voters, each in a task of its own.
+pub fn ask(node: &Arc<Node>, inbox: &mpsc::Sender<Inbound>, voters: Vec<NodeName>, request: &v1::VoteRequest) {
     for voter in voters {
         let (node, inbox, request) = (node.clone(), inbox.clone(), request.clone());
         tokio::spawn(async move {
@@ -128,6 +150,9 @@ pub async fn vote(node: &Arc<Node>, leader: NodeName, request: v1::VoteRequest) 
     if recover::completed(node, &opened)?.is_some() {
         return Err(Reason::Contention.into());
     }
+    if asked.home().is_some() {
+        return home_claims::vote(node, &leader, &opened, &asked, request.told).await;
+    }
     let held = known_key(node, &leader, &intent.key).await;
     let key = held.as_ref().map(|(record, state)| (&**record, *state));
     let charges = |subject: &Subject| charges(&node.bundle(), subject);
@@ -144,8 +169,9 @@ pub async fn vote(node: &Arc<Node>, leader: NodeName, request: v1::VoteRequest) 
     }
     let summary = tally_policy::summary(&node.bundle(), subject.facts());
     decisions::permitted(node, &opened, origin, concurring.permit().rule(), &summary, Vec::new()).await?;
+    let bundle = concurring.permit().bundle();
     let (vote, step) = concurring.vote(&node.boot, now());
-    node.commit(unless_frozen(step, &intent.key)).await?;
+    node.commit(while_active(unless_frozen(step, &intent.key), bundle)).await?;
     Ok(v1::VoteResponse { vote: Some(convert::statement_out(&vote)), in_the_way: Vec::new() })
 }
 

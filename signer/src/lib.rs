@@ -8,8 +8,9 @@
 //!
 //! The order of a signature is proved by types: [`admit::Opened`] -> [`admit::Permit`] -> [`claims::Claimed`] ->
 //! [`claims::Certified`] -> [`release::Unreleased`] -> [`release::Released`]. Each is minted only by the step before it. A
-//! key in an HSM is signed with by one node: [`admit::Opened`] -> [`hsm_sign::HsmPermit`] -> [`hsm_sign::Completed`]; and
-//! so is wrapped: [`admit::Opened`] -> [`wrap::WrapPermit`] -> [`wrap::Underway`] -> [`wrap::WrapDone`].
+//! key in an HSM is signed with by one node: [`admit::Opened`] -> [`hsm_sign::HsmPermit`] -> [`hsm_sign::HsmSigning`] ->
+//! [`hsm_sign::Completed`]; and so is wrapped: [`admit::Opened`] -> [`wrap::WrapPermit`] -> [`wrap::Underway`] ->
+//! [`wrap::WrapDone`]. Either goes on from its permit only with [`claims::Cleared`], leave of every limit that applies.
 
 pub mod admit;
 pub mod boot;

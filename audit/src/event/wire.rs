@@ -25,7 +25,10 @@ pub(super) struct Leaf {
     incarnation: u64,
     #[prost(uint64, tag = "4")]
     time_ms: u64,
-    #[prost(oneof = "Body", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 40, 41, 42, 60")]
+    #[prost(
+        oneof = "Body",
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 40, 41, 42, 60, 70"
+    )]
     body: Option<Body>,
 }
 
@@ -71,6 +74,8 @@ enum Body {
     Unfrozen(UnfreezeCertificate),
     #[prost(message, tag = "60")]
     Bundle(bundle::BundleBody),
+    #[prost(message, tag = "70")]
+    Certified(Certificate),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -243,6 +248,7 @@ impl From<&What> for Body {
                 certificate: Some(certificate.clone()),
                 partial_digest: partial_digest.0.to_vec(),
             }),
+            What::Certified { certificate } => Self::Certified(certificate.clone()),
             What::Abandoned { statement } => Self::Abandoned(statement.clone()),
             What::Completed { tenant, request_id, intent_digest, key, path, signature, public_key, to_sign } => {
                 Self::Completed(Completed {
@@ -340,6 +346,7 @@ impl TryFrom<Body> for What {
                 certificate: r.certificate.ok_or(BadLeaf::Field("certificate"))?,
                 partial_digest: digest("partial_digest", &r.partial_digest)?,
             },
+            Body::Certified(certificate) => Self::Certified { certificate },
             Body::Abandoned(statement) => Self::Abandoned { statement },
             Body::Completed(c) => Self::Completed {
                 tenant: tenant(&c.tenant)?,

@@ -2,11 +2,13 @@
 
 mod bundle;
 mod freeze;
+mod home;
 mod kek;
 mod witness;
 
 pub use bundle::BundleProblem;
 pub use freeze::FreezeProblem;
+pub use home::HomeProblem;
 pub use kek::KekProblem;
 pub use witness::Witness;
 
@@ -380,6 +382,9 @@ pub enum Problem {
     /// About policy bundles.
     #[error("{0}")]
     Bundle(#[from] BundleProblem),
+    /// About limited work of one node.
+    #[error("{0}")]
+    Home(#[from] HomeProblem),
     /// No log has the key's certificate.
     #[error("request {request} is signed with key {key}, whose certificate is in no log")]
     NoKey {

@@ -2,7 +2,9 @@
 
 mod bundles;
 mod frozen;
+mod home;
 mod keks;
+mod keys;
 
 pub(super) use frozen::Word;
 
@@ -18,11 +20,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use tally_domain::boot::{BootCert, Statement};
 use tally_domain::dsse::{Envelope, content_digest};
-use tally_domain::hsm_key::HsmKeyCertificate;
-use tally_domain::key::{KeyCertificate, KeyRecord};
 use tally_domain::roster::Roster;
 use tally_domain::vote::{Abandonment, Certificate, VOTE_TYPE, VoteBody};
-use tally_domain::{Attempt, Digest, HsmKeyRecord, Incarnation, Intent, KeyName, NodeName, UnixMillis};
+use tally_domain::{Attempt, Digest, Incarnation, Intent, KeyName, NodeName, UnixMillis};
 
 /// What one log says, and what is wrong with it by itself.
 pub(super) struct Walk<'a> {
@@ -45,6 +45,8 @@ pub(super) struct Walk<'a> {
     /// Request, intent and bundle of every permit.
     permits: BTreeSet<(Request, Digest, Digest)>,
     votes: BTreeMap<(Request, Attempt), Rc<VoteBody>>,
+    /// What a quorum has certified of this node's own work.
+    cleared: BTreeMap<Request, Digest>,
     signatures: BTreeSet<Request>,
     keys: BTreeSet<KeyName>,
     keks: keks::Keks,
@@ -101,6 +103,7 @@ impl<'a> Walk<'a> {
             intents: BTreeMap::new(),
             permits: BTreeSet::new(),
             votes: BTreeMap::new(),
+            cleared: BTreeMap::new(),
             signatures: BTreeSet::new(),
             keys: BTreeSet::new(),
             keks: keks::Keks::default(),
@@ -178,6 +181,7 @@ impl<'a> Walk<'a> {
             What::Released { tenant, request_id, attempt, certificate, partial_digest } => {
                 self.released((tenant, request_id), attempt, &certificate, partial_digest)
             }
+            What::Certified { certificate } => self.certified(&certificate),
             What::Abandoned { statement } => self.abandoned(&statement),
             What::Completed { tenant, request_id, intent_digest, key, path, signature, public_key, to_sign } => {
                 let completion = Completion { key, path, signature, public_key, to_sign };
@@ -329,6 +333,7 @@ impl<'a> Walk<'a> {
                 return Err(Problem::SignatureNotPermitted { request: request_id });
             }
             self.is_not_frozen(&completion.key, request_id)?;
+            self.is_cleared(&request, signature::digest_of_resident(&completion.public_key, &completion.to_sign))?;
             How::Resident
         } else {
             let votes = self.votes.range((request.clone(), Attempt(0))..=(request.clone(), Attempt(u32::MAX)));
@@ -354,47 +359,5 @@ impl<'a> Walk<'a> {
     fn has_permitted(&self, request: &Request, intent: Digest) -> bool {
         let permit = |bundle| (request.clone(), intent, Digest([bundle; 32]));
         self.permits.range(permit(0)..=permit(0xff)).next().is_some()
-    }
-
-    fn key_pending(&mut self, record: &[u8]) -> Result<(), Problem> {
-        let record = KeyRecord::from_bytes(record).map_err(Problem::Key)?;
-        if record.cluster != self.roster.cluster {
-            return Err(Problem::OtherCluster { key: record.name });
-        }
-        if record.party(&self.report.node).is_none() {
-            return Err(Problem::NotAParticipant { key: record.name });
-        }
-        Ok(())
-    }
-
-    fn key_active(&mut self, certificate: &KeyCertificate) -> Result<(), Problem> {
-        let record = certificate.open(self.roster).map_err(Problem::Key)?;
-        if record.cluster != self.roster.cluster {
-            return Err(Problem::OtherCluster { key: record.name });
-        }
-        self.keys.insert(record.name.clone());
-        self.fact(Fact::Key { record: Rc::new(record) });
-        Ok(())
-    }
-
-    fn hsm_key_pending(&mut self, record: &[u8]) -> Result<(), Problem> {
-        let record = HsmKeyRecord::from_bytes(record).map_err(Problem::Key)?;
-        if record.cluster != self.roster.cluster {
-            return Err(Problem::OtherCluster { key: record.name });
-        }
-        let voter = self.report.node.clone();
-        self.fact(Fact::Name { voter, record: Rc::new(record) });
-        Ok(())
-    }
-
-    fn hsm_key_active(&mut self, certificate: &HsmKeyCertificate) -> Result<(), Problem> {
-        let record = Rc::new(certificate.open(self.roster).map_err(Problem::Key)?);
-        for statement in &certificate.statements {
-            let (voter, _) = HsmKeyRecord::open(statement, self.roster).map_err(Problem::Key)?;
-            self.fact(Fact::Name { voter, record: Rc::clone(&record) });
-        }
-        self.keys.insert(record.name.clone());
-        self.fact(Fact::HsmKey { record });
-        Ok(())
     }
 }

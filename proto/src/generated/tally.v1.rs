@@ -2338,6 +2338,18 @@ pub struct VoteRequest {
     pub vote: ::prost::alloc::vec::Vec<u8>,
     #[prost(bytes = "vec", tag = "3")]
     pub bundle_digest: ::prost::alloc::vec::Vec<u8>,
+    /// Of what a KEK is to do: what its home alone can know.
+    #[prost(message, optional, tag = "30")]
+    pub told: ::core::option::Option<ToldByHome>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ToldByHome {
+    /// Length of what is or will be wrapped.
+    #[prost(uint32, tag = "1")]
+    pub bytes: u32,
+    /// The version that wraps; to unwrap, the one that has wrapped.
+    #[prost(uint32, tag = "2")]
+    pub kek_version: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct VoteResponse {
@@ -2688,7 +2700,8 @@ pub mod peer_service_client {
                 .insert(GrpcMethod::new("tally.v1.PeerService", "ProposeKey"));
             self.inner.unary(req, path, codec).await
         }
-        /// Asks a voter outside S for its vote, because a limit applies. It admits the intent by itself before it answers.
+        /// Asks a voter outside S for its vote, because a limit applies; so does the home of a key in an HSM, alone. The voter
+        /// admits the intent by itself before it answers.
         pub async fn vote(
             &mut self,
             request: impl tonic::IntoRequest<super::VoteRequest>,
@@ -3022,7 +3035,8 @@ pub mod peer_service_server {
             tonic::Response<super::ProposeKeyResponse>,
             tonic::Status,
         >;
-        /// Asks a voter outside S for its vote, because a limit applies. It admits the intent by itself before it answers.
+        /// Asks a voter outside S for its vote, because a limit applies; so does the home of a key in an HSM, alone. The voter
+        /// admits the intent by itself before it answers.
         async fn vote(
             &self,
             request: tonic::Request<super::VoteRequest>,

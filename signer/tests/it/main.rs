@@ -12,6 +12,7 @@ mod admission;
 mod ballots;
 mod frozen;
 mod frozen_keks;
+mod home;
 mod keks;
 mod limited;
 mod recovery;

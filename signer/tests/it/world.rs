@@ -88,6 +88,11 @@ pub fn name(i: usize) -> NodeName {
 
 impl World {
     pub fn new() -> Self {
+        Self::with_limits("")
+    }
+
+    /// The same with `limits.toml`.
+    pub fn with_limits(limits: &str) -> Self {
         let identities: Vec<_> =
             vec![SigningKey::ed25519(&[1; 32]), SigningKey::p256(&[2; 32]).unwrap(), SigningKey::ed25519(&[3; 32])];
         let clients = BTreeMap::from([
@@ -118,6 +123,7 @@ impl World {
             ("assets.toml", assets),
             ("roster.toml", &roster),
             ("bundle.toml", "version = 3\n"),
+            ("limits.toml", limits),
         ];
         let files = files.map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec()));
         let bundle = Bundle::load(&BTreeMap::from(files)).unwrap_or_else(|e| panic!("{e}"));
