@@ -51,13 +51,16 @@ impl Outcome {
     }
 }
 
-/// Sends each change, then the counts. Blocks: for a thread of its own.
+/// Sends each change; gives the counts. Blocks: for a thread of its own.
+///
+/// # Errors
+/// `STORAGE`, `TAMPERED`.
 pub fn replay(
     node: &Node,
     draft: &Arc<Bundle>,
     since: UnixMillis,
     out: &mpsc::Sender<Result<v1::ReplayResponse, Status>>,
-) -> Result<(), Refusal> {
+) -> Result<v1::ReplayCounts, Refusal> {
     let mut counts = v1::ReplayCounts::default();
     let mut seen: HashSet<(Tenant, RequestId)> = HashSet::new();
     let mut listening = true;
@@ -72,10 +75,7 @@ pub fn replay(
         }
         Ok(listening)
     })?;
-    let last = v1::ReplayResponse { part: Some(Part::Counts(counts)) };
-    // The reader may have gone: then nobody has to know.
-    let _ = out.blocking_send(Ok(last));
-    Ok(())
+    Ok(counts)
 }
 
 fn compared(node: &Node, draft: &Bundle, logged: &Logged, counts: &mut v1::ReplayCounts) -> Option<v1::ReplayChange> {

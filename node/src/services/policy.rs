@@ -16,6 +16,7 @@ use tally_domain::{Intent, Reason, Refusal, UnixMillis};
 use tally_policy::Effect;
 use tally_proto::v1;
 use tally_proto::v1::policy_service_server::{PolicyService, PolicyServiceServer};
+use tally_proto::v1::replay_response::Part;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -139,11 +140,14 @@ impl PolicyService for Policies {
         tokio::task::spawn_blocking(move || {
             let replayed = judgements::draft(&node, &asked.draft)
                 .and_then(|draft| replay(&node, &draft, UnixMillis(asked.since_ms), &out));
-            if let Err(refusal) = replayed {
-                // The reader may have gone: then nobody has to know.
-                let _ = out.blocking_send(Err(status(&refusal)));
-            }
+            // Before the reader hears that it is over, and asks for the next.
             drop(only);
+            let last = match replayed {
+                Ok(counts) => Ok(v1::ReplayResponse { part: Some(Part::Counts(counts)) }),
+                Err(refusal) => Err(status(&refusal)),
+            };
+            // The reader may have gone: then nobody has to know.
+            let _ = out.blocking_send(last);
         });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
