@@ -157,7 +157,7 @@ pub async fn vote(node: &Arc<Node>, leader: NodeName, request: v1::VoteRequest) 
     let key = held.as_ref().map(|(record, state)| (&**record, *state));
     let charges = |subject: &Subject| charges(&node.bundle(), subject);
     let admitted = admit_sign(opened.clone(), key, &node.freezes.known(), &node.bundle(), now(), charges);
-    let admitted = admitted.and_then(|permit| claims::concur(permit, asked, now()));
+    let admitted = admitted.and_then(|permit| claims::concur(permit, asked, node.name(), now()));
     let concurring = match admitted {
         Ok(concurring) => concurring,
         Err(refusal) => return Err(decisions::refused(node, &opened, origin, refusal).await),

@@ -49,6 +49,9 @@ impl Cluster {
             }
             return;
         };
+        if running.members.party(from).is_none() {
+            return;
+        }
         let event = Event::Message { from, bytes: &bytes };
         let outcome = running.session.handle(event, self.now, &mut self.rng);
         self.go_on(at, key, outcome);
