@@ -5,10 +5,12 @@
 //! anything that was wrapped: of those only digests are kept (S-5.5).
 
 mod approval;
+mod bundle;
 mod kek;
 mod wire;
 
 pub use approval::Waiting;
+pub use bundle::BundleEvent;
 pub use kek::{Asked, KekChanged, KekMade, Wrapped};
 
 use prost::Message as _;
@@ -175,6 +177,8 @@ pub enum What {
         /// What the person signed: a [`tally_domain::Approval`].
         approval: Envelope,
     },
+    /// Something happened with a policy bundle.
+    Bundle(BundleEvent),
     /// A peer failed a check that a correct peer cannot fail, and is banned for this key.
     Banned {
         /// The key.
@@ -266,7 +270,8 @@ impl Event {
 
     /// The event's kind as one word, for lists.
     pub fn kind(&self) -> &'static str {
-        match self.what {
+        match &self.what {
+            What::Bundle(event) => event.kind(),
             What::Boot { .. } => "boot",
             What::IntentReceived { .. } => "intent-received",
             What::Decided { .. } => "decided",

@@ -11,6 +11,7 @@
 
 mod absence;
 mod basis;
+mod bundles;
 mod finding;
 mod ledger;
 mod lines;
@@ -21,7 +22,8 @@ mod words;
 
 pub use absence::{CLOCK_SLACK_MS, EXPORT_SLACK_MS};
 pub use basis::{Approvers, Basis};
-pub use finding::{ApprovalProblem, Finding, FreezeProblem, HomeProblem, KekProblem, Problem, Witness};
+pub use bundles::{BundleFacts, Bundles, envelopes};
+pub use finding::{ApprovalProblem, BundleProblem, Finding, FreezeProblem, HomeProblem, KekProblem, Problem, Witness};
 pub use warning::{Oddity, Warning};
 
 use ledger::{Ledger, Scope};
@@ -175,6 +177,7 @@ fn conclude(walks: Vec<Walk>, scope: Scope) -> Result<Vec<Report>, Vec<Finding>>
     warnings.extend(not_yet);
     let (unsaid, unsaid_yet) = words::check(&walks);
     warnings.extend(unsaid_yet);
+    let changed = bundles::check(&walks);
     let mut findings = Vec::new();
     let mut reports = Vec::new();
     for walk in walks {
@@ -184,6 +187,7 @@ fn conclude(walks: Vec<Walk>, scope: Scope) -> Result<Vec<Report>, Vec<Finding>>
     findings.extend(across);
     findings.extend(absent);
     findings.extend(unsaid);
+    findings.extend(changed);
     if !findings.is_empty() {
         return Err(findings);
     }

@@ -20,7 +20,7 @@ use world::*;
 
 fn check(w: &World, log: Vec<What>) -> Vec<Finding> {
     let export = w.export(0, log);
-    let basis = Basis::with_approvers(&w.roster, &Persons);
+    let basis = Basis::from(&w.roster).with_approvers(&[&Persons]);
     verify_log(basis, &export.node, &export.entries, &export.checkpoint).err().unwrap_or_default()
 }
 

@@ -9,11 +9,6 @@ use tally_domain::dsse::VerifyingKey;
 use tally_domain::{ClientId, Digest, PersonName};
 use tally_policy::{BUNDLE_MAX_BYTES, Bundle, FILES_MAX};
 
-/// Reads a directory and loads it as a bundle.
-pub fn load(dir: &Path) -> anyhow::Result<Bundle> {
-    of(dir, &files(dir)?)
-}
-
 /// All files of a directory, by their paths in it.
 pub fn files(dir: &Path) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
     let mut files = BTreeMap::new();

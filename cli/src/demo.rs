@@ -5,6 +5,7 @@ mod freeze;
 mod jwt;
 mod logs;
 mod outage;
+mod policy;
 mod sign;
 mod tour;
 mod wrap;

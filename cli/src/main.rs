@@ -114,7 +114,7 @@ async fn run(command: Command, profile: &profile::ProfileArg, out: Out) -> anyho
         Command::Reject(reject) => reject.run(&profile.client()?).await,
         Command::Approvals => approve::list(&profile.client()?).await,
         Command::Request(request) => request.run(&profile.client()?).await,
-        Command::Policy(policy) => policy.run().await,
+        Command::Policy(policy) => policy.run(profile).await,
         Command::Audit(audit) => audit.run(profile).await,
         Command::Node(node) => node.run(&profile.client()?).await,
         Command::Hsm(hsm) => hsm.run(profile).await,

@@ -1,6 +1,7 @@
 //! What nodes answer, as types of ours. Wire types end here.
 
 mod approval;
+mod bundle;
 mod freeze;
 mod node;
 mod request;
@@ -8,6 +9,11 @@ mod wrap;
 
 pub use approval::{PathInfo, PendingInfo, SaidInfo};
 pub(crate) use approval::{pending, said};
+pub use bundle::{
+    ChangeInfo, DecidedInfo, JudgementInfo, LimitChargeInfo, ProposalInfo, Proposed, ReplayCounts, ReplayedChange,
+    VetoedBundle,
+};
+pub(crate) use bundle::{counts, explained, history, judgement, proposal, proposed, replayed, vetoed};
 pub use freeze::{FreezeInfo, Frozen, Told, Unfrozen};
 pub(crate) use freeze::{freezes, frozen, unfrozen};
 pub use node::{ActiveRule, BanInfo, HsmInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo};

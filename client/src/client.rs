@@ -1,8 +1,6 @@
 //! The client: one method for each call, with the same rules for going on to the next node.
 
-use crate::answer::{
-    self, BadField, Child, CreatedKey, KeyInfo, NodeInfo, PolicyInfo, RequestInfo, RequestPage, Signed,
-};
+use crate::answer::{self, BadField, Child, CreatedKey, KeyInfo, NodeInfo, RequestInfo, RequestPage, Signed};
 use crate::channel::{self, Link};
 use crate::error::ClientError;
 use crate::homes::Homes;
@@ -15,7 +13,6 @@ use tally_domain::{DerivationPath, KeyName, Reason, RequestId};
 use tally_proto::v1;
 use tally_proto::v1::key_service_client::KeyServiceClient;
 use tally_proto::v1::node_service_client::NodeServiceClient;
-use tally_proto::v1::policy_service_client::PolicyServiceClient;
 use tally_proto::v1::signing_service_client::SigningServiceClient;
 use tokio::time::Instant;
 use tonic::transport::Channel;
@@ -192,15 +189,6 @@ impl Client {
         let request = v1::DeriveKeyRequest { name: name.to_string(), path: path.steps().to_vec() };
         let send = |c, r: v1::DeriveKeyRequest| async move { KeyServiceClient::new(c).derive_key(r).await };
         self.call(READ, request, send, |r| Ok(answer::child(r))).await
-    }
-
-    /// The policy bundle in force at the first node that answers.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn policy(&self) -> Result<PolicyInfo, ClientError> {
-        let send = |c, r: v1::GetActiveRequest| async move { PolicyServiceClient::new(c).get_active(r).await };
-        self.call(READ, v1::GetActiveRequest {}, send, answer::policy).await
     }
 
     /// How the first node that answers is. Use [`Client::only`] to ask a certain one.

@@ -17,14 +17,17 @@ mod error;
 mod freezes;
 mod homes;
 mod order;
+mod policy;
 mod profile;
 mod retry;
 mod wrap;
 
 pub use answer::{
-    ActiveRule, BanInfo, ChangedKek, Child, CreatedKek, CreatedKey, DataKey, FreezeInfo, Frozen, HsmInfo, KekInfo,
-    KekVersionInfo, KeyBacking, KeyInfo, LatencyInfo, NodeInfo, PathInfo, PeerInfo, PendingInfo, PolicyInfo,
-    RequestInfo, RequestPage, RequestState, SaidInfo, Signed, Told, Unfrozen, Unwrapped, Wrapped, WrappedBy,
+    ActiveRule, BanInfo, ChangeInfo, ChangedKek, Child, CreatedKek, CreatedKey, DataKey, DecidedInfo, FreezeInfo,
+    Frozen, HsmInfo, JudgementInfo, KekInfo, KekVersionInfo, KeyBacking, KeyInfo, LatencyInfo, LimitChargeInfo,
+    NodeInfo, PathInfo, PeerInfo, PendingInfo, PolicyInfo, ProposalInfo, Proposed, ReplayCounts, ReplayedChange,
+    RequestInfo, RequestPage, RequestState, SaidInfo, Signed, Told, Unfrozen, Unwrapped, VetoedBundle, Wrapped,
+    WrappedBy,
 };
 pub use audit::LogCheckpoint;
 pub use client::Client;

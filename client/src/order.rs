@@ -5,6 +5,7 @@ use crate::profile::Profile;
 use crate::wrap::Plain;
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
+use tally_domain::activation::{BundleName, VetoSpec};
 use tally_domain::dsse::Envelope;
 use tally_domain::freeze::{FreezeSpec, LIFTS_MAX, UnfreezeSpec};
 use tally_domain::intent::{self, NOTE_MAX_BYTES};
@@ -126,6 +127,16 @@ impl Order {
         }
         let content = UnfreezeSpec { scope: scope.clone(), lifts }.to_bytes();
         Self::about(scope, Action::Unfreeze, ContentKind::UnfreezeSpec, content)
+    }
+
+    /// To have a policy bundle vetoed.
+    ///
+    /// # Errors
+    /// [`ClientError::Order`].
+    pub fn veto_policy(bundle: BundleName) -> Result<Self, ClientError> {
+        let key = VetoSpec::intent_key().ok_or(ClientError::Order { field: "bundle", want: "a bundle" })?;
+        let content = VetoSpec { bundle }.to_bytes();
+        Ok(Self::new(Action::VetoPolicy, key, ContentKind::VetoSpec, Purpose::Message, content))
     }
 
     fn about(scope: &Scope, action: Action, kind: ContentKind, content: Vec<u8>) -> Result<Self, ClientError> {

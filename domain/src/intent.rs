@@ -47,6 +47,8 @@ pub enum Action {
     Freeze,
     /// Have freezes lifted; the content is a [`crate::freeze::UnfreezeSpec`].
     Unfreeze,
+    /// Have a policy bundle vetoed; the content is a [`crate::activation::VetoSpec`].
+    VetoPolicy,
 }
 
 impl Action {
@@ -64,6 +66,7 @@ impl Action {
             Self::ChangeKek => "change_kek",
             Self::Freeze => "freeze",
             Self::Unfreeze => "unfreeze",
+            Self::VetoPolicy => "veto_policy",
         }
     }
 }
@@ -92,6 +95,8 @@ pub enum ContentKind {
     FreezeSpec,
     /// A [`crate::freeze::UnfreezeSpec`].
     UnfreezeSpec,
+    /// A [`crate::activation::VetoSpec`].
+    VetoSpec,
 }
 
 /// A decoded intent. Only [`Intent::open`] makes one from bytes, after checking the signature.
@@ -368,6 +373,7 @@ numbers!(Action {
     ChangeKek = 9,
     Freeze = 20,
     Unfreeze = 21,
+    VetoPolicy = 30,
 });
 numbers!(ContentKind {
     EvmTransaction = 1,
@@ -380,6 +386,7 @@ numbers!(ContentKind {
     KekSpec = 8,
     FreezeSpec = 20,
     UnfreezeSpec = 21,
+    VetoSpec = 30,
 });
 numbers!(Scheme { EcdsaSecp256k1 = 1, Ed25519 = 2 });
 numbers!(HsmScheme { EcdsaP256 = 1, EcdsaSecp256k1 = 2, Ed25519 = 3, Rsa3072 = 4 });

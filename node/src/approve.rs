@@ -84,7 +84,7 @@ pub async fn read(node: &Arc<Node>, opened: Opened, whom: &NodeName) -> Result<R
 /// `TAMPERED` when a stored row does not read; as [`read`].
 pub async fn read_row(node: &Arc<Node>, row: &WaitingRow) -> Result<Read, Refusal> {
     let envelope = Envelope::decode(row.intent.as_slice()).map_err(|_| Reason::Tampered)?;
-    read(node, admit::open(&node.bundle, envelope)?, &row.owner).await
+    read(node, admit::open(&node.bundle(), envelope)?, &row.owner).await
 }
 
 /// What persons have said of a request.
@@ -116,7 +116,7 @@ pub async fn decided<T>(
         return Err(missing);
     }
     let read = read(node, opened.clone(), node.name()).await?;
-    decide(opened.clone().with_said(read.question().counting(&node.bundle, &rows, now())))
+    decide(opened.clone().with_said(read.question().counting(&node.bundle(), &rows, now())))
 }
 
 /// Writes down why this node does not sign for a client. What persons have yet to approve waits from here on.
@@ -166,13 +166,13 @@ async fn take_on(
 ) -> Result<bool, Refusal> {
     let (opened, intent) = (read.opened(), read.opened().intent());
     let known = waiting(node, &intent.tenant, intent.request_id)?;
-    let news = known.is_none_or(|row| row.bundle != node.bundle.digest());
+    let news = known.is_none_or(|row| row.bundle != node.bundle().digest());
     let step = if news {
         if node.store.all_waiting().map_err(|e| reply::of_store(&e))?.len() >= WAITING_MAX {
             let detail = format!("{WAITING_MAX} requests wait for approvals at this node");
             return Err(Refusal::new(Reason::Overloaded).with("detail", detail));
         }
-        read.question().wait(&node.bundle, owner, &node.boot, now())
+        read.question().wait(&node.bundle(), owner, &node.boot, now())
     } else {
         Step::default()
     };
@@ -244,7 +244,7 @@ async fn learn_said(node: &Arc<Node>, row: &WaitingRow, envelope: &Envelope) -> 
     if known.iter().filter_map(envelope_of).any(|e| e == *envelope) {
         return Ok(false);
     }
-    let approval = read.question().check(&node.bundle, envelope, &known, now())?;
+    let approval = read.question().check(&node.bundle(), envelope, &known, now())?;
     commit(node, said_step(&approval, envelope, &node.boot, now())).await?;
     tracing::info!(person = %approval.person, verdict = ?approval.verdict, "a person has decided");
     Ok(true)

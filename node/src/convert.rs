@@ -1,7 +1,9 @@
 //! Wire types to domain types and back. Wire types go no further than the node.
 
+mod bundle;
 mod freeze;
 
+pub use bundle::*;
 pub use freeze::*;
 
 use tally_domain::boot::Statement;

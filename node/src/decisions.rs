@@ -9,6 +9,7 @@ use tally_domain::ports::store::{ApprovalWrite, ClaimRequest, Step, WaitingRow, 
 use tally_domain::{Action, ClientId, Reason, Refusal};
 use tally_signer::admit::{self, Opened, verdict};
 use tally_signer::hsm_sign;
+use tally_signer::veto::while_active;
 use tally_signer::wrap;
 
 /// Most bytes of the summary of the facts in the log.
@@ -20,7 +21,7 @@ const SUMMARY_MAX_CHARS: usize = 512;
 /// As [`admit::open`].
 pub async fn opened(node: &Arc<Node>, caller: ClientId, envelope: Envelope) -> Result<(Opened, Origin), Refusal> {
     let origin = Origin::Client(caller.clone());
-    let refusal = match admit::open(&node.bundle, envelope.clone()) {
+    let refusal = match admit::open(&node.bundle(), envelope.clone()) {
         Ok(opened) if opened.intent().client == caller => {
             tracing::Span::current().record("request", opened.intent().request_id.to_string());
             return Ok((opened, origin));
@@ -75,8 +76,9 @@ pub async fn permitted(
     let mut writes = vec![claim(opened)];
     writes.extend(also);
     let leaves = permit_leaves(node, opened, from.clone(), rule, summary);
-    match node.commit(Step { writes, leaves }).await {
+    match node.commit(while_active(Step { writes, leaves }, opened.bundle())).await {
         Ok(_) => Ok(()),
+        Err(changed) if changed.reason == Reason::BundleMismatch => Err(changed),
         Err(conflict) => Err(unclaimed(node, opened, from, conflict).await),
     }
 }
@@ -94,8 +96,10 @@ pub async fn refused(node: &Arc<Node>, opened: &Opened, from: Origin, refusal: R
         at: now(),
     };
     let leaves = leaves(node, opened, from.clone(), Err(&refusal), &summary);
-    match node.commit(Step { writes: vec![claim(opened), refuse], leaves }).await {
+    let step = Step { writes: vec![claim(opened), refuse], leaves };
+    match node.commit(while_active(step, opened.bundle())).await {
         Ok(_) => refusal,
+        Err(changed) if changed.reason == Reason::BundleMismatch => changed,
         Err(conflict) => unclaimed(node, opened, from, conflict).await,
     }
 }
@@ -140,17 +144,17 @@ fn summary(node: &Node, opened: &Opened) -> String {
     }
     if let Some(held) = node.hsm_keys.get(&opened.intent().key) {
         let subject = hsm_sign::subject(opened.clone(), &held.record, held.state());
-        return subject.map(|s| tally_policy::summary(&node.bundle, s.facts())).unwrap_or_default();
+        return subject.map(|s| tally_policy::summary(&node.bundle(), s.facts())).unwrap_or_default();
     }
     let held = node.keys.get(&opened.intent().key);
     let key = held.as_ref().map(|h| (&*h.record, h.state));
-    admit::subject(opened.clone(), key).map(|s| tally_policy::summary(&node.bundle, s.facts())).unwrap_or_default()
+    admit::subject(opened.clone(), key).map(|s| tally_policy::summary(&node.bundle(), s.facts())).unwrap_or_default()
 }
 
 /// The id names another intent: that, too, is written down.
 pub async fn unclaimed(node: &Arc<Node>, opened: &Opened, from: Origin, conflict: Refusal) -> Refusal {
     let leaves = leaves(node, opened, from, Err(&conflict), "");
-    match node.commit(Step { writes: Vec::new(), leaves }).await {
+    match node.commit(while_active(Step { writes: Vec::new(), leaves }, opened.bundle())).await {
         Ok(_) => conflict,
         Err(storage) => storage,
     }
@@ -187,7 +191,7 @@ fn leaves(node: &Node, opened: &Opened, from: Origin, outcome: Result<&str, &Ref
         request_id: intent.request_id,
         intent_digest: opened.digest(),
         verdict: verdict(outcome),
-        bundle: node.bundle.digest(),
+        bundle: opened.bundle(),
         summary: summary.chars().take(SUMMARY_MAX_CHARS).collect(),
     };
     vec![received(node, opened, from), node.leaf(decided)]

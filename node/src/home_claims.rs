@@ -24,6 +24,7 @@ use tally_signer::approval::unless_rejected;
 use tally_signer::claims::{Cleared, HomeBallot, HomeClaim, HomeWork, InTheWay, Placer};
 use tally_signer::freeze::unless_frozen;
 use tally_signer::hsm_sign::admit_hsm_sign;
+use tally_signer::veto::while_active;
 use tally_signer::wrap::{ToldByHome, admit_elsewhere, describe};
 use tokio::sync::mpsc;
 
@@ -102,6 +103,7 @@ async fn claimed(
     let attempt = Attempt(attempts.iter().map(|row| row.attempt.0).max().unwrap_or(0).saturating_add(1));
     let claim = work.claim(attempt, claims, now())?;
     let (vote, step) = claim.vote(&node.boot, now());
+    let step = while_active(step, claim.body().bundle);
     commit(node, unless_frozen(step, &opened.intent().key)).await?;
     Ok((claim, vote))
 }
@@ -119,7 +121,8 @@ async fn canvassed(
         told: told.map(told_out),
         ..limits::vote_request(node, opened.envelope(), approvals, claim.body().to_bytes())
     };
-    let roster = node.bundle.roster();
+    let bundle = node.bundle();
+    let roster = bundle.roster();
     let mut ballot = claim.ballot(own, roster.into());
     let voters = ballot.wanting();
     let (fenced, asked): (Vec<_>, Vec<_>) = voters.into_iter().partition(|v| node.peers.seen(v).fenced);
@@ -224,6 +227,7 @@ pub async fn vote(
     decisions::permitted(node, opened, origin, &work.task().rule, &summary, Vec::new()).await?;
     approve::adopt(node, opened, work.approvals()).await?;
     let (vote, step) = claim.vote(&node.boot, now());
+    let step = while_active(step, claim.body().bundle);
     commit(node, unless_rejected(unless_frozen(step, &opened.intent().key), opened.intent())).await?;
     Ok(v1::VoteResponse { vote: Some(convert::statement_out(&vote)), in_the_way: Vec::new() })
 }
@@ -241,15 +245,15 @@ fn admitted(node: &Node, opened: &Opened, told: Option<v1::ToldByHome>) -> Resul
 fn signature(node: &Node, opened: &Opened) -> Result<(HomeWork, String), Refusal> {
     let held = node.hsm_keys.get(&opened.intent().key).ok_or(Reason::KeyNotFound)?;
     let (key, known) = ((&*held.record, held.state()), node.freezes.known());
-    let permit = admit_hsm_sign(opened.clone(), key, &held.record.home, &known, &node.bundle, now())?;
-    let summary = tally_policy::summary(&node.bundle, permit.subject().facts());
+    let permit = admit_hsm_sign(opened.clone(), key, &held.record.home, &known, &node.bundle(), now())?;
+    let summary = tally_policy::summary(&node.bundle(), permit.subject().facts());
     Ok((permit.into_work(), summary))
 }
 
 fn wrapping(node: &Node, opened: &Opened, told: Option<v1::ToldByHome>) -> Result<(HomeWork, String), Refusal> {
     let held = node.hsm_keys.get(&opened.intent().key).ok_or(Reason::KeyNotFound)?;
     let (key, known) = ((&*held.record, held.state()), node.freezes.known());
-    let work = admit_elsewhere(opened, key, &known, told_in(told)?, &node.bundle, now())?;
+    let work = admit_elsewhere(opened, key, &known, told_in(told)?, &node.bundle(), now())?;
     Ok((work, describe(opened.intent()).unwrap_or_default()))
 }
 

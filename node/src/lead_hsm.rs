@@ -29,13 +29,14 @@ pub async fn sign(node: &Arc<Node>, opened: Opened, origin: Origin, held: HsmHel
         Err(refusal) => return Err(decisions::refused(node, &opened, origin, refusal).await),
     }
     let (key, known) = ((&*held.record, held.state()), node.freezes.known());
-    let decide = |opened: Opened| admit_hsm_sign(opened, key, node.name(), &known, &node.bundle, now());
+    let bundle = node.bundle();
+    let decide = |opened: Opened| admit_hsm_sign(opened, key, node.name(), &known, &bundle, now());
     let permit = match approve::decided(node, &opened, decide).await {
         Ok(permit) => permit,
         Err(refusal) if refusal.reason == Reason::HomeNode => return Err(refusal),
         Err(refusal) => return Err(approve::refused(node, &opened, origin, refusal).await),
     };
-    let summary = tally_policy::summary(&node.bundle, permit.subject().facts());
+    let summary = tally_policy::summary(&node.bundle(), permit.subject().facts());
     decisions::permitted(node, &opened, origin.clone(), permit.rule(), &summary, Vec::new()).await?;
     let waited = !permit.approvals().is_empty();
     let leave = match home_claims::certify(node, &opened, permit.work(), None).await {

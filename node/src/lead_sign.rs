@@ -127,13 +127,14 @@ async fn unfinished(node: &Arc<Node>, opened: &Opened) -> Result<Option<Vec<u8>>
 async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<Permit, Refusal> {
     let held = node.keys.get(&opened.intent().key);
     let key = held.as_ref().map(|h| (&*h.record, h.state));
+    let bundle = node.bundle();
     let decide = |opened: Opened| {
-        let charges = |subject: &Subject| limits::charges(&node.bundle, subject);
-        admit::admit_sign(opened, key, &node.freezes.known(), &node.bundle, now(), charges)
+        let charges = |subject: &Subject| limits::charges(&bundle, subject);
+        admit::admit_sign(opened, key, &node.freezes.known(), &bundle, now(), charges)
     };
     match approve::decided(node, opened, decide).await {
         Ok(permit) => {
-            let summary = tally_policy::summary(&node.bundle, permit.subject().facts());
+            let summary = tally_policy::summary(&node.bundle(), permit.subject().facts());
             decisions::permitted(node, opened, origin, permit.rule(), &summary, Vec::new()).await?;
             Ok(permit)
         }
@@ -153,6 +154,9 @@ async fn attempts(node: &Arc<Node>, permit: &Permit) -> Result<Vec<u8>, Refusal>
         node.store.attempts(&intent.tenant, &intent.request_id).map_err(|e| crate::reply::of_store(&e))?.is_empty();
     let mut tried = 0;
     while tried < ATTEMPTS_MAX {
+        if node.bundle().digest() != permit.bundle() {
+            return Err(Reason::BundleMismatch.into());
+        }
         node.freezes.known().check(&intent.key)?;
         let plan = if fresh {
             Known::Next(Next::Start { attempt: Attempt(1), abandonments: Vec::new() })
@@ -245,7 +249,7 @@ async fn attempt_once(
         claimed,
         share,
         boot: node.boot.clone(),
-        bundle: node.bundle.clone(),
+        bundle: node.bundle(),
         members,
         signers,
         attempt,
@@ -257,7 +261,7 @@ async fn attempt_once(
 
 /// Believes a result that a peer has, after checking it, and keeps it.
 async fn adopt(node: &Arc<Node>, subject: &Subject, bytes: Vec<u8>) -> Result<Vec<u8>, Refusal> {
-    let result = check(&bytes, subject, node.bundle.roster())?;
+    let result = check(&bytes, subject, node.bundle().roster())?;
     node.commit(complete_step(subject, &result, &node.boot, now())).await?;
     Ok(bytes)
 }

@@ -23,6 +23,7 @@ use tally_signer::admit::{Subject, admit_sign};
 use tally_signer::approval::unless_rejected;
 use tally_signer::claims::{self, InTheWay, NoRoom, Placer};
 use tally_signer::freeze::unless_frozen;
+use tally_signer::veto::while_active;
 use tokio::sync::mpsc;
 
 /// What signing takes of the bundle's limits.
@@ -97,7 +98,7 @@ pub fn vote_request(node: &Node, envelope: &Envelope, approvals: &[Envelope], vo
     v1::VoteRequest {
         intent: Some(convert::envelope_out(envelope)),
         vote,
-        bundle_digest: node.bundle.digest().0.to_vec(),
+        bundle_digest: node.bundle().digest().0.to_vec(),
         approvals: approvals.iter().map(convert::envelope_out).collect(),
         told: None,
     }
@@ -151,8 +152,8 @@ pub async fn vote(node: &Arc<Node>, leader: NodeName, request: v1::VoteRequest) 
     }
     let held = known_key(node, &leader, &intent.key).await;
     let key = held.as_ref().map(|(record, state)| (&**record, *state));
-    let charges = |subject: &Subject| charges(&node.bundle, subject);
-    let admitted = admit_sign(opened.clone(), key, &node.freezes.known(), &node.bundle, now(), charges);
+    let charges = |subject: &Subject| charges(&node.bundle(), subject);
+    let admitted = admit_sign(opened.clone(), key, &node.freezes.known(), &node.bundle(), now(), charges);
     let admitted = admitted.and_then(|permit| claims::concur(permit, asked, node.name(), now()));
     let concurring = match admitted {
         Ok(concurring) => concurring,
@@ -163,11 +164,13 @@ pub async fn vote(node: &Arc<Node>, leader: NodeName, request: v1::VoteRequest) 
     if !found.is_empty() {
         return Ok(v1::VoteResponse { vote: None, in_the_way: in_the_way_out(&found) });
     }
-    let summary = tally_policy::summary(&node.bundle, subject.facts());
+    let summary = tally_policy::summary(&node.bundle(), subject.facts());
     decisions::permitted(node, &opened, origin, concurring.permit().rule(), &summary, Vec::new()).await?;
     approve::adopt(node, &opened, concurring.permit().approvals()).await?;
+    let bundle = concurring.permit().bundle();
     let (vote, step) = concurring.vote(&node.boot, now());
-    node.commit(unless_rejected(unless_frozen(step, &intent.key), intent)).await?;
+    let step = while_active(unless_frozen(step, &intent.key), bundle);
+    node.commit(unless_rejected(step, intent)).await?;
     Ok(v1::VoteResponse { vote: Some(convert::statement_out(&vote)), in_the_way: Vec::new() })
 }
 
@@ -178,7 +181,7 @@ pub async fn known_key(node: &Arc<Node>, leader: &NodeName, name: &KeyName) -> O
     }
     let request = v1::FetchKeyRequest { name: name.to_string() };
     let answer = node.peers.call(leader, |mut p| async move { p.fetch_key(request).await }).await.ok()?;
-    let record = convert::key_certificate_in(answer.certificate).open(node.bundle.roster()).ok()?;
+    let record = convert::key_certificate_in(answer.certificate).open(node.bundle().roster()).ok()?;
     (record.name == *name).then(|| {
         node.keys.put(record.clone(), KeyState::Active);
         (Arc::new(record), KeyState::Active)

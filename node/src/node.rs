@@ -1,6 +1,7 @@
 //! What all handlers of one node share.
 
 use crate::approvals::Approvals;
+use crate::bundles::Bundles;
 use crate::checkpoint::Checkpointer;
 use crate::config::Config;
 use crate::freezes::Freezes;
@@ -25,8 +26,8 @@ use tally_signer::boot::BootIdentity;
 pub struct Node {
     /// Configuration.
     pub config: Config,
-    /// The policy bundle.
-    pub bundle: Arc<Bundle>,
+    /// The policy bundle, and those that may follow it.
+    pub bundles: Bundles,
     /// This start of this node.
     pub boot: Arc<BootIdentity>,
     /// Durable state.
@@ -60,6 +61,11 @@ pub struct Node {
 }
 
 impl Node {
+    /// The policy bundle that decides now.
+    pub fn bundle(&self) -> Arc<Bundle> {
+        self.bundles.active()
+    }
+
     /// This node's name.
     pub fn name(&self) -> &NodeName {
         &self.boot.node
@@ -91,7 +97,7 @@ impl Node {
     /// # Errors
     /// `BUNDLE_MISMATCH` with both digests.
     pub fn same_bundle(&self, peer: &NodeName, theirs: &[u8]) -> Result<(), Refusal> {
-        let ours = self.bundle.digest();
+        let ours = self.bundle().digest();
         if Digest::from_slice(theirs) == Some(ours) {
             return Ok(());
         }

@@ -1,6 +1,7 @@
 //! Taking part in what another node leads. Everything is admitted again, by this node alone.
 
 use crate::approve;
+use crate::bundle_news;
 use crate::convert;
 use crate::decisions;
 use crate::drive::drive;
@@ -40,7 +41,7 @@ pub async fn propose_sign(
     leader: NodeName,
     request: v1::ProposeSignRequest,
 ) -> Result<v1::ProposeSignResponse, Refusal> {
-    node.same_bundle(&leader, &request.bundle_digest)?;
+    same_bundle(node, &leader, &request.bundle_digest).await?;
     let origin = Origin::Peer(leader.clone());
     let said = convert::envelopes_in(request.approvals);
     let opened = open(node, request.intent, &origin).await?.with_said(said);
@@ -57,8 +58,8 @@ pub async fn propose_sign(
     let session: SessionKey = convert::session(&request.session)?;
     let held = node.keys.get(&intent.key);
     let key = held.as_ref().map(|h| (&*h.record, h.state));
-    let charges = |subject: &Subject| limits::charges(&node.bundle, subject);
-    let admitted = admit::admit_sign(opened.clone(), key, &node.freezes.known(), &node.bundle, now(), charges)
+    let charges = |subject: &Subject| limits::charges(&node.bundle(), subject);
+    let admitted = admit::admit_sign(opened.clone(), key, &node.freezes.known(), &node.bundle(), now(), charges)
         .and_then(|permit| {
             let (members, signers) = join(node, &leader, &permit, &request.signers)?;
             Ok((claim(permit, limits::claims_in(&request.claims)?, now())?, members, signers))
@@ -82,10 +83,10 @@ pub async fn propose_sign(
         Scheme::EcdsaSecp256k1 => vec![pending_check(node, permit, session, &members)],
         Scheme::Ed25519 => Vec::new(),
     };
-    let summary = tally_policy::summary(&node.bundle, permit.subject().facts());
+    let summary = tally_policy::summary(&node.bundle(), permit.subject().facts());
     decisions::permitted(node, &opened, origin, permit.rule(), &summary, also).await?;
     approve::adopt(node, &opened, permit.approvals()).await?;
-    let (boot, bundle) = (node.boot.clone(), node.bundle.clone());
+    let (boot, bundle) = (node.boot.clone(), node.bundle());
     let start = Start { claimed, share, boot, bundle, members, signers, attempt, leader };
     take_part(node, guard, seat, start);
     Ok(v1::ProposeSignResponse::default())
@@ -135,7 +136,7 @@ fn fit_attempt(node: &Node, subject: &Subject, attempt: Attempt, promises: &[Sta
         let body = row.vote_body.as_deref().ok_or(Reason::Tampered)?;
         voted.push((row.attempt, VoteBody::from_bytes(body).map_err(|_| Reason::Tampered)?.signers));
     }
-    if proves_dead(&voted, attempt, subject, promises, node.bundle.roster()) {
+    if proves_dead(&voted, attempt, subject, promises, node.bundle().roster()) {
         Ok(())
     } else {
         Err(Reason::InDoubt.into())
@@ -199,7 +200,7 @@ pub async fn complete(node: &Arc<Node>, peer: NodeName, request: v1::CompleteReq
     }
     let held = node.keys.get(&intent.key);
     let subject = admit::subject(opened.clone(), held.as_ref().map(|h| (&*h.record, h.state)))?;
-    let result = check(&request.result, &subject, node.bundle.roster())?;
+    let result = check(&request.result, &subject, node.bundle().roster())?;
     let done = complete_step(&subject, &result, &node.boot, now());
     let mut step =
         Step { writes: vec![decisions::claim(&opened)], leaves: vec![decisions::received(node, &opened, origin)] };
@@ -217,7 +218,7 @@ pub async fn propose_key(
     leader: NodeName,
     request: v1::ProposeKeyRequest,
 ) -> Result<v1::ProposeKeyResponse, Refusal> {
-    node.same_bundle(&leader, &request.bundle_digest)?;
+    same_bundle(node, &leader, &request.bundle_digest).await?;
     let origin = Origin::Peer(leader);
     let opened = open(node, request.intent, &origin).await?;
     let intent = opened.intent();
@@ -245,13 +246,21 @@ pub async fn propose_key(
     Ok(v1::ProposeKeyResponse { certificate: Vec::new() })
 }
 
+/// That the leader's bundle is ours, after asking the leader for what this node may have missed.
+async fn same_bundle(node: &Arc<Node>, leader: &NodeName, theirs: &[u8]) -> Result<(), Refusal> {
+    if node.same_bundle(leader, theirs).is_err() {
+        bundle_news::catch_up(node, leader).await;
+    }
+    node.same_bundle(leader, theirs)
+}
+
 /// Opens what a peer has brought; an intent that cannot be opened is written down.
 ///
 /// # Errors
 /// A [`Refusal`].
 pub async fn open(node: &Arc<Node>, envelope: Option<v1::Envelope>, origin: &Origin) -> Result<Opened, Refusal> {
     let envelope: Envelope = convert::envelope_in(envelope)?;
-    match admit::open(&node.bundle, envelope.clone()) {
+    match admit::open(&node.bundle(), envelope.clone()) {
         Ok(opened) => Ok(opened),
         Err(refusal) => Err(decisions::refuse_unopened(node, &envelope, origin.clone(), refusal).await),
     }

@@ -2,6 +2,7 @@
 
 use crate::approve;
 use crate::boot::boot;
+use crate::bundle_news;
 use crate::caller::{Caller, CallerStream};
 use crate::config::Config;
 use crate::freeze_news;
@@ -32,8 +33,8 @@ const STREAMS_MAX: u32 = 100;
 /// Connections that are handshaken and not yet taken by the server.
 const ACCEPTED_MAX: usize = 32;
 
-/// How often peers are greeted, pending keys asked for, keys in the HSM, freezes and what waits
-/// for persons announced, what they have approved led, KEKs cared for and grown logs checkpointed.
+/// How often peers are greeted, pending keys asked for, keys in the HSM, freezes, bundles and what waits for persons
+/// announced, what they have approved led, KEKs cared for and grown logs checkpointed.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
 
 /// Runs a node until it is told to stop.
@@ -45,7 +46,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let listener = TcpListener::bind(node.config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", node.config.listen))?;
-    let connections = accept(listener, tls, node.clone());
+    let connections = accept(listener, tls);
     let (health, health_service) = tonic_health::server::health_reporter();
     let described = || {
         tonic_reflection::server::Builder::configure()
@@ -69,7 +70,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         .add_service(services::wrap(node.clone()))
         .add_service(services::freeze(node.clone(), limit))
         .add_service(services::approval(node.clone(), limit))
-        .add_service(services::policy(node.clone(), limit))
+        .add_service(services::policy(node.clone()))
         .add_service(services::audit(node.clone(), limit))
         .add_service(services::node(node.clone(), limit))
         .add_service(services::peer(node.clone(), limit));
@@ -81,11 +82,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         freeze_news::fetch(&node, peer).await;
     }))
     .await;
+    // Nor does it decide by a bundle that has been replaced meanwhile.
+    bundle_news::catch_up_with_all(&node).await;
     for service in std::iter::once("").chain(services::NAMES) {
         health.set_service_status(service, tonic_health::ServingStatus::Serving).await;
     }
     tracing::info!(node = %node.name(), address = %node.config.listen, incarnation = node.boot.incarnation.0,
-        bundle = %node.bundle.digest(), "serving");
+        bundle = %node.bundle().digest(), "serving");
     let housekeeping = tokio::spawn(keep_house(node.clone()));
     server.serve_with_incoming_shutdown(connections, stop_signal()).await.context("the server failed")?;
     housekeeping.abort();
@@ -97,7 +100,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 }
 
 /// Accepts connections and handshakes each in its own task, so that a slow peer does not hold up the others.
-fn accept(listener: TcpListener, tls: Tls, node: Arc<Node>) -> ReceiverStream<std::io::Result<CallerStream>> {
+fn accept(listener: TcpListener, tls: Tls) -> ReceiverStream<std::io::Result<CallerStream>> {
     let (out, accepted) = mpsc::channel(ACCEPTED_MAX);
     tokio::spawn(async move {
         loop {
@@ -110,9 +113,9 @@ fn accept(listener: TcpListener, tls: Tls, node: Arc<Node>) -> ReceiverStream<st
                     continue;
                 }
             };
-            let (acceptor, node, out) = (TlsAcceptor::from(tls.server.clone()), node.clone(), out.clone());
+            let (acceptor, out) = (TlsAcceptor::from(tls.server.clone()), out.clone());
             tokio::spawn(async move {
-                match handshake(acceptor, tcp, &node).await {
+                match handshake(acceptor, tcp).await {
                     // The server has gone when nobody takes it.
                     Ok(stream) => drop(out.send(Ok(stream)).await),
                     Err(error) => tracing::debug!(%error, "handshake refused"),
@@ -123,12 +126,12 @@ fn accept(listener: TcpListener, tls: Tls, node: Arc<Node>) -> ReceiverStream<st
     ReceiverStream::new(accepted)
 }
 
-async fn handshake(acceptor: TlsAcceptor, tcp: TcpStream, node: &Node) -> std::io::Result<CallerStream> {
+async fn handshake(acceptor: TlsAcceptor, tcp: TcpStream) -> std::io::Result<CallerStream> {
     tcp.set_nodelay(true)?;
     let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp)).await??;
     let caller = match stream.get_ref().1.peer_certificates().and_then(|c| c.first()) {
-        Some(certificate) => Caller::of(certificate, node.bundle.roster()),
-        None => Caller::Unknown,
+        Some(certificate) => Caller::of(certificate),
+        None => Caller::unknown(),
     };
     Ok(CallerStream::new(stream, caller))
 }
@@ -163,6 +166,7 @@ async fn keep_house(node: Arc<Node>) {
         freeze_news::spread(&node);
         approve::care(&node).await;
         approve::spread(&node);
+        bundle_news::spread(&node);
         care.round(&node).await;
         if let Err(refusal) = node.checkpoints.note(&node).await {
             tracing::warn!(%refusal, "no checkpoint");

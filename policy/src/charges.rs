@@ -109,7 +109,8 @@ fn moves<'a>(bundle: &'a Bundle, action: PolicyAction<'a>) -> Vec<Moves<'a>> {
         | PolicyAction::CreateKek
         | PolicyAction::ChangeKek(..)
         | PolicyAction::Freeze(_)
-        | PolicyAction::Unfreeze(_) => Vec::new(),
+        | PolicyAction::Unfreeze(_)
+        | PolicyAction::VetoPolicy(_) => Vec::new(),
     }
 }
 

@@ -33,7 +33,7 @@ pub use approvals::{APPROVAL_VALIDITY_MAX_MS, ApprovalSubject, Approvals, VoidAp
 pub use bundle::{
     APPROVALS_MAX, Admins, BUNDLE_MAX_BYTES, BUNDLE_TYPE, Bundle, FILES_MAX, Files, Header, LIMITS_MAX,
     LOOSENING_DELAY_DEFAULT_MS, LOOSENING_DELAY_MIN_MS, Quorum, SIGNED_BUNDLE_MAX_BYTES, SignedBundle, Summary, Trust,
-    VALIDITY_MAX_MS, Validity, span_words,
+    VALIDITY_MAX_MS, VERSION_STEP_MAX, Validity, span_words,
 };
 pub use cases::{Case, CaseReport, Threshold, unnoticed};
 pub use charges::{OverLimit, charges};

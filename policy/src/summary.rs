@@ -45,6 +45,7 @@ pub fn shown(bundle: &Bundle, request: &DecisionRequest<'_>) -> Shown {
         }
         PolicyAction::Freeze(scope) => format!("client {client} asks to freeze {scope}"),
         PolicyAction::Unfreeze(scope) => format!("client {client} asks to lift freezes of {scope}"),
+        PolicyAction::VetoPolicy(version) => format!("client {client} asks to veto version {version} of the policy"),
     };
     let digest = summary_digest(&text);
     Shown { text, digest }

@@ -23,6 +23,7 @@ pub struct Opened {
     envelope: Envelope,
     digest: Digest,
     said: Vec<Envelope>,
+    bundle: Digest,
 }
 
 impl Opened {
@@ -50,6 +51,11 @@ impl Opened {
     pub fn said(&self) -> &[Envelope] {
         &self.said
     }
+
+    /// The bundle whose roster names the client, and under which it is decided.
+    pub fn bundle(&self) -> Digest {
+        self.bundle
+    }
 }
 
 /// Checks size, client, cluster, tenant and signature, and reads the intent strictly.
@@ -67,7 +73,7 @@ pub fn open(bundle: &Bundle, envelope: Envelope) -> Result<Opened, Refusal> {
         return Err(Reason::Acl.into());
     }
     let digest = dsse::content_digest(&envelope);
-    Ok(Opened { intent, envelope, digest, said: Vec::new() })
+    Ok(Opened { intent, envelope, digest, said: Vec::new(), bundle: bundle.digest() })
 }
 
 /// A request to sign as this node reads it: the key, the facts and what is to be signed. Says nothing yet about
@@ -336,7 +342,7 @@ pub(crate) fn check_bundle_version(intent: &Intent, bundle: &Bundle) -> Result<(
         .with("wanted", intent.min_bundle_version.to_string()))
 }
 
-fn check_purpose(intent: &Intent, record: &KeyRecord) -> Result<(), Refusal> {
+pub(crate) fn check_purpose(intent: &Intent, record: &KeyRecord) -> Result<(), Refusal> {
     let needed = match intent.kind {
         // A payment moves money: with a key for messages it could pass as one, under the rules for messages.
         ContentKind::EvmTransaction | ContentKind::Iso20022 => Purpose::Transaction,
@@ -348,7 +354,8 @@ fn check_purpose(intent: &Intent, record: &KeyRecord) -> Result<(), Refusal> {
         | ContentKind::WrapSpec
         | ContentKind::KekSpec
         | ContentKind::FreezeSpec
-        | ContentKind::UnfreezeSpec => {
+        | ContentKind::UnfreezeSpec
+        | ContentKind::VetoSpec => {
             return Err(Refusal::new(Reason::Malformed).with("field", "kind"));
         }
     };

@@ -298,7 +298,7 @@ pub fn admit_hsm_sign(
     Ok(HsmPermit { subject, work })
 }
 
-fn check_purpose(intent: &Intent, record: &HsmKeyRecord) -> Result<(), Refusal> {
+pub(crate) fn check_purpose(intent: &Intent, record: &HsmKeyRecord) -> Result<(), Refusal> {
     let needed = match intent.kind {
         ContentKind::EvmTransaction | ContentKind::Iso20022 => Purpose::Transaction,
         ContentKind::Message => Purpose::Message,
@@ -308,7 +308,8 @@ fn check_purpose(intent: &Intent, record: &HsmKeyRecord) -> Result<(), Refusal> 
         | ContentKind::WrapSpec
         | ContentKind::KekSpec
         | ContentKind::FreezeSpec
-        | ContentKind::UnfreezeSpec => {
+        | ContentKind::UnfreezeSpec
+        | ContentKind::VetoSpec => {
             return Err(Refusal::new(Reason::Malformed).with("field", "kind"));
         }
     };

@@ -19,6 +19,7 @@ pub mod claims;
 pub mod freeze;
 pub mod hsm_key;
 pub mod hsm_sign;
+pub mod judge;
 pub mod kek;
 pub mod keygen_session;
 pub mod recovery;
@@ -26,6 +27,7 @@ pub mod release;
 pub mod result;
 pub mod session;
 pub mod sign_session;
+pub mod veto;
 mod wire;
 pub mod wrap;
 

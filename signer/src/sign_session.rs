@@ -13,6 +13,7 @@ use crate::claims::{self, Ballot, Binding, Claimed};
 use crate::freeze::unless_frozen;
 use crate::result::{self, SignResult};
 use crate::session::{Action, Failure, Members, PersistId, Trouble, ban};
+use crate::veto::while_active;
 use crate::wire::{self, Message};
 use prost::Message as _;
 use rand_core::CryptoRng;
@@ -263,7 +264,7 @@ impl SignSession {
                 };
                 let body = claims::vote_body(&self.start.claimed, &binding);
                 let (statement, step) = claims::vote(&body, &self.start.boot, now);
-                let step = unless_frozen(step, self.key());
+                let step = while_active(unless_frozen(step, self.key()), body.bundle);
                 let id = self.persist_id();
                 self.stage = Stage::PersistingVote { id, body, statement, presignature };
                 actions.push(Action::Persist { id, step });

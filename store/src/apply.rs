@@ -1,6 +1,7 @@
 //! What each write does and when it is refused. Runs inside a savepoint, which the caller undoes on any error.
 
 use crate::approvals;
+use crate::bundle;
 use crate::claims;
 use crate::freeze;
 use crate::kek;
@@ -46,6 +47,7 @@ fn apply_write(c: &Connection, write: &Write) -> Result<(), StoreError> {
         Write::Vault(write) => vault::apply(c, write),
         Write::Freeze(write) => freeze::apply(c, write),
         Write::Approval(write) => approvals::apply(c, write),
+        Write::Bundle(write) => bundle::apply(c, write),
         Write::Ban { key, epoch, peer, what } => ban(c, key, *epoch, peer, what),
         Write::CheckPending { session, key, epoch, peers } => check_pending(c, session, key, *epoch, peers),
         Write::CheckDone { session } => run(c, "DELETE FROM pending_check WHERE session = ?1", [session.0]).map(|_| ()),

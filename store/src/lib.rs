@@ -11,6 +11,7 @@
 
 mod apply;
 mod approvals;
+mod bundle;
 mod claims;
 mod freeze;
 mod kek;
@@ -26,13 +27,15 @@ use rusqlite::Connection;
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use tally_domain::activation::BundleName;
 use tally_domain::claim::LineMemory;
 use tally_domain::ports::Pending;
 use tally_domain::ports::store::{
-    ApprovalRow, Approvals, AttemptRow, BanRow, CheckpointRow, Committed, FreezeRow, Freezes, HsmKeyRow, KekVersionRow,
-    KeyRow, PeerHead, PendingCheck, RequestRow, Step, Store, StoreError, UnfreezeRow, WaitingRow,
+    ApprovalRow, Approvals, AttemptRow, BanRow, BundleRow, Bundles, CheckpointRow, Committed, FreezeRow, Freezes,
+    HsmKeyRow, KekVersionRow, KeyRow, PeerHead, PendingCheck, RequestRow, Step, Store, StoreError, UnfreezeRow,
+    VetoRow, WaitingRow,
 };
-use tally_domain::{Incarnation, KeyName, LineId, NodeName, RequestId, Tenant};
+use tally_domain::{Digest, Incarnation, KeyName, LineId, NodeName, RequestId, Tenant};
 use writer::Writer;
 
 /// How a store is opened, besides where.
@@ -171,5 +174,23 @@ impl Freezes for SqliteStore {
 
     fn unfreezes(&self) -> Result<Vec<UnfreezeRow>, StoreError> {
         freeze::unfreezes(&self.reader())
+    }
+}
+
+impl Bundles for SqliteStore {
+    fn active_bundle(&self) -> Result<Option<BundleName>, StoreError> {
+        bundle::active(&self.reader())
+    }
+
+    fn bundles(&self) -> Result<Vec<BundleRow>, StoreError> {
+        bundle::bundles(&self.reader())
+    }
+
+    fn bundle(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        bundle::envelope(&self.reader(), digest)
+    }
+
+    fn vetoes(&self) -> Result<Vec<VetoRow>, StoreError> {
+        bundle::vetoes(&self.reader())
     }
 }

@@ -1,5 +1,6 @@
 //! What the check is held against: who takes part, and what the bundle of the log's time says of persons.
 
+use super::bundles::{self, Bundles};
 use std::collections::BTreeSet;
 use tally_domain::dsse::VerifyingKey;
 use tally_domain::roster::Roster;
@@ -18,23 +19,32 @@ pub trait Approvers {
     fn enough(&self, rule: &str, client: &ClientId, persons: &BTreeSet<PersonName>) -> bool;
 }
 
-/// Roster, and bundle where there is one.
+/// Roster, and bundles where there are any.
 #[derive(Clone, Copy)]
 pub struct Basis<'a> {
     pub(super) roster: &'a Roster,
-    pub(super) approvers: Option<&'a dyn Approvers>,
+    pub(super) approvers: &'a [&'a dyn Approvers],
+    pub(super) bundles: &'a Bundles,
 }
 
 impl<'a> Basis<'a> {
-    /// With the bundle's persons and rules: what was decided under it is held against them.
-    pub fn with_approvers(roster: &'a Roster, approvers: &'a dyn Approvers) -> Self {
-        Self { roster, approvers: Some(approvers) }
+    /// With the persons and rules of these bundles: what was decided under one of them is held against it.
+    #[must_use]
+    pub fn with_approvers(self, approvers: &'a [&'a dyn Approvers]) -> Self {
+        Self { approvers, ..self }
+    }
+
+    /// For logs of nodes whose policy is signed: each leaf is held against the bundle of its time. The roster is the first
+    /// one's.
+    #[must_use]
+    pub fn under(self, bundles: &'a Bundles) -> Self {
+        Self { bundles, ..self }
     }
 }
 
 /// Without a bundle: signatures of persons are taken on the nodes' word, what is said with them is not.
 impl<'a> From<&'a Roster> for Basis<'a> {
     fn from(roster: &'a Roster) -> Self {
-        Self { roster, approvers: None }
+        Self { roster, approvers: &[], bundles: &bundles::NONE }
     }
 }

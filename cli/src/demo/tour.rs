@@ -1,6 +1,6 @@
 //! The steps of the tour and what they share.
 
-use super::{approve, freeze, jwt, logs, outage, sign, wrap};
+use super::{approve, freeze, jwt, logs, outage, policy, sign, wrap};
 use crate::dev::cluster::Cluster;
 use crate::dev::init::Init;
 use crate::{foreign, profile};
@@ -27,6 +27,7 @@ pub enum Step {
     Again,
     Approve,
     Freeze,
+    Policy,
     OneDown,
     TwoDown,
     TokenLost,
@@ -48,6 +49,7 @@ impl Step {
         Self::Again,
         Self::Approve,
         Self::Freeze,
+        Self::Policy,
         Self::OneDown,
         Self::TwoDown,
         Self::TokenLost,
@@ -69,6 +71,7 @@ impl Step {
             Self::Again => "the same request gives the same bytes, at any node; its id names nothing else",
             Self::Approve => "a large transfer waits until two persons have approved it; another is rejected, finally",
             Self::Freeze => "one node freezes a key for all of them; a majority lifts that, and it signs again",
+            Self::Policy => "a policy that tightens bites at once; one that loosens waits, and one node vetoes it",
             Self::OneDown => "with one node stopped the others still sign",
             Self::TwoDown => "with two nodes stopped nothing is signed, and nothing is half done",
             Self::TokenLost => "a node loses its token, goes on with the shares it has opened, and gets the token back",
@@ -113,6 +116,7 @@ impl Tour {
             Step::Again => sign::again(self).await,
             Step::Approve => approve::approved(self).await,
             Step::Freeze => freeze::frozen(self).await,
+            Step::Policy => policy::changed(self).await,
             Step::OneDown => outage::one_down(self).await,
             Step::TwoDown => outage::two_down(self).await,
             Step::TokenLost => outage::token_lost(self).await,

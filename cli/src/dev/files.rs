@@ -94,6 +94,9 @@ permit (principal in Group::"operators", action == Action::"freeze", resource);
 
 @id("operators-unfreeze")
 permit (principal in Group::"operators", action == Action::"unfreeze", resource);
+
+@id("operators-veto")
+permit (principal in Group::"operators", action == Action::"veto_policy", resource);
 "#;
 
 /// Who approves; the last one operates the client, and does not for what it asks.
@@ -129,9 +132,12 @@ pub struct NodeFacts {
     pub spki_sha256: String,
 }
 
-/// `roster.toml`
-pub fn roster(nodes: &[NodeFacts], intent_key: &str, client_spki_sha256: &str) -> String {
-    let mut text = format!("cluster = \"{CLUSTER}\"\n");
+/// Who signs bundles, any two of them.
+pub const ADMINS: [&str; 3] = ["alice", "bob", "carol"];
+
+/// `roster.toml`; `admins` are the public keys of [`ADMINS`].
+pub fn roster(nodes: &[NodeFacts], intent_key: &str, client_spki_sha256: &str, admins: &[String]) -> String {
+    let mut text = format!("cluster = \"{CLUSTER}\"\nadmins_needed = 2\n");
     for node in nodes {
         // Writing to a String cannot fail.
         let _ = write!(
@@ -145,6 +151,9 @@ pub fn roster(nodes: &[NodeFacts], intent_key: &str, client_spki_sha256: &str) -
         "\n[[client]]\nid = \"{CLIENT}\"\ntenant = \"{TENANT}\"\nintent_key = \"{intent_key}\"\n\
          tls_spki_sha256 = [\"{client_spki_sha256}\"]\ngroups = [\"payouts\", \"operators\", \"auditors\"]\n"
     );
+    for (name, key) in ADMINS.iter().zip(admins) {
+        let _ = write!(text, "\n[[admin]]\nname = \"{name}\"\nkeys = [\"{key}\"]\n");
+    }
     text
 }
 
@@ -157,7 +166,6 @@ name = "{name}"
 mode = "development"
 listen = "{address}"
 data_dir = "data"
-bundle_dir = "../policy"
 
 [tls]
 ca = "../ca.pem"
@@ -177,6 +185,11 @@ format = "text"
 level = "info"
 "#
     )
+}
+
+/// What is added to `node.toml` once there is a policy.
+pub fn pinned(digest: &str) -> String {
+    format!("\n[policy]\npinned = \"sha256:{digest}\"\nbundle = \"../policy.bundle\"\n")
 }
 
 /// `profile.toml`
@@ -220,13 +233,17 @@ pub enum Mode {
 
 /// Writes a new file.
 pub fn write(path: &Path, text: &str, mode: Mode) -> anyhow::Result<()> {
+    write_bytes(path, text.as_bytes(), mode)
+}
+
+/// The same with bytes.
+pub fn write_bytes(path: &Path, bytes: &[u8], mode: Mode) -> anyhow::Result<()> {
     let bits = match mode {
         Mode::Public => 0o644,
         Mode::Secret => 0o400,
     };
     let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(bits).open(path);
-    file.and_then(|mut f| f.write_all(text.as_bytes()))
-        .map_err(|e| anyhow::anyhow!("cannot write {}: {e}", path.display()))
+    file.and_then(|mut f| f.write_all(bytes)).map_err(|e| anyhow::anyhow!("cannot write {}: {e}", path.display()))
 }
 
 #[cfg(test)]
@@ -245,7 +262,8 @@ mod tests {
             identity: key(i),
             spki_sha256: format!("{i:064x}"),
         };
-        let roster = roster(&[node(1), node(2), node(3)], &key(9), &format!("{:064x}", 9));
+        let admins = [key(11), key(12), key(13)];
+        let roster = roster(&[node(1), node(2), node(3)], &key(9), &format!("{:064x}", 9), &admins);
         let groups = groups(&[key(21), key(22), key(23)]);
         let files = [
             ("groups.toml", groups.as_str()),
@@ -274,6 +292,7 @@ mod tests {
             "operators-change-keks",
             "operators-freeze",
             "operators-unfreeze",
+            "operators-veto",
         ];
         assert_eq!(summary.permits, permits);
         assert_eq!((summary.nodes, summary.clients, summary.lists["vendors"]), (3, 1, 2));

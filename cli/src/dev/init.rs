@@ -3,14 +3,18 @@
 use super::certs::Authority;
 use super::files::{self, Mode, NodeFacts};
 use super::{cluster, softhsm};
+use crate::bundle;
 use crate::output::{Shown, Usage, field};
+use crate::policy::now;
 use crate::words::quoted;
 use anyhow::{Context as _, bail};
 use serde_json::json;
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tally_domain::dsse::{SigningKey, VerifyingKey};
+use tally_policy::{SignedBundle, VALIDITY_MAX_MS, Validity};
 use zeroize::Zeroizing;
 
 /// Where a cluster listens unless told otherwise.
@@ -47,7 +51,8 @@ impl Init {
         let mut lines = vec![format!("a cluster of {} nodes is in {dir}", self.nodes)];
         lines.extend(addresses.iter().enumerate().map(|(i, a)| field(&format!("node-{}", i + 1), a)));
         lines.push(field("profile", format!("{dir}/client/profile.toml")));
-        lines.push(field("policy", format!("{dir}/policy")));
+        lines.push(field("policy", format!("{dir}/policy, signed: {dir}/policy.bundle")));
+        lines.push(field("admins", format!("{dir}/client/admins, any two of them")));
         lines.push(format!("Run it: tally dev up --dir {}", quoted(&self.dir)));
         let profile = self.dir.join("client/profile.toml");
         Ok(Shown::done(lines.join("\n"), json!({ "dir": self.dir, "addresses": addresses, "profile": profile })))
@@ -74,8 +79,11 @@ impl Init {
             let identity = identity(&tallyd, &dir.join(&name).join("node.toml"))?;
             nodes.push(NodeFacts { name, address: address.clone(), identity, spki_sha256 });
         }
-        let groups = files::groups(&people(&dir.join("client/people"))?);
-        policy(&dir.join("policy"), &files::roster(&nodes, &intent_key, &client_spki), &groups)?;
+        let admins = keys_of(&dir.join("client/admins"), &files::ADMINS)?;
+        let groups = files::groups(&public(&keys_of(&dir.join("client/people"), &files::PEOPLE)?));
+        let roster = files::roster(&nodes, &intent_key, &client_spki, &public(&admins));
+        policy(&dir.join("policy"), &roster, &groups)?;
+        pin(&dir, &nodes, &admins)?;
         examples(&dir.join("examples"))?;
         Ok(addresses)
     }
@@ -115,26 +123,46 @@ fn client(dir: &Path, authority: &Authority, addresses: &[String]) -> anyhow::Re
     let dir = dir.join("client");
     make_dir(&dir)?;
     let leaf = authority.client(files::CLIENT)?;
-    let intent_key = signing_key(&dir.join("intent.key"))?;
+    let intent_key = fresh_key(&dir.join("intent.key"))?;
     files::write(&dir.join("client.pem"), &leaf.cert, Mode::Public)?;
     files::write(&dir.join("client.key"), &leaf.key, Mode::Secret)?;
     files::write(&dir.join("profile.toml"), &files::profile(addresses), Mode::Public)?;
-    Ok((intent_key, leaf.spki_sha256))
+    Ok((intent_key.verifying_key().to_string(), leaf.spki_sha256))
 }
 
-/// The keys of those who approve; gives their public halves.
-fn people(dir: &Path) -> anyhow::Result<Vec<String>> {
-    make_dir(dir)?;
-    files::PEOPLE.iter().map(|name| signing_key(&dir.join(format!("{name}.key")))).collect()
-}
-
-/// A new Ed25519 key in a file; gives its public half.
-fn signing_key(path: &Path) -> anyhow::Result<String> {
+/// A new key, in a file of its own.
+fn fresh_key(path: &Path) -> anyhow::Result<SigningKey> {
     let mut seed = Zeroizing::new([0_u8; 32]);
     getrandom::fill(seed.as_mut_slice()).context("the operating system gives no randomness")?;
     let line = Zeroizing::new(format!("ed25519:{}\n", hex::encode(seed.as_slice())));
     files::write(path, &line, Mode::Secret)?;
-    Ok(SigningKey::ed25519(&seed).verifying_key().to_string())
+    Ok(SigningKey::ed25519(&seed))
+}
+
+/// A new key for each of those who approve requests or sign bundles.
+fn keys_of(dir: &Path, names: &[&str]) -> anyhow::Result<Vec<SigningKey>> {
+    make_dir(dir)?;
+    names.iter().map(|name| fresh_key(&dir.join(format!("{name}.key")))).collect()
+}
+
+fn public(keys: &[SigningKey]) -> Vec<String> {
+    keys.iter().map(|key| key.verifying_key().to_string()).collect()
+}
+
+/// Packs the policy, has the first two admins sign it, and makes every node begin with it.
+fn pin(dir: &Path, nodes: &[NodeFacts], admins: &[SigningKey]) -> anyhow::Result<()> {
+    let not_before = now();
+    let validity = Validity { not_before, not_after: not_before.plus(VALIDITY_MAX_MS) };
+    let mut signed = SignedBundle::pack(&bundle::files(&dir.join("policy"))?, None, validity)?;
+    admins.iter().take(2).for_each(|admin| signed.sign(admin));
+    files::write_bytes(&dir.join("policy.bundle"), &signed.to_bytes(), Mode::Public)?;
+    for node in nodes {
+        let config = dir.join(&node.name).join("node.toml");
+        let file = std::fs::OpenOptions::new().append(true).open(&config);
+        let added = file.and_then(|mut f| f.write_all(files::pinned(&signed.digest().to_string()).as_bytes()));
+        added.with_context(|| format!("cannot write {}", config.display()))?;
+    }
+    Ok(())
 }
 
 /// A node's files and token; gives the hash of its certificate's key.

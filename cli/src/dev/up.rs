@@ -133,7 +133,7 @@ pub fn hints(dir: &Path, client: &Client, keys: Keys) -> String {
         "  echo hello | tally sign fast --message -".into(),
         "  tally request list".into(),
         format!("  tally audit export --out {}", at("exported")),
-        format!("  tally audit verify {} --bundle {} --verbose", at("exported"), at("policy")),
+        format!("  tally audit verify {} --bundle {} --verbose", at("exported"), at("policy.bundle")),
     ]);
     lines.join("\n")
 }

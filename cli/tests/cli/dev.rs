@@ -8,7 +8,16 @@ use x509_parser::prelude::{FromDer as _, GeneralName, Pem, X509Certificate};
 #[test]
 fn init_makes_a_cluster_whose_secrets_are_its_owners_alone() {
     let world = World::with_cluster(Stub::Ends);
-    for secret in ["ca.key", "client/client.key", "client/intent.key", "node-1/node.key", "node-1/pin", "node-3/pin"] {
+    for secret in [
+        "ca.key",
+        "client/admins/alice.key",
+        "client/admins/carol.key",
+        "client/client.key",
+        "client/intent.key",
+        "node-1/node.key",
+        "node-1/pin",
+        "node-3/pin",
+    ] {
         let mode = std::fs::metadata(world.path("d").join(secret)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o400, "{secret}");
     }
@@ -18,6 +27,14 @@ fn init_makes_a_cluster_whose_secrets_are_its_owners_alone() {
     let checked = world.tally(&["policy", "check", "d/policy", "--json"]);
     assert_eq!(checked.code, 0, "{}", checked.stderr);
     assert_eq!(checked.json()["nodes"], 3);
+    // Every node pins the bundle that two of the three admins have signed.
+    let shown = world.tally(&["policy", "show", "d/policy.bundle", "--json"]).json();
+    assert_eq!(shown["signatures"]["admins"].as_array().unwrap().len(), 2);
+    let pinned = format!("pinned = \"sha256:{}\"", shown["bundle"]["digest"].as_str().unwrap());
+    for node in ["node-1", "node-3"] {
+        let config = std::fs::read_to_string(world.path("d").join(node).join("node.toml")).unwrap();
+        assert!(config.contains(&pinned) && !config.contains("bundle_dir"), "{config}");
+    }
 }
 
 /// The URIs among a certificate's names, its extended key usages (server, client), and the hash of its public key.

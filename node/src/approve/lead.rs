@@ -32,7 +32,7 @@ pub async fn care(node: &Arc<Node>) {
     for row in &rows {
         let cared = if now() > row.expires_at.plus(CLOCK_TOLERANCE_MS) {
             decisions::expired(node, row).await
-        } else if row.bundle != node.bundle.digest() {
+        } else if row.bundle != node.bundle().digest() {
             ask_anew(node, row).await
         } else {
             Ok(())
@@ -57,7 +57,7 @@ async fn ask_anew(node: &Arc<Node>, row: &WaitingRow) -> Result<(), Refusal> {
     }
     let read = read_row(node, row).await?;
     let _learning = node.approvals.learning().await;
-    node.commit(read.question().wait(&node.bundle, &row.owner, &node.boot, now())).await?;
+    node.commit(read.question().wait(&node.bundle(), &row.owner, &node.boot, now())).await?;
     node.approvals.changed(&name(row));
     Ok(())
 }
@@ -71,7 +71,7 @@ pub async fn look(node: &Arc<Node>, row: &WaitingRow) {
     let standing = async {
         let read = read_row(node, row).await?;
         let said = said(node, &row.tenant, row.request)?;
-        let approved = read.question().standing(&node.bundle, &said, now()) == Standing::Approved;
+        let approved = read.question().standing(&node.bundle(), &said, now()) == Standing::Approved;
         Ok::<_, Refusal>((read, approved))
     };
     let (read, approved) = match standing.await {

@@ -103,7 +103,7 @@ pub async fn announced(
     if request.said.len() > SAID_MAX {
         return Err(Refusal::new(Reason::ProtocolViolation).with("round", "approval"));
     }
-    let opened = admit::open(&node.bundle, convert::envelope_in(request.intent)?)?;
+    let opened = admit::open(&node.bundle(), convert::envelope_in(request.intent)?)?;
     let intent = opened.intent();
     tracing::Span::current().record("request", intent.request_id.to_string());
     admit::check_sign_times(intent, now())?;
@@ -111,7 +111,7 @@ pub async fn announced(
         return Ok(v1::AnnounceApprovalResponse { result });
     }
     let name = (intent.tenant.clone(), intent.request_id);
-    let owner = NodeName::parse(&request.owner).ok().filter(|owner| node.bundle.roster().node(owner).is_some());
+    let owner = NodeName::parse(&request.owner).ok().filter(|owner| node.bundle().roster().node(owner).is_some());
     let read = read(node, opened.clone(), &from).await?;
     let mut news = taken(node, &read, &from, owner.as_ref().unwrap_or(&from)).await?;
     let held = v1::AnnounceApprovalResponse::default();
@@ -145,7 +145,7 @@ async fn taken(node: &Arc<Node>, read: &Read, from: &NodeName, owner: &NodeName)
     if known.is_some_and(|row| row.state == RequestState::Refused(Reason::Rejected.as_str().into())) {
         return Ok(false);
     }
-    match read.question().decide(&node.bundle, now()) {
+    match read.question().decide(&node.bundle(), now()) {
         Err(missing) if missing.reason == Reason::ApprovalsRequired => {
             take_on(node, read, Origin::Peer(from.clone()), owner, &missing).await
         }

@@ -30,7 +30,7 @@ impl ApprovalService for Approving {
         let client = client(&self.0, &request)?;
         let field = |_| status(&Refusal::new(Reason::Malformed).with("field", "tenant"));
         let tenant = Tenant::parse(&request.get_ref().tenant).map_err(field)?;
-        same_tenant(client, &tenant)?;
+        same_tenant(&client, &tenant)?;
         let requests = approve::list(&self.0, &tenant).await.map_err(|r| status(&r))?;
         Ok(Response::new(v1::ListPendingResponse { requests }))
     }
@@ -42,7 +42,7 @@ impl ApprovalService for Approving {
         let client = client(&self.0, &request)?;
         let wanted = request.get_ref();
         let (tenant, id) = convert::request_name(&wanted.tenant, &wanted.request_id).map_err(|r| status(&r))?;
-        same_tenant(client, &tenant)?;
+        same_tenant(&client, &tenant)?;
         let row = approve::must_wait(&self.0, &tenant, id).map_err(|r| status(&r))?;
         let request = approve::view(&self.0, &row).await.map_err(|r| status(&r))?;
         Ok(Response::new(v1::GetSummaryResponse { request: Some(request) }))

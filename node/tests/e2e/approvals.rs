@@ -13,8 +13,8 @@ use tally_domain::{HsmScheme, KeySpec, Purpose, Reason, RequestId, Scheme, Thres
 async fn logs_verify(cluster: &Cluster) {
     let bundle = tally_node::load_bundle(&cluster.dir.path().join("policy")).unwrap();
     let persons = OfBundle(&bundle);
-    let basis = Basis::with_approvers(bundle.roster(), &persons);
-    verify_together(basis, &logs_of(cluster).await).unwrap();
+    let logs = logs_of(cluster).await;
+    verify_together(Basis::from(bundle.roster()).with_approvers(&[&persons]), &logs).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

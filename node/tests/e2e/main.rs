@@ -19,6 +19,7 @@ mod evil;
 mod freezes;
 mod frozen_keks;
 mod harness {
+    pub mod admins;
     pub mod certs;
     pub mod cluster;
     pub mod orders;
@@ -32,6 +33,10 @@ mod main_job;
 mod outages;
 mod payments;
 mod peers;
+mod policies;
+mod policy_crashes;
+mod policy_questions;
+mod policy_refusals;
 mod processes;
 mod reads;
 mod resident;

@@ -52,6 +52,7 @@ async fn requests_keys_policy_and_nodes_can_be_read() {
         "change-keks",
         "stop",
         "go-on",
+        "veto",
     ];
     assert_eq!(rules, expected);
     let limits = cluster.proc_file(0, "limits").unwrap();

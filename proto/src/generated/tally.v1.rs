@@ -2899,6 +2899,8 @@ pub struct Greeting {
     /// Counts the greetings of this start, in the order of their checkpoints: two may overtake each other on the way.
     #[prost(uint64, tag = "5")]
     pub sequence: u64,
+    #[prost(uint64, tag = "6")]
+    pub bundle_version: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ProposeSignRequest {
@@ -3116,6 +3118,59 @@ pub struct AnnounceApprovalResponse {
     /// Encoded result, if the request is completed at the peer: whoever still waits was away then.
     #[prost(bytes = "vec", tag = "1")]
     pub result: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TellBundleRequest {
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    #[prost(bytes = "vec", tag = "2")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+    /// Vetoes of it that the caller knows.
+    #[prost(message, repeated, tag = "3")]
+    pub vetoes: ::prost::alloc::vec::Vec<Statement>,
+    /// The votes of a quorum, once there is one: the peer activates it before it answers.
+    #[prost(message, repeated, tag = "4")]
+    pub certificate: ::prost::alloc::vec::Vec<Statement>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TellBundleResponse {
+    /// The peer's vote, if it votes for it now.
+    #[prost(message, optional, tag = "1")]
+    pub vote: ::core::option::Option<Statement>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FetchBundleRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    pub offset: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FetchBundleResponse {
+    /// Empty after the end.
+    #[prost(bytes = "vec", tag = "1")]
+    pub piece: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FetchActivationsRequest {
+    /// The bundle that is active at the caller.
+    #[prost(bytes = "vec", tag = "1")]
+    pub after: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FetchActivationsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub activations: ::prost::alloc::vec::Vec<Activation>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Activation {
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    #[prost(bytes = "vec", tag = "2")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+    /// The votes of a quorum.
+    #[prost(message, repeated, tag = "3")]
+    pub certificate: ::prost::alloc::vec::Vec<Statement>,
 }
 /// Generated client implementations.
 pub mod peer_service_client {
@@ -3529,6 +3584,82 @@ pub mod peer_service_client {
                 .insert(GrpcMethod::new("tally.v1.PeerService", "AnnounceApproval"));
             self.inner.unary(req, path, codec).await
         }
+        /// A bundle that may become the active one: the peer fetches it if it does not know it, and answers with its vote if it
+        /// votes now.
+        pub async fn tell_bundle(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TellBundleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TellBundleResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.PeerService/TellBundle",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.PeerService", "TellBundle"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// A piece of a signed bundle.
+        pub async fn fetch_bundle(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FetchBundleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FetchBundleResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.PeerService/FetchBundle",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.PeerService", "FetchBundle"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// What became active after a bundle, in order, for a node that was away.
+        pub async fn fetch_activations(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FetchActivationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FetchActivationsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.PeerService/FetchActivations",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.PeerService", "FetchActivations"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -3636,6 +3767,31 @@ pub mod peer_service_server {
             request: tonic::Request<super::AnnounceApprovalRequest>,
         ) -> std::result::Result<
             tonic::Response<super::AnnounceApprovalResponse>,
+            tonic::Status,
+        >;
+        /// A bundle that may become the active one: the peer fetches it if it does not know it, and answers with its vote if it
+        /// votes now.
+        async fn tell_bundle(
+            &self,
+            request: tonic::Request<super::TellBundleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TellBundleResponse>,
+            tonic::Status,
+        >;
+        /// A piece of a signed bundle.
+        async fn fetch_bundle(
+            &self,
+            request: tonic::Request<super::FetchBundleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FetchBundleResponse>,
+            tonic::Status,
+        >;
+        /// What became active after a bundle, in order, for a node that was away.
+        async fn fetch_activations(
+            &self,
+            request: tonic::Request<super::FetchActivationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FetchActivationsResponse>,
             tonic::Status,
         >;
     }
@@ -4297,6 +4453,141 @@ pub mod peer_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/tally.v1.PeerService/TellBundle" => {
+                    #[allow(non_camel_case_types)]
+                    struct TellBundleSvc<T: PeerService>(pub Arc<T>);
+                    impl<
+                        T: PeerService,
+                    > tonic::server::UnaryService<super::TellBundleRequest>
+                    for TellBundleSvc<T> {
+                        type Response = super::TellBundleResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TellBundleRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PeerService>::tell_bundle(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TellBundleSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.PeerService/FetchBundle" => {
+                    #[allow(non_camel_case_types)]
+                    struct FetchBundleSvc<T: PeerService>(pub Arc<T>);
+                    impl<
+                        T: PeerService,
+                    > tonic::server::UnaryService<super::FetchBundleRequest>
+                    for FetchBundleSvc<T> {
+                        type Response = super::FetchBundleResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FetchBundleRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PeerService>::fetch_bundle(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FetchBundleSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.PeerService/FetchActivations" => {
+                    #[allow(non_camel_case_types)]
+                    struct FetchActivationsSvc<T: PeerService>(pub Arc<T>);
+                    impl<
+                        T: PeerService,
+                    > tonic::server::UnaryService<super::FetchActivationsRequest>
+                    for FetchActivationsSvc<T> {
+                        type Response = super::FetchActivationsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FetchActivationsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PeerService>::fetch_activations(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FetchActivationsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -4338,7 +4629,11 @@ pub mod peer_service_server {
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct GetActiveRequest {}
+pub struct GetActiveRequest {
+    /// Also the whole signed bundle.
+    #[prost(bool, tag = "1")]
+    pub whole: bool,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetActiveResponse {
     #[prost(bytes = "vec", tag = "1")]
@@ -4347,6 +4642,12 @@ pub struct GetActiveResponse {
     pub version: u64,
     #[prost(message, repeated, tag = "3")]
     pub rules: ::prost::alloc::vec::Vec<Rule>,
+    /// The signed bundle, if it was asked for; empty for a bundle that is not signed.
+    #[prost(bytes = "vec", tag = "4")]
+    pub bundle: ::prost::alloc::vec::Vec<u8>,
+    /// Not valid from this moment on; 0 for a bundle that is not signed.
+    #[prost(uint64, tag = "5")]
+    pub not_after_ms: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Rule {
@@ -4355,6 +4656,276 @@ pub struct Rule {
     /// "permit" or "forbid".
     #[prost(string, tag = "2")]
     pub effect: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProposeRequest {
+    /// A signed bundle, as `tally policy sign` writes it.
+    #[prost(bytes = "vec", tag = "1")]
+    pub bundle: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProposeResponse {
+    #[prost(message, optional, tag = "1")]
+    pub proposal: ::core::option::Option<Proposal>,
+    #[prost(message, optional, tag = "2")]
+    pub told: ::core::option::Option<Told>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ActivateRequest {
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ActivateResponse {
+    #[prost(message, optional, tag = "1")]
+    pub proposal: ::core::option::Option<Proposal>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct VetoRequest {
+    /// An envelope around an IntentBody with action 30 and a VetoSpecBody.
+    #[prost(message, optional, tag = "1")]
+    pub intent: ::core::option::Option<Envelope>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct VetoResponse {
+    #[prost(message, optional, tag = "1")]
+    pub proposal: ::core::option::Option<Proposal>,
+    /// The rule that permitted it; empty when this very intent had vetoed before.
+    #[prost(string, tag = "2")]
+    pub rule: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub told: ::core::option::Option<Told>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HistoryRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HistoryResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub proposals: ::prost::alloc::vec::Vec<Proposal>,
+}
+/// A signed bundle as this node knows it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Proposal {
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    #[prost(bytes = "vec", tag = "2")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+    /// Digest of the one before it; empty for the first.
+    #[prost(bytes = "vec", tag = "3")]
+    pub previous: ::prost::alloc::vec::Vec<u8>,
+    /// "active", "replaced", "waiting", "ready", "vetoed" or "overtaken".
+    #[prost(string, tag = "4")]
+    pub state: ::prost::alloc::string::String,
+    /// When this node first saw it.
+    #[prost(uint64, tag = "5")]
+    pub first_seen_ms: u64,
+    /// When this node votes for it, by its own clock; 0 for the first bundle.
+    #[prost(uint64, tag = "6")]
+    pub due_ms: u64,
+    /// When it became the active one here; 0 while it has not.
+    #[prost(uint64, tag = "7")]
+    pub activated_ms: u64,
+    /// Whether it only tightens the one before it.
+    #[prost(bool, tag = "8")]
+    pub tightens: bool,
+    /// Nodes that have vetoed it.
+    #[prost(string, repeated, tag = "9")]
+    pub vetoed_by: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Nodes whose votes have activated it.
+    #[prost(string, repeated, tag = "10")]
+    pub voted_by: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What it changes; only where this node can still compare it with the one before it.
+    #[prost(message, repeated, tag = "11")]
+    pub changes: ::prost::alloc::vec::Vec<Change>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Change {
+    /// "tighter" or "looser".
+    #[prost(string, tag = "1")]
+    pub direction: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub file: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub item: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub words: ::prost::alloc::string::String,
+}
+/// Content of an intent that vetoes a bundle. The intent's `key` is "policy"; its `purpose` is 2, its `path` and `chain` are
+/// empty.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VetoSpecBody {
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    #[prost(bytes = "vec", tag = "2")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SimulateRequest {
+    /// An encoded IntentBody, signed by nobody, of the caller's own tenant.
+    #[prost(bytes = "vec", tag = "1")]
+    pub intent: ::prost::alloc::vec::Vec<u8>,
+    /// A bundle, signed or not, in its envelope; empty for the active one.
+    #[prost(bytes = "vec", tag = "2")]
+    pub draft: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SimulateResponse {
+    #[prost(message, optional, tag = "1")]
+    pub judgement: ::core::option::Option<Judgement>,
+}
+/// What a bundle says of a request.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Judgement {
+    #[prost(bytes = "vec", tag = "1")]
+    pub bundle: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    pub version: u64,
+    /// "permit", "deny" or "needs-approval".
+    #[prost(string, tag = "3")]
+    pub verdict: ::prost::alloc::string::String,
+    /// For "deny": a reason as in ErrorInfo.
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+    /// What the node decoded.
+    #[prost(string, tag = "5")]
+    pub facts: ::prost::alloc::string::String,
+    /// The rest only for the group `auditors`: the rules that decided, or whose approvals are missing.
+    #[prost(string, repeated, tag = "6")]
+    pub rules: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Permits that nearly matched, with their first condition that does not hold; the nearest first.
+    #[prost(message, repeated, tag = "7")]
+    pub near_misses: ::prost::alloc::vec::Vec<NearMiss>,
+    /// What must be approved, a way a line.
+    #[prost(string, repeated, tag = "8")]
+    pub missing: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What it takes of limits.
+    #[prost(message, repeated, tag = "9")]
+    pub charges: ::prost::alloc::vec::Vec<LimitCharge>,
+    /// Rules that could not be evaluated, facts that rules cannot express.
+    #[prost(string, repeated, tag = "10")]
+    pub errors: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NearMiss {
+    #[prost(string, tag = "1")]
+    pub rule: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub condition: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LimitCharge {
+    #[prost(string, tag = "1")]
+    pub limit: ::prost::alloc::string::String,
+    /// In the smallest accounting units, decimal.
+    #[prost(string, tag = "2")]
+    pub amount: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub max: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "4")]
+    pub window_ms: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExplainRequest {
+    #[prost(string, tag = "1")]
+    pub tenant: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub request_id: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExplainResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub decisions: ::prost::alloc::vec::Vec<Decided>,
+}
+/// A decision in the node's log.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Decided {
+    #[prost(uint64, tag = "1")]
+    pub leaf: u64,
+    #[prost(uint64, tag = "2")]
+    pub time_ms: u64,
+    /// Who brought the intent: "client NAME" or "node NAME".
+    #[prost(string, tag = "3")]
+    pub from: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "4")]
+    pub bundle: ::prost::alloc::vec::Vec<u8>,
+    /// "permit" or "deny".
+    #[prost(string, tag = "5")]
+    pub verdict: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(string, tag = "7")]
+    pub summary: ::prost::alloc::string::String,
+    /// Only for the group `auditors`, as are the next two.
+    #[prost(string, tag = "8")]
+    pub rule: ::prost::alloc::string::String,
+    #[prost(string, tag = "9")]
+    pub condition: ::prost::alloc::string::String,
+    /// The same decided once more, under the bundle of that time; empty where the node no longer has it.
+    #[prost(message, optional, tag = "10")]
+    pub again: ::core::option::Option<Judgement>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayRequest {
+    /// A bundle, signed or not, in its envelope.
+    #[prost(bytes = "vec", tag = "1")]
+    pub draft: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    pub since_ms: u64,
+}
+/// First each change, then, last, the counts.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayResponse {
+    #[prost(oneof = "replay_response::Part", tags = "1, 2")]
+    pub part: ::core::option::Option<replay_response::Part>,
+}
+/// Nested message and enum types in `ReplayResponse`.
+pub mod replay_response {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Part {
+        #[prost(message, tag = "1")]
+        Change(super::ReplayChange),
+        #[prost(message, tag = "2")]
+        Counts(super::ReplayCounts),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayChange {
+    #[prost(uint64, tag = "1")]
+    pub time_ms: u64,
+    #[prost(string, tag = "2")]
+    pub tenant: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "3")]
+    pub request_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "4")]
+    pub summary: ::prost::alloc::string::String,
+    /// As in Judgement, with the reason of a denial after a blank.
+    #[prost(string, tag = "5")]
+    pub was: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub was_rule: ::prost::alloc::string::String,
+    #[prost(string, tag = "7")]
+    pub now: ::prost::alloc::string::String,
+    #[prost(string, tag = "8")]
+    pub now_rule: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayCounts {
+    #[prost(uint64, tag = "1")]
+    pub requests: u64,
+    #[prost(uint64, tag = "2")]
+    pub unchanged: u64,
+    /// Permitted then, not any more.
+    #[prost(uint64, tag = "3")]
+    pub tightened: u64,
+    /// Refused then, permitted or approvable now.
+    #[prost(uint64, tag = "4")]
+    pub loosened: u64,
+    /// The verdict is the same, the rule or reason is not.
+    #[prost(uint64, tag = "5")]
+    pub otherwise: u64,
+    /// What cannot be decided again: its key or content is not known here.
+    #[prost(uint64, tag = "6")]
+    pub skipped: u64,
 }
 /// Generated client implementations.
 pub mod policy_service_client {
@@ -4367,7 +4938,7 @@ pub mod policy_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// The policy bundle in force.
+    /// The policy bundle in force, how it is replaced, and what it decides, did decide, or would decide.
     #[derive(Debug, Clone)]
     pub struct PolicyServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -4472,6 +5043,179 @@ pub mod policy_service_client {
                 .insert(GrpcMethod::new("tally.v1.PolicyService", "GetActive"));
             self.inner.unary(req, path, codec).await
         }
+        /// Gives the nodes a signed bundle that follows the active one. One that only tightens becomes the active one at once; any
+        /// other waits, and can be vetoed. Whoever calls: what counts is who has signed the bundle.
+        pub async fn propose(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ProposeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProposeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.PolicyService/Propose",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.PolicyService", "Propose"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Has the nodes vote now for a bundle whose wait is over. They do so by themselves, too.
+        pub async fn activate(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ActivateRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ActivateResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.PolicyService/Activate",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.PolicyService", "Activate"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Vetoes a bundle at this node, which tells the others. Its number is not used again.
+        pub async fn veto(
+            &mut self,
+            request: impl tonic::IntoRequest<super::VetoRequest>,
+        ) -> std::result::Result<tonic::Response<super::VetoResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.PolicyService/Veto",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.PolicyService", "Veto"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// All bundles that this node knows, by number.
+        pub async fn history(
+            &mut self,
+            request: impl tonic::IntoRequest<super::HistoryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::HistoryResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.PolicyService/History",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.PolicyService", "History"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// What would become of an intent, under the active bundle or a draft. Signs and consumes nothing.
+        pub async fn simulate(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SimulateRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SimulateResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.PolicyService/Simulate",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.PolicyService", "Simulate"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Why this node decided about a request as it did, from its own log.
+        pub async fn explain(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExplainRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExplainResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.PolicyService/Explain",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.PolicyService", "Explain"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Decides all requests of this node's log since some time once more, under a draft. For the group `auditors`.
+        pub async fn replay(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReplayRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ReplayResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.PolicyService/Replay",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.PolicyService", "Replay"));
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -4494,8 +5238,56 @@ pub mod policy_service_server {
             tonic::Response<super::GetActiveResponse>,
             tonic::Status,
         >;
+        /// Gives the nodes a signed bundle that follows the active one. One that only tightens becomes the active one at once; any
+        /// other waits, and can be vetoed. Whoever calls: what counts is who has signed the bundle.
+        async fn propose(
+            &self,
+            request: tonic::Request<super::ProposeRequest>,
+        ) -> std::result::Result<tonic::Response<super::ProposeResponse>, tonic::Status>;
+        /// Has the nodes vote now for a bundle whose wait is over. They do so by themselves, too.
+        async fn activate(
+            &self,
+            request: tonic::Request<super::ActivateRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ActivateResponse>,
+            tonic::Status,
+        >;
+        /// Vetoes a bundle at this node, which tells the others. Its number is not used again.
+        async fn veto(
+            &self,
+            request: tonic::Request<super::VetoRequest>,
+        ) -> std::result::Result<tonic::Response<super::VetoResponse>, tonic::Status>;
+        /// All bundles that this node knows, by number.
+        async fn history(
+            &self,
+            request: tonic::Request<super::HistoryRequest>,
+        ) -> std::result::Result<tonic::Response<super::HistoryResponse>, tonic::Status>;
+        /// What would become of an intent, under the active bundle or a draft. Signs and consumes nothing.
+        async fn simulate(
+            &self,
+            request: tonic::Request<super::SimulateRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SimulateResponse>,
+            tonic::Status,
+        >;
+        /// Why this node decided about a request as it did, from its own log.
+        async fn explain(
+            &self,
+            request: tonic::Request<super::ExplainRequest>,
+        ) -> std::result::Result<tonic::Response<super::ExplainResponse>, tonic::Status>;
+        /// Server streaming response type for the Replay method.
+        type ReplayStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::ReplayResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Decides all requests of this node's log since some time once more, under a draft. For the group `auditors`.
+        async fn replay(
+            &self,
+            request: tonic::Request<super::ReplayRequest>,
+        ) -> std::result::Result<tonic::Response<Self::ReplayStream>, tonic::Status>;
     }
-    /// The policy bundle in force.
+    /// The policy bundle in force, how it is replaced, and what it decides, did decide, or would decide.
     #[derive(Debug)]
     pub struct PolicyServiceServer<T> {
         inner: Arc<T>,
@@ -4613,6 +5405,321 @@ pub mod policy_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.PolicyService/Propose" => {
+                    #[allow(non_camel_case_types)]
+                    struct ProposeSvc<T: PolicyService>(pub Arc<T>);
+                    impl<
+                        T: PolicyService,
+                    > tonic::server::UnaryService<super::ProposeRequest>
+                    for ProposeSvc<T> {
+                        type Response = super::ProposeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ProposeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PolicyService>::propose(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ProposeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.PolicyService/Activate" => {
+                    #[allow(non_camel_case_types)]
+                    struct ActivateSvc<T: PolicyService>(pub Arc<T>);
+                    impl<
+                        T: PolicyService,
+                    > tonic::server::UnaryService<super::ActivateRequest>
+                    for ActivateSvc<T> {
+                        type Response = super::ActivateResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ActivateRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PolicyService>::activate(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ActivateSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.PolicyService/Veto" => {
+                    #[allow(non_camel_case_types)]
+                    struct VetoSvc<T: PolicyService>(pub Arc<T>);
+                    impl<
+                        T: PolicyService,
+                    > tonic::server::UnaryService<super::VetoRequest> for VetoSvc<T> {
+                        type Response = super::VetoResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::VetoRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PolicyService>::veto(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = VetoSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.PolicyService/History" => {
+                    #[allow(non_camel_case_types)]
+                    struct HistorySvc<T: PolicyService>(pub Arc<T>);
+                    impl<
+                        T: PolicyService,
+                    > tonic::server::UnaryService<super::HistoryRequest>
+                    for HistorySvc<T> {
+                        type Response = super::HistoryResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::HistoryRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PolicyService>::history(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = HistorySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.PolicyService/Simulate" => {
+                    #[allow(non_camel_case_types)]
+                    struct SimulateSvc<T: PolicyService>(pub Arc<T>);
+                    impl<
+                        T: PolicyService,
+                    > tonic::server::UnaryService<super::SimulateRequest>
+                    for SimulateSvc<T> {
+                        type Response = super::SimulateResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SimulateRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PolicyService>::simulate(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SimulateSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.PolicyService/Explain" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExplainSvc<T: PolicyService>(pub Arc<T>);
+                    impl<
+                        T: PolicyService,
+                    > tonic::server::UnaryService<super::ExplainRequest>
+                    for ExplainSvc<T> {
+                        type Response = super::ExplainResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExplainRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PolicyService>::explain(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExplainSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.PolicyService/Replay" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReplaySvc<T: PolicyService>(pub Arc<T>);
+                    impl<
+                        T: PolicyService,
+                    > tonic::server::ServerStreamingService<super::ReplayRequest>
+                    for ReplaySvc<T> {
+                        type Response = super::ReplayResponse;
+                        type ResponseStream = T::ReplayStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReplayRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PolicyService>::replay(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReplaySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -20,4 +20,5 @@ mod recovery;
 mod resident;
 mod results;
 mod types;
+mod vetoes;
 mod world;

@@ -54,6 +54,10 @@ when { context.tx.asset == "ETH" };
 permit (principal in Group::"payouts", action == Action::"freeze", resource)
 when { context.freeze.scope == "all" || resource == Key::"notes" || resource == Key::"vault" };
 
+@id("veto")
+permit (principal in Group::"payouts", action == Action::"veto_policy", resource)
+when { context.bundle.version < 100 };
+
 @id("go-on")
 permit (principal in Group::"payouts", action == Action::"unfreeze", resource == Key::"notes");
 

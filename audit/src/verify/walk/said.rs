@@ -3,6 +3,7 @@
 
 use super::{Request, Walk};
 use crate::event::Waiting;
+use crate::verify::basis::Approvers;
 use crate::verify::finding::{ApprovalProblem, Problem};
 use std::collections::{BTreeMap, BTreeSet};
 use tally_domain::approval::Verdict;
@@ -46,7 +47,7 @@ impl Walk<'_> {
 
     pub(super) fn said(&mut self, envelope: &Envelope) -> Result<(), Problem> {
         let approval = Approval::read_checked(envelope).map_err(ApprovalProblem::from)?;
-        if let Some(approvers) = self.approvers.filter(|a| a.bundle() == approval.bundle) {
+        if let Some(approvers) = self.approvers_of(approval.bundle) {
             let person = approval.person.clone();
             let keys = approvers.keys(&person).ok_or(ApprovalProblem::UnknownPerson { person })?;
             Approval::open(envelope, &keys).map_err(ApprovalProblem::from)?;
@@ -60,6 +61,10 @@ impl Walk<'_> {
             Verdict::Reject => drop(self.said.rejected.insert((approval.tenant, request), person)),
         }
         Ok(())
+    }
+
+    fn approvers_of(&self, bundle: Digest) -> Option<&dyn Approvers> {
+        self.approvers.iter().copied().find(|a| a.bundle() == bundle)
     }
 
     /// Nothing is done for a request after this node has written down that a person rejected it.
@@ -108,7 +113,7 @@ impl Walk<'_> {
         bundle: Digest,
         persons: &BTreeSet<PersonName>,
     ) -> Result<(), Problem> {
-        let Some(approvers) = self.approvers.filter(|a| a.bundle() == bundle) else { return Ok(()) };
+        let Some(approvers) = self.approvers_of(bundle) else { return Ok(()) };
         let Some(Ok(intent)) = self.intents.get(&intent) else { return Ok(()) };
         if approvers.enough(rule, &intent.client, persons) {
             Ok(())

@@ -229,7 +229,7 @@ impl NodeProcess {
         let (name, port, token) = (&self.name, self.port, &self.token);
         let config = format!(
             "cluster = \"{CLUSTER}\"\nname = \"{name}\"\nlisten = \"127.0.0.1:{port}\"\ndata_dir = \"data\"\n\
-             bundle_dir = \"../policy\"\n[tls]\nca = \"../ca.pem\"\ncert = \"node.pem\"\nkey = \"node.key\"\n\
+             mode = \"development\"\nbundle_dir = \"../policy\"\n[tls]\nca = \"../ca.pem\"\ncert = \"node.pem\"\nkey = \"node.key\"\n\
              [hsm]\nmodule = \"{}\"\ntoken_label = \"{}\"\ntoken_serial = \"{}\"\npin_file = \"{}\"\n\
              env = {{ {} = \"{}\" }}\n[log]\nlevel = \"info\"\n\
              [wrap]\ndestroy_delay_min = \"1s\"\n",
