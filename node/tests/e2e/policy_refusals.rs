@@ -101,11 +101,6 @@ async fn every_bad_bundle_is_refused_with_code_reason_and_words() {
     let mut small = next.clone();
     let approved = text("policy.cedar").replace("@id(\"raw\")", "@id(\"raw\") @approvals(\"2 of risk\")");
     small.insert("policy.cedar".into(), approved.into_bytes());
-    let one = format!(
-        "[[person]]\nname = \"dan\"\nkeys = [\"{}\"]\n[[group]]\nname = \"risk\"\npersons = [\"dan\"]\n",
-        admin(55).verifying_key()
-    );
-    small.insert("groups.toml".into(), one.into_bytes());
     let group = by_hand(&first, &small, |_| {});
     let nodes = with(&first, "roster.toml", &text("roster.toml").replace("role = \"signer\"", "role = \"witness\""));
     use Code::*;

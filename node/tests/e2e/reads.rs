@@ -44,6 +44,8 @@ async fn requests_keys_policy_and_nodes_can_be_read() {
     let expected = [
         "payouts-small",
         "messages",
+        "minutes",
+        "payouts-large",
         "make-keys",
         "suppliers",
         "raw",

@@ -96,7 +96,7 @@ pub fn prepare_within(valid_ms: u64) -> (Cluster, Signed) {
     let cluster = Cluster::prepare(3);
     let dir = cluster.dir.path().join("policy");
     let mut files = Files::new();
-    for file in ["bundle.toml", "assets.toml", "roster.toml", "policy.cedar", "lists/vendors.txt"] {
+    for file in ["bundle.toml", "assets.toml", "roster.toml", "policy.cedar", "groups.toml", "lists/vendors.txt"] {
         files.insert(file.into(), std::fs::read(dir.join(file)).unwrap());
     }
     let mut roster = "admins_needed = 2\n".to_owned() + &String::from_utf8(files["roster.toml"].clone()).unwrap();

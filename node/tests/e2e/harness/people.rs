@@ -38,7 +38,7 @@ const BY_THEMSELVES: Duration = Duration::from_secs(90);
 pub fn key_of(person: &str) -> SigningKey {
     let all = ["alice", "alice-2", "bob", "carol", "dora", "stranger"];
     let number = all.iter().position(|name| *name == person).unwrap();
-    SigningKey::ed25519(&[101 + u8::try_from(number).unwrap(); 32])
+    SigningKey::ed25519(&[131 + u8::try_from(number).unwrap(); 32])
 }
 
 pub fn groups() -> String {
