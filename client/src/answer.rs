@@ -7,7 +7,7 @@ mod wrap;
 
 pub use freeze::{FreezeInfo, Frozen, Told, Unfrozen};
 pub(crate) use freeze::{freezes, frozen, unfrozen};
-pub use node::{ActiveRule, BanInfo, HsmInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo};
+pub use node::{ActiveRule, BanInfo, HsmInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo, QuorumInfo};
 pub(crate) use node::{node, policy};
 pub use request::{RequestInfo, RequestPage, RequestState, Signed};
 pub(crate) use request::{page, request, signed};

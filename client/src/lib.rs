@@ -18,11 +18,12 @@ mod homes;
 mod order;
 mod profile;
 mod retry;
+mod witnesses;
 mod wrap;
 
 pub use answer::{
     ActiveRule, BanInfo, ChangedKek, Child, CreatedKek, CreatedKey, DataKey, FreezeInfo, Frozen, HsmInfo, KekInfo,
-    KekVersionInfo, KeyBacking, KeyInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo, RequestInfo, RequestPage,
+    KekVersionInfo, KeyBacking, KeyInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo, QuorumInfo, RequestInfo, RequestPage,
     RequestState, Signed, Told, Unfrozen, Unwrapped, Wrapped, WrappedBy,
 };
 pub use audit::LogCheckpoint;

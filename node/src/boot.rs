@@ -108,6 +108,7 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
         peers,
         sessions: Arc::default(),
         inflight: Arc::default(),
+        holds: Arc::default(),
         checkpoints: Checkpointer::default(),
         started_at: now(),
         recovering: AtomicBool::new(false),

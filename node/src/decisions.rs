@@ -1,5 +1,6 @@
 //! Writes down what was received and what was decided, refusals too, before anyone is answered.
 
+use crate::clock;
 use crate::node::{Node, now};
 use std::sync::Arc;
 use tally_audit::event::{Origin, What};
@@ -83,6 +84,7 @@ pub async fn permitted(
 /// Logs a refusal and takes the request id all the same: a refused id does not become free for another intent. Gives the
 /// refusal back, or why it could not be written down.
 pub async fn refused(node: &Arc<Node>, opened: &Opened, from: Origin, refusal: Refusal) -> Refusal {
+    let refusal = clock::explained(node, refusal);
     let summary = summary(node, opened);
     let intent = opened.intent();
     tracing::info!(reason = refusal.reason.as_str(), facts = ?refusal.metadata, "refused");

@@ -21,7 +21,7 @@ pub struct Place(
 
 impl Place {
     /// The place of a step: `vote`, `release`, `complete`, `name`, `activate`, `wrap`, `rotate`, `destroying`, `destroyed`,
-    /// `freeze`, `lift`, or none of them.
+    /// `freeze`, `lift`, `claim` (a vote without a signature), or none of them.
     pub fn of(step: &Step) -> Self {
         let name = step.writes.iter().find_map(|w| match w {
             Write::Kek(write) => kek(write),
@@ -34,7 +34,8 @@ impl Place {
             Write::Freeze(FreezeWrite::Lift { .. }) => Some("lift"),
             _ => None,
         });
-        Self(name.unwrap_or_default())
+        let claims = step.writes.iter().any(|w| matches!(w, Write::Claim { .. }));
+        Self(name.or(claims.then_some("claim")).unwrap_or_default())
     }
 
     /// Dies here, if `TALLY_FAILPOINT` names this place and moment, such as `release.before`.

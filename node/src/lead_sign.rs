@@ -6,7 +6,7 @@ use crate::convert;
 use crate::decisions;
 use crate::drive::{Failed, check_id, drive};
 use crate::lead_hsm;
-use crate::limits;
+use crate::limits::{self, Unplaced};
 use crate::node::{Node, fresh_rng, now};
 use crate::recover::{self, Known};
 use crate::sessions::SessionKey;
@@ -50,7 +50,10 @@ pub async fn sign(node: &Arc<Node>, caller: ClientId, envelope: Envelope) -> Res
     let work = async {
         match node.hsm_keys.get(&opened.intent().key) {
             Some(held) => lead_hsm::sign(node, opened, origin, held).await,
-            None => lead(node, opened, origin).await,
+            None => {
+                node.check_signer()?;
+                lead(node, opened, origin).await
+            }
         }
     };
     tokio::time::timeout(SIGN_DEADLINE, work).await.unwrap_or(Err(Reason::Deadline.into()))
@@ -136,7 +139,7 @@ async fn attempts(node: &Arc<Node>, permit: &Permit) -> Result<Vec<u8>, Refusal>
     let subject = permit.subject();
     let intent = subject.intent();
     let mut shunned = Shunned::default();
-    let mut placer = Placer::new(permit.charges());
+    let mut placer = limits::placer(node, permit);
     let mut last: Option<Refusal> = None;
     let mut hopeless = BTreeSet::new();
     let mut fresh =
@@ -170,7 +173,7 @@ async fn attempts(node: &Arc<Node>, permit: &Permit) -> Result<Vec<u8>, Refusal>
                     Err(Outcome::Prior) => fresh = false,
                     // What finds no room now may have had it before: others may know of an attempt, or of the result.
                     Err(Outcome::NoRoom(_)) if fresh => fresh = false,
-                    Err(Outcome::NoRoom(no_room)) => return Err(no_room.into()),
+                    Err(Outcome::NoRoom(no_room)) => return Err(limits::full(node, permit, no_room)?),
                     Err(Outcome::Met) => last = Some(Reason::Contention.into()),
                     Err(Outcome::Refused(refusal)) => return Err(with_earlier(refusal, last)),
                     Err(Outcome::Failed(failed)) => {
@@ -219,7 +222,10 @@ async fn attempt_once(
     shunned: &mut Shunned,
     placer: &mut Placer,
 ) -> Result<SignResult, Outcome> {
-    let claims = limits::place(node, permit.subject(), placer)?.map_err(Outcome::NoRoom)?;
+    let (claims, _hold) = limits::place(node, permit.subject(), placer)?.map_err(|unplaced| match unplaced {
+        Unplaced::Full(no_room) => Outcome::NoRoom(no_room),
+        Unplaced::Held => Outcome::Refused(Reason::Contention.into()),
+    })?;
     let Assembled { seat, members, signers } =
         assemble(node, permit, claims.as_ref(), &Try { attempt, abandonments }, shunned, placer).await?;
     let claimed = claim(permit.clone(), claims, now()).map_err(Refusal::from)?;
@@ -258,12 +264,15 @@ async fn finish(node: &Arc<Node>, subject: &Subject, result: &SignResult) -> Res
     Ok(told(node, subject, result))
 }
 
-/// Tells every other node of the result, in the background; each checks it for itself.
+/// Tells every other share-holder of the result, in the background; each checks it for itself.
 fn told(node: &Arc<Node>, subject: &Subject, result: &SignResult) -> Vec<u8> {
     let bytes = result.encode_to_vec();
     let request =
         v1::CompleteRequest { intent: Some(convert::envelope_out(subject.opened().envelope())), result: bytes.clone() };
-    for peer in node.peers.by_reachability() {
+    // Nobody asks a witness for a result.
+    let mut holders = node.peers.by_reachability();
+    holders.retain(|peer| subject.record().party(peer).is_some());
+    for peer in holders {
         let (node, request) = (node.clone(), request.clone());
         tokio::spawn(async move { node.peers.call(&peer, |mut p| async move { p.complete(request).await }).await });
     }

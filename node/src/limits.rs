@@ -2,6 +2,8 @@
 
 use crate::convert;
 use crate::decisions;
+use crate::failpoint::{Moment, Place};
+use crate::holds::Hold;
 use crate::lead_sign::of_the_node;
 use crate::node::{Node, fresh_rng, now};
 use crate::participate;
@@ -17,8 +19,8 @@ use tally_domain::vote::VoteBody;
 use tally_domain::{Charge, Claims, Digest, Interval, KeyName, LineId, NodeName, Reason, Refusal};
 use tally_policy::{Bundle, DecisionRequest, PolicyAction};
 use tally_proto::v1;
-use tally_signer::admit::{Subject, admit_sign};
-use tally_signer::claims::{self, InTheWay, NoRoom, Placer};
+use tally_signer::admit::{Permit, Subject, admit_sign};
+use tally_signer::claims::{self, InTheWay, NoRoom, Part, Placer};
 use tally_signer::freeze::unless_frozen;
 use tokio::sync::mpsc;
 
@@ -47,17 +49,67 @@ pub fn claims_in(bytes: &[u8]) -> Result<Option<Claims>, Refusal> {
     Claims::from_bytes(bytes).map(Some).map_err(malformed)
 }
 
-/// Claims on all lines that a request is charged on, by what this node remembers and `placer` has heard.
+/// A search for room that begins with this node's part of each line.
+pub fn placer(node: &Node, permit: &Permit) -> Placer {
+    let record = permit.subject().record();
+    let number = record.party(node.name()).map_or(0, |party| party.get().saturating_sub(1));
+    Placer::new(permit.charges()).beginning_with(Part { number, of: record.threshold.n() })
+}
+
+/// Why there are no claims now.
+pub enum Unplaced {
+    /// A line is full, as far as this node knows.
+    Full(NoRoom),
+    /// What is left is held by sessions that may yet give it back.
+    Held,
+}
+
+/// Claims on all lines that a request is charged on, by what this node remembers and `placer` has heard, held until the
+/// session is over.
 ///
 /// # Errors
-/// [`NoRoom`]; `STORAGE`.
-pub fn place(node: &Node, subject: &Subject, placer: &mut Placer) -> Result<Result<Option<Claims>, NoRoom>, Refusal> {
+/// [`Unplaced`]; `STORAGE`.
+pub fn place(
+    node: &Node,
+    subject: &Subject,
+    placer: &mut Placer,
+) -> Result<Result<(Option<Claims>, Hold), Unplaced>, Refusal> {
     let (by, at) = (claimant(subject), now());
     for (line, window_ms) in placer.lines() {
         let memory = node.store.line(&line).map_err(|e| reply::of_store(&e))?;
         placer.remember(line, memory.taken(&by, at, window_ms), memory.own(&by));
     }
-    Ok(placer.place(at, &mut fresh_rng()))
+    let rng = &mut fresh_rng();
+    let placed =
+        node.holds.place(&by, |others| placer.place_beside(|line| others.of(line).collect(), at, &mut *rng).ok());
+    Ok(placed.ok_or_else(|| match placer.place(at, rng) {
+        Ok(_) => Unplaced::Held,
+        Err(full) => Unplaced::Full(full),
+    }))
+}
+
+/// Holds a leader's claims until the session is over, unless another request holds a part of them.
+///
+/// # Errors
+/// `CONTENTION`.
+pub fn hold(node: &Node, subject: &Subject, claims: Option<&Claims>) -> Result<Hold, Refusal> {
+    node.holds.take(&claimant(subject), claims).ok_or_else(|| Reason::Contention.into())
+}
+
+/// A full line as the caller is told of it: which limit, and in how many seconds there is room for what was asked, if
+/// nothing else takes it and as far as this node remembers.
+///
+/// # Errors
+/// `STORAGE`.
+pub fn full(node: &Node, permit: &Permit, full: NoRoom) -> Result<Refusal, Refusal> {
+    let (by, at) = (claimant(permit.subject()), now());
+    let mut room_at = at;
+    for charge in permit.charges() {
+        let memory = node.store.line(&charge.line).map_err(|e| reply::of_store(&e))?;
+        room_at = room_at.max(claims::room_at(charge, &by, &memory, at));
+    }
+    let seconds = room_at.0.saturating_sub(at.0).div_ceil(1_000);
+    Ok(Refusal::from(full).with("room_in_s", seconds.to_string()))
 }
 
 /// What this node remembers that is in the way of claims.
@@ -145,7 +197,10 @@ pub async fn vote(node: &Arc<Node>, leader: NodeName, request: v1::VoteRequest) 
     let summary = tally_policy::summary(&node.bundle, subject.facts());
     decisions::permitted(node, &opened, origin, concurring.permit().rule(), &summary, Vec::new()).await?;
     let (vote, step) = concurring.vote(&node.boot, now());
+    let place = Place::of(&step);
+    place.pass(Moment::Before);
     node.commit(unless_frozen(step, &intent.key)).await?;
+    place.pass(Moment::After);
     Ok(v1::VoteResponse { vote: Some(convert::statement_out(&vote)), in_the_way: Vec::new() })
 }
 

@@ -1,8 +1,10 @@
 //! What all handlers of one node share.
 
 use crate::checkpoint::Checkpointer;
+pub use crate::clock::now;
 use crate::config::Config;
 use crate::freezes::Freezes;
+use crate::holds::Holds;
 use crate::hsm_keys::HsmKeys;
 use crate::inflight::Inflight;
 use crate::keks::Keks;
@@ -12,10 +14,10 @@ use crate::reply;
 use crate::sessions::Sessions;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 use tally_audit::event::What;
 use tally_domain::ports::hsm::Hsm;
 use tally_domain::ports::store::{Committed, Step, Store};
+use tally_domain::roster::NodeRole;
 use tally_domain::{Digest, NodeName, Reason, Refusal, UnixMillis};
 use tally_policy::Bundle;
 use tally_signer::boot::BootIdentity;
@@ -46,6 +48,8 @@ pub struct Node {
     pub sessions: Arc<Sessions>,
     /// Requests that are being worked on.
     pub inflight: Arc<Inflight>,
+    /// Pieces of limits' lines that sessions here are about to vote for.
+    pub holds: Arc<Holds>,
     /// The log's checkpoints.
     pub checkpoints: Checkpointer,
     /// When this start began.
@@ -76,6 +80,19 @@ impl Node {
         if self.recovering.load(Ordering::Relaxed) { Err(Reason::Recovering.into()) } else { Ok(()) }
     }
 
+    /// Refuses what only a node with shares can do, and says who those are.
+    ///
+    /// # Errors
+    /// `NOT_A_SIGNER`.
+    pub fn check_signer(&self) -> Result<(), Refusal> {
+        let roster = self.bundle.roster();
+        if roster.node(self.name()).is_some_and(|own| own.role == NodeRole::Signer) {
+            return Ok(());
+        }
+        let signers: Vec<_> = roster.signers().map(|n| n.name.as_str()).collect();
+        Err(Refusal::new(Reason::NotASigner).with("node", self.name().as_str()).with("signers", signers.join(",")))
+    }
+
     /// A leaf of this node at this moment.
     pub fn leaf(&self, what: What) -> Vec<u8> {
         self.boot.leaf(now(), what)
@@ -96,12 +113,6 @@ impl Node {
             .with("ours", ours.to_string())
             .with("theirs", hex::encode(theirs)))
     }
-}
-
-/// The node's clock.
-pub fn now() -> UnixMillis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// A generator for one session, seeded by the operating system.

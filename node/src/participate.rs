@@ -3,6 +3,7 @@
 use crate::convert;
 use crate::decisions;
 use crate::drive::drive;
+use crate::holds::Hold;
 use crate::inflight::Guard;
 use crate::lead_key;
 use crate::lead_sign::pending_check;
@@ -38,6 +39,7 @@ pub async fn propose_sign(
     leader: NodeName,
     request: v1::ProposeSignRequest,
 ) -> Result<v1::ProposeSignResponse, Refusal> {
+    node.check_signer()?;
     node.same_bundle(&leader, &request.bundle_digest)?;
     let origin = Origin::Peer(leader.clone());
     let opened = open(node, request.intent, &origin).await?;
@@ -72,6 +74,7 @@ pub async fn propose_sign(
     if !found.is_empty() {
         return Ok(v1::ProposeSignResponse { in_the_way: limits::in_the_way_out(&found), ..Default::default() });
     }
+    let hold = limits::hold(node, permit.subject(), claimed.claims())?;
     let record = permit.subject().record();
     let share = node.keys.share(record, node.name(), &*node.store, &*node.hsm).await?;
     let seat = node.sessions.open(session, &members)?;
@@ -83,12 +86,12 @@ pub async fn propose_sign(
     decisions::permitted(node, &opened, origin, permit.rule(), &summary, also).await?;
     let (boot, bundle) = (node.boot.clone(), node.bundle.clone());
     let start = Start { claimed, share, boot, bundle, members, signers, attempt, leader };
-    take_part(node, guard, seat, start);
+    take_part(node, (guard, hold), seat, start);
     Ok(v1::ProposeSignResponse::default())
 }
 
 /// Runs this node's side of a session in the background.
-fn take_part(node: &Arc<Node>, guard: Guard, seat: Seat, start: Start) {
+fn take_part(node: &Arc<Node>, held: (Guard, Hold), seat: Seat, start: Start) {
     let (me, names) = (start.members.me().get(), start.members.names());
     let node = node.clone();
     let work = async move {
@@ -96,7 +99,7 @@ fn take_part(node: &Arc<Node>, guard: Guard, seat: Seat, start: Start) {
         let (session, actions) = SignSession::start(start, &mut fresh_rng());
         // A failure has been logged and told to the others by the driver.
         let _ = drive(&node, seat, me, names, session, actions).await;
-        drop(guard);
+        drop(held);
     };
     tokio::spawn(work.instrument(tracing::Span::current()));
 }

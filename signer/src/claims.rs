@@ -13,5 +13,5 @@ pub mod placement;
 pub mod voter;
 
 pub use ballot::{BadVote, Ballot, Binding, Certified, Unclosed, vote, vote_body};
-pub use placement::{NoRoom, Placer};
+pub use placement::{NoRoom, Part, Placer, room_at};
 pub use voter::{Claimed, Concurring, InTheWay, NotAccepted, claim, concur, in_the_way};

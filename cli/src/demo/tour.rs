@@ -2,7 +2,7 @@
 
 use super::{freeze, jwt, logs, outage, sign, wrap};
 use crate::dev::cluster::Cluster;
-use crate::dev::init::Init;
+use crate::dev::init::{Init, SIGNERS, WITNESSES};
 use crate::{foreign, profile};
 use anyhow::{Context as _, bail, ensure};
 use std::path::PathBuf;
@@ -56,8 +56,8 @@ impl Step {
     /// What it shows.
     pub fn title(self) -> &'static str {
         match self {
-            Self::Start => "three nodes start, each with its own token, database and log",
-            Self::Keys => "two keys are made by all nodes; no machine ever has one",
+            Self::Start => "three signers and two witnesses start, each with its own token, database and log",
+            Self::Keys => "two keys are made by all signers; no machine ever has one",
             Self::Transfers => "transfers that policy permits are signed",
             Self::Message => "a message is signed with Ed25519",
             Self::Jwt => "a key in one node's HSM signs a JWT that a stock JOSE library verifies",
@@ -141,7 +141,7 @@ impl Tour {
     }
 
     async fn start(&mut self) -> Told {
-        let init = Init { dir: self.dir.clone(), nodes: 3, base_port: 0, tallyd: self.tallyd.clone() };
+        let init = Init { dir: self.dir.clone(), nodes: SIGNERS, witnesses: WITNESSES, base_port: 0, tallyd: self.tallyd.clone() };
         let addresses = init.make()?;
         let mut cluster = Cluster::open(&self.dir, self.tallyd.as_deref())?;
         let client = profile::client(&self.dir.join(profile::DEFAULT))?;

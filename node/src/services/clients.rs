@@ -9,7 +9,7 @@ use crate::{lead_key, lead_sign};
 use prost::Message as _;
 use std::sync::Arc;
 use tally_domain::key::KeyCertificate;
-use tally_domain::{DerivationPath, KeyName, Reason, Refusal, Tenant};
+use tally_domain::{DerivationPath, KeyName, NodeName, Quorum, Reason, Refusal, Tenant};
 use tally_policy::Effect;
 use tally_proto::v1;
 use tally_proto::v1::key_service_server::{KeyService, KeyServiceServer};
@@ -219,6 +219,8 @@ impl NodeService for Clients {
             bans: bans.collect(),
             recovering: node.check_standing().is_err(),
             freezes: node.freezes.known().in_force().map(convert::freeze_out).collect(),
+            role: role(node, node.name()),
+            quorum: Some(quorum(node)),
         }))
     }
 
@@ -228,6 +230,22 @@ impl NodeService for Clients {
     ) -> Result<Response<v1::ListPeersResponse>, Status> {
         client(&self.0, &request)?;
         Ok(Response::new(v1::ListPeersResponse { peers: peers(&self.0) }))
+    }
+}
+
+fn role(node: &Node, name: &NodeName) -> String {
+    node.bundle.roster().node(name).map(|n| n.role.as_str().into()).unwrap_or_default()
+}
+
+fn quorum(node: &Node) -> v1::Quorum {
+    let roster = node.bundle.roster();
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    v1::Quorum {
+        voters: count(roster.nodes.len()),
+        votes: count(Quorum::of(roster).votes()),
+        faulty: roster.tolerance.faulty.into(),
+        restored: roster.tolerance.restored.into(),
+        limits: node.bundle.has_limits(),
     }
 }
 
@@ -247,7 +265,8 @@ fn as_it_is(node: &Node, mut key: v1::Key) -> v1::Key {
 
 fn held(node: &Node, name: &str) -> Result<crate::keys::Held, Status> {
     let name = KeyName::parse(name).map_err(|_| refused(Reason::KeyNotFound))?;
-    node.keys.get(&name).ok_or_else(|| refused(Reason::KeyNotFound))
+    let unknown = || status(&node.check_signer().err().unwrap_or_else(|| Reason::KeyNotFound.into()));
+    node.keys.get(&name).ok_or_else(unknown)
 }
 
 fn hsm_held(node: &Node, name: &str) -> Option<HsmHeld> {
@@ -267,6 +286,8 @@ fn peers(node: &Node) -> Vec<v1::Peer> {
                 bundle_digest: seen.bundle_digest,
                 clock_offset_ms: seen.clock_offset_ms,
                 fenced: seen.fenced,
+                role: n.role.as_str().into(),
+                clock_known: seen.incarnation.is_some(),
             }
         })
         .collect()

@@ -23,6 +23,8 @@ mod harness {
     pub mod vault;
 }
 mod kills;
+mod limits;
+mod limits_votes;
 mod main_job;
 mod outages;
 mod payments;
