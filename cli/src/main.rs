@@ -104,7 +104,7 @@ async fn run(command: Command, profile: &profile::ProfileArg, out: Out) -> anyho
         Command::Sign(sign) => sign.run(profile).await,
         Command::Wrap(wrap) => wrap.run(profile, out).await,
         Command::Request(request) => request.run(&profile.client()?).await,
-        Command::Policy(policy) => policy.run().await,
+        Command::Policy(policy) => policy.run(profile).await,
         Command::Audit(audit) => audit.run(profile).await,
         Command::Node(node) => node.run(&profile.client()?).await,
         Command::Hsm(hsm) => hsm.run(profile).await,

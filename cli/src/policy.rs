@@ -1,9 +1,10 @@
-//! `tally policy`: what a bundle says, before nodes get it. None of this needs a node.
+//! `tally policy`: what a bundle says, before nodes get it, for which no node is needed; and how much of its limits is taken.
 
 mod advice;
 mod check;
 mod diff;
 mod init;
+mod limits;
 mod prove;
 mod read;
 mod show;
@@ -11,6 +12,7 @@ mod sign;
 mod test;
 
 use crate::output::Shown;
+use crate::profile::ProfileArg;
 use std::path::PathBuf;
 
 /// `tally policy ...`
@@ -50,6 +52,9 @@ pub enum Policy {
     },
     /// Pack a bundle and sign it, or add a signature to what another admin has packed.
     Sign(sign::Sign),
+    /// How much of each limit of the active bundle is taken, what is left and when more comes free, by what all nodes together
+    /// remember. Ends with 5 when fewer than a quorum answer.
+    Limits,
     /// Decide the cases of `tests/*.case.toml`, and name the thresholds that none of them would miss.
     Test {
         /// The bundle's directory.
@@ -59,7 +64,7 @@ pub enum Policy {
 
 impl Policy {
     /// Runs it.
-    pub async fn run(self) -> anyhow::Result<Shown> {
+    pub async fn run(self, profile: &ProfileArg) -> anyhow::Result<Shown> {
         match self {
             Self::Init { dir } => init::run(&dir),
             Self::Check { dir, prove: false, .. } => check::run(&dir),
@@ -67,6 +72,7 @@ impl Policy {
             Self::Show { bundle, previous } => show::run(&bundle, previous.as_deref()),
             Self::Diff { old, new } => diff::run(&old, &new),
             Self::Sign(sign) => sign.run(),
+            Self::Limits => limits::run(&profile.client()?).await,
             Self::Test { dir } => test::run(&dir),
         }
     }

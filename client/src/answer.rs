@@ -1,12 +1,15 @@
 //! What nodes answer, as types of ours. Wire types end here.
 
 mod freeze;
+mod limit;
 mod node;
 mod request;
 mod wrap;
 
 pub use freeze::{FreezeInfo, Frozen, Told, Unfrozen};
 pub(crate) use freeze::{freezes, frozen, unfrozen};
+pub(crate) use limit::limits;
+pub use limit::{LimitInfo, LimitsInfo, LineInfo, together};
 pub use node::{ActiveRule, BanInfo, HsmInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo, QuorumInfo};
 pub(crate) use node::{node, policy};
 pub use request::{RequestInfo, RequestPage, RequestState, Signed};

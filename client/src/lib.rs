@@ -15,6 +15,7 @@ mod client;
 mod error;
 mod freezes;
 mod homes;
+mod limits;
 mod order;
 mod profile;
 mod retry;
@@ -23,8 +24,9 @@ mod wrap;
 
 pub use answer::{
     ActiveRule, BanInfo, ChangedKek, Child, CreatedKek, CreatedKey, DataKey, FreezeInfo, Frozen, HsmInfo, KekInfo,
-    KekVersionInfo, KeyBacking, KeyInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo, QuorumInfo, RequestInfo, RequestPage,
-    RequestState, Signed, Told, Unfrozen, Unwrapped, Wrapped, WrappedBy,
+    KekVersionInfo, KeyBacking, KeyInfo, LatencyInfo, LimitInfo, LimitsInfo, LineInfo, NodeInfo, PeerInfo, PolicyInfo,
+    QuorumInfo, RequestInfo, RequestPage, RequestState, Signed, Told, Unfrozen, Unwrapped, Wrapped, WrappedBy,
+    together,
 };
 pub use audit::LogCheckpoint;
 pub use client::Client;

@@ -6,6 +6,7 @@ use crate::freezes::Freezes;
 use crate::hsm_keys::HsmKeys;
 use crate::keks::Keks;
 use crate::keys::Keys;
+use crate::limits::NamedLines;
 use crate::node::{Node, fresh_rng, now};
 use crate::peers::Peers;
 use crate::tls::Tls;
@@ -109,6 +110,7 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
         sessions: Arc::default(),
         inflight: Arc::default(),
         holds: Arc::default(),
+        named_lines: NamedLines::default(),
         checkpoints: Checkpointer::default(),
         started_at: now(),
         recovering: AtomicBool::new(false),

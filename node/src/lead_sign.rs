@@ -127,7 +127,7 @@ async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<P
     match admit::admit_sign(opened.clone(), key, &node.freezes.known(), &node.bundle, now(), charges) {
         Ok(permit) => {
             let summary = tally_policy::summary(&node.bundle, permit.subject().facts());
-            decisions::permitted(node, opened, origin, permit.rule(), &summary, Vec::new()).await?;
+            decisions::permitted(node, opened, origin, permit.rule(), &summary, limits::names(node, &permit)).await?;
             Ok(permit)
         }
         Err(refusal) => Err(decisions::refused(node, opened, origin, refusal).await),

@@ -10,11 +10,13 @@ use crate::participate;
 use crate::recover;
 use crate::reply;
 use crate::sessions::Inbound;
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use tally_audit::event::Origin;
 use tally_domain::claim::Claimant;
 use tally_domain::dsse::Envelope;
 use tally_domain::key::{KeyRecord, KeyState};
+use tally_domain::ports::store::Write;
 use tally_domain::vote::VoteBody;
 use tally_domain::{Charge, Claims, Digest, Interval, KeyName, LineId, NodeName, Reason, Refusal};
 use tally_policy::{Bundle, DecisionRequest, PolicyAction};
@@ -35,6 +37,41 @@ pub fn charges(bundle: &Bundle, subject: &Subject) -> Result<Vec<Charge>, Refusa
     tally_policy::charges(bundle, &request).map_err(|over| {
         Refusal::new(Reason::VelocityLimit).with("limit", over.limit().as_str()).with("detail", over.to_string())
     })
+}
+
+/// Words of the lines that a request is charged on, unless this start of the node has kept them already.
+pub fn names(node: &Node, permit: &Permit) -> Vec<Write> {
+    if permit.charges().iter().all(|charge| node.named_lines.has(&charge.line)) {
+        return Vec::new();
+    }
+    let subject = permit.subject();
+    let intent = subject.intent();
+    let action = PolicyAction::Sign(subject.facts());
+    let request = DecisionRequest { client: &intent.client, key: &intent.key, action };
+    let mut named = tally_policy::lines(&node.bundle, &request);
+    named.retain(|named| node.named_lines.note(named.line));
+    named.into_iter().map(Write::NameLine).collect()
+}
+
+/// Lines whose words have been kept since the start; a few for each limit, or as many as there are destinations.
+#[derive(Default)]
+pub struct NamedLines(Mutex<BTreeSet<LineId>>);
+
+/// Most lines to remember; after that the words are written once more, which changes nothing.
+const NAMED_MAX: usize = 10_000;
+
+impl NamedLines {
+    fn has(&self, line: &LineId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(line)
+    }
+
+    fn note(&self, line: LineId) -> bool {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() >= NAMED_MAX {
+            lines.clear();
+        }
+        lines.insert(line)
+    }
 }
 
 /// Claims as a proposal carries them.
@@ -195,7 +232,8 @@ pub async fn vote(node: &Arc<Node>, leader: NodeName, request: v1::VoteRequest) 
         return Ok(v1::VoteResponse { vote: None, in_the_way: in_the_way_out(&found) });
     }
     let summary = tally_policy::summary(&node.bundle, subject.facts());
-    decisions::permitted(node, &opened, origin, concurring.permit().rule(), &summary, Vec::new()).await?;
+    decisions::permitted(node, &opened, origin, concurring.permit().rule(), &summary, names(node, concurring.permit()))
+        .await?;
     let (vote, step) = concurring.vote(&node.boot, now());
     let place = Place::of(&step);
     place.pass(Moment::Before);

@@ -9,6 +9,7 @@ use crate::hsm_keys::HsmKeys;
 use crate::inflight::Inflight;
 use crate::keks::Keks;
 use crate::keys::Keys;
+use crate::limits::NamedLines;
 use crate::peers::Peers;
 use crate::reply;
 use crate::sessions::Sessions;
@@ -50,6 +51,8 @@ pub struct Node {
     pub inflight: Arc<Inflight>,
     /// Pieces of limits' lines that sessions here are about to vote for.
     pub holds: Arc<Holds>,
+    /// Lines whose words are kept.
+    pub named_lines: NamedLines,
     /// The log's checkpoints.
     pub checkpoints: Checkpointer,
     /// When this start began.

@@ -78,10 +78,11 @@ pub async fn propose_sign(
     let record = permit.subject().record();
     let share = node.keys.share(record, node.name(), &*node.store, &*node.hsm).await?;
     let seat = node.sessions.open(session, &members)?;
-    let also = match record.scheme {
+    let mut also = match record.scheme {
         Scheme::EcdsaSecp256k1 => vec![pending_check(node, permit, session, &members)],
         Scheme::Ed25519 => Vec::new(),
     };
+    also.extend(limits::names(node, permit));
     let summary = tally_policy::summary(&node.bundle, permit.subject().facts());
     decisions::permitted(node, &opened, origin, permit.rule(), &summary, also).await?;
     let (boot, bundle) = (node.boot.clone(), node.bundle.clone());

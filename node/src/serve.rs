@@ -68,6 +68,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         .add_service(services::wrap(node.clone()))
         .add_service(services::freeze(node.clone(), limit))
         .add_service(services::policy(node.clone(), limit))
+        .add_service(services::limits(node.clone(), limit))
         .add_service(services::audit(node.clone(), limit))
         .add_service(services::node(node.clone(), limit))
         .add_service(services::peer(node.clone(), limit));

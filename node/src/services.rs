@@ -3,12 +3,14 @@
 mod audit;
 mod clients;
 mod freeze;
+mod limits;
 mod peer;
 mod wrap;
 
 pub use audit::service as audit;
 pub use clients::{key, node, policy, signing};
 pub use freeze::service as freeze;
+pub use limits::service as limits;
 pub use peer::service as peer;
 pub use wrap::service as wrap;
 
@@ -21,12 +23,13 @@ use tally_domain::{KeyName, Reason, Refusal, Tenant};
 use tonic::{Request, Status};
 
 /// Full names, for health checks of one service.
-pub const NAMES: [&str; 8] = [
+pub const NAMES: [&str; 9] = [
     "tally.v1.SigningService",
     "tally.v1.KeyService",
     "tally.v1.KeyWrapService",
     "tally.v1.FreezeService",
     "tally.v1.PolicyService",
+    "tally.v1.LimitService",
     "tally.v1.AuditService",
     "tally.v1.NodeService",
     "tally.v1.PeerService",

@@ -209,6 +209,7 @@ impl Tables {
             | Write::PutHsmKey { .. }
             | Write::ActivateHsmKey { .. }
             // So have token domains.
+            | Write::NameLine(_)
             | Write::Vault(_) => Ok(()),
         }
     }

@@ -13,6 +13,7 @@ mod apply;
 mod claims;
 mod freeze;
 mod kek;
+mod lines;
 mod migrate;
 mod open;
 mod read;
@@ -28,8 +29,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tally_domain::claim::LineMemory;
 use tally_domain::ports::Pending;
 use tally_domain::ports::store::{
-    AttemptRow, BanRow, CheckpointRow, Committed, FreezeRow, Freezes, HsmKeyRow, KekVersionRow, KeyRow, PeerHead,
-    PendingCheck, RequestRow, Step, Store, StoreError, UnfreezeRow,
+    AttemptRow, BanRow, CheckpointRow, Committed, FreezeRow, Freezes, HsmKeyRow, KekVersionRow, KeyRow, NamedLine,
+    PeerHead, PendingCheck, RequestRow, Step, Store, StoreError, UnfreezeRow,
 };
 use tally_domain::{Incarnation, KeyName, LineId, NodeName, RequestId, Tenant};
 use writer::Writer;
@@ -94,6 +95,10 @@ impl Store for SqliteStore {
 
     fn line(&self, line: &LineId) -> Result<LineMemory, StoreError> {
         claims::line(&self.reader(), line)
+    }
+
+    fn named_lines(&self, limit: u32) -> Result<Vec<NamedLine>, StoreError> {
+        lines::named(&self.reader(), limit)
     }
 
     fn key(&self, name: &KeyName) -> Result<Option<KeyRow>, StoreError> {

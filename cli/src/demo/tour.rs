@@ -141,7 +141,13 @@ impl Tour {
     }
 
     async fn start(&mut self) -> Told {
-        let init = Init { dir: self.dir.clone(), nodes: SIGNERS, witnesses: WITNESSES, base_port: 0, tallyd: self.tallyd.clone() };
+        let init = Init {
+            dir: self.dir.clone(),
+            nodes: SIGNERS,
+            witnesses: WITNESSES,
+            base_port: 0,
+            tallyd: self.tallyd.clone(),
+        };
         let addresses = init.make()?;
         let mut cluster = Cluster::open(&self.dir, self.tallyd.as_deref())?;
         let client = profile::client(&self.dir.join(profile::DEFAULT))?;

@@ -133,7 +133,8 @@ pub fn roster(nodes: &[NodeFacts], intent_key: &str, client_spki_sha256: &str) -
             node.name,
             node.role.as_str(),
             node.address,
-            node.identity, node.spki_sha256
+            node.identity,
+            node.spki_sha256
         );
     }
     let _ = write!(
@@ -242,7 +243,11 @@ mod tests {
             identity: key(i),
             spki_sha256: format!("{i:064x}"),
         };
-        let roster = roster(&[node(1, NodeRole::Signer), node(2, NodeRole::Signer), node(3, NodeRole::Witness)], &key(9), &format!("{:064x}", 9));
+        let roster = roster(
+            &[node(1, NodeRole::Signer), node(2, NodeRole::Signer), node(3, NodeRole::Witness)],
+            &key(9),
+            &format!("{:064x}", 9),
+        );
         let files = [
             ("policy.cedar", POLICY),
             ("assets.toml", ASSETS),

@@ -35,6 +35,7 @@ mod resident;
 mod rollback;
 mod standby;
 mod starts;
+mod storm;
 mod tokens;
 mod wrap;
 mod wrap_life;

@@ -1816,7 +1816,7 @@ pub struct Taken {
     pub from: ::prost::alloc::vec::Vec<u8>,
     #[prost(bytes = "vec", tag = "2")]
     pub to: ::prost::alloc::vec::Vec<u8>,
-    /// When this node would vote for another claim on it.
+    /// When this node would vote for another claim on the first part of it that comes free.
     #[prost(uint64, tag = "3")]
     pub free_at_ms: u64,
 }

@@ -172,7 +172,8 @@ pub fn place<R: Rng>(
 
 /// The first place in this part of the line.
 fn first(fits: &[Interval], part: Interval, amount: u128) -> Option<Vec<Interval>> {
-    let mut places = fits.iter().filter_map(|gap| piece(gap.from().max(part.from()), amount).filter(|p| p.to() <= gap.to()));
+    let mut places =
+        fits.iter().filter_map(|gap| piece(gap.from().max(part.from()), amount).filter(|p| p.to() <= gap.to()));
     places.find(|place| part.from() <= place.from() && place.from() < part.to()).map(|place| vec![place])
 }
 
