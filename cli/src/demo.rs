@@ -2,6 +2,7 @@
 
 mod freeze;
 mod jwt;
+mod limit;
 mod logs;
 mod outage;
 mod sign;

@@ -11,6 +11,8 @@ mod show;
 mod sign;
 mod test;
 
+pub use limits::left as limits_left;
+
 use crate::output::Shown;
 use crate::profile::ProfileArg;
 use std::path::PathBuf;

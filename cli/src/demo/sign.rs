@@ -112,7 +112,12 @@ pub fn permitted(tour: &Tour, what: &str, intent: &SealedIntent, signed: &Signed
 
 /// A USDC transfer to the vendor.
 pub fn usdc_transfer(nonce: u64, whole: u128) -> anyhow::Result<Vec<u8>> {
-    to_usdc(nonce, erc20_transfer_input(parse_evm_address(VENDOR)?, amount(whole * u128::from(USDC_UNIT))))
+    usdc_to(VENDOR, nonce, whole)
+}
+
+/// A USDC transfer.
+pub fn usdc_to(to: &str, nonce: u64, whole: u128) -> anyhow::Result<Vec<u8>> {
+    to_usdc(nonce, erc20_transfer_input(parse_evm_address(to)?, amount(whole * u128::from(USDC_UNIT))))
 }
 
 fn to_usdc(nonce: u64, input: Vec<u8>) -> anyhow::Result<Vec<u8>> {

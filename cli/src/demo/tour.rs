@@ -1,6 +1,6 @@
 //! The steps of the tour and what they share.
 
-use super::{freeze, jwt, logs, outage, sign, wrap};
+use super::{freeze, jwt, limit, logs, outage, sign, wrap};
 use crate::dev::cluster::Cluster;
 use crate::dev::init::{Init, SIGNERS, WITNESSES};
 use crate::{foreign, profile};
@@ -25,6 +25,7 @@ pub enum Step {
     TooMuch,
     Unknown,
     Again,
+    Limit,
     Freeze,
     OneDown,
     TwoDown,
@@ -45,6 +46,7 @@ impl Step {
         Self::TooMuch,
         Self::Unknown,
         Self::Again,
+        Self::Limit,
         Self::Freeze,
         Self::OneDown,
         Self::TwoDown,
@@ -65,6 +67,7 @@ impl Step {
             Self::TooMuch => "the same transfer of 5000 is denied",
             Self::Unknown => "a contract call that nobody understands is denied",
             Self::Again => "the same request gives the same bytes, at any node; its id names nothing else",
+            Self::Limit => "a storm of small transfers through three leaders at once hits a limit exactly",
             Self::Freeze => "one node freezes a key for all of them; a majority lifts that, and it signs again",
             Self::OneDown => "with one node stopped the others still sign",
             Self::TwoDown => "with two nodes stopped nothing is signed, and nothing is half done",
@@ -108,6 +111,7 @@ impl Tour {
             Step::TooMuch => sign::too_much(self).await,
             Step::Unknown => sign::unknown(self).await,
             Step::Again => sign::again(self).await,
+            Step::Limit => limit::reached(self).await,
             Step::Freeze => freeze::frozen(self).await,
             Step::OneDown => outage::one_down(self).await,
             Step::TwoDown => outage::two_down(self).await,

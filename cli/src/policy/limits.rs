@@ -2,6 +2,7 @@
 
 use crate::output::{Shown, field};
 use crate::policy::read::now;
+use anyhow::Context as _;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tally_client::{Client, Exit, LimitInfo, LimitsInfo, LineInfo, together};
@@ -31,6 +32,17 @@ pub async fn run(client: &Client) -> anyhow::Result<Shown> {
         "limits": limits.iter().map(to_json).collect::<Vec<_>>(),
     });
     Ok(Shown::with_exit(exit, lines.join("\n"), document))
+}
+
+/// What is left of a limit for one value that it counts by, in whole units.
+pub async fn left(client: &Client, id: &str, value: &str) -> anyhow::Result<String> {
+    let asked = (0..client.endpoints().count()).filter_map(|index| client.only(index));
+    let answers = join_all(asked.map(async |one| one.limits().await)).await;
+    let limits = together(&answers.into_iter().collect::<Result<Vec<_>, _>>()?);
+    let limit = limits.iter().find(|limit| limit.id.as_str() == id).context("there is no such limit")?;
+    let is_it = |line: &&LineInfo| line.by.iter().any(|(_, counted)| counted.eq_ignore_ascii_case(value));
+    let used = limit.lines.iter().find(is_it).map_or(0, LineInfo::used);
+    Ok(units(limit, limit.max.saturating_sub(used)))
 }
 
 fn record(limit: &LimitInfo, now: UnixMillis) -> String {

@@ -88,14 +88,7 @@ async fn a_storm_signs_no_more_than_the_limit_and_leaves_the_rest_usable() {
 }
 
 /// One request after the other until the storm is over, or so much was asked with this key; gives how many the limit refused.
-async fn call(
-    client: &Client,
-    name: &KeyName,
-    most: u128,
-    numbers: &AtomicU64,
-    asked: &Asked,
-    until: Instant,
-) -> u64 {
+async fn call(client: &Client, name: &KeyName, most: u128, numbers: &AtomicU64, asked: &Asked, until: Instant) -> u64 {
     let mut refused = 0;
     while Instant::now() < until {
         let number = numbers.fetch_add(1, Ordering::Relaxed);
