@@ -16,6 +16,7 @@ mod drive;
 mod failpoint;
 mod freeze_news;
 mod freezes;
+mod gate;
 mod greet;
 mod holds;
 mod hsm_keys;
