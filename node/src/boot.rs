@@ -7,6 +7,7 @@ use crate::hsm_keys::HsmKeys;
 use crate::keks::Keks;
 use crate::keys::Keys;
 use crate::limits::NamedLines;
+use crate::lines::Lines;
 use crate::node::{Node, fresh_rng, now};
 use crate::peers::Peers;
 use crate::tls::Tls;
@@ -110,6 +111,7 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
         sessions: Arc::default(),
         inflight: Arc::default(),
         holds: Arc::default(),
+        lines: Lines::default(),
         named_lines: NamedLines::default(),
         checkpoints: Checkpointer::default(),
         started_at: now(),

@@ -72,13 +72,16 @@ pub async fn permitted(
     summary: &str,
     also: Vec<Write>,
 ) -> Result<(), Refusal> {
-    let mut writes = vec![claim(opened)];
-    writes.extend(also);
-    let leaves = permit_leaves(node, opened, from.clone(), rule, summary);
-    match node.commit(Step { writes, leaves }).await {
+    match node.commit(permit_step(node, opened, from.clone(), rule, summary, also)).await {
         Ok(_) => Ok(()),
         Err(conflict) => Err(unclaimed(node, opened, from, conflict).await),
     }
+}
+
+/// The step of [`permitted`], for a step that goes further.
+pub fn permit_step(node: &Node, opened: &Opened, from: Origin, rule: &str, summary: &str, also: Vec<Write>) -> Step {
+    let writes = std::iter::once(claim(opened)).chain(also).collect();
+    Step { writes, leaves: permit_leaves(node, opened, from, rule, summary) }
 }
 
 /// Logs a refusal and takes the request id all the same: a refused id does not become free for another intent. Gives the

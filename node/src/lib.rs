@@ -33,6 +33,7 @@ mod lead_key;
 mod lead_sign;
 mod lead_wrap;
 mod limits;
+mod lines;
 mod node;
 mod participate;
 mod peers;

@@ -13,7 +13,7 @@ use crate::sessions::Inbound;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use tally_audit::event::Origin;
-use tally_domain::claim::Claimant;
+use tally_domain::claim::{Claimant, LineMemory};
 use tally_domain::dsse::Envelope;
 use tally_domain::key::{KeyRecord, KeyState};
 use tally_domain::ports::store::Write;
@@ -113,8 +113,10 @@ pub fn place(
 ) -> Result<Result<(Option<Claims>, Hold), Unplaced>, Refusal> {
     let (by, at) = (claimant(subject), now());
     for (line, window_ms) in placer.lines() {
-        let memory = node.store.line(&line).map_err(|e| reply::of_store(&e))?;
-        placer.remember(line, memory.taken(&by, at, window_ms), memory.own(&by));
+        let remember = |memory: &LineMemory| {
+            placer.remember(line, memory.taken(&by, at, window_ms), memory.own(&by));
+        };
+        look(node, line, remember)?;
     }
     let rng = &mut fresh_rng();
     let placed =
@@ -142,8 +144,7 @@ pub fn full(node: &Node, permit: &Permit, full: NoRoom) -> Result<Refusal, Refus
     let (by, at) = (claimant(permit.subject()), now());
     let mut room_at = at;
     for charge in permit.charges() {
-        let memory = node.store.line(&charge.line).map_err(|e| reply::of_store(&e))?;
-        room_at = room_at.max(claims::room_at(charge, &by, &memory, at));
+        room_at = room_at.max(look(node, charge.line, |memory| claims::room_at(charge, &by, memory, at))?);
     }
     let seconds = room_at.0.saturating_sub(at.0).div_ceil(1_000);
     Ok(Refusal::from(full).with("room_in_s", seconds.to_string()))
@@ -158,8 +159,8 @@ pub fn in_the_way(node: &Node, subject: &Subject, claims: Option<&Claims>) -> Re
     let by = claimant(subject);
     let mut found = Vec::new();
     for claim in claims.lines() {
-        let memory = node.store.line(&claim.line()).map_err(|e| reply::of_store(&e))?;
-        found.extend(claims::in_the_way(&by, claim, claims.issued_at(), &memory)?);
+        let found_here = |memory: &LineMemory| claims::in_the_way(&by, claim, claims.issued_at(), memory);
+        found.extend(look(node, claim.line(), found_here)??);
     }
     Ok(found)
 }
@@ -232,12 +233,17 @@ pub async fn vote(node: &Arc<Node>, leader: NodeName, request: v1::VoteRequest) 
         return Ok(v1::VoteResponse { vote: None, in_the_way: in_the_way_out(&found) });
     }
     let summary = tally_policy::summary(&node.bundle, subject.facts());
-    decisions::permitted(node, &opened, origin, concurring.permit().rule(), &summary, names(node, concurring.permit()))
-        .await?;
+    let (rule, also) = (concurring.permit().rule(), names(node, concurring.permit()));
     let (vote, step) = concurring.vote(&node.boot, now());
-    let place = Place::of(&step);
+    // In one step with the decision: a voter waits for the disk once.
+    let mut whole = decisions::permit_step(node, &opened, origin.clone(), rule, &summary, also);
+    whole.writes.extend(step.writes);
+    whole.leaves.extend(step.leaves);
+    let place = Place::of(&whole);
     place.pass(Moment::Before);
-    node.commit(unless_frozen(step, &intent.key)).await?;
+    if let Err(conflict) = node.commit(unless_frozen(whole, &intent.key)).await {
+        return Err(decisions::unclaimed(node, &opened, origin, conflict).await);
+    }
     place.pass(Moment::After);
     Ok(v1::VoteResponse { vote: Some(convert::statement_out(&vote)), in_the_way: Vec::new() })
 }
@@ -275,6 +281,10 @@ pub fn in_the_way_in(found: &[v1::InTheWay]) -> Vec<InTheWay> {
         Some(InTheWay { line: LineId(Digest::from_slice(&f.line)?), taken })
     };
     found.iter().filter_map(one).collect()
+}
+
+fn look<T>(node: &Node, line: LineId, look: impl FnOnce(&LineMemory) -> T) -> Result<T, Refusal> {
+    node.lines.look(&*node.store, line, look).map_err(|e| reply::of_store(&e))
 }
 
 fn claimant(subject: &Subject) -> Claimant {

@@ -10,6 +10,7 @@ use crate::inflight::Inflight;
 use crate::keks::Keks;
 use crate::keys::Keys;
 use crate::limits::NamedLines;
+use crate::lines::{Lines, Taking};
 use crate::peers::Peers;
 use crate::reply;
 use crate::sessions::Sessions;
@@ -51,6 +52,8 @@ pub struct Node {
     pub inflight: Arc<Inflight>,
     /// Pieces of limits' lines that sessions here are about to vote for.
     pub holds: Arc<Holds>,
+    /// What is remembered of lines.
+    pub lines: Lines,
     /// Lines whose words are kept.
     pub named_lines: NamedLines,
     /// The log's checkpoints.
@@ -72,7 +75,10 @@ impl Node {
     /// # Errors
     /// A refusal for the caller; what the operator needs is in this node's own log.
     pub async fn commit(&self, step: Step) -> Result<Committed, Refusal> {
-        self.store.commit(step).await.map_err(|e| reply::of_store(&e))
+        let taking = Taking::of(&step);
+        let committed = self.store.commit(step).await.map_err(|e| reply::of_store(&e))?;
+        self.lines.note(taking);
+        Ok(committed)
     }
 
     /// Refuses to take part in anything while peers have fenced this node.

@@ -14,7 +14,7 @@ use tally_domain::{
 use tally_policy::Bundle;
 use tally_proto::v1;
 use tally_proto::v1::peer_service_client::PeerServiceClient;
-use tally_signer::admit::{open, subject};
+use tally_signer::admit::{Subject, open, subject};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
@@ -25,8 +25,8 @@ const HOUR_MS: u64 = 3_600_000;
 /// What a node asks another one to vote for, made by hand.
 pub struct Asker<'a> {
     cluster: &'a Cluster,
-    peer: PeerServiceClient<Channel>,
-    bundle: Bundle,
+    pub peer: PeerServiceClient<Channel>,
+    pub bundle: Bundle,
     record: KeyRecord,
 }
 
@@ -37,7 +37,7 @@ impl<'a> Asker<'a> {
         let mut signer = PeerServiceClient::new(raw::as_node(cluster, 1, 0).await);
         let answer = signer.fetch_key(v1::FetchKeyRequest { name: "fast".into() }).await.unwrap().into_inner();
         // The wire's statements have the very form of those that are kept.
-        let statements = answer.certificate.iter().map(|s| prost::Message::encode_to_vec(s));
+        let statements = answer.certificate.iter().map(prost::Message::encode_to_vec);
         let statements = statements.map(|bytes| prost::Message::decode(bytes.as_slice()).unwrap()).collect();
         let record = KeyCertificate { statements }.open(bundle.roster()).unwrap();
         let peer = PeerServiceClient::new(raw::as_node(cluster, from, to).await);
@@ -51,11 +51,7 @@ impl<'a> Asker<'a> {
 
     /// What all of S would vote for, if the claims were right.
     pub fn body(&self, intent: &SealedIntent, claims: Option<Claims>) -> VoteBody {
-        let sealed = self.cluster.clients["payouts-1"]
-            .intent_key()
-            .seal(tally_domain::intent::PAYLOAD_TYPE, intent.intent().to_bytes());
-        let opened = open(&self.bundle, sealed).unwrap();
-        let subject = subject(opened, Some((&self.record, KeyState::Active))).unwrap();
+        let subject = self.subject(intent);
         VoteBody {
             tenant: Tenant::parse(TENANT).unwrap(),
             request_id: intent.request_id(),
@@ -69,6 +65,14 @@ impl<'a> Asker<'a> {
             rule: "messages".into(),
             claims,
         }
+    }
+
+    /// The request as a node reads it.
+    pub fn subject(&self, intent: &SealedIntent) -> Subject {
+        let sealed = self.cluster.clients["payouts-1"]
+            .intent_key()
+            .seal(tally_domain::intent::PAYLOAD_TYPE, intent.intent().to_bytes());
+        subject(open(&self.bundle, sealed).unwrap(), Some((&self.record, KeyState::Active))).unwrap()
     }
 
     pub async fn ask(&self, intent: &SealedIntent, vote: Vec<u8>) -> Result<v1::VoteResponse, Status> {
@@ -91,17 +95,17 @@ impl<'a> Asker<'a> {
     }
 }
 
-fn charge() -> Charge {
+pub fn charge() -> Charge {
     let limit = LimitId::parse(LIMIT).unwrap();
     Charge { line: LineId::of(&limit, &[]), limit, max: COUNT, window_ms: HOUR_MS, amount: 1 }
 }
 
-fn now() -> UnixMillis {
+pub fn now() -> UnixMillis {
     UnixMillis(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap())
 }
 
 /// As many units as are charged, from `from` on.
-fn claims(charge: &Charge, from: u128) -> Claims {
+pub fn claims(charge: &Charge, from: u128) -> Claims {
     claims_at(charge, from, now())
 }
 
