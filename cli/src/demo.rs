@@ -3,6 +3,7 @@
 mod approve;
 mod freeze;
 mod jwt;
+mod limit;
 mod logs;
 mod outage;
 mod policy;

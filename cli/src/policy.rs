@@ -1,10 +1,11 @@
-//! `tally policy`: what a bundle says, before nodes get it, and how they get it.
+//! `tally policy`: what a bundle says, before nodes get it, how they get it, and how much of its limits is taken.
 
 mod advice;
 mod ask;
 mod check;
 mod diff;
 mod init;
+mod limits;
 mod live;
 mod prove;
 mod read;
@@ -12,6 +13,7 @@ mod show;
 mod sign;
 mod test;
 
+pub use limits::left as limits_left;
 pub use read::{Read, any, now};
 
 use crate::input;
@@ -96,6 +98,9 @@ pub enum Policy {
         #[arg(long, default_value = "30d", value_name = "SPAN")]
         since: String,
     },
+    /// How much of each limit of the active bundle is taken, what is left and when more comes free, by what all nodes together
+    /// remember. Ends with 5 when fewer than a quorum answer.
+    Limits,
     /// Decide the cases of `tests/*.case.toml`, and name the thresholds that none of them would miss.
     Test {
         /// The bundle's directory.
@@ -123,6 +128,7 @@ impl Policy {
             Self::Explain { id } => ask::explain(profile, id).await,
             Self::Replay { draft, since } => ask::replay(profile, &draft, &since).await,
             Self::Sign(sign) => sign.run(),
+            Self::Limits => limits::run(&profile.client()?).await,
             Self::Test { dir } => test::run(&dir),
         }
     }

@@ -3,6 +3,7 @@
 mod approval;
 mod bundle;
 mod freeze;
+mod limit;
 mod node;
 mod request;
 mod wrap;
@@ -16,7 +17,9 @@ pub use bundle::{
 pub(crate) use bundle::{counts, explained, history, judgement, proposal, proposed, replayed, vetoed};
 pub use freeze::{FreezeInfo, Frozen, Told, Unfrozen};
 pub(crate) use freeze::{freezes, frozen, unfrozen};
-pub use node::{ActiveRule, BanInfo, HsmInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo};
+pub(crate) use limit::limits;
+pub use limit::{LimitInfo, LimitsInfo, LineInfo, together};
+pub use node::{ActiveRule, BanInfo, HsmInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo, QuorumInfo};
 pub(crate) use node::{node, policy};
 pub use request::{RequestInfo, RequestPage, RequestState, Signed};
 pub(crate) use request::{page, request, signed};

@@ -16,18 +16,20 @@ mod client;
 mod error;
 mod freezes;
 mod homes;
+mod limits;
 mod order;
 mod policy;
 mod profile;
 mod retry;
+mod witnesses;
 mod wrap;
 
 pub use answer::{
     ActiveRule, BanInfo, ChangeInfo, ChangedKek, Child, CreatedKek, CreatedKey, DataKey, DecidedInfo, FreezeInfo,
     Frozen, HsmInfo, JudgementInfo, KekInfo, KekVersionInfo, KeyBacking, KeyInfo, LatencyInfo, LimitChargeInfo,
-    NodeInfo, PathInfo, PeerInfo, PendingInfo, PolicyInfo, ProposalInfo, Proposed, ReplayCounts, ReplayedChange,
-    RequestInfo, RequestPage, RequestState, SaidInfo, Signed, Told, Unfrozen, Unwrapped, VetoedBundle, Wrapped,
-    WrappedBy,
+    LimitInfo, LimitsInfo, LineInfo, NodeInfo, PathInfo, PeerInfo, PendingInfo, PolicyInfo, ProposalInfo, Proposed,
+    QuorumInfo, ReplayCounts, ReplayedChange, RequestInfo, RequestPage, RequestState, SaidInfo, Signed, Told, Unfrozen,
+    Unwrapped, VetoedBundle, Wrapped, WrappedBy, together,
 };
 pub use audit::LogCheckpoint;
 pub use client::Client;

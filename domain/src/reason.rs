@@ -186,6 +186,8 @@ reasons! {
     RolledBack = "ROLLED_BACK", FailedPrecondition, "The node shows less than it had shown before: it was restored from an older copy and may have forgotten votes. Its peers have fenced it; an operator of each of them must accept it.";
     /// This node is the one.
     Recovering = "RECOVERING", Unavailable, "This node was restored from an older copy and its peers have fenced it; it takes part in nothing until their operators accept it. Ask another node.";
+    /// This node is a witness.
+    NotASigner = "NOT_A_SIGNER", Unavailable, "This node is a witness: it votes where a limit applies, and holds no share of any key. Ask one of the signers in the metadata.";
     /// Fewer than t signers.
     Signers = "SIGNERS", Unavailable, "Fewer signers than the key's threshold can be reached; bring nodes back and retry with the same request id.";
     /// Fewer voters than a limit needs.

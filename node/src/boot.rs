@@ -9,6 +9,8 @@ use crate::freezes::Freezes;
 use crate::hsm_keys::HsmKeys;
 use crate::keks::Keks;
 use crate::keys::Keys;
+use crate::limits::NamedLines;
+use crate::lines::Lines;
 use crate::node::{Node, fresh_rng, now};
 use crate::peers::Peers;
 use crate::tls::Tls;
@@ -107,6 +109,9 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
         sessions: Arc::default(),
         inflight: Arc::default(),
         placing: tokio::sync::Mutex::default(),
+        holds: Arc::default(),
+        lines: Lines::default(),
+        named_lines: NamedLines::default(),
         checkpoints: Checkpointer::default(),
         started_at: now(),
         recovering: AtomicBool::new(false),

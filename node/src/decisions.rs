@@ -1,5 +1,6 @@
 //! Writes down what was received and what was decided, refusals too, before anyone is answered.
 
+use crate::clock;
 use crate::lead_hsm;
 use crate::node::{Node, now};
 use std::sync::Arc;
@@ -73,19 +74,24 @@ pub async fn permitted(
     summary: &str,
     also: Vec<Write>,
 ) -> Result<(), Refusal> {
-    let mut writes = vec![claim(opened)];
-    writes.extend(also);
-    let leaves = permit_leaves(node, opened, from.clone(), rule, summary);
-    match node.commit(while_active(Step { writes, leaves }, opened.bundle())).await {
+    match node.commit(permit_step(node, opened, from.clone(), rule, summary, also)).await {
         Ok(_) => Ok(()),
         Err(changed) if changed.reason == Reason::BundleMismatch => Err(changed),
         Err(conflict) => Err(unclaimed(node, opened, from, conflict).await),
     }
 }
 
+/// The step of [`permitted`], for a step that goes further; only while the bundle that decided is active.
+pub fn permit_step(node: &Node, opened: &Opened, from: Origin, rule: &str, summary: &str, also: Vec<Write>) -> Step {
+    let writes = std::iter::once(claim(opened)).chain(also).collect();
+    let leaves = permit_leaves(node, opened, from, rule, summary);
+    while_active(Step { writes, leaves }, opened.bundle())
+}
+
 /// Logs a refusal and takes the request id all the same: a refused id does not become free for another intent. Gives the
 /// refusal back, or why it could not be written down.
 pub async fn refused(node: &Arc<Node>, opened: &Opened, from: Origin, refusal: Refusal) -> Refusal {
+    let refusal = clock::explained(node, refusal);
     let summary = summary(node, opened);
     let intent = opened.intent();
     tracing::info!(reason = refusal.reason.as_str(), facts = ?refusal.metadata, "refused");

@@ -43,6 +43,7 @@ pub async fn create(node: &Arc<Node>, caller: ClientId, envelope: Envelope) -> R
             let (held, rule) = lead_hsm_key::create(node, opened, origin).await?;
             return Ok((convert::hsm_key_out(&held), rule));
         }
+        node.check_signer()?;
         lead(node, opened, origin).await.map(|(held, rule)| (convert::key_out(&held, None), rule))
     };
     tokio::time::timeout(CREATE_DEADLINE, work).await.unwrap_or(Err(Reason::Deadline.into()))
@@ -146,13 +147,14 @@ pub async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Resu
 /// All share-holders of a new key: the roster's signers, in its order.
 ///
 /// # Errors
-/// `ACL` when this node is not one of them.
+/// `NOT_A_SIGNER` when this node is not one of them.
 pub fn members(node: &Node) -> Result<Members, Refusal> {
+    node.check_signer()?;
     let bundle = node.bundle();
     let names = bundle.roster().signers().map(|n| n.name.clone());
     let numbered: std::collections::BTreeMap<PartyIndex, NodeName> =
         (1u8..).zip(names).filter_map(|(i, n)| Some((PartyIndex::new(i).ok()?, n))).collect();
-    let me = numbered.iter().find(|(_, n)| *n == node.name()).map(|(p, _)| *p).ok_or(Reason::Acl)?;
+    let me = numbered.iter().find(|(_, n)| *n == node.name()).map(|(p, _)| *p).ok_or(Reason::NotASigner)?;
     Ok(Members::new(me, numbered))
 }
 

@@ -6,7 +6,7 @@ use crate::approve;
 use crate::decisions;
 use crate::drive::{Failed, check_id, drive};
 use crate::lead_hsm;
-use crate::limits;
+use crate::limits::{self, Unplaced};
 use crate::node::{Node, fresh_rng, now};
 use crate::recover::{self, Known};
 use crate::sessions::SessionKey;
@@ -57,7 +57,10 @@ pub async fn resume(node: &Arc<Node>, opened: Opened, origin: Origin) -> Result<
     let work = async {
         match node.hsm_keys.get(&opened.intent().key) {
             Some(held) => lead_hsm::sign(node, opened, origin, held).await,
-            None => lead(node, opened, origin).await,
+            None => {
+                node.check_signer()?;
+                lead(node, opened, origin).await
+            }
         }
     };
     tokio::time::timeout(SIGN_DEADLINE, work).await.unwrap_or(Err(Reason::Deadline.into()))
@@ -134,8 +137,8 @@ async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<P
     };
     match approve::decided(node, opened, decide).await {
         Ok(permit) => {
-            let summary = tally_policy::summary(&node.bundle(), permit.subject().facts());
-            decisions::permitted(node, opened, origin, permit.rule(), &summary, Vec::new()).await?;
+            let summary = tally_policy::summary(&bundle, permit.subject().facts());
+            decisions::permitted(node, opened, origin, permit.rule(), &summary, limits::names(node, &permit)).await?;
             Ok(permit)
         }
         Err(refusal) => Err(approve::refused(node, opened, origin, refusal).await),
@@ -147,7 +150,7 @@ async fn attempts(node: &Arc<Node>, permit: &Permit) -> Result<Vec<u8>, Refusal>
     let subject = permit.subject();
     let intent = subject.intent();
     let mut shunned = Shunned::default();
-    let mut placer = Placer::new(permit.charges());
+    let mut placer = limits::placer(node, permit);
     let mut last: Option<Refusal> = None;
     let mut hopeless = BTreeSet::new();
     let mut fresh =
@@ -184,7 +187,7 @@ async fn attempts(node: &Arc<Node>, permit: &Permit) -> Result<Vec<u8>, Refusal>
                     Err(Outcome::Prior) => fresh = false,
                     // What finds no room now may have had it before: others may know of an attempt, or of the result.
                     Err(Outcome::NoRoom(_)) if fresh => fresh = false,
-                    Err(Outcome::NoRoom(no_room)) => return Err(no_room.into()),
+                    Err(Outcome::NoRoom(no_room)) => return Err(limits::full(node, permit, no_room)?),
                     Err(Outcome::Met) => last = Some(Reason::Contention.into()),
                     Err(Outcome::Refused(refusal)) => return Err(with_earlier(refusal, last)),
                     Err(Outcome::Failed(failed)) => {
@@ -233,7 +236,10 @@ async fn attempt_once(
     shunned: &mut Shunned,
     placer: &mut Placer,
 ) -> Result<SignResult, Outcome> {
-    let claims = limits::place(node, permit.subject(), placer)?.map_err(Outcome::NoRoom)?;
+    let (claims, _hold) = limits::place(node, permit.subject(), placer)?.map_err(|unplaced| match unplaced {
+        Unplaced::Full(no_room) => Outcome::NoRoom(no_room),
+        Unplaced::Held => Outcome::Refused(Reason::Contention.into()),
+    })?;
     let Assembled { seat, members, signers } =
         assemble(node, permit, claims.as_ref(), &Try { attempt, abandonments }, shunned, placer).await?;
     let claimed = claim(permit.clone(), claims, now()).map_err(Refusal::from)?;
@@ -272,9 +278,10 @@ async fn finish(node: &Arc<Node>, subject: &Subject, result: &SignResult) -> Res
     Ok(told(node, subject, result))
 }
 
-/// Tells every other node of the result, in the background; each checks it for itself.
+/// Tells every other share-holder of the result, in the background; each checks it for itself.
 fn told(node: &Arc<Node>, subject: &Subject, result: &SignResult) -> Vec<u8> {
     let bytes = result.encode_to_vec();
+    // Nobody asks a witness for a result, unless it has heard that persons are to approve.
     approve::tell_result(node, subject.opened(), &bytes);
     bytes
 }

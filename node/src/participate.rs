@@ -5,6 +5,7 @@ use crate::bundle_news;
 use crate::convert;
 use crate::decisions;
 use crate::drive::drive;
+use crate::holds::Hold;
 use crate::inflight::Guard;
 use crate::lead_hsm;
 use crate::lead_key;
@@ -41,6 +42,7 @@ pub async fn propose_sign(
     leader: NodeName,
     request: v1::ProposeSignRequest,
 ) -> Result<v1::ProposeSignResponse, Refusal> {
+    node.check_signer()?;
     same_bundle(node, &leader, &request.bundle_digest).await?;
     let origin = Origin::Peer(leader.clone());
     let said = convert::envelopes_in(request.approvals);
@@ -76,24 +78,26 @@ pub async fn propose_sign(
     if !found.is_empty() {
         return Ok(v1::ProposeSignResponse { in_the_way: limits::in_the_way_out(&found), ..Default::default() });
     }
+    let hold = limits::hold(node, permit.subject(), claimed.claims())?;
     let record = permit.subject().record();
     let share = node.keys.share(record, node.name(), &*node.store, &*node.hsm).await?;
     let seat = node.sessions.open(session, &members)?;
-    let also = match record.scheme {
+    let mut also = match record.scheme {
         Scheme::EcdsaSecp256k1 => vec![pending_check(node, permit, session, &members)],
         Scheme::Ed25519 => Vec::new(),
     };
+    also.extend(limits::names(node, permit));
     let summary = tally_policy::summary(&node.bundle(), permit.subject().facts());
     decisions::permitted(node, &opened, origin, permit.rule(), &summary, also).await?;
     approve::adopt(node, &opened, permit.approvals()).await?;
     let (boot, bundle) = (node.boot.clone(), node.bundle());
     let start = Start { claimed, share, boot, bundle, members, signers, attempt, leader };
-    take_part(node, guard, seat, start);
+    take_part(node, (guard, hold), seat, start);
     Ok(v1::ProposeSignResponse::default())
 }
 
 /// Runs this node's side of a session in the background.
-fn take_part(node: &Arc<Node>, guard: Guard, seat: Seat, start: Start) {
+fn take_part(node: &Arc<Node>, held: (Guard, Hold), seat: Seat, start: Start) {
     let (me, names) = (start.members.me().get(), start.members.names());
     let node = node.clone();
     let work = async move {
@@ -101,7 +105,7 @@ fn take_part(node: &Arc<Node>, guard: Guard, seat: Seat, start: Start) {
         let (session, actions) = SignSession::start(start, &mut fresh_rng());
         // A failure has been logged and told to the others by the driver.
         let _ = drive(&node, seat, me, names, session, actions).await;
-        drop(guard);
+        drop(held);
     };
     tokio::spawn(work.instrument(tracing::Span::current()));
 }

@@ -6,6 +6,7 @@ use crate::bundle_news;
 use crate::caller::{Caller, CallerStream};
 use crate::config::Config;
 use crate::freeze_news;
+use crate::gate::Gate;
 use crate::greet;
 use crate::hsm_names;
 use crate::kek_care::KekCare;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tally_domain::key::KeyState;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
@@ -57,10 +58,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     // Older tools know only the alpha of the same protocol.
     let reflection_alpha = described().build_v1alpha().context("the contract's descriptors do not load")?;
     let limit = PEER_MESSAGE_MAX_BYTES;
+    let (open, gate) = watch::channel(false);
     let server = Server::builder()
         .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .layer(Gate(gate))
         .layer(TypedErrors)
         .add_service(health_service)
         .add_service(reflection)
@@ -71,9 +74,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         .add_service(services::freeze(node.clone(), limit))
         .add_service(services::approval(node.clone(), limit))
         .add_service(services::policy(node.clone()))
+        .add_service(services::limits(node.clone(), limit))
         .add_service(services::audit(node.clone(), limit))
         .add_service(services::node(node.clone(), limit))
-        .add_service(services::peer(node.clone(), limit));
+        .add_service(services::peer(node.clone(), limit))
+        .serve_with_incoming_shutdown(connections, stop_signal());
+    let server = tokio::spawn(server);
     // Peers may know that this node was restored from an older copy, and what was frozen while it was away; it must hear
     // so before it serves.
     let peers = node.peers.by_reachability();
@@ -84,13 +90,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     .await;
     // Nor does it decide by a bundle that has been replaced meanwhile.
     bundle_news::catch_up_with_all(&node).await;
+    open.send_replace(true);
     for service in std::iter::once("").chain(services::NAMES) {
         health.set_service_status(service, tonic_health::ServingStatus::Serving).await;
     }
     tracing::info!(node = %node.name(), address = %node.config.listen, incarnation = node.boot.incarnation.0,
         bundle = %node.bundle().digest(), "serving");
     let housekeeping = tokio::spawn(keep_house(node.clone()));
-    server.serve_with_incoming_shutdown(connections, stop_signal()).await.context("the server failed")?;
+    server.await.context("the server crashed")?.context("the server failed")?;
     housekeeping.abort();
     if let Err(refusal) = node.checkpoints.note(&node).await {
         tracing::warn!(%refusal, "no last checkpoint");

@@ -4,6 +4,7 @@ mod approval;
 mod audit;
 mod clients;
 mod freeze;
+mod limits;
 mod peer;
 mod policy;
 mod wrap;
@@ -12,6 +13,7 @@ pub use approval::service as approval;
 pub use audit::service as audit;
 pub use clients::{key, node, signing};
 pub use freeze::service as freeze;
+pub use limits::service as limits;
 pub use peer::service as peer;
 pub use policy::service as policy;
 pub use wrap::service as wrap;
@@ -25,13 +27,14 @@ use tally_domain::{KeyName, Reason, Refusal, Tenant};
 use tonic::{Request, Status};
 
 /// Full names, for health checks of one service.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 10] = [
     "tally.v1.SigningService",
     "tally.v1.ApprovalService",
     "tally.v1.KeyService",
     "tally.v1.KeyWrapService",
     "tally.v1.FreezeService",
     "tally.v1.PolicyService",
+    "tally.v1.LimitService",
     "tally.v1.AuditService",
     "tally.v1.NodeService",
     "tally.v1.PeerService",

@@ -16,6 +16,7 @@ fn the_descriptor_set_names_every_service() {
         "FreezeService",
         "KeyService",
         "KeyWrapService",
+        "LimitService",
         "NodeService",
         "PeerService",
         "PolicyService",

@@ -210,6 +210,8 @@ impl Tables {
             | Write::ActivateHsmKey { .. }
             // So have token domains.
             | Write::Vault(_)
+            // Words for people.
+            | Write::NameLine(_)
             // No rule of the simulated bundle asks persons, and one bundle decides in all schedules.
             | Write::Approval(_)
             | Write::Bundle(_) => Ok(()),

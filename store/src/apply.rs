@@ -5,6 +5,7 @@ use crate::bundle;
 use crate::claims;
 use crate::freeze;
 use crate::kek;
+use crate::lines;
 use crate::read::{self, log_size};
 use crate::sql::{all, column, first, run};
 use crate::vault;
@@ -34,6 +35,7 @@ fn apply_write(c: &Connection, write: &Write) -> Result<(), StoreError> {
         Write::Refuse { tenant, request, reason, at } => refuse(c, tenant, request, reason, *at),
         Write::Vote { attempt, statement, body } => vote(c, attempt, statement, body),
         Write::Claim { by, claims } => claims::claim(c, by, claims),
+        Write::NameLine(named) => lines::name(c, named),
         Write::Release { attempt, partial, certificate } => release(c, attempt, partial, certificate),
         Write::Abandon { attempt, statement } => abandon(c, attempt, statement),
         Write::Complete { tenant, request, result, at } => complete(c, tenant, request, result, *at),

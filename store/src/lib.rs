@@ -15,6 +15,7 @@ mod bundle;
 mod claims;
 mod freeze;
 mod kek;
+mod lines;
 mod migrate;
 mod open;
 mod read;
@@ -32,8 +33,8 @@ use tally_domain::claim::LineMemory;
 use tally_domain::ports::Pending;
 use tally_domain::ports::store::{
     ApprovalRow, Approvals, AttemptRow, BanRow, BundleRow, Bundles, CheckpointRow, Committed, FreezeRow, Freezes,
-    HsmKeyRow, KekVersionRow, KeyRow, PeerHead, PendingCheck, RequestRow, Step, Store, StoreError, UnfreezeRow,
-    VetoRow, WaitingRow,
+    HsmKeyRow, KekVersionRow, KeyRow, NamedLine, PeerHead, PendingCheck, RequestRow, Step, Store, StoreError,
+    UnfreezeRow, VetoRow, WaitingRow,
 };
 use tally_domain::{Digest, Incarnation, KeyName, LineId, NodeName, RequestId, Tenant};
 use writer::Writer;
@@ -98,6 +99,10 @@ impl Store for SqliteStore {
 
     fn line(&self, line: &LineId) -> Result<LineMemory, StoreError> {
         claims::line(&self.reader(), line)
+    }
+
+    fn named_lines(&self, limit: u32) -> Result<Vec<NamedLine>, StoreError> {
+        lines::named(&self.reader(), limit)
     }
 
     fn key(&self, name: &KeyName) -> Result<Option<KeyRow>, StoreError> {

@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use tally_chains::{erc20_transfer_input, parse_evm_address};
 use tally_domain::facts::Amount;
+use tally_domain::roster::NodeRole;
 
 /// Name of the cluster.
 pub const CLUSTER: &str = "dev";
@@ -16,6 +17,8 @@ pub const TENANT: &str = "acme";
 pub const CLIENT: &str = "payouts-1";
 /// A vendor on the list: the second account of every local EVM node (Anvil, Hardhat).
 pub const VENDOR: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
+/// Another one.
+pub const SECOND_VENDOR: &str = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC";
 /// USDC on Ethereum.
 pub const USDC: &str = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48";
 
@@ -36,6 +39,21 @@ symbol = "USDC"
 chain = "eip155:1"
 contract = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48"
 decimals = 6
+"#;
+
+/// The limit that the tour takes all of, in whole units; see [`LIMITS`].
+pub const VENDOR_DAY: u64 = 5_000;
+
+/// `limits.toml`
+pub const LIMITS: &str = r#"# How much in all, whichever rule permits and whichever nodes sign. Counted over any 24 hours.
+
+[[limit]]
+id = "vendor-usdc-day"
+key = "hot"
+asset = "USDC"
+max = "5_000"
+per = "24h"
+by = ["to"]
 "#;
 
 /// `lists/vendors.txt`
@@ -124,6 +142,8 @@ pub fn groups(keys: &[String]) -> String {
 pub struct NodeFacts {
     /// `node-1`
     pub name: String,
+    /// What it does.
+    pub role: NodeRole,
     /// `127.0.0.1:7101`
     pub address: String,
     /// `ed25519:<hex>`
@@ -142,8 +162,12 @@ pub fn roster(nodes: &[NodeFacts], intent_key: &str, client_spki_sha256: &str, a
         // Writing to a String cannot fail.
         let _ = write!(
             text,
-            "\n[[node]]\nname = \"{}\"\nrole = \"signer\"\naddress = \"{}\"\nidentity = \"{}\"\ntls_spki_sha256 = \"{}\"\n",
-            node.name, node.address, node.identity, node.spki_sha256
+            "\n[[node]]\nname = \"{}\"\nrole = \"{}\"\naddress = \"{}\"\nidentity = \"{}\"\ntls_spki_sha256 = \"{}\"\n",
+            node.name,
+            node.role.as_str(),
+            node.address,
+            node.identity,
+            node.spki_sha256
         );
     }
     let _ = write!(
@@ -256,14 +280,16 @@ mod tests {
 
     fn bundle() -> tally_policy::Bundle {
         let key = |seed: u8| tally_domain::dsse::SigningKey::ed25519(&[seed; 32]).verifying_key().to_string();
-        let node = |i: u8| NodeFacts {
+        let node = |i: u8, role| NodeFacts {
             name: format!("node-{i}"),
+            role,
             address: format!("127.0.0.1:710{i}"),
             identity: key(i),
             spki_sha256: format!("{i:064x}"),
         };
+        let nodes = [node(1, NodeRole::Signer), node(2, NodeRole::Signer), node(3, NodeRole::Witness)];
         let admins = [key(11), key(12), key(13)];
-        let roster = roster(&[node(1), node(2), node(3)], &key(9), &format!("{:064x}", 9), &admins);
+        let roster = roster(&nodes, &key(9), &format!("{:064x}", 9), &admins);
         let groups = groups(&[key(21), key(22), key(23)]);
         let files = [
             ("groups.toml", groups.as_str()),
@@ -271,6 +297,7 @@ mod tests {
             ("assets.toml", ASSETS),
             ("bundle.toml", BUNDLE),
             ("roster.toml", &roster),
+            ("limits.toml", LIMITS),
             ("lists/vendors.txt", VENDORS),
         ];
         let files: BTreeMap<_, _> = files.iter().map(|(p, t)| ((*p).to_owned(), t.as_bytes().to_vec())).collect();
@@ -296,7 +323,9 @@ mod tests {
         ];
         assert_eq!(summary.permits, permits);
         assert_eq!((summary.nodes, summary.clients, summary.lists["vendors"]), (3, 1, 2));
-        assert!(VENDORS.contains(VENDOR) && ASSETS.contains(USDC));
+        assert!(VENDORS.contains(VENDOR) && VENDORS.contains(SECOND_VENDOR) && ASSETS.contains(USDC));
+        assert_eq!(summary.limits, ["vendor-usdc-day"]);
+        assert!(LIMITS.replace('_', "").contains(&format!("max = \"{VENDOR_DAY}\"")));
     }
 
     #[test]

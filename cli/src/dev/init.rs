@@ -14,11 +14,18 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tally_domain::dsse::{SigningKey, VerifyingKey};
+use tally_domain::roster::NodeRole;
 use tally_policy::{SignedBundle, VALIDITY_MAX_MS, Validity};
 use zeroize::Zeroizing;
 
 /// Where a cluster listens unless told otherwise.
 pub const BASE_PORT: u16 = 7101;
+
+/// The smallest cluster in which any one node may be away.
+pub const SIGNERS: u8 = 3;
+
+/// With as many witnesses, one of three signers may be away where a limit applies, too: four of five voters agree.
+pub const WITNESSES: u8 = 2;
 
 /// `tally dev init`
 #[derive(Debug, clap::Args)]
@@ -26,9 +33,12 @@ pub struct Init {
     /// A new or empty directory.
     #[arg(long)]
     pub dir: PathBuf,
-    /// How many nodes.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=16))]
+    /// How many nodes that sign.
+    #[arg(long, default_value_t = SIGNERS, value_parser = clap::value_parser!(u8).range(2..=16))]
     pub nodes: u8,
+    /// How many more nodes that vote where a limit applies, and hold no share of any key.
+    #[arg(long, default_value_t = WITNESSES, value_parser = clap::value_parser!(u8).range(0..=8))]
+    pub witnesses: u8,
     /// The first node listens here on 127.0.0.1, the others on the ports after it; 0 picks free ports.
     #[arg(long, default_value_t = BASE_PORT)]
     pub base_port: u16,
@@ -48,7 +58,8 @@ impl Init {
     pub fn run(self) -> anyhow::Result<Shown> {
         let addresses = self.make()?;
         let dir = self.dir.display();
-        let mut lines = vec![format!("a cluster of {} nodes is in {dir}", self.nodes)];
+        let (signers, witnesses) = (self.nodes, self.witnesses);
+        let mut lines = vec![format!("a cluster of {signers} signers and {witnesses} witnesses is in {dir}")];
         lines.extend(addresses.iter().enumerate().map(|(i, a)| field(&format!("node-{}", i + 1), a)));
         lines.push(field("profile", format!("{dir}/client/profile.toml")));
         lines.push(field("policy", format!("{dir}/policy, signed: {dir}/policy.bundle")));
@@ -77,7 +88,8 @@ impl Init {
             let name = format!("node-{}", index + 1);
             let spki_sha256 = node(&dir.join(&name), &name, address, &authority, &module)?;
             let identity = identity(&tallyd, &dir.join(&name).join("node.toml"))?;
-            nodes.push(NodeFacts { name, address: address.clone(), identity, spki_sha256 });
+            let role = if index < usize::from(self.nodes) { NodeRole::Signer } else { NodeRole::Witness };
+            nodes.push(NodeFacts { name, role, address: address.clone(), identity, spki_sha256 });
         }
         let admins = keys_of(&dir.join("client/admins"), &files::ADMINS)?;
         let groups = files::groups(&public(&keys_of(&dir.join("client/people"), &files::PEOPLE)?));
@@ -88,14 +100,18 @@ impl Init {
         Ok(addresses)
     }
 
+    fn all(&self) -> u8 {
+        self.nodes.saturating_add(self.witnesses)
+    }
+
     fn addresses(&self) -> anyhow::Result<Vec<String>> {
         if self.base_port != 0 {
-            let ports = (0..u16::from(self.nodes)).map(|i| self.base_port.checked_add(i));
+            let ports = (0..u16::from(self.all())).map(|i| self.base_port.checked_add(i));
             let ports = ports.collect::<Option<Vec<_>>>().ok_or_else(|| Usage("--base-port is too high".into()))?;
             return Ok(ports.iter().map(|p| format!("127.0.0.1:{p}")).collect());
         }
         // All are held at once, so that no port is picked twice; the nodes take them when they start.
-        let held = (0..self.nodes).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>();
+        let held = (0..self.all()).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>();
         let held = held.context("cannot find free ports")?;
         held.iter().map(|l| Ok(l.local_addr()?.to_string())).collect()
     }
@@ -209,6 +225,7 @@ fn policy(dir: &Path, roster: &str, groups: &str) -> anyhow::Result<()> {
         ("bundle.toml", files::BUNDLE),
         ("policy.cedar", files::POLICY),
         ("assets.toml", files::ASSETS),
+        ("limits.toml", files::LIMITS),
         ("roster.toml", roster),
         ("groups.toml", groups),
         ("lists/vendors.txt", files::VENDORS),

@@ -5,6 +5,7 @@ mod bundle;
 mod error;
 mod freeze;
 mod kek;
+mod lines;
 mod rows;
 pub mod tokens;
 
@@ -13,6 +14,7 @@ pub use bundle::*;
 pub use error::*;
 pub use freeze::*;
 pub use kek::*;
+pub use lines::*;
 pub use rows::*;
 
 use super::Pending;
@@ -75,6 +77,8 @@ pub enum Write {
         /// What.
         claims: Claims,
     },
+    /// Keeps what a line is called, for people. Again: nothing changes.
+    NameLine(NamedLine),
     /// The partial signature that is about to leave. Needs the vote; the same bytes again: nothing changes. Other
     /// bytes: [`Conflict::Released`]. After an abandonment: [`Conflict::Abandoned`]. After a rejection:
     /// [`Conflict::Rejected`].
@@ -259,6 +263,12 @@ pub trait Store: Approvals + Freezes + Bundles + Send + Sync {
     /// # Errors
     /// [`StoreError`].
     fn line(&self, line: &LineId) -> Result<LineMemory, StoreError>;
+
+    /// Lines of which a claim is remembered and which have a name, at most `limit` of them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn named_lines(&self, limit: u32) -> Result<Vec<NamedLine>, StoreError>;
 
     /// One key.
     ///

@@ -12,7 +12,7 @@ use prost::Message as _;
 use std::sync::Arc;
 use tally_domain::key::KeyCertificate;
 use tally_domain::ports::store::{RequestRow, RequestState};
-use tally_domain::{DerivationPath, KeyName, Reason, Refusal, Tenant};
+use tally_domain::{DerivationPath, KeyName, NodeName, Quorum, Reason, Refusal, Tenant};
 use tally_proto::v1;
 use tally_proto::v1::key_service_server::{KeyService, KeyServiceServer};
 use tally_proto::v1::node_service_server::{NodeService, NodeServiceServer};
@@ -206,6 +206,8 @@ impl NodeService for Clients {
             bans: bans.collect(),
             recovering: node.check_standing().is_err(),
             freezes: node.freezes.known().in_force().map(convert::freeze_out).collect(),
+            role: role(node, node.name()),
+            quorum: Some(quorum(node)),
         }))
     }
 
@@ -218,6 +220,23 @@ impl NodeService for Clients {
     }
 }
 
+fn role(node: &Node, name: &NodeName) -> String {
+    node.bundle().roster().node(name).map(|n| n.role.as_str().into()).unwrap_or_default()
+}
+
+fn quorum(node: &Node) -> v1::Quorum {
+    let bundle = node.bundle();
+    let roster = bundle.roster();
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    v1::Quorum {
+        voters: count(roster.nodes.len()),
+        votes: count(Quorum::of(roster).votes()),
+        faulty: roster.tolerance.faulty.into(),
+        restored: roster.tolerance.restored.into(),
+        limits: bundle.has_limits(),
+    }
+}
+
 fn as_it_is(node: &Node, mut key: v1::Key) -> v1::Key {
     if KeyName::parse(&key.name).is_ok_and(|name| is_stopped(node, &name, &key.state)) {
         key.state = FROZEN.into();
@@ -227,7 +246,8 @@ fn as_it_is(node: &Node, mut key: v1::Key) -> v1::Key {
 
 fn held(node: &Node, name: &str) -> Result<crate::keys::Held, Status> {
     let name = KeyName::parse(name).map_err(|_| refused(Reason::KeyNotFound))?;
-    node.keys.get(&name).ok_or_else(|| refused(Reason::KeyNotFound))
+    let unknown = || status(&node.check_signer().err().unwrap_or_else(|| Reason::KeyNotFound.into()));
+    node.keys.get(&name).ok_or_else(unknown)
 }
 
 /// What another node does alone is that node's to tell: this one has voted on it at most, and never hears of its end.
@@ -254,6 +274,8 @@ fn peers(node: &Node) -> Vec<v1::Peer> {
                 bundle_digest: seen.bundle_digest,
                 clock_offset_ms: seen.clock_offset_ms,
                 fenced: seen.fenced,
+                role: n.role.as_str().into(),
+                clock_known: seen.incarnation.is_some(),
             }
         })
         .collect()

@@ -29,6 +29,8 @@ mod harness {
 }
 mod home_limits;
 mod kills;
+mod limits;
+mod limits_votes;
 mod main_job;
 mod outages;
 mod payments;
@@ -43,6 +45,7 @@ mod resident;
 mod rollback;
 mod standby;
 mod starts;
+mod storm;
 mod tokens;
 mod wrap;
 mod wrap_life;
