@@ -44,6 +44,7 @@ pub async fn approved(tour: &Tour) -> Told {
     waits(client, &other).await?;
     decide(client, other.request_id(), &key(tour, "bob"), Verdict::Reject).await?;
     for node in (0..client.endpoints().count()).filter_map(|i| client.only(i)) {
+        let node = node.once();
         let refused = refusal(&node, &other).await?;
         // A witness signs nothing anyway.
         let never = [Reason::Rejected, Reason::NotASigner].contains(&refused.reason);
