@@ -49,10 +49,18 @@ fn decision(c: &mut Criterion) {
     let (client, key) = (ClientId::parse("payout-service").unwrap(), KeyName::parse("hot").unwrap());
     let facts = |units: u128| {
         let usdc = AssetRef::Contract("0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48".into());
-        let movement = Movement { asset: usdc, amount: Amount::from(units), to: address(ENTRIES / 2) };
+        let movement =
+            Movement { asset: usdc, amount: Amount::from(units), from: String::new(), to: address(ENTRIES / 2) };
         let (chain, method) = ("eip155:1".into(), "transfer".into());
         let fee_max = Amount::from(10u128.pow(15));
-        Facts::Transaction(TransactionFacts { chain, method, movements: vec![movement], fee_max, nonce: 0 })
+        Facts::Transaction(TransactionFacts {
+            chain,
+            method,
+            movements: vec![movement],
+            allowances: vec![],
+            fee_max,
+            nonce: 0,
+        })
     };
     let now = UnixMillis(12 * 3_600_000);
     let (permitted, denied) = (facts(900_000_000), facts(1_001_000_000));

@@ -74,7 +74,7 @@ fn the_example_is_checked_and_its_cases_pass() {
     let tested = world.tally(&["policy", "test", "p"]);
     assert_eq!(tested.code, 0, "{}", tested.stdout);
     assert!(
-        tested.stdout.ends_with("12 cases as expected; a step of any threshold would be noticed\n"),
+        tested.stdout.ends_with("32 cases as expected; a step of any threshold would be noticed\n"),
         "{}",
         tested.stdout
     );
