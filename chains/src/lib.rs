@@ -83,12 +83,13 @@ pub fn decode(kind: ContentKind, scheme: Scheme, chain: &str, content: &[u8]) ->
 /// The CAIP-2 chain that a transaction or typed data names by itself; empty for typed data that names none.
 ///
 /// # Errors
-/// [`ChainError`] when the content is not of that kind, or names chain 0, which is none.
+/// [`ChainError`] when [`decode`] refuses the content whatever the intent says.
 pub fn chain_of(kind: ContentKind, content: &[u8]) -> Result<String, ChainError> {
+    let scheme = Scheme::EcdsaSecp256k1;
     // The one decoder says it, by saying that it is not the empty one.
-    match decode(kind, Scheme::EcdsaSecp256k1, "", content) {
-        Err(ChainError::ChainMismatch { chain_id, .. }) if chain_id != "0" => Ok(format!("eip155:{chain_id}")),
-        Err(other) => Err(other),
-        Ok(_) => Ok(String::new()),
-    }
+    let chain = match decode(kind, scheme, "", content) {
+        Err(ChainError::ChainMismatch { chain_id, .. }) => format!("eip155:{chain_id}"),
+        other => return other.map(|_| String::new()),
+    };
+    decode(kind, scheme, &chain, content).map(|_| chain)
 }

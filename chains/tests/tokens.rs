@@ -1,33 +1,35 @@
 //! Calls of token contracts: what they move, what they let others move, and what stays opaque.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail loudly")]
 
-use alloy_primitives::{Address, Bytes, U256, address};
-use alloy_sol_types::{SolCall, sol};
+use alloy_primitives::{Address, Bytes, U256, address, keccak256};
+use alloy_sol_types::SolValue;
 use tally_chains::{EvmFees, EvmFields, decode, evm_unsigned};
 use tally_domain::facts::{Allowance, Amount, AssetRef, Facts, Most, Movement, TransactionFacts};
 use tally_domain::{ContentKind, Scheme};
 
-// Written down a second time, from the EIPs.
-sol! {
-    interface Token {
-        function transfer(address, uint256) returns (bool);
-        function transferFrom(address, address, uint256) returns (bool);
-        function approve(address, uint256) returns (bool);
-        function permit(address, address, uint256, uint256, uint8, bytes32, bytes32);
-        function multicall(bytes[]) returns (bytes[]);
-        function increaseAllowance(address, uint256) returns (bool);
-    }
-    interface OldDai { function permit(address, address, uint256, uint256, bool, uint8, bytes32, bytes32); }
-    interface Pieces { function safeTransferFrom(address, address, uint256); function setApprovalForAll(address, bool); }
-    interface PiecesData { function safeTransferFrom(address, address, uint256, bytes); }
-    interface Kinds {
-        function safeTransferFrom(address, address, uint256, uint256, bytes);
-        function safeBatchTransferFrom(address, address, uint256[], uint256[], bytes);
-    }
-    interface PermitTwo {
-        function approve(address, address, uint160, uint48);
-        function transferFrom(address, address, uint160, address);
-    }
+// As the EIPs write them.
+const TRANSFER: &str = "transfer(address,uint256)";
+const TRANSFER_FROM: &str = "transferFrom(address,address,uint256)";
+const APPROVE: &str = "approve(address,uint256)";
+const PERMIT: &str = "permit(address,address,uint256,uint256,uint8,bytes32,bytes32)";
+const MULTICALL: &str = "multicall(bytes[])";
+const INCREASE: &str = "increaseAllowance(address,uint256)";
+const DAI_PERMIT: &str = "permit(address,address,uint256,uint256,bool,uint8,bytes32,bytes32)";
+const SAFE: &str = "safeTransferFrom(address,address,uint256)";
+const SAFE_DATA: &str = "safeTransferFrom(address,address,uint256,bytes)";
+const SAFE_KINDS: &str = "safeTransferFrom(address,address,uint256,uint256,bytes)";
+const BATCH: &str = "safeBatchTransferFrom(address,address,uint256[],uint256[],bytes)";
+const FOR_ALL: &str = "setApprovalForAll(address,bool)";
+const PERMIT2_APPROVE: &str = "approve(address,address,uint160,uint48)";
+const PERMIT2_TRANSFER: &str = "transferFrom(address,address,uint160,address)";
+
+/// Call data: the first four bytes of the signature's hash, and the arguments.
+fn call(signature: &str, arguments: impl AsRef<[u8]>) -> Vec<u8> {
+    [&keccak256(signature)[..4], arguments.as_ref()].concat()
+}
+
+macro_rules! call {
+    ($signature:expr, $($argument:expr),+) => { call($signature, ($($argument,)+).abi_encode_params()) };
 }
 
 const TOKEN: Address = address!("0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48");
@@ -52,8 +54,8 @@ fn facts_of(to: Address, input: &[u8], value: u128) -> Facts {
     decode(ContentKind::EvmTransaction, Scheme::EcdsaSecp256k1, "eip155:1", &content).unwrap().facts
 }
 
-fn understood(to: Address, call: impl SolCall) -> TransactionFacts {
-    match facts_of(to, &call.abi_encode(), 0) {
+fn understood(to: Address, call: Vec<u8>) -> TransactionFacts {
+    match facts_of(to, &call, 0) {
         Facts::Transaction(tx) => tx,
         other => panic!("{other:?}"),
     }
@@ -93,31 +95,31 @@ fn up_to(n: u128) -> Most {
 
 #[test]
 fn transfers_say_from_whom_where_the_call_does() {
-    let tx = understood(TOKEN, Token::transferFromCall(ALICE, BOB, n(5)));
+    let tx = understood(TOKEN, call!(TRANSFER_FROM, ALICE, BOB, n(5)));
     assert_eq!((tx.method.as_str(), tx.allowances.len()), ("transferFrom", 0));
     assert_eq!(tx.movements, [moved(token(), 5, Some(ALICE), BOB)]);
     let piece = [moved(item(7), 1, Some(ALICE), BOB)];
-    let tx = understood(TOKEN, Pieces::safeTransferFromCall(ALICE, BOB, n(7)));
+    let tx = understood(TOKEN, call!(SAFE, ALICE, BOB, n(7)));
     assert_eq!((tx.method.as_str(), &tx.movements[..]), ("safeTransferFrom", &piece[..]));
-    assert_eq!(understood(TOKEN, PiecesData::safeTransferFromCall(ALICE, BOB, n(7), Bytes::new())).movements, piece);
-    let tx = understood(TOKEN, Kinds::safeTransferFromCall(ALICE, BOB, n(7), n(9), Bytes::new()));
+    assert_eq!(understood(TOKEN, call!(SAFE_DATA, ALICE, BOB, n(7), Bytes::new())).movements, piece);
+    let tx = understood(TOKEN, call!(SAFE_KINDS, ALICE, BOB, n(7), n(9), Bytes::new()));
     assert_eq!(tx.movements, [moved(item(7), 9, Some(ALICE), BOB)]);
     let batch = |ids: &[u64], amounts: &[u64], data: &'static [u8]| {
-        let all = |list: &[u64]| list.iter().map(|i| n(*i)).collect();
-        Kinds::safeBatchTransferFromCall(ALICE, BOB, all(ids), all(amounts), Bytes::from_static(data))
+        let all = |list: &[u64]| list.iter().map(|i| n(*i)).collect::<Vec<_>>();
+        call!(BATCH, ALICE, BOB, all(ids), all(amounts), Bytes::from_static(data))
     };
     let tx = understood(TOKEN, batch(&[7, 8], &[9, 0], b""));
     assert_eq!(tx.method, "safeBatchTransferFrom");
     assert_eq!(tx.movements, [moved(item(7), 9, Some(ALICE), BOB), moved(item(8), 0, Some(ALICE), BOB)]);
 
     for (ids, amounts) in [(&[7, 8][..], &[9][..]), (&[], &[]), (&[1; 257], &[1; 257])] {
-        assert!(opaque(TOKEN, &batch(ids, amounts, b"").abi_encode()).starts_with("batch of"));
+        assert!(opaque(TOKEN, &batch(ids, amounts, b"")).starts_with("batch of"));
     }
     // What the recipient makes of data nobody knows.
     for input in [
-        PiecesData::safeTransferFromCall(ALICE, BOB, n(7), Bytes::from_static(b"x")).abi_encode(),
-        Kinds::safeTransferFromCall(ALICE, BOB, n(7), n(9), Bytes::from_static(b"x")).abi_encode(),
-        batch(&[7], &[9], b"x").abi_encode(),
+        call!(SAFE_DATA, ALICE, BOB, n(7), Bytes::from_static(b"x")),
+        call!(SAFE_KINDS, ALICE, BOB, n(7), n(9), Bytes::from_static(b"x")),
+        batch(&[7], &[9], b"x"),
     ] {
         assert!(opaque(TOKEN, &input).ends_with("with data for the recipient"));
     }
@@ -125,14 +127,14 @@ fn transfers_say_from_whom_where_the_call_does() {
 
 #[test]
 fn approvals_say_who_may_move_how_much() {
-    let allowed = |call: Token::approveCall| understood(TOKEN, call).allowances;
-    assert_eq!(allowed(Token::approveCall(BOB, n(5))), [leave(token(), up_to(5))]);
-    assert_eq!(allowed(Token::approveCall(BOB, n(0))), [leave(token(), up_to(0))]);
-    assert_eq!(allowed(Token::approveCall(BOB, U256::MAX)), [leave(token(), Most::Unlimited)]);
-    let almost = allowed(Token::approveCall(BOB, U256::MAX - n(1)));
+    let allowed = |call: Vec<u8>| understood(TOKEN, call).allowances;
+    assert_eq!(allowed(call!(APPROVE, BOB, n(5))), [leave(token(), up_to(5))]);
+    assert_eq!(allowed(call!(APPROVE, BOB, n(0))), [leave(token(), up_to(0))]);
+    assert_eq!(allowed(call!(APPROVE, BOB, U256::MAX)), [leave(token(), Most::Unlimited)]);
+    let almost = allowed(call!(APPROVE, BOB, U256::MAX - n(1)));
     assert!(matches!(almost[0].most, Most::UpTo(amount) if amount > Amount::from(u128::MAX)));
     let all = AssetRef::Collection(lower(TOKEN));
-    let operator = |yes| understood(TOKEN, Pieces::setApprovalForAllCall(BOB, yes));
+    let operator = |yes| understood(TOKEN, call!(FOR_ALL, BOB, yes));
     assert_eq!(operator(true).allowances, [leave(all.clone(), Most::Unlimited)]);
     assert_eq!(
         (operator(false).method.as_str(), operator(false).allowances),
@@ -141,7 +143,7 @@ fn approvals_say_who_may_move_how_much() {
     assert_eq!(operator(true).movements, []);
 
     // Coins that go along are a movement to the contract.
-    let Facts::Transaction(paid) = facts_of(TOKEN, &Token::approveCall(BOB, n(5)).abi_encode(), 3) else { panic!() };
+    let Facts::Transaction(paid) = facts_of(TOKEN, &call!(APPROVE, BOB, n(5)), 3) else { panic!() };
     assert_eq!(paid.movements, [moved(AssetRef::Native, 3, None, TOKEN)]);
     assert_eq!((paid.method.as_str(), paid.allowances), ("approve", vec![leave(token(), up_to(5))]));
 }
@@ -150,12 +152,12 @@ fn approvals_say_who_may_move_how_much() {
 fn permits_that_are_handed_in_say_whose_and_until_when() {
     let owned = |most, use_by| Allowance { owner: lower(ALICE), use_by, ..leave(token(), most) };
     let zero = alloy_primitives::B256::ZERO;
-    let permit = |value, deadline| understood(TOKEN, Token::permitCall(ALICE, BOB, value, deadline, 27, zero, zero));
+    let permit = |value, deadline| understood(TOKEN, call!(PERMIT, ALICE, BOB, value, deadline, n(27), zero, zero));
     assert_eq!(permit(n(5), n(99)).allowances, [owned(up_to(5), Some(99))]);
     assert_eq!(permit(U256::MAX, U256::MAX).allowances, [owned(Most::Unlimited, None)]);
     assert_eq!(permit(n(5), n(99)).method, "permit");
     let dai = |expiry, yes| {
-        understood(TOKEN, OldDai::permitCall(ALICE, BOB, n(0), n(expiry), yes, 27, zero, zero)).allowances
+        understood(TOKEN, call!(DAI_PERMIT, ALICE, BOB, n(0), n(expiry), yes, n(27), zero, zero)).allowances
     };
     assert_eq!(dai(99, true), [owned(Most::Unlimited, Some(99))]);
     assert_eq!(dai(0, false), [owned(up_to(0), None)]);
@@ -163,48 +165,45 @@ fn permits_that_are_handed_in_say_whose_and_until_when() {
 
 #[test]
 fn permit2_is_known_at_its_own_address_only() {
-    use alloy_primitives::aliases::{U48, U160};
-    let approve = |amount, expiration: u64| PermitTwo::approveCall(TOKEN, BOB, amount, U48::from(expiration));
+    let approve = |amount: U256, expiration| call!(PERMIT2_APPROVE, TOKEN, BOB, amount, n(expiration));
     let kept = |most, ends| Allowance { keeper: lower(PERMIT2), ends: Some(ends), ..leave(token(), most) };
-    assert_eq!(understood(PERMIT2, approve(U160::from(5), 99)).allowances, [kept(up_to(5), 99)]);
-    assert_eq!(understood(PERMIT2, approve(U160::MAX, 99)).allowances, [kept(Most::Unlimited, 99)]);
-    assert!(opaque(TOKEN, &approve(U160::from(5), 99).abi_encode()).contains("0x87517c45"));
+    assert_eq!(understood(PERMIT2, approve(n(5), 99)).allowances, [kept(up_to(5), 99)]);
+    assert_eq!(understood(PERMIT2, approve(U256::MAX >> 96, 99)).allowances, [kept(Most::Unlimited, 99)]);
+    assert!(opaque(TOKEN, &approve(n(5), 99)).contains("0x87517c45"));
     // It moves the assets of others, not its own: a call that looks like a token's is none.
-    for input in [
-        PermitTwo::transferFromCall(ALICE, BOB, U160::from(5), TOKEN).abi_encode(),
-        Token::transferCall(BOB, n(5)).abi_encode(),
-        Token::approveCall(BOB, n(5)).abi_encode(),
-    ] {
+    for input in
+        [call!(PERMIT2_TRANSFER, ALICE, BOB, n(5), TOKEN), call!(TRANSFER, BOB, n(5)), call!(APPROVE, BOB, n(5))]
+    {
         assert!(opaque(PERMIT2, &input).starts_with("call of Permit2"));
     }
 }
 
 #[test]
 fn a_multicall_is_understood_if_each_call_in_it_is() {
-    let transfer: Bytes = Token::transferCall(ALICE, n(1)).abi_encode().into();
-    let approve: Bytes = Token::approveCall(BOB, n(2)).abi_encode().into();
-    let both = Token::multicallCall(vec![transfer.clone(), approve.clone()]);
+    let transfer: Bytes = call!(TRANSFER, ALICE, n(1)).into();
+    let approve: Bytes = call!(APPROVE, BOB, n(2)).into();
+    let both = call!(MULTICALL, vec![transfer.clone(), approve.clone()]);
     let tx = understood(TOKEN, both.clone());
     assert_eq!(tx.method, "multicall");
     assert_eq!((tx.movements, tx.allowances), (vec![moved(token(), 1, None, ALICE)], vec![leave(token(), up_to(2))]));
-    let why = |calls: Vec<Bytes>| opaque(TOKEN, &Token::multicallCall(calls).abi_encode());
-    let unknown: Bytes = Token::increaseAllowanceCall(BOB, n(2)).abi_encode().into();
+    let why = |calls: Vec<Bytes>| opaque(TOKEN, &call!(MULTICALL, calls));
+    let unknown: Bytes = call!(INCREASE, BOB, n(2)).into();
     assert_eq!(why(vec![transfer.clone(), unknown]), "call 2 of a multicall: contract call with selector 0x39509351");
-    let inner: Bytes = both.abi_encode().into();
+    let inner: Bytes = both.clone().into();
     assert_eq!(why(vec![inner]), "call 1 of a multicall: contract call with selector 0xac9650d8");
     assert_eq!(why(vec![]), "multicall of 0 calls; 1 to 32 are looked into");
     assert_eq!(why(vec![approve; 33]), "multicall of 33 calls; 1 to 32 are looked into");
-    let mut trailing = both.abi_encode();
+    let mut trailing = both.clone();
     trailing.push(0);
     assert_eq!(opaque(TOKEN, &trailing), "call whose data is not the one encoding of multicall(bytes[])");
-    assert!(opaque(TOKEN, &both.abi_encode()[..4]).starts_with("multicall of 0 calls"));
+    assert!(opaque(TOKEN, &both[..4]).starts_with("multicall of 0 calls"));
 }
 
 /// Calls that share their bytes would make much out of little data, and their encoding is not the one that is understood.
 #[test]
 fn calls_that_share_their_bytes_are_opaque() {
-    let transfer = Token::transferCall(ALICE, n(1)).abi_encode();
-    let mut input = Token::multicallCall(vec![transfer.clone().into(), transfer.into()]).abi_encode();
+    let transfer: Bytes = call!(TRANSFER, ALICE, n(1)).into();
+    let mut input = call!(MULTICALL, vec![transfer.clone(), transfer]);
     let first: Vec<u8> = input[68..100].to_vec();
     input[100..132].copy_from_slice(&first);
     assert!(opaque(TOKEN, &input).starts_with("call whose data"));
@@ -215,10 +214,10 @@ fn calls_that_share_their_bytes_are_opaque() {
 fn a_call_in_another_encoding_than_its_one_is_opaque() {
     let zero = alloy_primitives::B256::ZERO;
     for good in [
-        Token::approveCall(BOB, n(5)).abi_encode(),
-        Token::transferFromCall(ALICE, BOB, n(5)).abi_encode(),
-        Pieces::setApprovalForAllCall(BOB, true).abi_encode(),
-        Token::permitCall(ALICE, BOB, n(5), n(9), 27, zero, zero).abi_encode(),
+        call!(APPROVE, BOB, n(5)),
+        call!(TRANSFER_FROM, ALICE, BOB, n(5)),
+        call!(FOR_ALL, BOB, true),
+        call!(PERMIT, ALICE, BOB, n(5), n(9), n(27), zero, zero),
     ] {
         for at in 4..16 {
             let mut dirty = good.clone();
@@ -228,7 +227,7 @@ fn a_call_in_another_encoding_than_its_one_is_opaque() {
         assert!(opaque(TOKEN, &[&good[..], &[0]].concat()).starts_with("call whose data"));
         assert!(opaque(TOKEN, &good[..good.len() - 1]).starts_with("call whose data"));
     }
-    let mut two = Pieces::setApprovalForAllCall(BOB, true).abi_encode();
+    let mut two = call!(FOR_ALL, BOB, true);
     *two.last_mut().unwrap() = 2;
     assert!(opaque(TOKEN, &two).starts_with("call whose data"));
 }
