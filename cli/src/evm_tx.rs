@@ -4,7 +4,7 @@ use crate::output::Usage;
 use alloy_primitives::U256;
 use serde::Deserialize;
 use serde_json::Value;
-use tally_chains::{AccessListItem, EvmFees, EvmFields, chain_of, evm_unsigned, parse_evm_address};
+use tally_chains::{AccessListItem, ChainError, EvmFees, EvmFields, chain_of, evm_unsigned, parse_evm_address};
 use tally_domain::ContentKind;
 use tally_domain::facts::Amount;
 
@@ -50,7 +50,10 @@ struct JsonAccess {
 pub fn parse(file: &[u8]) -> Result<Payload, Usage> {
     let text = std::str::from_utf8(file).map_err(|_| Usage("the transaction is neither JSON nor hex".into()))?.trim();
     let bytes = if text.starts_with('{') { from_json(text)? } else { from_hex("the transaction", text)? };
-    let chain = chain_of(ContentKind::EvmTransaction, &bytes).map_err(|e| Usage(e.to_string()))?;
+    let chain = chain_of(ContentKind::EvmTransaction, &bytes).map_err(|e| match e {
+        ChainError::ChainMismatch { .. } => Usage("the transaction names no chain (chainId 0)".into()),
+        other => Usage(other.to_string()),
+    })?;
     Ok(Payload { chain, bytes })
 }
 
@@ -180,8 +183,33 @@ mod tests {
         assert_eq!(parse(&spelled).unwrap(), expected);
     }
 
+    /// The transaction of EIP-155 with its bytes, and one with an access list by the same encoder of ten lines.
     #[test]
-    fn what_is_not_an_eip_1559_transaction_is_refused_with_the_fields_name() {
+    fn fees_make_the_type() {
+        let priced = |list: Option<Value>, kind: Option<u64>| {
+            let mut tx = serde_json::json!({
+                "chainId": 1, "nonce": 9, "gasPrice": "20000000000", "gas": 21_000,
+                "to": "0x3535353535353535353535353535353535353535", "value": "1000000000000000000",
+            });
+            let fields = tx.as_object_mut().unwrap();
+            fields.extend(list.map(|list| ("accessList".into(), list)));
+            fields.extend(kind.map(|kind| ("type".into(), kind.into())));
+            hex::encode(parse(tx.to_string().as_bytes()).unwrap().bytes)
+        };
+        let eip155 = "ec098504a817c800825208943535353535353535353535353535353535353535880de0b6b3a764000080018080";
+        assert_eq!(priced(None, None), eip155);
+        assert_eq!(priced(None, Some(0)), eip155);
+        let empty = "01eb01098504a817c800825208943535353535353535353535353535353535353535880de0b6b3a764000080c0";
+        assert_eq!(priced(None, Some(1)), empty);
+        assert_eq!(priced(Some(serde_json::json!([])), None), empty);
+        let key = format!("0x{}", "09".repeat(32));
+        let list = serde_json::json!([{ "address": format!("0x{}", "07".repeat(20)), "storageKeys": [key] }]);
+        let listed = priced(Some(list), Some(1));
+        assert!(listed.ends_with(&format!("f838f794{}e1a0{}", "07".repeat(20), "09".repeat(32))), "{listed}");
+    }
+
+    #[test]
+    fn what_is_no_transaction_of_its_type_is_refused_with_the_fields_name() {
         let change = |name: &'static str, value: Value| parse(&json(|tx| drop(tx.insert(name.into(), value.clone()))));
         for (name, value) in [
             ("chainId", Value::from(0)),
@@ -200,10 +228,24 @@ mod tests {
             ("gasLimit", 20_999.into()),
             ("maxFeePerGas", 999_999_999.into()),
             ("maxPriorityFeePerGas", 20_000_000_001_u64.into()),
-            ("accessList", Value::Array(vec![])),
+            ("accessList", serde_json::json!([{ "address": "0x1", "storageKeys": [] }])),
+            ("accessList", serde_json::json!([{ "address": TO, "storageKeys": ["0x01"] }])),
+            ("accessList", serde_json::json!([{ "address": TO, "storageKeys": [], "more": 1 }])),
+            ("gasPrice", 1.into()),
+            ("type", 1.into()),
+            ("type", 3.into()),
+            ("type", 4.into()),
         ] {
             let error = change(name, value.clone()).unwrap_err().to_string();
-            assert!(error.contains(name) || error.contains("gasLimit") || name == "input", "{name} {value}: {error}");
+            let of_fees = name == "gasPrice" && error.contains("`type` and fees do not fit");
+            assert!(
+                of_fees
+                    || error.contains("unknown field `more`")
+                    || error.contains(name)
+                    || error.contains("gasLimit")
+                    || name == "input",
+                "{name} {value}: {error}"
+            );
         }
         for bad in ["", "{", "0xzz", "f86c", "02c0", "\u{ff}"] {
             assert!(parse(bad.as_bytes()).is_err(), "{bad:?}");

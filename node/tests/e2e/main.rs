@@ -13,6 +13,7 @@ mod attempts;
 mod bad_freezes;
 mod bad_input;
 mod bundles;
+mod evm;
 mod freezes;
 mod frozen_keks;
 mod harness {
