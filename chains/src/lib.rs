@@ -24,7 +24,7 @@ pub use evm::{
     signed_transaction,
 };
 pub use hsm::decode_hsm;
-pub use typed_data::{BadTypedData, VALUES_MAX};
+pub use typed_data::{BadTypedData, SHOWN_MAX_BYTES, VALUES_MAX};
 
 use tally_domain::facts::Facts;
 use tally_domain::{ContentKind, Digest, Scheme};

@@ -25,7 +25,18 @@ use types::Types;
 /// Most values of a message: people read them all.
 pub const VALUES_MAX: usize = 512;
 
+/// Most bytes of all values with their paths, as people are shown them and logs keep them: as much as a client may send,
+/// whatever names a path repeats.
+pub const SHOWN_MAX_BYTES: usize = 64 * 1024;
+
 pub(crate) fn decode(chain: &str, content: &[u8]) -> Result<Decoded, ChainError> {
+    read(chain, content).map_err(|e| match e {
+        ChainError::TypedData(bad) => ChainError::TypedData(bad.shortened()),
+        other => other,
+    })
+}
+
+fn read(chain: &str, content: &[u8]) -> Result<Decoded, ChainError> {
     let data = TypedData::parse(content)?;
     let of_domain = data.domain.chain_id.map_or_else(String::new, |id| format!("eip155:{id}"));
     if of_domain != chain || data.domain.chain_id.is_some_and(|id| id.is_zero()) {

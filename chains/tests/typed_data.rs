@@ -3,7 +3,9 @@
 
 use alloy_primitives::{B256, U256, b256, keccak256};
 use serde_json::{Value, json};
-use tally_chains::{BadTypedData, ChainError, Decoded, ToSign, VALUES_MAX, chain_of, decode, decode_hsm, evm_address};
+use tally_chains::{
+    BadTypedData, ChainError, Decoded, SHOWN_MAX_BYTES, ToSign, VALUES_MAX, chain_of, decode, decode_hsm, evm_address,
+};
 use tally_domain::facts::{Allowance, Amount, AssetRef, Facts, Most, TypedDataFacts};
 use tally_domain::{ContentKind, HsmScheme, Reason, Scheme};
 
@@ -441,6 +443,24 @@ fn documents_that_grow_or_nest_without_end_are_read_or_refused_at_once() {
     types.insert("T63".into(), json!([]));
     types.insert("T64".into(), json!([]));
     assert!(matches!(refused(&document(&types, json!({}))), BadTypedData::TooLarge { .. }));
+    // Paths repeat the names above them, and errors repeat what they are about.
+    let names: Vec<_> = (0..5).map(|i| format!("{}{i}", "n".repeat(127))).collect();
+    let mut nested = serde_json::Map::new();
+    nested.insert("T5".into(), members(&[("bool[]", "v")]));
+    let mut message = json!({ "v": vec![true; VALUES_MAX] });
+    for i in (0..5).rev() {
+        nested.insert(format!("T{i}"), members(&[(&format!("T{}", i + 1), &names[i])]));
+        message = json!({ names[i].clone(): message });
+    }
+    let why = refused(&document(&nested, message));
+    assert_eq!(why, BadTypedData::TooLarge { what: "bytes of values with their paths", limit: SHOWN_MAX_BYTES });
+    let mut long = mail();
+    long["message"].as_object_mut().unwrap().insert(format!("\u{1b}{}", "x".repeat(50_000)), 1.into());
+    let e = read("eip155:1", &long).unwrap_err().to_string();
+    assert!(e.len() < 300 && !e.contains('\u{1b}'), "{e}");
+    let mut long = mail();
+    long["types"]["Mail"][2]["name"] = "n".repeat(129).into();
+    assert!(matches!(refused(&long), BadTypedData::Type { .. }));
     let deep = [b"{\"message\":".repeat(5_000), b"[".repeat(5_000)].concat();
     for content in [
         deep,

@@ -62,3 +62,25 @@ pub enum BadTypedData {
         limit: usize,
     },
 }
+
+/// Longest text of the caller's that is repeated: an error has to fit into the metadata of an answer.
+const TEXT_MAX_CHARS: usize = 120;
+
+impl BadTypedData {
+    /// The same, with what is repeated of the content cut to a sane length and without control characters.
+    pub(super) fn shortened(mut self) -> Self {
+        match &mut self {
+            Self::Json { message: text }
+            | Self::Value { path: text, .. }
+            | Self::Missing { path: text }
+            | Self::Unsigned { path: text }
+            | Self::UnknownType { name: text }
+            | Self::Type { name: text, .. } => {
+                *text =
+                    text.chars().take(TEXT_MAX_CHARS).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+            }
+            Self::DomainType | Self::PrimaryType | Self::TooLarge { .. } => {}
+        }
+        self
+    }
+}

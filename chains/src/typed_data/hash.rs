@@ -3,7 +3,7 @@
 use super::fault::BadTypedData;
 use super::json::{Json, wrong};
 use super::types::{Atom, Kind, Types};
-use super::{Fields, VALUES_MAX};
+use super::{Fields, SHOWN_MAX_BYTES, VALUES_MAX};
 use crate::address::parse_evm_address;
 use alloy_primitives::{Address, B256, I256, U256, hex, keccak256};
 use std::collections::BTreeMap;
@@ -55,11 +55,13 @@ pub(super) struct Walk<'a> {
     types: &'a Types,
     type_hashes: BTreeMap<&'a str, B256>,
     leaves: Fields,
+    /// How long all leaves are as text, with their paths.
+    shown_bytes: usize,
 }
 
 impl<'a> Walk<'a> {
     pub(super) fn new(types: &'a Types) -> Self {
-        Self { types, type_hashes: BTreeMap::new(), leaves: Vec::new() }
+        Self { types, type_hashes: BTreeMap::new(), leaves: Vec::new(), shown_bytes: 0 }
     }
 
     pub(super) fn hash_struct(&mut self, name: &'a str, message: &Json) -> Result<B256, BadTypedData> {
@@ -93,10 +95,7 @@ impl<'a> Walk<'a> {
             (Kind::Atom(atom), _) => {
                 let leaf = leaf(*atom, value, &path)?;
                 let word = leaf.word();
-                if self.leaves.len() == VALUES_MAX {
-                    return Err(BadTypedData::TooLarge { what: "values", limit: VALUES_MAX });
-                }
-                self.leaves.push((path, leaf));
+                self.keep(path, leaf)?;
                 Ok(word)
             }
             (Kind::Struct(name), _) => Ok(self.structure(name, value, &path)?.0),
@@ -111,6 +110,18 @@ impl<'a> Walk<'a> {
             (Kind::List(_, Some(length)), _) => Err(wrong(&path, format!("a list of {length}"))),
             (Kind::List(_, None), _) => Err(wrong(&path, "a list")),
         }
+    }
+
+    fn keep(&mut self, path: String, leaf: Leaf) -> Result<(), BadTypedData> {
+        self.shown_bytes = self.shown_bytes.saturating_add(path.len()).saturating_add(leaf.to_string().len());
+        if self.leaves.len() == VALUES_MAX {
+            return Err(BadTypedData::TooLarge { what: "values", limit: VALUES_MAX });
+        }
+        if self.shown_bytes > SHOWN_MAX_BYTES {
+            return Err(BadTypedData::TooLarge { what: "bytes of values with their paths", limit: SHOWN_MAX_BYTES });
+        }
+        self.leaves.push((path, leaf));
+        Ok(())
     }
 
     fn type_hash(&mut self, name: &'a str) -> Result<B256, BadTypedData> {

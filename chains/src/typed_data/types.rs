@@ -11,6 +11,9 @@ const TYPES_MAX: usize = 64;
 /// Most `[]` of one member.
 const BRACKETS_MAX: usize = 8;
 
+/// Longest name of a type or member: longer than any compiler's user writes, and a path repeats it for each value.
+const NAME_MAX_BYTES: usize = 128;
+
 /// Definitions by name.
 pub(super) struct Types(BTreeMap<String, Vec<Member>>);
 
@@ -131,7 +134,9 @@ fn members(of: &str, json: Json) -> Result<Vec<Member>, BadTypedData> {
 
 fn identifier(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '$';
-    !name.is_empty() && name.chars().all(plain) && !name.starts_with(|c: char| c.is_ascii_digit())
+    (1..=NAME_MAX_BYTES).contains(&name.len())
+        && name.chars().all(plain)
+        && !name.starts_with(|c: char| c.is_ascii_digit())
 }
 
 /// Reads a type. `uint` and `int` without their bits are aliases that EIP-712 does not know.
