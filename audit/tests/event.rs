@@ -1,6 +1,9 @@
 //! Leaves have one reading, and readings have one leaf.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "tests fail loudly")]
 
+#[path = "support/approvals.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod approvals;
 #[path = "support/frozen.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod frozen;
@@ -38,11 +41,15 @@ fn build_all_kinds() -> Vec<Event> {
     log.push(What::HsmKeyPending { record: jwt.to_bytes() });
     log.push(w.hsm_active(&jwt, &[0, 1]));
     log.push(w.hsm_completed(&w.intent(6, "jwt"), 7));
+    log.push(What::Certified { certificate: w.certificate(&w.vote_body(&w.intent(9, HOT), 1, &[0, 1]), &[0, 1]) });
     log.extend(w.kek_life(0));
     log.push(w.frozen(0, 7, &Scope::All));
     let lift = w.unfreeze_intent(8, &Scope::All, &[frozen::freeze_name(0, 7)]);
     log.push(w.unfreezing(0, &lift));
     log.push(w.unfrozen(&lift, &[0, 1]));
+    let waits = w.intent(9, NOTES);
+    log.push(approvals::waiting(&waits));
+    log.push(w.said(&waits, "alice", approval::Verdict::Approve));
     log.push(What::SessionFailed { request_id: None, what: "DEADLINE".into(), culprit: Some(node_name(2)) });
     w.events(0, log)
 }
@@ -51,7 +58,7 @@ fn build_all_kinds() -> Vec<Event> {
 fn every_kind_reads_back() {
     let events = all_kinds();
     let kinds: BTreeSet<_> = events.iter().map(Event::kind).collect();
-    assert_eq!(kinds.len(), 19);
+    assert_eq!(kinds.len(), 22);
     for event in events {
         assert_eq!(Event::from_leaf(&event.to_leaf()).as_ref(), Ok(&event));
     }

@@ -34,7 +34,8 @@ pub fn decode_hsm(kind: ContentKind, scheme: HsmScheme, chain: &str, content: &[
             | ContentKind::WrapSpec
             | ContentKind::KekSpec
             | ContentKind::FreezeSpec
-            | ContentKind::UnfreezeSpec,
+            | ContentKind::UnfreezeSpec
+            | ContentKind::VetoSpec,
             _,
         ) => Err(ChainError::NothingToSign),
     }

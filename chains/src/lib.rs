@@ -74,7 +74,8 @@ pub fn decode(kind: ContentKind, scheme: Scheme, chain: &str, content: &[u8]) ->
             | ContentKind::WrapSpec
             | ContentKind::KekSpec
             | ContentKind::FreezeSpec
-            | ContentKind::UnfreezeSpec,
+            | ContentKind::UnfreezeSpec
+            | ContentKind::VetoSpec,
             _,
         ) => Err(ChainError::NothingToSign),
     }

@@ -1,10 +1,11 @@
 //! `tally`: the command line for operators, developers and auditors.
 //!
-//! Does: creates keys, signs, wraps data keys, freezes and has that lifted, shows requests, keys, policy and nodes, exports and
+//! Does: creates keys, signs, lets persons approve, wraps data keys, freezes and has that lifted, shows requests, keys, policy and nodes, exports and
 //! verifies audit logs offline, measures,
 //! makes and runs throw-away clusters, and gives the tour ([`demo`]).
 //! Does not: hold shares or decide anything. Signatures that it shows it has verified with libraries that no node uses.
 
+mod approve;
 mod audit;
 mod bench;
 mod bundle;
@@ -63,6 +64,12 @@ enum Command {
     /// Wrap data keys with keys that never leave an HSM, and open them again.
     #[command(subcommand)]
     Wrap(wrap::Wrap),
+    /// Sign that a request may be done, after seeing what every node decodes of it.
+    Approve(approve::Approve),
+    /// Sign that a request may not be done, which is final.
+    Reject(approve::Reject),
+    /// The requests that wait for persons.
+    Approvals,
     /// Show requests.
     #[command(subcommand)]
     Request(request::Request),
@@ -103,8 +110,11 @@ async fn run(command: Command, profile: &profile::ProfileArg, out: Out) -> anyho
         Command::Unfreeze(unfreeze) => unfreeze.run(profile).await,
         Command::Sign(sign) => sign.run(profile).await,
         Command::Wrap(wrap) => wrap.run(profile, out).await,
+        Command::Approve(approve) => approve.run(&profile.client()?).await,
+        Command::Reject(reject) => reject.run(&profile.client()?).await,
+        Command::Approvals => approve::list(&profile.client()?).await,
         Command::Request(request) => request.run(&profile.client()?).await,
-        Command::Policy(policy) => policy.run().await,
+        Command::Policy(policy) => policy.run(profile).await,
         Command::Audit(audit) => audit.run(profile).await,
         Command::Node(node) => node.run(&profile.client()?).await,
         Command::Hsm(hsm) => hsm.run(profile).await,

@@ -27,6 +27,10 @@ pub struct Sign {
     /// directory keeps them, until a day after they expire; with other content it is refused. Without it, a fresh one.
     #[arg(long, value_parser = input::request_id, value_name = "HEX32")]
     request_id: Option<RequestId>,
+    /// How long persons may take to approve it: such as 30m or 8h, at most 24h. More than ten minutes are refused where nobody
+    /// must.
+    #[arg(long, value_parser = input::span, value_name = "SPAN")]
+    valid_for: Option<u64>,
     /// For people: goes into every log.
     #[arg(long, default_value = "")]
     note: String,
@@ -34,7 +38,7 @@ pub struct Sign {
 
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
-struct Content {
+pub struct Content {
     /// An unsigned EVM transaction (EIP-1559, EIP-2930, or a legacy one with EIP-155): hex of its payload, or JSON. `-` is
     /// standard input.
     #[arg(long, value_name = "FILE")]
@@ -57,7 +61,8 @@ struct Content {
 }
 
 impl Content {
-    fn order(&self, key: KeyName) -> anyhow::Result<Order> {
+    /// What it asks for.
+    pub fn order(&self, key: KeyName) -> anyhow::Result<Order> {
         if let Some(file) = &self.evm_tx {
             let payload = evm_tx::parse(&input::read(file)?)?;
             return Ok(Order::sign_evm(key, &payload.chain, payload.bytes));
@@ -81,6 +86,7 @@ impl Sign {
     /// Runs it.
     pub async fn run(self, profile: &ProfileArg) -> anyhow::Result<Shown> {
         let order = self.content.order(self.key)?;
+        let order = self.valid_for.into_iter().fold(order, Order::valid_for);
         let (client, kept) = (profile.client()?, Kept::beside(profile.path()?));
         let asked = kept.seal(&client, order.path(self.path).note(&self.note), self.request_id)?;
         let signed = kept.settle(&asked, client.sign(&asked.intent).await)?;

@@ -47,6 +47,8 @@ pub enum Action {
     Freeze,
     /// Have freezes lifted; the content is a [`crate::freeze::UnfreezeSpec`].
     Unfreeze,
+    /// Have a policy bundle vetoed; the content is a [`crate::activation::VetoSpec`].
+    VetoPolicy,
 }
 
 impl Action {
@@ -64,6 +66,7 @@ impl Action {
             Self::ChangeKek => "change_kek",
             Self::Freeze => "freeze",
             Self::Unfreeze => "unfreeze",
+            Self::VetoPolicy => "veto_policy",
         }
     }
 }
@@ -92,6 +95,8 @@ pub enum ContentKind {
     FreezeSpec,
     /// A [`crate::freeze::UnfreezeSpec`].
     UnfreezeSpec,
+    /// A [`crate::activation::VetoSpec`].
+    VetoSpec,
     /// Typed data (EIP-712) as the JSON that wallets are given; for keys of purpose [`Purpose::Transaction`], because
     /// contracts move value upon it.
     TypedData,
@@ -373,6 +378,7 @@ numbers!(Action {
     ChangeKek = 9,
     Freeze = 20,
     Unfreeze = 21,
+    VetoPolicy = 30,
 });
 numbers!(ContentKind {
     EvmTransaction = 1,
@@ -385,6 +391,7 @@ numbers!(ContentKind {
     KekSpec = 8,
     FreezeSpec = 20,
     UnfreezeSpec = 21,
+    VetoSpec = 30,
     TypedData = 50,
     PersonalMessage = 51,
 });

@@ -1,6 +1,10 @@
 //! Votes, and the certificate that they make together: those of all of S, and of a quorum of all voters where a limit
 //! applies. One vote for one object, for ever; written down before it leaves.
 
+mod home;
+
+pub use home::HomeTask;
+
 use crate::boot::{BadStatement, BootCert, Statement};
 use crate::claim::Claims;
 use crate::digest::Digest;
@@ -43,6 +47,8 @@ pub struct VoteBody {
     pub rule: String,
     /// What the request takes of the limits that apply to it, if any do. It decides who has to vote.
     pub claims: Option<Claims>,
+    /// Digests of the approvals under which each member decided, in the order of their persons.
+    pub approvals: Vec<Digest>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -70,6 +76,8 @@ struct Body {
     /// Encoded claims; empty when no limit applies.
     #[prost(bytes = "vec", tag = "11")]
     claims: Vec<u8>,
+    #[prost(bytes = "vec", repeated, tag = "12")]
+    approvals: Vec<Vec<u8>>,
 }
 
 impl VoteBody {
@@ -87,6 +95,7 @@ impl VoteBody {
             bundle: self.bundle.0.to_vec(),
             rule: self.rule.clone(),
             claims: self.claims.as_ref().map(Claims::to_bytes).unwrap_or_default(),
+            approvals: self.approvals.iter().map(|d| d.0.to_vec()).collect(),
         }
         .encode_to_vec()
     }
@@ -118,6 +127,7 @@ impl VoteBody {
             bundle: digest(&b.bundle)?,
             rule: b.rule,
             claims,
+            approvals: b.approvals.iter().map(|d| digest(d)).collect::<Result<_, _>>()?,
         })
     }
 
@@ -151,6 +161,9 @@ pub enum BadCertificate {
     /// A limit applies, and too few voters agree that it leaves room.
     #[error("a limit applies, and the votes are too few for it")]
     TooFew,
+    /// For what one node does alone where a session's is needed, or the other way round.
+    #[error("the votes are for another kind of work: of one node alone, or of a session")]
+    OtherKind,
 }
 
 impl Certificate {
@@ -159,7 +172,7 @@ impl Certificate {
     /// # Errors
     /// [`BadCertificate`].
     pub fn open(&self, roster: &Roster) -> Result<VoteBody, BadCertificate> {
-        let (body, voters) = self.read(roster)?;
+        let (body, voters) = self.read_session(roster)?;
         if body.claims.is_none() {
             return exactly_signers(body, &voters);
         }
@@ -183,7 +196,7 @@ impl Certificate {
     /// # Errors
     /// [`BadCertificate`].
     pub fn open_signers(&self, roster: &Roster) -> Result<VoteBody, BadCertificate> {
-        let (body, voters) = self.read(roster)?;
+        let (body, voters) = self.read_session(roster)?;
         exactly_signers(body, &voters)
     }
 
@@ -192,6 +205,11 @@ impl Certificate {
     pub fn signers_part(mut self, signers: usize) -> Self {
         self.votes.truncate(signers);
         self
+    }
+
+    fn read_session(&self, roster: &Roster) -> Result<(VoteBody, BTreeSet<NodeName>), BadCertificate> {
+        let (body, voters) = self.read(roster)?;
+        if body.home().is_some() { Err(BadCertificate::OtherKind) } else { Ok((body, voters)) }
     }
 
     /// What all votes are for, and whose they are.

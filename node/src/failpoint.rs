@@ -2,7 +2,7 @@
 //! debug builds; a release build has no such places.
 
 use tally_domain::KekState;
-use tally_domain::ports::store::{FreezeWrite, KekWrite, Step, Write};
+use tally_domain::ports::store::{ApprovalWrite, BundleWrite, FreezeWrite, KekWrite, Step, Write};
 
 /// Before or after the step is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,8 +20,9 @@ pub struct Place(
 );
 
 impl Place {
-    /// The place of a step: `vote`, `release`, `complete`, `name`, `activate`, `wrap`, `rotate`, `destroying`, `destroyed`,
-    /// `freeze`, `lift`, or none of them.
+    /// The place of a step: `vote`, `concur`, `release`, `complete`, `name`, `activate`, `wrap`, `rotate`, `destroying`,
+    /// `destroyed`, `freeze`, `lift`, `await`, `said`, `bundle-seen`, `bundle-vote`, `bundle-veto`, `bundle-active`, or none
+    /// of them.
     pub fn of(step: &Step) -> Self {
         let name = step.writes.iter().find_map(|w| match w {
             Write::Kek(write) => kek(write),
@@ -32,9 +33,14 @@ impl Place {
             Write::ActivateHsmKey { .. } => Some("activate"),
             Write::Freeze(FreezeWrite::Put { .. }) => Some("freeze"),
             Write::Freeze(FreezeWrite::Lift { .. }) => Some("lift"),
+            Write::Approval(ApprovalWrite::Await(_)) => Some("await"),
+            Write::Approval(ApprovalWrite::Put(_)) => Some("said"),
+            Write::Bundle(write) => bundle(write),
             _ => None,
         });
-        Self(name.unwrap_or_default())
+        // A vote of S takes claims too; one of another voter takes nothing else.
+        let concurs = || step.writes.iter().any(|w| matches!(w, Write::Claim { .. }));
+        Self(name.unwrap_or(if concurs() { "concur" } else { "" }))
     }
 
     /// Dies here, if `TALLY_FAILPOINT` names this place and moment, such as `release.before`.
@@ -55,6 +61,16 @@ impl Place {
     /// Release builds have no such places.
     #[cfg(not(debug_assertions))]
     pub fn pass(self, _: Moment) {}
+}
+
+fn bundle(write: &BundleWrite) -> Option<&'static str> {
+    match write {
+        BundleWrite::Propose { .. } => Some("bundle-seen"),
+        BundleWrite::Vote { .. } => Some("bundle-vote"),
+        BundleWrite::Veto { .. } => Some("bundle-veto"),
+        BundleWrite::Activate { .. } => Some("bundle-active"),
+        BundleWrite::Begin { .. } | BundleWrite::StillActive { .. } => None,
+    }
 }
 
 fn kek(write: &KekWrite) -> Option<&'static str> {

@@ -4,24 +4,35 @@
 //! parts (tokio, SQLite, PKCS#11, peer links), and keeps the log's checkpoints.
 //! Does not: decide (that is `tally-signer` with `tally-policy`), nor trust anything that another node says about a request.
 
+mod approvals;
+mod approve;
 mod backoff;
 mod boot;
+mod bundle_news;
+mod bundles;
 mod caller;
 mod checkpoint;
+mod clock;
 pub mod config;
 mod convert;
 mod decisions;
 mod drive;
 mod failpoint;
+mod first_bundle;
 mod freeze_news;
 mod freezes;
+mod gate;
 mod greet;
+mod holds;
+mod home_claims;
 mod hsm_keys;
 mod hsm_names;
 mod inflight;
+mod judgements;
 mod kek_care;
 mod keks;
 mod keys;
+mod lead_bundle;
 mod lead_freeze;
 mod lead_hsm;
 mod lead_hsm_key;
@@ -30,10 +41,12 @@ mod lead_key;
 mod lead_sign;
 mod lead_wrap;
 mod limits;
+mod lines;
 mod node;
 mod participate;
 mod peers;
 mod recover;
+mod replay;
 mod reply;
 mod serve;
 mod services;

@@ -98,9 +98,11 @@ pub enum PolicyAction<'a> {
     Freeze(&'a Scope),
     /// Lift freezes of this.
     Unfreeze(&'a Scope),
+    /// Veto the bundle of this number.
+    VetoPolicy(u64),
 }
 
-/// What rules and limits see as the key when everything is frozen or unfrozen. No key has this name, so that a rule for one
+/// What rules and limits see as the key when everything is frozen or unfrozen, or a bundle vetoed. No key has this name, so that a rule for one
 /// key never permits that.
 const EVERY_KEY: &str = "*";
 
@@ -108,7 +110,9 @@ impl<'a> DecisionRequest<'a> {
     /// The key as rules and limits see it.
     pub(crate) fn subject(&self) -> &'a str {
         match self.action {
-            PolicyAction::Freeze(Scope::All) | PolicyAction::Unfreeze(Scope::All) => EVERY_KEY,
+            PolicyAction::Freeze(Scope::All) | PolicyAction::Unfreeze(Scope::All) | PolicyAction::VetoPolicy(_) => {
+                EVERY_KEY
+            }
             _ => self.key.as_str(),
         }
     }
@@ -158,6 +162,7 @@ fn by_rules(bundle: &Bundle, request: &DecisionRequest<'_>, approvals: &Approval
         PolicyAction::ChangeKek(change, version) => case.change_kek(change, version),
         PolicyAction::Freeze(scope) => case.ask("freeze", "freeze", scope_record(scope)),
         PolicyAction::Unfreeze(scope) => case.ask("unfreeze", "freeze", scope_record(scope)),
+        PolicyAction::VetoPolicy(version) => case.ask("veto_policy", "bundle", bundle_record(version)),
     }
 }
 
@@ -265,7 +270,7 @@ impl Case<'_> {
         if answer.permitted && answer.errors.is_empty() {
             return self.approved(&answer.decided_by);
         }
-        let near = rules.near_misses(&request, entities).into_iter().take(NEAR_MISSES_MAX);
+        let near = rules.near_misses(&answer, &request, entities).into_iter().take(NEAR_MISSES_MAX);
         Decision::Deny(Denied {
             forbidden_by: match answer.permitted {
                 true => vec![],
@@ -364,6 +369,11 @@ fn hsm_spec_record(spec: &HsmKeySpec) -> Fields {
         ("t".into(), RestrictedExpression::new_long(1)),
         ("n".into(), RestrictedExpression::new_long(1)),
     ]
+}
+
+fn bundle_record(version: u64) -> Fields {
+    let version = i64::try_from(version).unwrap_or(i64::MAX);
+    vec![("version".into(), RestrictedExpression::new_long(version))]
 }
 
 fn spec_record(spec: &KeySpec) -> Fields {

@@ -7,10 +7,11 @@ mod common {
 }
 
 use common::bundle::*;
-use common::treasury::{change, treasury};
+use common::treasury::{DAVE, Desk, change, treasury};
+use tally_domain::approval::Verdict::{Approve, Reject};
 use tally_domain::facts::{Allowance, Amount, AssetRef, Facts, Most, TransactionFacts, TypedDataFacts};
 use tally_domain::{ClientId, KeyName, LimitId, Reason, UnixMillis};
-use tally_policy::{Bundle, Decision, DecisionRequest, OverLimit, PolicyAction, charges, summary};
+use tally_policy::{Bundle, Decision, DecisionRequest, OverLimit, PolicyAction, charges, lines, summary};
 
 const DEED: &str = "0x00000000000000000000000000000000000deed5";
 /// Thirteen hours before the example's rules for the night.
@@ -136,6 +137,48 @@ fn limits_count_what_may_be_moved_as_if_it_were() {
     assert!(charged(&bundle(&files), &all).is_err());
 }
 
+#[test]
+fn the_lines_of_leave_are_called_by_whoever_may_move_it() {
+    let desk = Desk::new(tx("approve", vec![usdc_allowance(5)]));
+    let charged = charges(&desk.bundle, &desk.request()).unwrap();
+    let named = lines(&desk.bundle, &desk.request());
+    let (charged, lines): (Vec<_>, Vec<_>) =
+        (charged.iter().map(|c| c.line).collect(), named.iter().map(|n| n.line).collect());
+    assert_eq!(charged, lines);
+    let hour = named.iter().find(|n| n.limit.as_str() == "vendor-hour").unwrap();
+    assert_eq!(hour.by, [("to".to_owned(), VENDOR.to_owned())]);
+}
+
+#[test]
+fn leave_waits_for_the_persons_whom_its_rule_asks() {
+    let mut files = treasury();
+    let asks = ANYTHING_ALLOWED.replace("\"any\")", "\"leave\") @approvals(\"1 of risk\")");
+    files.insert("policy.cedar".into(), [ANYTHING_SIGNED, &asks].concat().into());
+    let eth = tally_domain::facts::Movement {
+        asset: AssetRef::Native,
+        amount: amount(1),
+        from: String::new(),
+        to: USDC.into(),
+    };
+    let given = vec![usdc_allowance(1)];
+    let both = Facts::Transaction(TransactionFacts { allowances: given.clone(), ..transfer(vec![eth]) });
+    for (facts, rule) in [
+        (tx("approve", given.clone()), "leave"),
+        (Facts::TypedData(typed(given)), "leave"),
+        // Nobody is asked about the coins that are sent along.
+        (both, "any,leave"),
+    ] {
+        let desk = Desk::with(&files, facts);
+        let Decision::NeedsApproval(needs) = desk.decide(&[]) else { panic!("{:?}", desk.decide(&[])) };
+        assert_eq!(needs.iter().map(|need| need.paths[0].rule.as_str()).collect::<Vec<_>>(), ["leave"]);
+        assert_eq!(desk.decide(&[("dave", DAVE, Approve)]), permit(rule));
+        assert_eq!(denied(desk.decide(&[("dave", DAVE, Reject)])).reason, Reason::Rejected);
+    }
+    // What a limit never allows nobody is asked about.
+    let desk = Desk::with(&files, tx("approve", vec![allowance(AssetRef::Contract(USDC.into()), Most::Unlimited)]));
+    assert_eq!(denied(desk.decide(&[])).reason, Reason::VelocityLimit);
+}
+
 /// `approve` and `transferFrom` of ERC-20 and ERC-721 are the same bytes; the bundle says which contract is which.
 #[test]
 fn what_is_an_amount_of_a_token_is_the_number_of_a_piece() {
@@ -202,7 +245,8 @@ fn typed_data_that_is_not_understood_is_decided_by_its_domain_alone() {
     }
     // Once it gives leave to move something, it is decided by that.
     let permit = denied(decided(&b, &Facts::TypedData(typed(vec![usdc_allowance(1)]))));
-    assert!(near(&permit).iter().all(|(rule, _)| rule.contains("vendors")), "{permit:?}");
+    let about: Vec<_> = near(&permit).into_iter().map(|(rule, _)| rule).collect();
+    assert_eq!(about, ["approve-vendors", "permit-vendors-once", "deeds-are-lent"]);
     let token = allowance(AssetRef::Contract(STRANGER.into()), Most::UpTo(amount(1)));
     assert_eq!(denied(decided(&b, &Facts::TypedData(typed(vec![token])))).reason, Reason::TxOpaque);
 }

@@ -9,9 +9,12 @@
 //! Which claims exclude each other is [`tally_domain::claim`], which the store asks too.
 
 pub mod ballot;
+pub mod home;
 pub mod placement;
 pub mod voter;
 
 pub use ballot::{BadVote, Ballot, Binding, Certified, Unclosed, vote, vote_body};
-pub use placement::{NoRoom, Placer};
+pub(crate) use home::decide_home_sign;
+pub use home::{Cleared, HomeBallot, HomeCertified, HomeClaim, HomeWork, decide_home};
+pub use placement::{NoRoom, Part, Placer, room_at};
 pub use voter::{Claimed, Concurring, InTheWay, NotAccepted, claim, concur, in_the_way};

@@ -8,15 +8,18 @@
 //!
 //! The order of a signature is proved by types: [`admit::Opened`] -> [`admit::Permit`] -> [`claims::Claimed`] ->
 //! [`claims::Certified`] -> [`release::Unreleased`] -> [`release::Released`]. Each is minted only by the step before it. A
-//! key in an HSM is signed with by one node: [`admit::Opened`] -> [`hsm_sign::HsmPermit`] -> [`hsm_sign::Completed`]; and
-//! so is wrapped: [`admit::Opened`] -> [`wrap::WrapPermit`] -> [`wrap::Underway`] -> [`wrap::WrapDone`].
+//! key in an HSM is signed with by one node: [`admit::Opened`] -> [`hsm_sign::HsmPermit`] -> [`hsm_sign::HsmSigning`] ->
+//! [`hsm_sign::Completed`]; and so is wrapped: [`admit::Opened`] -> [`wrap::WrapPermit`] -> [`wrap::Underway`] ->
+//! [`wrap::WrapDone`]. Either goes on from its permit only with [`claims::Cleared`], leave of every limit that applies.
 
 pub mod admit;
+pub mod approval;
 pub mod boot;
 pub mod claims;
 pub mod freeze;
 pub mod hsm_key;
 pub mod hsm_sign;
+pub mod judge;
 pub mod kek;
 pub mod keygen_session;
 pub mod recovery;
@@ -24,6 +27,7 @@ pub mod release;
 pub mod result;
 pub mod session;
 pub mod sign_session;
+pub mod veto;
 mod wire;
 pub mod wrap;
 

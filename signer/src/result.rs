@@ -83,7 +83,8 @@ pub fn build(
                 | ContentKind::WrapSpec
                 | ContentKind::KekSpec
                 | ContentKind::FreezeSpec
-                | ContentKind::UnfreezeSpec => Vec::new(),
+                | ContentKind::UnfreezeSpec
+                | ContentKind::VetoSpec => Vec::new(),
             };
             (u32::from(*recovery_id), payload)
         }

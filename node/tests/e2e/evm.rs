@@ -3,6 +3,7 @@
 
 use crate::harness::cluster::{Cluster, USDC, VENDOR};
 use crate::harness::orders::*;
+use crate::harness::people::*;
 use tally_chains::{AccessListItem, EvmFees, EvmFields, evm_unsigned, parse_evm_address};
 use tally_client::{Client, Order};
 use tally_domain::{Purpose, Reason, Scheme};
@@ -17,6 +18,10 @@ const MAIL: &str = r#"{"types":{"EIP712Domain":[{"name":"name","type":"string"},
     "message":{"from":{"name":"Cow","wallet":"0xCD2a3d9F938E13CD947Ec05AbC7FE734Df8DD826"},
     "to":{"name":"Bob","wallet":"0xbBbBBBBbbBBBbbbBbbBbbbbBBbBbbbbBbBbbBBbB"},"contents":"Hello, Bob!"}}"#;
 const MAIL_DIGEST: &str = "be609aee343fb3c4b28e1df9e632fca64fcfaede20f02e86244efddf30957bd2";
+
+/// What is moved and what others may move take of the same line.
+const LIMITS: &str =
+    "[[limit]]\nid = \"cold-usdc-day\"\nkey = \"cold\"\nasset = \"USDC\"\nmax = \"5_000\"\nper = \"24h\"\n";
 
 /// ERC-2612, for USDC.
 fn permit(spender: &str, value: &str) -> String {
@@ -120,4 +125,34 @@ async fn refusals(client: &Client) {
     assert!(refused.refused().unwrap().metadata["detail"].contains("EIP-1559"), "{refused:?}");
     let refused = sign(client, typed("hot", "eip155:1", &narrow)).await.unwrap_err();
     assert!(refused.refused().unwrap().metadata["detail"].contains("`uint`"), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leave_waits_for_persons_is_shown_to_them_and_takes_of_limits() {
+    let cluster = Cluster::limited(LIMITS).await;
+    let client = cluster.client("payouts-1");
+    let cold = create(&client, "cold", Scheme::EcdsaSecp256k1, Purpose::Transaction).await;
+    let approval = Order::sign_evm(key("cold"), "eip155:1", call(1, 1, approve("77359400")));
+    let collect = |micro: &str| typed("cold", "eip155:1", &permit(VENDOR, micro));
+    for order in [approval, collect("2000000000")] {
+        let order = order.valid_for(3_600_000);
+        let judged = client.simulate(&client.seal(order.clone()).unwrap(), None).await.unwrap();
+        assert_eq!(
+            (judged.verdict.as_str(), &judged.missing[..]),
+            ("needs-approval", &["vendors-collect-large: 1 of treasury".to_owned()][..])
+        );
+        let charged: Vec<_> = judged.charges.iter().map(|c| (c.limit.to_string(), c.amount.to_string())).collect();
+        assert_eq!(charged, [("cold-usdc-day".to_owned(), "2000000000".to_owned())]);
+
+        let id = asked(&client, order).await.request_id();
+        let shown = holds(&cluster, 1, id, 0).await;
+        assert!(shown.summary.contains(&format!("{VENDOR} may move up to 2000 USDC ({USDC})")), "{}", shown.summary);
+        assert_eq!(judged.facts, shown.summary);
+        assert_eq!(approves(&cluster.at(1), id, "alice").await.unwrap().state, "approved");
+        let signed = done(&cluster, 0, id).await;
+        assert_eq!((signed.rule.as_str(), recovered(&signed)), ("vendors-collect-large", cold.clone()));
+    }
+    // To the last unit, whichever rule permits the rest.
+    assert_eq!(sign(&client, collect("1000000000")).await.unwrap().rule, "vendors-collect");
+    assert_eq!(reason(sign(&client, collect("1")).await), Reason::VelocityLimit);
 }

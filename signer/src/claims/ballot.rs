@@ -1,6 +1,7 @@
 //! This node's one vote for an attempt at a signature with all that it takes of limits, and the certificate that such
 //! votes make.
 
+use crate::approval;
 use crate::boot::BootIdentity;
 use crate::claims::voter::Claimed;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +44,7 @@ pub fn vote_body(claimed: &Claimed, binding: &Binding) -> VoteBody {
         bundle: permit.bundle(),
         rule: permit.rule().into(),
         claims: claimed.claims().cloned(),
+        approvals: approval::digests(permit.approvals()),
     }
 }
 
@@ -121,6 +123,9 @@ pub enum Unclosed {
     /// The claims were issued too long ago: a signature now could meet others in one window.
     #[error("the claims were issued too long ago")]
     Expired,
+    /// What one node does alone releases no partial signature.
+    #[error("the votes are on what one node does alone")]
+    NoSession,
 }
 
 impl Ballot {
@@ -201,6 +206,15 @@ impl Ballot {
     /// # Errors
     /// [`Unclosed`].
     pub fn close(self, now: UnixMillis) -> Result<Certified, Unclosed> {
+        if self.body.home().is_some() {
+            return Err(Unclosed::NoSession);
+        }
+        let (body, certificate) = self.into_certificate(now)?;
+        Ok(Certified { body, certificate })
+    }
+
+    /// What is certified, whatever it is, and the votes.
+    pub(super) fn into_certificate(self, now: UnixMillis) -> Result<(VoteBody, Certificate), Unclosed> {
         if !self.is_complete() {
             return Err(Unclosed::Missing);
         }
@@ -210,7 +224,7 @@ impl Ballot {
         // Those of S ordered by party, so that every member makes the same bytes of them.
         let of_signers = self.body.signers.iter().filter_map(|s| self.votes.get(s).cloned());
         let votes = of_signers.chain(self.of_others()).collect();
-        Ok(Certified { body: self.body, certificate: Certificate { votes } })
+        Ok((self.body, Certificate { votes }))
     }
 
     /// Whether everyone has voted who has to.

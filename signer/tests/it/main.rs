@@ -9,13 +9,16 @@
 )]
 
 mod admission;
+mod approvals;
 mod ballots;
 mod frozen;
 mod frozen_keks;
+mod home;
 mod keks;
 mod limited;
 mod recovery;
 mod resident;
 mod results;
 mod types;
+mod vetoes;
 mod world;
