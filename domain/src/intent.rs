@@ -97,6 +97,11 @@ pub enum ContentKind {
     UnfreezeSpec,
     /// A [`crate::activation::VetoSpec`].
     VetoSpec,
+    /// Typed data (EIP-712) as the JSON that wallets are given; for keys of purpose [`Purpose::Transaction`], because
+    /// contracts move value upon it.
+    TypedData,
+    /// A message under the EIP-191 prefix, whatever backs the key.
+    PersonalMessage,
 }
 
 /// A decoded intent. Only [`Intent::open`] makes one from bytes, after checking the signature.
@@ -116,7 +121,7 @@ pub struct Intent {
     pub path: DerivationPath,
     /// What the content is.
     pub kind: ContentKind,
-    /// The chain a transaction is for, as CAIP-2 (`eip155:1`); empty for anything else.
+    /// The chain that a transaction or typed data is for, as CAIP-2 (`eip155:1`); empty for anything else.
     pub chain: String,
     /// The raw unsigned transaction, message or key specification.
     pub content: Vec<u8>,
@@ -387,6 +392,8 @@ numbers!(ContentKind {
     FreezeSpec = 20,
     UnfreezeSpec = 21,
     VetoSpec = 30,
+    TypedData = 50,
+    PersonalMessage = 51,
 });
 numbers!(Scheme { EcdsaSecp256k1 = 1, Ed25519 = 2 });
 numbers!(HsmScheme { EcdsaP256 = 1, EcdsaSecp256k1 = 2, Ed25519 = 3, Rsa3072 = 4 });

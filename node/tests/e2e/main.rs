@@ -16,6 +16,7 @@ mod bad_freezes;
 mod bad_input;
 mod bundles;
 mod evil;
+mod evm;
 mod freezes;
 mod frozen_keks;
 mod harness {
