@@ -224,7 +224,8 @@ pub struct PendingRequest {
     /// How many nodes sign with the key: 1 where it is in the HSM of the owner.
     #[prost(uint32, tag = "12")]
     pub signers: u32,
-    /// "waiting", "approved", "rejected", or "denied" with the reason.
+    /// "waiting", "approved" with the reason why the node has not signed it yet, if it has tried, "rejected", or "denied" with
+    /// the reason.
     #[prost(string, tag = "13")]
     pub state: ::prost::alloc::string::String,
     #[prost(string, tag = "14")]
