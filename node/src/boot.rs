@@ -11,8 +11,10 @@ use crate::keks::Keks;
 use crate::keys::Keys;
 use crate::limits::NamedLines;
 use crate::lines::Lines;
+use crate::metrics::{Metrics, token::Metered};
 use crate::node::{Node, fresh_rng, now};
 use crate::peers::Peers;
+use crate::signed::Signed;
 use crate::tls::Tls;
 use crate::token;
 use anyhow::{Context as _, bail};
@@ -82,7 +84,9 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
     if tls.spki_sha256()? != own.tls_spki_sha256 {
         bail!("the key of {} is not the one that the roster names for `{}`", config.tls.cert.display(), config.name);
     }
+    let metrics = Arc::new(Metrics::default());
     let hsm = token::connect(&config).context("cannot use the token")?;
+    let hsm: Arc<dyn Hsm> = Arc::new(Metered::new(hsm, metrics.clone()));
     if hsm.identity() != own.identity {
         bail!("the token's identity key is not the one that the roster names for `{}`", config.name);
     }
@@ -113,6 +117,8 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
         lines: Lines::default(),
         named_lines: NamedLines::default(),
         checkpoints: Checkpointer::default(),
+        metrics,
+        signed: Signed::default(),
         started_at: now(),
         recovering: AtomicBool::new(false),
     };

@@ -1,5 +1,6 @@
 //! Who calls, as the TLS channel says: the certificate's SPIFFE id and its public key, both as the roster has them (S-2.2 step 2).
 
+use crate::connections::Place;
 use sha2::{Digest as _, Sha256};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -49,6 +50,16 @@ impl Caller {
         Some(Self { said: Some(said), spki_sha256: hex::encode(Sha256::digest(cert.public_key().raw)) })
     }
 
+    /// One for each key, for counting; none for who is nobody.
+    pub fn key(&self) -> &str {
+        &self.spki_sha256
+    }
+
+    /// Whether the certificate says that it is a node.
+    pub fn is_node(&self) -> bool {
+        matches!(self.said, Some(Said::Node(..)))
+    }
+
     /// The node of the roster that this is.
     pub fn node<'a>(&self, roster: &'a Roster) -> Option<&'a RosterNode> {
         let Some(Said::Node(cluster, name)) = &self.said else { return None };
@@ -59,6 +70,19 @@ impl Caller {
     pub fn client<'a>(&self, roster: &'a Roster) -> Option<&'a RosterClient> {
         let Some(Said::Client(cluster, id)) = &self.said else { return None };
         roster.client(id).filter(|c| *cluster == roster.cluster && c.tls_spki_sha256.contains(&self.spki_sha256))
+    }
+}
+
+#[cfg(test)]
+impl Caller {
+    /// Somebody with this key.
+    pub fn for_tests(key: &str, is_node: bool) -> Self {
+        let cluster = ClusterId::parse("test").unwrap();
+        let said = match is_node {
+            true => Said::Node(cluster, NodeName::parse("node-1").unwrap()),
+            false => Said::Client(cluster, ClientId::parse("client-1").unwrap()),
+        };
+        Self { said: Some(said), spki_sha256: key.into() }
     }
 }
 
@@ -106,12 +130,13 @@ fn only_uri<'a>(cert: &'a X509Certificate<'a>) -> Option<&'a str> {
 pub struct CallerStream {
     inner: TlsStream<TcpStream>,
     caller: Caller,
+    _place: Place,
 }
 
 impl CallerStream {
-    /// A handshaken connection and who is at its end.
-    pub fn new(inner: TlsStream<TcpStream>, caller: Caller) -> Self {
-        Self { inner, caller }
+    /// A handshaken connection, who is at its end, and its place among all.
+    pub fn new(inner: TlsStream<TcpStream>, caller: Caller, place: Place) -> Self {
+        Self { inner, caller, _place: place }
     }
 }
 

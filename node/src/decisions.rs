@@ -2,6 +2,7 @@
 
 use crate::clock;
 use crate::lead_hsm;
+use crate::metrics::names::REFUSALS;
 use crate::node::{Node, now};
 use std::sync::Arc;
 use tally_audit::event::{Origin, What};
@@ -95,6 +96,7 @@ pub async fn refused(node: &Arc<Node>, opened: &Opened, from: Origin, refusal: R
     let summary = summary(node, opened);
     let intent = opened.intent();
     tracing::info!(reason = refusal.reason.as_str(), facts = ?refusal.metadata, "refused");
+    count(node, &refusal, &from);
     let refuse = Write::Refuse {
         tenant: intent.tenant.clone(),
         request: intent.request_id,
@@ -108,6 +110,15 @@ pub async fn refused(node: &Arc<Node>, opened: &Opened, from: Origin, refusal: R
         Err(changed) if changed.reason == Reason::BundleMismatch => changed,
         Err(conflict) => unclaimed(node, opened, from, conflict).await,
     }
+}
+
+/// Rules are counted by their ids in the active bundle, and by no other words.
+fn count(node: &Node, refusal: &Refusal, from: &Origin) {
+    let bundle = node.bundle();
+    let said = refusal.metadata.get("rule").map(String::as_str).unwrap_or_default();
+    let rule = bundle.rules().map(|(id, _)| id).find(|id| *id == said).unwrap_or_default();
+    let from = if matches!(from, Origin::Client(_)) { "client" } else { "peer" };
+    node.metrics.count(&REFUSALS, &[refusal.reason.as_str(), rule, from]);
 }
 
 /// Logs that a request waits for persons, with `step` of that; the refusal stays with whoever answers.

@@ -2,10 +2,12 @@
 
 use crate::failpoint::{self, Moment};
 use crate::limits;
+use crate::metrics::names;
 use crate::node::{Node, fresh_rng, now};
 use crate::peers::PEER_MESSAGE_MAX_BYTES;
 use crate::reply;
 use crate::sessions::{Inbound, Seat, SessionKey};
+use crate::stages::Stages;
 use rand::rngs::StdRng;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,9 +24,12 @@ use tally_signer::result::SignResult;
 use tally_signer::session::{Action, Failure, Trouble};
 use tally_signer::sign_session::{Event, SignSession};
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 
 /// A session machine of `tally-signer`.
 pub trait Machine: Send + 'static {
+    /// For those who watch.
+    const NAME: &'static str;
     /// What it ends with.
     type Output: Send + 'static;
     /// Longest silence before the members that are waited for count as gone.
@@ -48,6 +53,7 @@ pub trait Machine: Send + 'static {
 }
 
 impl Machine for SignSession {
+    const NAME: &'static str = "sign";
     type Output = SignResult;
     /// A signing round takes milliseconds of computing; this leaves room for a busy machine and a slow network.
     const SILENCE_MAX: Duration = Duration::from_secs(4);
@@ -75,6 +81,7 @@ impl Machine for SignSession {
 }
 
 impl Machine for KeygenSession {
+    const NAME: &'static str = "key";
     type Output = Created;
     /// A round of DKLs23 key generation takes up to a second of computing for each of up to 16 nodes.
     const SILENCE_MAX: Duration = Duration::from_secs(20);
@@ -123,6 +130,7 @@ struct Drive<M: Machine> {
     machine: M,
     rng: StdRng,
     in_the_way: Vec<InTheWay>,
+    stages: Stages,
 }
 
 /// Runs a session to its end. Whatever must be durable is durable before anyone hears of it.
@@ -137,8 +145,9 @@ pub async fn drive<M: Machine>(
     machine: M,
     first: Vec<Action<M::Output>>,
 ) -> Result<M::Output, Failed> {
-    let in_the_way = Vec::new();
-    let mut drive = Drive { node: node.clone(), seat, members, my_index, machine, rng: fresh_rng(), in_the_way };
+    let (in_the_way, stages) = (Vec::new(), Stages::begin(node, M::NAME, machine.waiting_for().0));
+    let mut drive =
+        Drive { node: node.clone(), seat, members, my_index, machine, rng: fresh_rng(), in_the_way, stages };
     let mut actions = VecDeque::from(first);
     loop {
         let trouble = match drive.next(&mut actions).await {
@@ -244,6 +253,7 @@ impl<M: Machine> Drive<M> {
                 Owned::Message(from, _) => Some(from),
                 Owned::Persisted(_) | Owned::Vote(_) | Owned::NoVote(..) => None,
             };
+            this.stages.at(this.machine.waiting_for().0);
             (this, outcome.unwrap_or(Err(Trouble::Crashed { from, stage })))
         });
         // Only a runtime that is shutting down cancels; the handle itself does not unwind.
@@ -258,12 +268,13 @@ impl<M: Machine> Drive<M> {
     fn send(&self, to: NodeName, bytes: Vec<u8>) {
         let (node, session, from) = (self.node.clone(), self.seat.key, self.my_index);
         let report = self.seat.outbox.clone();
-        tokio::spawn(async move {
+        let work = async move {
             if deliver(&node, &to, session, from, bytes).await.is_err() {
                 // The session may have ended meanwhile; then nobody has to know.
                 let _ = mpsc::Sender::try_send(&report, Inbound::Unreachable(to));
             }
-        });
+        };
+        tokio::spawn(work.in_current_span());
     }
 
     /// Ends the session: first what must be durable, then the word to the others.
@@ -271,6 +282,8 @@ impl<M: Machine> Drive<M> {
         let failure = self.machine.fail(trouble, now());
         let Failure { step, refusal, culprits } = &failure;
         tracing::warn!(reason = refusal.reason.as_str(), facts = ?refusal.metadata, ?culprits, "session failed");
+        self.node.metrics.count(&names::SESSION_FAILURES, &[M::NAME, refusal.reason.as_str()]);
+        culprits.iter().for_each(|peer| self.node.metrics.count(&names::BLAME, &[peer.as_str()]));
         let bans: Vec<BanRow> = step.writes.iter().filter_map(ban_row).collect();
         let mut step = Step { writes: step.writes.clone(), leaves: step.leaves.clone() };
         step.writes.push(Write::CheckDone { session: check_id(self.seat.key) });

@@ -31,6 +31,11 @@ impl Inflight {
         Some(Guard { inflight: self.clone(), key, _done: done })
     }
 
+    /// How many are being worked on.
+    pub fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// Waits until whoever has the request is done with it; at once if nobody has.
     pub async fn wait(&self, tenant: &Tenant, request: RequestId) {
         let receiver = {

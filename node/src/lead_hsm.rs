@@ -8,6 +8,7 @@ use crate::hsm_keys::HsmHeld;
 use crate::node::{Node, now};
 use crate::recover;
 use crate::reply;
+use crate::signed::Part;
 use std::sync::Arc;
 use tally_audit::event::Origin;
 use tally_domain::ports::store::Step;
@@ -51,6 +52,7 @@ pub async fn sign(node: &Arc<Node>, opened: Opened, origin: Origin, held: HsmHel
         tracing::error!(key = %held.record.name, "the token's signature does not verify under the recorded key");
     })?;
     commit(node, completed.step(&node.boot, now())).await?;
+    node.note_signed(&held.record.name, Part::Led);
     let bytes = completed.to_bytes();
     if waited {
         // The others hold it too, and must know that it waits no longer.
@@ -73,7 +75,9 @@ pub async fn keep(
     let subject = hsm_sign::subject(opened.clone(), &held.record, held.state())?;
     let completed = hsm_sign::check_others(subject, result)?;
     let leaves = vec![decisions::received(node, opened, origin)];
-    node.commit(Step { writes: vec![decisions::claim(opened), completed.write(now())], leaves }).await.map(|_| ())
+    node.commit(Step { writes: vec![decisions::claim(opened), completed.write(now())], leaves }).await?;
+    node.note_signed(&held.record.name, Part::Heard);
+    Ok(())
 }
 
 /// Makes a step durable, with the places where a test kills this process.

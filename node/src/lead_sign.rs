@@ -4,12 +4,14 @@ mod assemble;
 
 use crate::approve;
 use crate::decisions;
-use crate::drive::{Failed, check_id, drive};
+use crate::drive::{Failed, Machine as _, check_id, drive};
 use crate::lead_hsm;
 use crate::limits::{self, Unplaced};
 use crate::node::{Node, fresh_rng, now};
 use crate::recover::{self, Known};
 use crate::sessions::SessionKey;
+use crate::signed::Part;
+use crate::stages::Stages;
 pub(crate) use assemble::of_the_node;
 use assemble::{Assembled, Shunned, Try, assemble};
 use prost::Message as _;
@@ -128,6 +130,7 @@ async fn unfinished(node: &Arc<Node>, opened: &Opened) -> Result<Option<Vec<u8>>
 
 /// Decides here, and writes it down.
 async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<Permit, Refusal> {
+    let _stage = Stages::begin(node, SignSession::NAME, "admit");
     let held = node.keys.get(&opened.intent().key);
     let key = held.as_ref().map(|h| (&*h.record, h.state));
     let bundle = node.bundle();
@@ -240,6 +243,7 @@ async fn attempt_once(
         Unplaced::Full(no_room) => Outcome::NoRoom(no_room),
         Unplaced::Held => Outcome::Refused(Reason::Contention.into()),
     })?;
+    let stage = Stages::begin(node, SignSession::NAME, "propose");
     let Assembled { seat, members, signers } =
         assemble(node, permit, claims.as_ref(), &Try { attempt, abandonments }, shunned, placer).await?;
     let claimed = claim(permit.clone(), claims, now()).map_err(Refusal::from)?;
@@ -261,6 +265,7 @@ async fn attempt_once(
         attempt,
         leader: node.name().clone(),
     };
+    drop(stage);
     let (session, actions) = SignSession::start(start, &mut fresh_rng());
     drive(node, seat, me, names, session, actions).await.map_err(Outcome::Failed)
 }
@@ -269,6 +274,7 @@ async fn attempt_once(
 async fn adopt(node: &Arc<Node>, subject: &Subject, bytes: Vec<u8>) -> Result<Vec<u8>, Refusal> {
     let result = check(&bytes, subject, node.bundle().roster())?;
     node.commit(complete_step(subject, &result, &node.boot, now())).await?;
+    node.note_signed(&subject.intent().key, Part::Heard);
     Ok(bytes)
 }
 
@@ -281,6 +287,7 @@ async fn finish(node: &Arc<Node>, subject: &Subject, result: &SignResult) -> Res
 /// Tells every other share-holder of the result, in the background; each checks it for itself.
 fn told(node: &Arc<Node>, subject: &Subject, result: &SignResult) -> Vec<u8> {
     let bytes = result.encode_to_vec();
+    node.note_signed(&subject.intent().key, Part::Led);
     // Nobody asks a witness for a result, unless it has heard that persons are to approve.
     approve::tell_result(node, subject.opened(), &bytes);
     bytes

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use tally_domain::NodeName;
 use tally_node::config::{Config, Isolation, LogFormat};
+use tally_node::traces::{Exporter, TRACE};
 
 /// One Tigertally node.
 #[derive(Debug, Parser)]
@@ -48,26 +49,50 @@ fn start(args: &Args) -> anyhow::Result<()> {
     .context("cannot switch core dumps off")?;
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
         .context("cannot refuse debuggers")?;
-    start_log(&config)?;
+    allow_descriptors();
     // The text of a panic may hold what was being computed with; where it happened does not.
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "panic");
     }));
-    if args.init {
-        let identity = tally_node::init_identity(&config)?;
-        let line = serde_json::json!({ "identity": identity.to_string() });
-        return print_line(&line.to_string());
-    }
-    if let Some(peer) = &args.accept_restore {
-        return tally_node::accept_restore(&config, peer);
-    }
+    let Args { init: false, accept_restore: None, .. } = args else { return at_rest(args, &config) };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_stack_size(THREAD_STACK_BYTES)
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(tally_node::run(config))
+    let traces = {
+        let _runtime = runtime.enter();
+        config.traces.as_ref().map(|traces| Exporter::new(traces, &config.name)).transpose()?
+    };
+    start_log(&config, traces.as_ref())?;
+    let ended = runtime.block_on(tally_node::run(config));
+    if let Some(traces) = traces {
+        traces.shut_down();
+    }
+    ended
+}
+
+/// What is done while the node does not run.
+fn at_rest(args: &Args, config: &Config) -> anyhow::Result<()> {
+    start_log(config, None)?;
+    if args.init {
+        let identity = tally_node::init_identity(config)?;
+        let line = serde_json::json!({ "identity": identity.to_string() });
+        return print_line(&line.to_string());
+    }
+    if let Some(peer) = &args.accept_restore {
+        return tally_node::accept_restore(config, peer);
+    }
+    Ok(())
+}
+
+/// A node under attack has many connections; what the operator allows is used in full.
+fn allow_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Where it is not allowed, the usual number has to do.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 /// Sets what the PKCS#11 module reads from its environment by starting this program again with it: a running process
@@ -83,8 +108,10 @@ fn with_module_environment(config: &Config) -> anyhow::Result<()> {
     Err(error).context("cannot start again with the module's environment")
 }
 
-fn start_log(config: &Config) -> anyhow::Result<()> {
-    use tracing_subscriber::EnvFilter;
+fn start_log(config: &Config, traces: Option<&Exporter>) -> anyhow::Result<()> {
+    use tracing_subscriber::layer::SubscriberExt as _;
+    use tracing_subscriber::util::SubscriberInitExt as _;
+    use tracing_subscriber::{EnvFilter, Layer as _};
     // A word that is no level would be read as the name of a module, and nothing would be logged.
     let level = config.log.level.as_str();
     if !level.contains('=') && level.parse::<tracing_subscriber::filter::LevelFilter>().is_err() {
@@ -93,12 +120,17 @@ fn start_log(config: &Config) -> anyhow::Result<()> {
         );
     }
     // cryptoki logs an error for each mechanism that it has no name for.
-    let filter =
-        EnvFilter::try_new(format!("{},cryptoki=off", config.log.level)).context("`log.level` is not a filter")?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match config.log.format {
-        LogFormat::Text => builder.with_ansi(false).init(),
-        LogFormat::Json => builder.json().init(),
+    let filter = EnvFilter::try_new(format!("{},cryptoki=off,{TRACE}=off", config.log.level))
+        .context("`log.level` is not a filter")?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match config.log.format {
+        LogFormat::Text => lines.with_ansi(false).boxed(),
+        LogFormat::Json => lines.json().boxed(),
+    };
+    let registry = tracing_subscriber::registry().with(lines.with_filter(filter));
+    match traces {
+        Some(traces) => registry.with(traces.layer()).init(),
+        None => registry.init(),
     }
     Ok(())
 }

@@ -13,16 +13,18 @@ use crate::keks::Keks;
 use crate::keys::Keys;
 use crate::limits::NamedLines;
 use crate::lines::{Lines, Taking};
+use crate::metrics::{Metrics, names};
 use crate::peers::Peers;
 use crate::reply;
 use crate::sessions::Sessions;
+use crate::signed::{Part, Signed};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tally_audit::event::What;
 use tally_domain::ports::hsm::Hsm;
 use tally_domain::ports::store::{Committed, Step, Store};
 use tally_domain::roster::NodeRole;
-use tally_domain::{Digest, NodeName, Reason, Refusal, UnixMillis};
+use tally_domain::{Digest, KeyName, NodeName, Reason, Refusal, UnixMillis};
 use tally_policy::Bundle;
 use tally_signer::boot::BootIdentity;
 
@@ -64,6 +66,10 @@ pub struct Node {
     pub named_lines: NamedLines,
     /// The log's checkpoints.
     pub checkpoints: Checkpointer,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Which key signed when.
+    pub signed: Signed,
     /// When this start began.
     pub started_at: UnixMillis,
     /// Peers have fenced this node.
@@ -87,9 +93,17 @@ impl Node {
     /// A refusal for the caller; what the operator needs is in this node's own log.
     pub async fn commit(&self, step: Step) -> Result<Committed, Refusal> {
         let taking = Taking::of(&step);
+        let begin = std::time::Instant::now();
         let committed = self.store.commit(step).await.map_err(|e| reply::of_store(&e))?;
+        self.metrics.took(&names::COMMIT_SECONDS, &[], begin.elapsed());
         self.lines.note(taking);
         Ok(committed)
+    }
+
+    /// Notes that a key has signed, and what this node had to do with it.
+    pub fn note_signed(&self, key: &KeyName, part: Part) {
+        self.signed.note(key, now());
+        self.metrics.count(&names::SIGNATURES, &[part.as_str()]);
     }
 
     /// Refuses to take part in anything while peers have fenced this node.

@@ -15,6 +15,7 @@ use crate::node::{Node, fresh_rng, now};
 use crate::recover;
 use crate::reply;
 use crate::sessions::{Seat, SessionKey};
+use crate::signed::Part;
 use prost::Message as _;
 use std::sync::Arc;
 use tally_audit::event::Origin;
@@ -99,12 +100,15 @@ pub async fn propose_sign(
 /// Runs this node's side of a session in the background.
 fn take_part(node: &Arc<Node>, held: (Guard, Hold), seat: Seat, start: Start) {
     let (me, names) = (start.members.me().get(), start.members.names());
+    let key = start.claimed.permit().subject().intent().key.clone();
     let node = node.clone();
     let work = async move {
         tracing::info!(attempt = start.attempt.0, "joins");
         let (session, actions) = SignSession::start(start, &mut fresh_rng());
         // A failure has been logged and told to the others by the driver.
-        let _ = drive(&node, seat, me, names, session, actions).await;
+        if drive(&node, seat, me, names, session, actions).await.is_ok() {
+            node.note_signed(&key, Part::Took);
+        }
         drop(held);
     };
     tokio::spawn(work.instrument(tracing::Span::current()));
@@ -210,7 +214,9 @@ pub async fn complete(node: &Arc<Node>, peer: NodeName, request: v1::CompleteReq
         Step { writes: vec![decisions::claim(&opened)], leaves: vec![decisions::received(node, &opened, origin)] };
     step.writes.extend(done.writes);
     step.leaves.extend(done.leaves);
-    node.commit(step).await.map(|_| ())
+    node.commit(step).await?;
+    node.note_signed(&intent.key, Part::Heard);
+    Ok(())
 }
 
 /// Answers a proposal to create a key: joins, gives the certificate that is there already, or refuses.

@@ -2,6 +2,7 @@
 
 use crate::reply;
 use crate::tls::Tls;
+use crate::traces;
 use hyper_util::rt::TokioIo;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +12,7 @@ use tally_domain::ports::store::{Store, StoreError};
 use tally_domain::roster::{Roster, RosterNode};
 use tally_domain::{Incarnation, NodeName, Reason, Refusal, UnixMillis};
 use tally_proto::v1::peer_service_client::PeerServiceClient;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
 /// A node that does not accept a connection in this time is away. Nodes are in one or a few data centres.
@@ -22,6 +24,18 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest message between nodes (DESIGN 10), with room for its frame. A proposal carries a client's envelope (64 KiB),
 /// a round of DKLs23 between two nodes some 100 KiB.
 pub const PEER_MESSAGE_MAX_BYTES: usize = 256 * 1024 + 1024;
+
+/// A client for a peer's service.
+pub type PeerClient = PeerServiceClient<InterceptedService<Channel, Prepare>>;
+
+type Prepare = fn(tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status>;
+
+/// What every call to a peer carries.
+#[expect(clippy::result_large_err, reason = "the signature of an interceptor is tonic's")]
+fn prepared(mut request: tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> {
+    traces::inject(request.metadata_mut());
+    Ok(request)
+}
 
 /// What this node has seen of a peer.
 #[derive(Debug, Clone, Default)]
@@ -83,9 +97,9 @@ impl Peers {
     ///
     /// # Errors
     /// `UNKNOWN_NODE` when the roster has no such peer.
-    pub fn service(&self, peer: &NodeName) -> Result<PeerServiceClient<Channel>, Refusal> {
+    pub fn service(&self, peer: &NodeName) -> Result<PeerClient, Refusal> {
         let link = self.0.get(peer).ok_or(Reason::UnknownNode)?;
-        Ok(PeerServiceClient::new(link.channel.clone())
+        Ok(PeerServiceClient::with_interceptor(link.channel.clone(), prepared as Prepare)
             .max_decoding_message_size(PEER_MESSAGE_MAX_BYTES)
             .max_encoding_message_size(PEER_MESSAGE_MAX_BYTES))
     }
@@ -96,7 +110,7 @@ impl Peers {
     /// The peer's refusal, or `SIGNERS` naming it when it cannot be reached.
     pub async fn call<T, F, C>(&self, peer: &NodeName, call: C) -> Result<T, Refusal>
     where
-        C: FnOnce(PeerServiceClient<Channel>) -> F,
+        C: FnOnce(PeerClient) -> F,
         F: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
     {
         let outcome = tokio::time::timeout(CALL_TIMEOUT, call(self.service(peer)?)).await;

@@ -3,36 +3,30 @@
 use crate::approve;
 use crate::boot::boot;
 use crate::bundle_news;
-use crate::caller::{Caller, CallerStream};
+use crate::calls::Counted;
 use crate::config::Config;
+use crate::connections::accept;
 use crate::freeze_news;
 use crate::gate::Gate;
 use crate::greet;
 use crate::hsm_names;
 use crate::kek_care::KekCare;
+use crate::metrics;
 use crate::node::Node;
 use crate::peers::PEER_MESSAGE_MAX_BYTES;
 use crate::services;
-use crate::tls::Tls;
+use crate::traces::Traced;
 use crate::typed_errors::TypedErrors;
 use anyhow::Context as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tally_domain::key::KeyState;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
-use tokio_rustls::TlsAcceptor;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tonic::transport::Server;
-
-/// Longest handshake: a slow one must not hold a place.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Streams on one connection (DESIGN 10). tonic's default would lift hyper's own limit.
 const STREAMS_MAX: u32 = 100;
-
-/// Connections that are handshaken and not yet taken by the server.
-const ACCEPTED_MAX: usize = 32;
 
 /// How often peers are greeted, pending keys asked for, keys in the HSM, freezes, bundles and what waits for persons
 /// announced, what they have approved led, KEKs cared for and grown logs checkpointed.
@@ -47,7 +41,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let listener = TcpListener::bind(node.config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", node.config.listen))?;
-    let connections = accept(listener, tls);
+    let connections = accept(listener, tls, node.metrics.clone());
+    show_metrics(&node).await?;
     let (health, health_service) = tonic_health::server::health_reporter();
     let described = || {
         tonic_reflection::server::Builder::configure()
@@ -63,6 +58,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .layer(Counted(node.metrics.clone()))
+        .layer(Traced)
         .layer(Gate(gate))
         .layer(TypedErrors)
         .add_service(health_service)
@@ -106,41 +103,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Accepts connections and handshakes each in its own task, so that a slow peer does not hold up the others.
-fn accept(listener: TcpListener, tls: Tls) -> ReceiverStream<std::io::Result<CallerStream>> {
-    let (out, accepted) = mpsc::channel(ACCEPTED_MAX);
-    tokio::spawn(async move {
-        loop {
-            let tcp = match listener.accept().await {
-                Ok((tcp, _)) => tcp,
-                Err(error) => {
-                    // Out of descriptors, most likely; a pause lets some be given back.
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-            };
-            let (acceptor, out) = (TlsAcceptor::from(tls.server.clone()), out.clone());
-            tokio::spawn(async move {
-                match handshake(acceptor, tcp).await {
-                    // The server has gone when nobody takes it.
-                    Ok(stream) => drop(out.send(Ok(stream)).await),
-                    Err(error) => tracing::debug!(%error, "handshake refused"),
-                }
-            });
-        }
-    });
-    ReceiverStream::new(accepted)
-}
-
-async fn handshake(acceptor: TlsAcceptor, tcp: TcpStream) -> std::io::Result<CallerStream> {
-    tcp.set_nodelay(true)?;
-    let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp)).await??;
-    let caller = match stream.get_ref().1.peer_certificates().and_then(|c| c.first()) {
-        Some(certificate) => Caller::of(certificate),
-        None => Caller::unknown(),
-    };
-    Ok(CallerStream::new(stream, caller))
+/// Listens for collectors, if it is configured.
+async fn show_metrics(node: &Arc<Node>) -> anyhow::Result<()> {
+    let Some(config) = &node.config.metrics else { return Ok(()) };
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("cannot listen on {} for `[metrics]`", config.listen))?;
+    tokio::spawn(metrics::serve(node.clone(), listener));
+    Ok(())
 }
 
 async fn stop_signal() {

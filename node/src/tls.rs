@@ -18,8 +18,7 @@ use crate::caller::Caller;
 /// Both sides of this node's TLS.
 #[derive(Clone)]
 pub struct Tls {
-    /// For accepting.
-    pub server: Arc<ServerConfig>,
+    server: Arc<ServerConfig>,
     client: TlsConnector,
     own: CertificateDer<'static>,
 }
@@ -61,6 +60,11 @@ impl Tls {
             .context("the node's certificate and key do not fit")?;
         client.alpn_protocols = vec![b"h2".to_vec()];
         Ok(Self { server: Arc::new(server), client: TlsConnector::from(Arc::new(client)), own })
+    }
+
+    /// For accepting.
+    pub fn server(&self) -> Arc<ServerConfig> {
+        self.server.clone()
     }
 
     /// SHA-256 of this node's own public key info, in hex, as the roster has it.

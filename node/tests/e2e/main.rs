@@ -27,6 +27,7 @@ mod harness {
     pub mod people;
     pub mod raw;
     pub mod vault;
+    pub mod watch;
 }
 mod home_limits;
 mod kills;
@@ -48,5 +49,6 @@ mod standby;
 mod starts;
 mod storm;
 mod tokens;
+mod watched;
 mod wrap;
 mod wrap_life;
