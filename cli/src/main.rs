@@ -18,6 +18,7 @@ mod hsm;
 mod input;
 mod intents;
 mod key;
+mod manual;
 mod node;
 mod output;
 mod policy;
@@ -88,6 +89,10 @@ enum Command {
     /// Measure, beside a floor from the same run.
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Print a script that completes commands in a shell.
+    Completion(manual::Completion),
+    /// Write manual pages.
+    Man(manual::Man),
 }
 
 #[tokio::main]
@@ -119,5 +124,7 @@ async fn run(command: Command, profile: &profile::ProfileArg, out: Out) -> anyho
         Command::Node(node) => node.run(&profile.client()?).await,
         Command::Hsm(hsm) => hsm.run(profile).await,
         Command::Bench(bench) => bench.run(&profile.client()?).await,
+        Command::Completion(completion) => Ok(completion.run()),
+        Command::Man(man) => man.run(),
     }
 }

@@ -14,5 +14,6 @@ mod commands;
 mod dev;
 mod hsm;
 mod intents;
+mod manual;
 mod policy;
 mod world;
