@@ -1,5 +1,7 @@
 //! `tally node`: how the nodes are.
 
+mod work;
+
 use crate::freeze;
 use crate::output::{Shown, field};
 use futures_util::future::join_all;
@@ -64,6 +66,7 @@ fn record(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> String {
         field("log", format!("{} leaves", node.log_size)),
         field("work", format!("{} keys, {} sessions", node.keys, node.sessions)),
     ];
+    lines.extend(work::lines(&node.work, node.time));
     lines.extend(hsm("hsm", &node.hsm));
     lines.extend(node.hsm.standby.iter().flat_map(|standby| hsm("standby", standby)));
     if node.recovering {
@@ -144,7 +147,7 @@ fn to_json(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> Value {
         "version": node.version, "incarnation": node.incarnation.0, "bundle_digest": node.bundle_digest.to_string(),
         "bundle_version": node.bundle_version, "time_ms": node.time.0, "started_at_ms": node.started_at.0,
         "log_size": node.log_size, "sessions": node.sessions, "keys": node.keys,
-        "hsm": hsm_json(&node.hsm),
+        "hsm": hsm_json(&node.hsm), "work": work::to_json(&node.work, node.time),
         "peers": peers.collect::<Vec<_>>(), "bans": bans.collect::<Vec<_>>(),
         "quorum": {
             "limits": node.quorum.limits, "voters": node.quorum.voters, "votes": node.quorum.votes,
@@ -201,6 +204,7 @@ pub mod tests {
             recovering: false,
             freezes: vec![],
             role: NodeRole::Signer,
+            work: tally_client::WorkInfo::default(),
             quorum: QuorumInfo { voters: 3, votes: 3, faulty: 1, restored: 1, limits: false },
         }
     }

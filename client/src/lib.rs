@@ -26,10 +26,10 @@ mod wrap;
 
 pub use answer::{
     ActiveRule, BanInfo, ChangeInfo, ChangedKek, Child, CreatedKek, CreatedKey, DataKey, DecidedInfo, FreezeInfo,
-    Frozen, HsmInfo, JudgementInfo, KekInfo, KekVersionInfo, KeyBacking, KeyInfo, LatencyInfo, LimitChargeInfo,
+    Frozen, HsmInfo, JudgementInfo, KekInfo, KekVersionInfo, KeyBacking, KeyInfo, KeyUse, LatencyInfo, LimitChargeInfo,
     LimitInfo, LimitsInfo, LineInfo, NodeInfo, PathInfo, PeerInfo, PendingInfo, PolicyInfo, ProposalInfo, Proposed,
     QuorumInfo, ReplayCounts, ReplayedChange, RequestInfo, RequestPage, RequestState, SaidInfo, Signed, Told, Unfrozen,
-    Unwrapped, VetoedBundle, Wrapped, WrappedBy, together,
+    Unwrapped, VetoedBundle, WorkInfo, Wrapped, WrappedBy, together,
 };
 pub use audit::LogCheckpoint;
 pub use client::Client;

@@ -1,5 +1,6 @@
 //! Start of a node: bundle, token, store, a new incarnation and its boot certificate.
 
+use crate::admission::Admission;
 use crate::approvals::Approvals;
 use crate::bundles::Bundles;
 use crate::checkpoint::{self, Checkpointer};
@@ -14,6 +15,7 @@ use crate::lines::Lines;
 use crate::metrics::{Metrics, token::Metered};
 use crate::node::{Node, fresh_rng, now};
 use crate::peers::Peers;
+use crate::reload::LastReload;
 use crate::signed::Signed;
 use crate::tls::Tls;
 use crate::token;
@@ -117,7 +119,9 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
         lines: Lines::default(),
         named_lines: NamedLines::default(),
         checkpoints: Checkpointer::default(),
+        admission: Arc::new(Admission::new(metrics.clone())),
         metrics,
+        reload: LastReload::default(),
         signed: Signed::default(),
         started_at: now(),
         recovering: AtomicBool::new(false),

@@ -6,6 +6,7 @@ mod shown;
 pub use policy::Policy;
 pub use shown::{Metrics, Traces};
 
+use crate::traces::TRACE;
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -14,6 +15,8 @@ use tally_domain::kek::{DESTROY_DELAY_MAX_MS, DESTROY_DELAY_MIN_MS};
 use tally_domain::time::parse_span;
 use tally_domain::{ClusterId, NodeName};
 use tally_hsm_adapter::PinSource;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// `node.toml`.
 #[derive(Debug, Clone, Deserialize)]
@@ -254,6 +257,23 @@ pub struct Log {
 impl Default for Log {
     fn default() -> Self {
         Self { format: LogFormat::Text, level: default_level() }
+    }
+}
+
+impl Log {
+    /// The lines that are logged.
+    ///
+    /// # Errors
+    /// When `level` is none: a word that is no level would be read as the name of a module, and nothing would be logged.
+    pub fn filter(&self) -> anyhow::Result<EnvFilter> {
+        let level = self.level.as_str();
+        if !level.contains('=') && level.parse::<LevelFilter>().is_err() {
+            bail!(
+                "`log.level` is `{level}`: use off, error, warn, info, debug or trace, or a filter such as `tally_node=debug`"
+            );
+        }
+        // cryptoki logs an error for each mechanism that it has no name for.
+        EnvFilter::try_new(format!("{level},cryptoki=off,{TRACE}=off")).context("`log.level` is not a filter")
     }
 }
 

@@ -25,26 +25,18 @@ pub struct First {
 /// A sentence for the operator.
 pub fn find(config: &Config, store: &dyn Store) -> anyhow::Result<First> {
     let kept = store.bundles()?;
+    check_words(config)?;
     match (&config.policy, &config.bundle_dir) {
-        (Some(policy), None) => {
-            if policy.delay_max.is_some() && config.mode == Mode::Production {
-                bail!("`delay_max` under [policy] is for `mode = \"development\"` only: remove it");
-            }
-            match kept.iter().find(|row| row.previous.is_none()) {
-                Some(first) if first.bundle.digest != policy.pinned.0 => bail!(
-                    "[policy] pins bundle {}, but this node began with {}: a node never changes its first bundle. Put the \
+        (Some(policy), None) => match kept.iter().find(|row| row.previous.is_none()) {
+            Some(first) if first.bundle.digest != policy.pinned.0 => bail!(
+                "[policy] pins bundle {}, but this node began with {}: a node never changes its first bundle. Put the \
                      old pin back",
-                    policy.pinned.0,
-                    first.bundle.digest
-                ),
-                Some(_) => reopened(store),
-                None => pinned(policy),
-            }
-        }
-        (None, Some(_)) if config.mode == Mode::Production => bail!(
-            "`bundle_dir` is a policy that nobody has signed: that is for `mode = \"development\"` only. Sign it with `tally \
-             policy sign` and name the file and its digest under [policy]"
-        ),
+                policy.pinned.0,
+                first.bundle.digest
+            ),
+            Some(_) => reopened(store),
+            None => pinned(policy),
+        },
         (None, Some(_)) if !kept.is_empty() => {
             bail!("this node has had signed policy bundles and does not go back to a directory: use [policy]")
         }
@@ -54,8 +46,47 @@ pub fn find(config: &Config, store: &dyn Store) -> anyhow::Result<First> {
             let begin = Write::Bundle(BundleWrite::Begin { bundle: name, envelope: None, at: now() });
             Ok(First { bundle, begin: Some((begin, None)) })
         }
-        _ => bail!("the configuration needs one of [policy] and, in development, `bundle_dir`"),
+        _ => bail!(NEEDS_ONE),
     }
+}
+
+/// The bundle that the configuration names, as it would be at a first start; of a node that has started before, whatever its
+/// times say today.
+///
+/// # Errors
+/// A sentence for the operator.
+pub fn configured(config: &Config) -> anyhow::Result<Bundle> {
+    check_words(config)?;
+    match (&config.policy, &config.bundle_dir) {
+        (Some(policy), None) => {
+            let trust = match config.data_dir.join("tally.db").exists() {
+                true => Trust::Reopened(policy.pinned.0),
+                false => Trust::Pinned(policy.pinned.0),
+            };
+            read_pinned(policy, trust).map(|(bundle, _)| bundle)
+        }
+        (None, Some(dir)) => load_bundle(dir),
+        _ => bail!(NEEDS_ONE),
+    }
+}
+
+const NEEDS_ONE: &str = "the configuration needs one of [policy] and, in development, `bundle_dir`";
+
+/// What is for development only.
+fn check_words(config: &Config) -> anyhow::Result<()> {
+    if config.mode != Mode::Production {
+        return Ok(());
+    }
+    if config.policy.as_ref().is_some_and(|policy| policy.delay_max.is_some()) {
+        bail!("`delay_max` under [policy] is for `mode = \"development\"` only: remove it");
+    }
+    if config.policy.is_none() && config.bundle_dir.is_some() {
+        bail!(
+            "`bundle_dir` is a policy that nobody has signed: that is for `mode = \"development\"` only. Sign it with `tally \
+             policy sign` and name the file and its digest under [policy]"
+        );
+    }
+    Ok(())
 }
 
 /// The one that was active; its signatures were checked when it came.
@@ -69,6 +100,14 @@ fn reopened(store: &dyn Store) -> anyhow::Result<First> {
 }
 
 fn pinned(policy: &Policy) -> anyhow::Result<First> {
+    let (bundle, envelope) = read_pinned(policy, Trust::Pinned(policy.pinned.0))?;
+    let name = BundleName { version: bundle.version(), digest: bundle.digest() };
+    let begin = BundleWrite::Begin { bundle: name, envelope: Some(envelope.clone()), at: now() };
+    Ok(First { bundle, begin: Some((Write::Bundle(begin), Some(envelope))) })
+}
+
+/// The file and what it holds.
+fn read_pinned(policy: &Policy, trust: Trust<'_>) -> anyhow::Result<(Bundle, Vec<u8>)> {
     let path = policy.bundle.display();
     let file = std::fs::File::open(&policy.bundle).with_context(|| format!("cannot read the policy bundle {path}"))?;
     let mut envelope = Vec::new();
@@ -79,9 +118,7 @@ fn pinned(policy: &Policy) -> anyhow::Result<First> {
     }
     let signed = SignedBundle::from_bytes(&envelope).with_context(|| format!("{path} is no signed policy bundle"))?;
     let bundle = signed
-        .open(Trust::Pinned(policy.pinned.0), now())
+        .open(trust, now())
         .with_context(|| format!("the policy bundle {path} is not the one that [policy] pins, or is not valid"))?;
-    let name = BundleName { version: bundle.version(), digest: bundle.digest() };
-    let begin = BundleWrite::Begin { bundle: name, envelope: Some(envelope.clone()), at: now() };
-    Ok(First { bundle, begin: Some((Write::Bundle(begin), Some(envelope))) })
+    Ok((bundle, envelope))
 }

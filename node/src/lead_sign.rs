@@ -3,6 +3,7 @@
 mod assemble;
 
 use crate::approve;
+use crate::deadline;
 use crate::decisions;
 use crate::drive::{Failed, Machine as _, check_id, drive};
 use crate::lead_hsm;
@@ -160,6 +161,9 @@ async fn attempts(node: &Arc<Node>, permit: &Permit) -> Result<Vec<u8>, Refusal>
         node.store.attempts(&intent.tenant, &intent.request_id).map_err(|e| crate::reply::of_store(&e))?.is_empty();
     let mut tried = 0;
     while tried < ATTEMPTS_MAX {
+        if deadline::is_over() {
+            return Err(Reason::Deadline.into());
+        }
         if node.bundle().digest() != permit.bundle() {
             return Err(Reason::BundleMismatch.into());
         }

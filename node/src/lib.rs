@@ -4,6 +4,7 @@
 //! parts (tokio, SQLite, PKCS#11, peer links), and keeps the log's checkpoints.
 //! Does not: decide (that is `tally-signer` with `tally-policy`), nor trust anything that another node says about a request.
 
+mod admission;
 mod approvals;
 mod approve;
 mod backoff;
@@ -12,11 +13,13 @@ mod bundle_news;
 mod bundles;
 mod caller;
 mod calls;
+mod check;
 mod checkpoint;
 mod clock;
 pub mod config;
 mod connections;
 mod convert;
+mod deadline;
 mod decisions;
 mod drive;
 mod failpoint;
@@ -49,6 +52,7 @@ mod node;
 mod participate;
 mod peers;
 mod recover;
+mod reload;
 mod replay;
 mod reply;
 mod serve;
@@ -62,5 +66,6 @@ pub mod traces;
 mod typed_errors;
 
 pub use boot::{accept_restore, load_bundle};
+pub use check::faults;
 pub use serve::run;
 pub use token::init_identity;

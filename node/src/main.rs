@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use tally_domain::NodeName;
 use tally_node::config::{Config, Isolation, LogFormat};
-use tally_node::traces::{Exporter, TRACE};
+use tally_node::traces::Exporter;
 
 /// One Tigertally node.
 #[derive(Debug, Parser)]
@@ -18,6 +18,9 @@ struct Args {
     /// Make the identity key on the token, if there is none, print its public half as JSON, and stop.
     #[arg(long)]
     init: bool,
+    /// Say everything that is wrong with the configuration and the files that it names, and stop.
+    #[arg(long)]
+    check_config: bool,
     /// Accept what this peer is now, after it was restored from an older copy, and stop. The node must be stopped.
     #[arg(long, value_name = "NODE")]
     accept_restore: Option<NodeName>,
@@ -39,6 +42,9 @@ fn main() -> ExitCode {
 }
 
 fn start(args: &Args) -> anyhow::Result<()> {
+    if args.check_config {
+        return checked(&args.config);
+    }
     let config = Config::load(&args.config)?;
     with_module_environment(&config)?;
     // A core dump would hold shares, and a debugger of the same user could read them (S-3.1).
@@ -71,6 +77,15 @@ fn start(args: &Args) -> anyhow::Result<()> {
         traces.shut_down();
     }
     ended
+}
+
+fn checked(file: &std::path::Path) -> anyhow::Result<()> {
+    let (faults, shown) = (tally_node::faults(file), file.display());
+    if faults.is_empty() {
+        return print_line(&format!("{shown} is good; the token has not been tried (`tally hsm doctor` does)"));
+    }
+    let lines: Vec<_> = faults.iter().map(|fault| format!("\n- {fault}")).collect();
+    anyhow::bail!("{shown}: {} faults{}", faults.len(), lines.concat())
 }
 
 /// What is done while the node does not run.
@@ -109,19 +124,10 @@ fn with_module_environment(config: &Config) -> anyhow::Result<()> {
 }
 
 fn start_log(config: &Config, traces: Option<&Exporter>) -> anyhow::Result<()> {
+    use tracing_subscriber::Layer as _;
     use tracing_subscriber::layer::SubscriberExt as _;
     use tracing_subscriber::util::SubscriberInitExt as _;
-    use tracing_subscriber::{EnvFilter, Layer as _};
-    // A word that is no level would be read as the name of a module, and nothing would be logged.
-    let level = config.log.level.as_str();
-    if !level.contains('=') && level.parse::<tracing_subscriber::filter::LevelFilter>().is_err() {
-        anyhow::bail!(
-            "`log.level` is `{level}`: use off, error, warn, info, debug or trace, or a filter such as `tally_node=debug`"
-        );
-    }
-    // cryptoki logs an error for each mechanism that it has no name for.
-    let filter = EnvFilter::try_new(format!("{},cryptoki=off,{TRACE}=off", config.log.level))
-        .context("`log.level` is not a filter")?;
+    let filter = config.log.filter()?;
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match config.log.format {
         LogFormat::Text => lines.with_ansi(false).boxed(),

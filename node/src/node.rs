@@ -1,5 +1,6 @@
 //! What all handlers of one node share.
 
+use crate::admission::Admission;
 use crate::approvals::Approvals;
 use crate::bundles::Bundles;
 use crate::checkpoint::Checkpointer;
@@ -15,6 +16,7 @@ use crate::limits::NamedLines;
 use crate::lines::{Lines, Taking};
 use crate::metrics::{Metrics, names};
 use crate::peers::Peers;
+use crate::reload::LastReload;
 use crate::reply;
 use crate::sessions::Sessions;
 use crate::signed::{Part, Signed};
@@ -70,6 +72,10 @@ pub struct Node {
     pub metrics: Arc<Metrics>,
     /// Which key signed when.
     pub signed: Signed,
+    /// How the last reload ended.
+    pub reload: LastReload,
+    /// Calls that are worked on and those that wait.
+    pub admission: Arc<Admission>,
     /// When this start began.
     pub started_at: UnixMillis,
     /// Peers have fenced this node.

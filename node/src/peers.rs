@@ -1,5 +1,6 @@
 //! Links to the other nodes: one HTTP/2 connection each, made when it is needed, pinned to the roster's key.
 
+use crate::deadline;
 use crate::reply;
 use crate::tls::Tls;
 use crate::traces;
@@ -12,6 +13,7 @@ use tally_domain::ports::store::{Store, StoreError};
 use tally_domain::roster::{Roster, RosterNode};
 use tally_domain::{Incarnation, NodeName, Reason, Refusal, UnixMillis};
 use tally_proto::v1::peer_service_client::PeerServiceClient;
+use tonic::Code;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
@@ -34,6 +36,7 @@ type Prepare = fn(tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Statu
 #[expect(clippy::result_large_err, reason = "the signature of an interceptor is tonic's")]
 fn prepared(mut request: tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> {
     traces::inject(request.metadata_mut());
+    request.set_timeout(deadline::remaining().unwrap_or(CALL_TIMEOUT).min(CALL_TIMEOUT));
     Ok(request)
 }
 
@@ -113,7 +116,13 @@ impl Peers {
         C: FnOnce(PeerClient) -> F,
         F: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
     {
-        let outcome = tokio::time::timeout(CALL_TIMEOUT, call(self.service(peer)?)).await;
+        // A caller that does not wait for long says nothing about the peer.
+        let left = deadline::remaining().unwrap_or(CALL_TIMEOUT);
+        if left.is_zero() {
+            return Err(Reason::Deadline.into());
+        }
+        let outcome = tokio::time::timeout(CALL_TIMEOUT.min(left), call(self.service(peer)?)).await;
+        let hurried = left < CALL_TIMEOUT;
         let away = || Refusal::new(Reason::Signers).with("node", peer.as_str());
         match outcome {
             Ok(Ok(response)) => {
@@ -122,10 +131,15 @@ impl Peers {
             }
             Ok(Err(status)) => {
                 let refusal = reply::refusal_of(&status);
+                let late = matches!(status.code(), Code::Cancelled | Code::DeadlineExceeded);
+                if hurried && late {
+                    return Err(Reason::Deadline.into());
+                }
                 let typed = tonic_types::StatusExt::get_details_error_info(&status).is_some();
                 self.note(peer, |s| s.reachable = typed);
                 if typed { Err(refusal.with("node", peer.as_str())) } else { Err(away()) }
             }
+            Err(_) if hurried => Err(Reason::Deadline.into()),
             Err(_) => {
                 self.note(peer, |s| s.reachable = false);
                 Err(away())

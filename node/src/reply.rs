@@ -1,12 +1,16 @@
 //! Refusals as gRPC statuses: `google.rpc.Status` with `ErrorInfo{reason, domain: "tally"}`; the text per reason is constant.
 
 use std::collections::HashMap;
+use std::time::Duration;
 use tally_domain::ports::hsm::HsmError;
 use tally_domain::ports::store::{Conflict, StoreError};
 use tally_domain::reason::{Class, ERROR_DOMAIN};
 use tally_domain::{Reason, Refusal};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// When who was shed may come again: what waits is done by then.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The status of a refusal.
 pub fn status(refusal: &Refusal) -> Status {
@@ -16,7 +20,10 @@ pub fn status(refusal: &Refusal) -> Status {
         tracing::error!(id, facts = ?refusal.metadata, "an error of this node's own");
         metadata.insert("id".into(), id);
     }
-    let details = ErrorDetails::with_error_info(refusal.reason.as_str(), ERROR_DOMAIN, metadata);
+    let mut details = ErrorDetails::with_error_info(refusal.reason.as_str(), ERROR_DOMAIN, metadata);
+    if refusal.reason == Reason::Overloaded {
+        details.set_retry_info(Some(RETRY_AFTER));
+    }
     Status::with_error_details(code(refusal.reason.class()), refusal.reason.sentence(), details)
 }
 

@@ -1,5 +1,6 @@
 //! Serving: own accept loop with TLS, gRPC services with reflection and health, background work, and a clean stop.
 
+use crate::admission::Admitted;
 use crate::approve;
 use crate::boot::boot;
 use crate::bundle_news;
@@ -14,6 +15,7 @@ use crate::kek_care::KekCare;
 use crate::metrics;
 use crate::node::Node;
 use crate::peers::PEER_MESSAGE_MAX_BYTES;
+use crate::reload;
 use crate::services;
 use crate::traces::Traced;
 use crate::typed_errors::TypedErrors;
@@ -28,6 +30,15 @@ use tonic::transport::Server;
 /// Streams on one connection (DESIGN 10). tonic's default would lift hyper's own limit.
 const STREAMS_MAX: u32 = 100;
 
+/// What a caller may send before it is read: one message between nodes. More would be memory for whoever asks.
+const WINDOW_BYTES: u32 = 512 * 1024;
+
+/// Names and values of one call's head. Ours have a few hundred bytes.
+const HEADERS_MAX_BYTES: u32 = 16 * 1024;
+
+/// Streams that a caller has opened and reset before they were looked at (CVE-2023-44487); then its connection ends.
+const RESETS_MAX: usize = 20;
+
 /// How often peers are greeted, pending keys asked for, keys in the HSM, freezes, bundles and what waits for persons
 /// announced, what they have approved led, KEKs cared for and grown logs checkpointed.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
@@ -41,6 +52,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let listener = TcpListener::bind(node.config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", node.config.listen))?;
+    tokio::spawn(reload::on_hangup(node.clone(), tls.clone()));
     let connections = accept(listener, tls, node.metrics.clone());
     show_metrics(&node).await?;
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -56,10 +68,15 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let (open, gate) = watch::channel(false);
     let server = Server::builder()
         .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .http2_max_header_list_size(HEADERS_MAX_BYTES)
+        .http2_max_pending_accept_reset_streams(Some(RESETS_MAX))
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
         .layer(Counted(node.metrics.clone()))
         .layer(Traced)
+        .layer(Admitted(node.admission.clone()))
         .layer(Gate(gate))
         .layer(TypedErrors)
         .add_service(health_service)
@@ -109,6 +126,8 @@ async fn show_metrics(node: &Arc<Node>) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {} for `[metrics]`", config.listen))?;
+    let address = listener.local_addr().context("the listener for `[metrics]` has no address")?;
+    tracing::info!(%address, "shows metrics");
     tokio::spawn(metrics::serve(node.clone(), listener));
     Ok(())
 }

@@ -5,6 +5,7 @@ mod audit;
 mod clients;
 mod freeze;
 mod limits;
+mod load;
 mod peer;
 mod policy;
 mod wrap;

@@ -3,10 +3,11 @@
 use crate::config;
 use anyhow::{Context as _, bail};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use tally_domain::NodeName;
 use tally_domain::roster::Roster;
 use tokio::net::TcpStream;
@@ -15,12 +16,18 @@ use tokio_rustls::client::TlsStream;
 
 use crate::caller::Caller;
 
-/// Both sides of this node's TLS.
+/// Both sides of this node's TLS, as they are now: connections that are open stay as they were made.
 #[derive(Clone)]
 pub struct Tls {
+    paths: config::Tls,
+    now: Arc<RwLock<Arc<Loaded>>>,
+}
+
+struct Loaded {
     server: Arc<ServerConfig>,
     client: TlsConnector,
-    own: CertificateDer<'static>,
+    chain: Vec<CertificateDer<'static>>,
+    verifier: Arc<dyn ClientCertVerifier>,
 }
 
 impl Tls {
@@ -29,42 +36,46 @@ impl Tls {
     /// # Errors
     /// When a file cannot be read or does not fit the others.
     pub fn load(paths: &config::Tls) -> anyhow::Result<Self> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut roots = RootCertStore::empty();
-        for cert in certificates(&paths.ca)? {
-            roots.add(cert).with_context(|| format!("{} is not an authority's certificate", paths.ca.display()))?;
+        Ok(Self { paths: paths.clone(), now: Arc::new(RwLock::new(Arc::new(Loaded::read(paths)?))) })
+    }
+
+    /// Reads the files again, for the connections that are made from now on, if they hold what peers would accept: this
+    /// very key, as `spki` names it, under the authority of the new files, at this time.
+    ///
+    /// # Errors
+    /// When they do not: nothing has changed then.
+    pub fn reload(&self, spki: &str) -> anyhow::Result<()> {
+        let new = Self::load(&self.paths)?;
+        new.check(spki)?;
+        *self.now.write().unwrap_or_else(PoisonError::into_inner) = new.loaded();
+        Ok(())
+    }
+
+    /// Whether peers accept this node's certificate.
+    ///
+    /// # Errors
+    /// A sentence for the operator.
+    pub fn check(&self, spki: &str) -> anyhow::Result<()> {
+        let (shown, loaded) = (self.paths.cert.display(), self.loaded());
+        if self.spki_sha256()? != spki {
+            bail!(
+                "the key of {shown} is not the one that the roster names for this node; a certificate is renewed for the \
+                 same key, because nodes of a roster do not change while they run"
+            );
         }
-        let roots = Arc::new(roots);
-        let chain = certificates(&paths.cert)?;
-        let own = chain.first().with_context(|| format!("{} holds no certificate", paths.cert.display()))?.clone();
-        check_private(&paths.key)?;
-        let key = || {
-            PrivateKeyDer::from_pem_file(&paths.key)
-                .with_context(|| format!("cannot read the private key {}", paths.key.display()))
-        };
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
-            .build()
-            .context("cannot check clients against the authority")?;
-        let mut server = ServerConfig::builder_with_provider(provider.clone())
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .context("TLS 1.3 is not available")?
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(chain.clone(), key()?)
-            .context("the node's certificate and key do not fit")?;
-        server.alpn_protocols = vec![b"h2".to_vec()];
-        let mut client = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .context("TLS 1.3 is not available")?
-            .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key()?)
-            .context("the node's certificate and key do not fit")?;
-        client.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(Self { server: Arc::new(server), client: TlsConnector::from(Arc::new(client)), own })
+        let (own, between) = loaded.chain.split_first().context("no certificate")?;
+        let checked = loaded.verifier.verify_client_cert(own, between, UnixTime::now());
+        checked.with_context(|| format!("{shown} is not valid now under {}", self.paths.ca.display()))?;
+        Ok(())
+    }
+
+    fn loaded(&self) -> Arc<Loaded> {
+        self.now.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// For accepting.
     pub fn server(&self) -> Arc<ServerConfig> {
-        self.server.clone()
+        self.loaded().server.clone()
     }
 
     /// SHA-256 of this node's own public key info, in hex, as the roster has it.
@@ -72,7 +83,9 @@ impl Tls {
     /// # Errors
     /// When the certificate does not read.
     pub fn spki_sha256(&self) -> anyhow::Result<String> {
-        crate::caller::spki_sha256(&self.own).context("the node's certificate does not read")
+        let loaded = self.loaded();
+        let own = loaded.chain.first().context("the node has no certificate")?;
+        crate::caller::spki_sha256(own).context("the node's certificate does not read")
     }
 
     /// Connects to a peer, and refuses whoever is not that very node with the key that the roster names.
@@ -89,12 +102,50 @@ impl Tls {
         let name = ServerName::try_from(host).map_err(std::io::Error::other)?;
         let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
-        let stream = self.client.connect(name, tcp).await?;
+        let stream = self.loaded().client.connect(name, tcp).await?;
         let certificate = stream.get_ref().1.peer_certificates().and_then(|c| c.first());
         match certificate.map(|c| Caller::of(c)).as_ref().and_then(|caller| caller.node(roster)) {
             Some(node) if node.name == *peer => Ok(stream),
             _ => Err(std::io::Error::other("the node at that address is not the one of the roster")),
         }
+    }
+}
+
+impl Loaded {
+    fn read(paths: &config::Tls) -> anyhow::Result<Self> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut roots = RootCertStore::empty();
+        for cert in certificates(&paths.ca)? {
+            roots.add(cert).with_context(|| format!("{} is not an authority's certificate", paths.ca.display()))?;
+        }
+        let roots = Arc::new(roots);
+        let chain = certificates(&paths.cert)?;
+        if chain.is_empty() {
+            bail!("{} holds no certificate", paths.cert.display());
+        }
+        check_private(&paths.key)?;
+        let key = || {
+            PrivateKeyDer::from_pem_file(&paths.key)
+                .with_context(|| format!("cannot read the private key {}", paths.key.display()))
+        };
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
+            .build()
+            .context("cannot check clients against the authority")?;
+        let mut server = ServerConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .context("TLS 1.3 is not available")?
+            .with_client_cert_verifier(verifier.clone())
+            .with_single_cert(chain.clone(), key()?)
+            .context("the node's certificate and key do not fit")?;
+        server.alpn_protocols = vec![b"h2".to_vec()];
+        let mut client = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .context("TLS 1.3 is not available")?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain.clone(), key()?)
+            .context("the node's certificate and key do not fit")?;
+        client.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(Self { server: Arc::new(server), client: TlsConnector::from(Arc::new(client)), chain, verifier })
     }
 }
 

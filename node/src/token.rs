@@ -121,7 +121,8 @@ fn mode(config: &Config) -> tally_hsm_adapter::Mode {
     }
 }
 
-fn profile(path: Option<&Path>) -> anyhow::Result<Option<Profile>> {
+/// A capability file, if there is one.
+pub fn profile(path: Option<&Path>) -> anyhow::Result<Option<Profile>> {
     let Some(path) = path else { return Ok(None) };
     let shown = path.display();
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the capability file {shown}"))?;

@@ -1,6 +1,7 @@
 //! Nodes and the policy that they hold.
 
-use super::{BadField, FreezeInfo, freezes};
+use super::load::work;
+use super::{BadField, FreezeInfo, WorkInfo, freezes};
 use tally_domain::roster::NodeRole;
 use tally_domain::{ClusterId, Digest, Epoch, Incarnation, KeyName, NodeName, UnixMillis};
 use tally_proto::v1;
@@ -44,6 +45,8 @@ pub struct NodeInfo {
     pub role: NodeRole,
     /// How many voters must agree where a limit applies.
     pub quorum: QuorumInfo,
+    /// What it has to do, and when its keys last signed.
+    pub work: WorkInfo,
 }
 
 /// How many voters must agree where a limit applies, by one node's bundle.
@@ -201,6 +204,7 @@ pub(crate) fn node(s: v1::GetStatusResponse) -> Result<NodeInfo, BadField> {
             restored: quorum.restored,
             limits: quorum.limits,
         },
+        work: work(s.key_uses, s.load, s.reload)?,
     })
 }
 

@@ -77,9 +77,7 @@ impl Page {
     fn once(&self) {
         let metrics = &self.node.metrics;
         metrics.set(&names::BUILD, &[env!("CARGO_PKG_VERSION")], 1.0);
-        for gauge in [&names::CALLS_PENDING, &names::CALLS_QUEUED, &names::RELOAD_FAILED] {
-            metrics.set(gauge, &[], 0.0);
-        }
+        metrics.set(&names::RELOAD_FAILED, &[], 0.0);
         metrics.set(&names::STARTED, &[], seconds(self.node.started_at.0));
         for peer in self.node.peers.by_reachability() {
             metrics.add(&names::BLAME, &[peer.as_str()], 0);
@@ -103,6 +101,9 @@ impl Page {
     async fn read(&self) {
         let node = &self.node;
         let set = |metric, value: f64| node.metrics.set(metric, &[], value);
+        let (calls, queued) = node.admission.counts();
+        set(&names::CALLS_PENDING, number(calls));
+        set(&names::CALLS_QUEUED, number(queued));
         set(&names::SESSIONS, number(node.sessions.count()));
         set(&names::REQUESTS, number(node.inflight.count()));
         set(&names::LAST_SIGNATURE, node.signed.latest().map_or(0.0, |at| seconds(at.0)));

@@ -1,9 +1,10 @@
 //! What clients call: signing, keys, the node's state.
 
-use super::{FROZEN, client, is_stopped, refused, same_tenant};
+use super::{FROZEN, client, is_stopped, load, refused, same_tenant};
 use crate::approve;
 use crate::bundle_news::again;
 use crate::convert;
+use crate::deadline;
 use crate::hsm_keys::HsmHeld;
 use crate::node::{Node, now};
 use crate::reply::{self, status};
@@ -51,10 +52,8 @@ impl SigningService for Clients {
         let envelope = convert::envelope_in(request.into_inner().intent).map_err(|r| status(&r))?;
         let node = self.0.clone();
         // Its own task: a client that hangs up does not stop a session halfway.
-        let work = tokio::spawn(
-            async move { again(&node, || lead_sign::sign(&node, caller.clone(), envelope.clone())).await }
-                .instrument(span),
-        );
+        let work = async move { again(&node, || lead_sign::sign(&node, caller.clone(), envelope.clone())).await };
+        let work = tokio::spawn(deadline::carried(work.instrument(span)));
         let bytes = work.await.map_err(|_| refused(Reason::Bug))?.map_err(|r| status(&r))?;
         let response = v1::SignResponse::decode(bytes.as_slice()).map_err(|_| refused(Reason::Tampered))?;
         Ok(Response::new(response))
@@ -112,10 +111,8 @@ impl KeyService for Clients {
         self.0.check_standing().map_err(|r| status(&r))?;
         let envelope = convert::envelope_in(request.into_inner().intent).map_err(|r| status(&r))?;
         let node = self.0.clone();
-        let work = tokio::spawn(
-            async move { again(&node, || lead_key::create(&node, caller.clone(), envelope.clone())).await }
-                .instrument(span),
-        );
+        let work = async move { again(&node, || lead_key::create(&node, caller.clone(), envelope.clone())).await };
+        let work = tokio::spawn(deadline::carried(work.instrument(span)));
         let (key, rule) = work.await.map_err(|_| refused(Reason::Bug))?.map_err(|r| status(&r))?;
         Ok(Response::new(v1::CreateKeyResponse { key: Some(key), rule }))
     }
@@ -208,6 +205,9 @@ impl NodeService for Clients {
             freezes: node.freezes.known().in_force().map(convert::freeze_out).collect(),
             role: role(node, node.name()),
             quorum: Some(quorum(node)),
+            key_uses: load::key_uses(node),
+            load: Some(load::load(node)),
+            reload: node.reload.get().map(load::reload),
         }))
     }
 

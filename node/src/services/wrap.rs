@@ -2,6 +2,7 @@
 
 use super::{FROZEN, client, is_stopped, refused};
 use crate::convert;
+use crate::deadline;
 use crate::hsm_keys::HsmHeld;
 use crate::lead_wrap::{self, Told};
 use crate::node::Node;
@@ -45,7 +46,7 @@ impl Wrapping {
         let envelope = convert::envelope_in(envelope).map_err(|r| status(&r))?;
         let node = self.0.clone();
         let work = async move { lead_wrap::call(&node, caller, action, envelope, beside).await };
-        let told = tokio::spawn(work.instrument(span)).await.map_err(|_| refused(Reason::Bug))?;
+        let told = tokio::spawn(deadline::carried(work.instrument(span))).await.map_err(|_| refused(Reason::Bug))?;
         let Told { result, plaintext } = told.map_err(|r| status(&r))?;
         let answer = A::decode(result.as_slice()).map_err(|_| refused(Reason::Tampered))?;
         Ok((answer, plaintext))

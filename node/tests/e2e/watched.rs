@@ -12,9 +12,10 @@ use tally_node::metrics::names::{Kind, TABLE};
 async fn numbers_are_shown_by_each_node_and_a_request_is_one_trace_across_nodes() {
     let (collector, endpoint) = Collector::start().await;
     let mut cluster = Cluster::prepare(3);
-    let ports: Vec<u16> = (0..3).map(|i| watched(&cluster, i, &endpoint)).collect();
+    (0..3).for_each(|i| watch(&cluster, i, &endpoint));
     (0..3).for_each(|i| cluster.launch(i, &[]));
     cluster.all_serving().await;
+    let ports: Vec<u16> = (0..3).map(|i| port(&cluster, i)).collect();
     let client = cluster.at(0);
     create_fast(&client).await;
     create_hot(&client).await;

@@ -2778,6 +2778,44 @@ pub struct GetStatusResponse {
     pub role: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "31")]
     pub quorum: ::core::option::Option<Quorum>,
+    /// Each key, and when it last signed as far as this node knows.
+    #[prost(message, repeated, tag = "40")]
+    pub key_uses: ::prost::alloc::vec::Vec<KeyUse>,
+    #[prost(message, optional, tag = "41")]
+    pub load: ::core::option::Option<Load>,
+    /// The last time that the node was told to read its certificates again; none if it never was.
+    #[prost(message, optional, tag = "42")]
+    pub reload: ::core::option::Option<Reload>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KeyUse {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub state: ::prost::alloc::string::String,
+    /// Since the start of the node; none if the key has not signed since.
+    #[prost(uint64, optional, tag = "3")]
+    pub last_signature_ms: ::core::option::Option<u64>,
+}
+/// How much is going on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Load {
+    /// Calls that are being answered, those that wait for room among them.
+    #[prost(uint32, tag = "1")]
+    pub calls: u32,
+    #[prost(uint32, tag = "2")]
+    pub queued: u32,
+    /// Requests that this node leads or takes part in.
+    #[prost(uint32, tag = "3")]
+    pub requests: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Reload {
+    #[prost(uint64, tag = "1")]
+    pub at_ms: u64,
+    /// Why what was there before stays in use; empty if the new files are in use.
+    #[prost(string, tag = "2")]
+    pub fault: ::prost::alloc::string::String,
 }
 /// How many voters must agree where a limit applies.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -33,11 +33,19 @@ impl Authority {
     }
 
     pub fn issue(&self, uri: &str) -> Issued {
+        self.certify(uri, KeyPair::generate().unwrap())
+    }
+
+    /// Another certificate for the same key.
+    pub fn renew(&self, uri: &str, old: &Issued) -> Issued {
+        self.certify(uri, KeyPair::from_pem(&old.key).unwrap())
+    }
+
+    fn certify(&self, uri: &str, key: KeyPair) -> Issued {
         let mut params = CertificateParams::new(vec!["127.0.0.1".into(), "localhost".into()]).unwrap();
         params.distinguished_name = name(uri);
         params.subject_alt_names.push(SanType::URI(uri.try_into().unwrap()));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        let key = KeyPair::generate().unwrap();
         let cert = params.signed_by(&key, &self.issuer).unwrap();
         let spki = tally_domain::Digest::of(&key.subject_public_key_info()).to_string();
         Issued { cert: cert.pem(), key: key.serialize_pem(), spki }

@@ -223,6 +223,12 @@ impl Cluster {
         kill_process(pid, if frozen { Signal::STOP } else { Signal::CONT }).unwrap();
     }
 
+    /// SIGHUP.
+    pub fn hang_up(&self, i: usize) {
+        use rustix::process::{Pid, Signal, kill_process};
+        kill_process(Pid::from_child(self.nodes[i].child.as_ref().unwrap()), Signal::HUP).unwrap();
+    }
+
     /// SIGTERM, and waits for a clean end.
     pub fn stop(&mut self, i: usize) {
         use rustix::process::{Pid, Signal, kill_process};

@@ -1,6 +1,6 @@
 //! Calls without the SDK: any certificate, any bytes.
 
-use super::certs::Issued;
+use super::certs::{Authority, Issued};
 use super::cluster::Cluster;
 use std::time::Duration;
 use tally_domain::{Intent, Reason};
@@ -10,8 +10,18 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 pub async fn connect(cluster: &Cluster, node: usize, who: &Issued) -> Result<Channel, tonic::transport::Error> {
+    connect_under(&cluster.authority, cluster, node, who).await
+}
+
+/// The same, under another authority.
+pub async fn connect_under(
+    authority: &Authority,
+    cluster: &Cluster,
+    node: usize,
+    who: &Issued,
+) -> Result<Channel, tonic::transport::Error> {
     let tls = ClientTlsConfig::new()
-        .ca_certificate(Certificate::from_pem(cluster.authority.pem()))
+        .ca_certificate(Certificate::from_pem(authority.pem()))
         .identity(Identity::from_pem(&who.cert, &who.key));
     Endpoint::from_shared(format!("https://127.0.0.1:{}", cluster.nodes[node].port))
         .unwrap()
@@ -33,7 +43,15 @@ pub async fn as_node(cluster: &Cluster, from: usize, to: usize) -> Channel {
 }
 
 pub fn envelope(cluster: &Cluster, client: &str, payload: Vec<u8>) -> v1::Envelope {
-    let e = cluster.clients[client].intent_key().seal(tally_domain::intent::PAYLOAD_TYPE, payload);
+    wire(cluster.clients[client].intent_key().seal(tally_domain::intent::PAYLOAD_TYPE, payload))
+}
+
+/// What the SDK would send.
+pub fn envelope_of(intent: &tally_client::SealedIntent) -> v1::Envelope {
+    wire(intent.envelope().clone())
+}
+
+fn wire(e: tally_domain::dsse::Envelope) -> v1::Envelope {
     v1::Envelope {
         payload: e.payload,
         payload_type: e.payload_type,

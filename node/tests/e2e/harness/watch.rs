@@ -78,14 +78,19 @@ impl Collector {
     }
 }
 
-/// Adds `[metrics]` and `[traces]` to a node's configuration; gives the port of the metrics.
-pub fn watched(cluster: &Cluster, i: usize, endpoint: &str) -> u16 {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+/// Adds `[metrics]` and `[traces]` to a node's configuration.
+pub fn watch(cluster: &Cluster, i: usize, endpoint: &str) {
     let file = cluster.nodes[i].dir.join("node.toml");
     let mut text = std::fs::read_to_string(&file).unwrap();
-    write!(text, "[metrics]\nlisten = \"127.0.0.1:{port}\"\n[traces]\nendpoint = \"{endpoint}\"\n").unwrap();
+    write!(text, "[metrics]\nlisten = \"127.0.0.1:0\"\n[traces]\nendpoint = \"{endpoint}\"\n").unwrap();
     std::fs::write(&file, text).unwrap();
-    port
+}
+
+/// Where a node that serves shows its metrics.
+pub fn port(cluster: &Cluster, i: usize) -> u16 {
+    let log = cluster.log_of(i);
+    let line = log.lines().find_map(|line| line.split_once("shows metrics address=127.0.0.1:")).unwrap();
+    line.1.trim().parse().unwrap()
 }
 
 /// What a node answers to a plain HTTP request.

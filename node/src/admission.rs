@@ -1,0 +1,261 @@
+//! How much a node takes on: bounded work, a bounded queue, and a share for each caller. What is beyond it is refused at once,
+//! before its body is read.
+//!
+//! INVARIANT: a peer's call never waits for a client's, and a freeze never waits for anything: both would stop what must go on.
+
+use crate::caller::Caller;
+use crate::deadline;
+use crate::metrics::{Metrics, names};
+use crate::reply;
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use tally_domain::{Reason, Refusal};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+/// Requests of clients that are worked on at once. With 2 of 3, three nodes that each lead as many fill each other's
+/// sessions, and no more.
+const WORK_MAX: usize = crate::sessions::SESSIONS_MAX / 2;
+
+/// Of them, those of one client: however much it asks, a quarter of the places is for others.
+const WORK_OF_ONE_MAX: usize = WORK_MAX / 4 * 3;
+
+/// Requests of clients that wait for a place (DESIGN 10).
+const QUEUE_MAX: usize = 256;
+
+/// Calls of one client at once, waiting ones among them: half of what there is room for.
+const CALLS_OF_ONE_MAX: usize = (WORK_MAX + QUEUE_MAX) / 2;
+
+/// Calls of one peer at once: for each session that there can be a proposal or a vote, a round and the result.
+const CALLS_OF_A_PEER_MAX: usize = 4 * crate::sessions::SESSIONS_MAX;
+
+/// What takes rounds, a token or both. The rest is answered from memory or the store.
+const WORK: [&str; 8] = [
+    "/tally.v1.SigningService/Sign",
+    "/tally.v1.KeyService/CreateKey",
+    "/tally.v1.KeyWrapService/GenerateDataKey",
+    "/tally.v1.KeyWrapService/Wrap",
+    "/tally.v1.KeyWrapService/Unwrap",
+    "/tally.v1.KeyWrapService/Rewrap",
+    "/tally.v1.KeyWrapService/CreateKek",
+    "/tally.v1.KeyWrapService/ChangeKek",
+];
+
+/// Calls of nodes.
+const PEER: &str = "/tally.v1.PeerService/";
+
+/// All calls of a node.
+pub struct Admission {
+    metrics: Arc<Metrics>,
+    callers: Mutex<HashMap<String, Arc<Share>>>,
+    work: Arc<Semaphore>,
+    queued: AtomicUsize,
+}
+
+/// What one caller has.
+struct Share {
+    calls: AtomicUsize,
+    work: Arc<Semaphore>,
+}
+
+/// Counts one more for as long as it lives.
+struct Held<'a>(&'a AtomicUsize);
+
+impl<'a> Held<'a> {
+    fn below(count: &'a AtomicUsize, max: usize) -> Option<Self> {
+        let more = |n: usize| (n < max).then_some(n + 1);
+        count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| Self(count))
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Admission {
+    /// Nothing is going on yet.
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        let work = Arc::new(Semaphore::new(WORK_MAX));
+        Self { metrics, callers: Mutex::default(), work, queued: AtomicUsize::new(0) }
+    }
+
+    /// How many calls are answered now, those that wait among them, and how many wait.
+    pub fn counts(&self) -> (usize, usize) {
+        let callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        let calls = callers.values().map(|share| share.calls.load(Ordering::Relaxed)).sum();
+        (calls, self.queued.load(Ordering::Relaxed))
+    }
+
+    /// Callers that have nothing going on are forgotten: names are free to whoever has a certificate.
+    fn share(&self, caller: &str) -> Arc<Share> {
+        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        if !callers.contains_key(caller) {
+            callers.retain(|_, share| Arc::strong_count(share) > 1);
+        }
+        let new = || Arc::new(Share { calls: AtomicUsize::new(0), work: Arc::new(Semaphore::new(WORK_OF_ONE_MAX)) });
+        callers.entry(caller.to_owned()).or_insert_with(new).clone()
+    }
+
+    fn shed(&self, path: &str) -> Refusal {
+        self.metrics.count(&names::SHED, &[if path.starts_with(PEER) { "peer" } else { "client" }]);
+        Reason::Overloaded.into()
+    }
+
+    /// Does `work` when there is room for it.
+    ///
+    /// # Errors
+    /// `OVERLOADED` at once, when there is no room to wait either.
+    async fn admit<T>(&self, caller: &str, path: &str, work: impl Future<Output = T>) -> Result<T, Refusal> {
+        let share = self.share(caller);
+        let max = if path.starts_with(PEER) { CALLS_OF_A_PEER_MAX } else { CALLS_OF_ONE_MAX };
+        let _call = Held::below(&share.calls, max).ok_or_else(|| self.shed(path))?;
+        if !WORK.contains(&path) {
+            return Ok(work.await);
+        }
+        let _places = match (share.work.try_acquire(), self.work.try_acquire()) {
+            (Ok(own), Ok(of_all)) => (own, of_all),
+            (own, of_all) => {
+                drop((own, of_all));
+                let _queued = Held::below(&self.queued, QUEUE_MAX).ok_or_else(|| self.shed(path))?;
+                // First its own: who has enough does not stand in the way of others.
+                let own = share.work.acquire().await.map_err(|_| Reason::Bug)?;
+                (own, self.work.acquire().await.map_err(|_| Reason::Bug)?)
+            }
+        };
+        Ok(work.await)
+    }
+}
+
+/// Wraps a service; what is inside is done when there is room, and until the caller's time is over.
+#[derive(Clone)]
+pub struct Admitted(pub Arc<Admission>);
+
+/// See [`Admitted`].
+#[derive(Clone)]
+pub struct Admitting<S> {
+    inner: S,
+    admission: Arc<Admission>,
+}
+
+impl<S> Layer<S> for Admitted {
+    type Service = Admitting<S>;
+
+    fn layer(&self, inner: S) -> Admitting<S> {
+        Admitting { inner, admission: self.0.clone() }
+    }
+}
+
+impl<S, B> Service<http::Request<B>> for Admitting<S>
+where
+    S: Service<http::Request<B>, Response = http::Response<Body>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+    B: Send + 'static,
+{
+    type Response = http::Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        let clone = self.inner.clone();
+        // The one that was polled ready is the one to call.
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let admission = self.admission.clone();
+        let caller = request.extensions().get::<Caller>().map(|caller| caller.key().to_owned()).unwrap_or_default();
+        let path = request.uri().path().to_owned();
+        let end = Instant::now() + deadline::of(request.headers());
+        Box::pin(async move {
+            let work = deadline::until(end, async { inner.call(request).await });
+            match tokio::time::timeout_at(end, admission.admit(&caller, &path, work)).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(refusal)) => Ok(reply::status(&refusal).into_http()),
+                Err(_) => Ok(reply::status(&Reason::Deadline.into()).into_http()),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIGN: &str = "/tally.v1.SigningService/Sign";
+
+    fn admission() -> Arc<Admission> {
+        Arc::new(Admission::new(Arc::default()))
+    }
+
+    /// Lets all tasks come as far as they can.
+    async fn settle() {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Begins calls that never end; how many were refused.
+    async fn flood(admission: &Arc<Admission>, caller: &'static str, path: &'static str, calls: usize) -> usize {
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..calls {
+            let admission = admission.clone();
+            tasks.spawn(async move { admission.admit(caller, path, std::future::pending::<()>()).await });
+        }
+        settle().await;
+        let mut refused = 0;
+        while let Some(Ok(Err(refusal))) = tasks.try_join_next() {
+            assert_eq!(refusal.reason, Reason::Overloaded);
+            refused += 1;
+        }
+        tasks.detach_all();
+        refused
+    }
+
+    #[tokio::test]
+    async fn one_client_that_floods_leaves_room_for_another_and_for_peers() {
+        let admission = admission();
+        assert_eq!(flood(&admission, "hog", SIGN, 1_000).await, 1_000 - CALLS_OF_ONE_MAX);
+        assert_eq!(admission.counts(), (CALLS_OF_ONE_MAX, CALLS_OF_ONE_MAX - WORK_OF_ONE_MAX));
+        // At once: not after what waits.
+        assert_eq!(admission.admit("honest", SIGN, async { 7 }).await.unwrap(), 7);
+        assert_eq!(admission.admit("node-2", "/tally.v1.PeerService/ProposeSign", async { 8 }).await.unwrap(), 8);
+        assert_eq!(flood(&admission, "node-2", "/tally.v1.PeerService/Deliver", 300).await, 300 - CALLS_OF_A_PEER_MAX);
+    }
+
+    #[tokio::test]
+    async fn when_all_wait_the_queue_ends_and_freezes_do_not_wait() {
+        let admission = admission();
+        let mut refused = 0;
+        for hog in ["a", "b", "c", "d"] {
+            refused += flood(&admission, hog, SIGN, CALLS_OF_ONE_MAX).await;
+        }
+        assert_eq!(admission.counts(), (WORK_MAX + QUEUE_MAX, QUEUE_MAX));
+        assert_eq!(refused, 4 * CALLS_OF_ONE_MAX - WORK_MAX - QUEUE_MAX);
+        assert_eq!(admission.admit("honest", SIGN, async {}).await.unwrap_err().reason, Reason::Overloaded);
+        admission.admit("honest", "/tally.v1.FreezeService/Freeze", async {}).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_leaves_the_queue_gives_up_the_place() {
+        let admission = admission();
+        flood(&admission, "a", SIGN, WORK_OF_ONE_MAX).await;
+        flood(&admission, "b", SIGN, WORK_OF_ONE_MAX).await;
+        let waits = admission.admit("c", SIGN, async {});
+        tokio::select! {
+            biased;
+            _ = waits => panic!("there was no place"),
+            () = settle() => {}
+        }
+        assert_eq!(admission.counts().1, 2 * WORK_OF_ONE_MAX - WORK_MAX);
+        assert_eq!(admission.share("c").calls.load(Ordering::Relaxed), 0);
+    }
+}

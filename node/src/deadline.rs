@@ -1,0 +1,91 @@
+//! How long a caller still waits: nothing new is begun for one that has gone, here or at a peer.
+
+use std::time::Duration;
+use tokio::time::Instant;
+
+tokio::task_local! {
+    static UNTIL: Instant;
+}
+
+/// Longest call. Making a key takes longest: up to 20 s of silence in each of its rounds.
+pub const CALL_MAX: Duration = Duration::from_secs(120);
+
+/// Most digits of a time-out, as gRPC has it.
+const DIGITS_MAX: usize = 8;
+
+/// Does `work` for a caller that waits until then.
+pub async fn until<T>(until: Instant, work: impl Future<Output = T>) -> T {
+    UNTIL.scope(until, work).await
+}
+
+/// The same work in a task of its own, for the same caller.
+pub fn carried<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
+    let end = UNTIL.try_with(|until| *until).unwrap_or_else(|_| Instant::now() + CALL_MAX);
+    until(end, work)
+}
+
+/// How long the caller still waits; nothing if nobody does.
+pub fn remaining() -> Option<Duration> {
+    UNTIL.try_with(|until| until.saturating_duration_since(Instant::now())).ok()
+}
+
+/// Whether the caller has gone.
+pub fn is_over() -> bool {
+    remaining().is_some_and(|left| left.is_zero())
+}
+
+/// The caller's time-out as gRPC sends it: up to eight digits and a unit.
+pub fn of(headers: &http::HeaderMap) -> Duration {
+    let said = headers.get("grpc-timeout").and_then(|value| value.to_str().ok()).and_then(parse);
+    said.unwrap_or(CALL_MAX).min(CALL_MAX)
+}
+
+fn parse(text: &str) -> Option<Duration> {
+    let digits = text.get(..text.len().checked_sub(1)?)?;
+    if digits.len() > DIGITS_MAX || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let n = digits.parse::<u64>().ok()?;
+    match text.as_bytes().last()? {
+        b'H' => Some(Duration::from_secs(n * 3_600)),
+        b'M' => Some(Duration::from_secs(n * 60)),
+        b'S' => Some(Duration::from_secs(n)),
+        b'm' => Some(Duration::from_millis(n)),
+        b'u' => Some(Duration::from_micros(n)),
+        b'n' => Some(Duration::from_nanos(n)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_out_is_read_as_grpc_writes_it_and_never_lengthens_the_longest() {
+        let of = |text: &str| {
+            of(&http::HeaderMap::from_iter([(
+                http::header::HeaderName::from_static("grpc-timeout"),
+                text.parse().unwrap(),
+            )]))
+        };
+        assert_eq!(of("1S"), Duration::from_secs(1));
+        assert_eq!(of("250m"), Duration::from_millis(250));
+        assert_eq!(of("0n"), Duration::ZERO);
+        for endless in ["99999999H", "123456789S", "", "S", "-1S", "1s", "1 S", "+1S"] {
+            assert_eq!(of(endless), CALL_MAX, "{endless}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_carried_into_another_task_has_the_same_end() {
+        assert!(remaining().is_none() && !is_over());
+        let hour = Duration::from_secs(3_600);
+        let left = until(Instant::now() + hour, async { tokio::spawn(carried(async { remaining() })).await.unwrap() });
+        assert!(left.await.is_some_and(|left| left <= hour && left > hour / 2));
+        let over = until(Instant::now(), async { tokio::spawn(carried(async { is_over() })).await.unwrap() });
+        assert!(over.await);
+        let usual = tokio::spawn(carried(async { remaining() })).await.unwrap();
+        assert!(usual.is_some_and(|left| left <= CALL_MAX && left > CALL_MAX / 2));
+    }
+}

@@ -1,0 +1,173 @@
+//! Much more than a node can do, and callers that mean harm: a healthy client still gets its signature, and who is shed is
+//! told so, with a time to come again.
+
+use crate::harness::certs::Issued;
+use crate::harness::cluster::Cluster;
+use crate::harness::orders::*;
+use crate::harness::raw::{self, typed};
+use std::net::TcpStream;
+use std::sync::Arc;
+use tally_client::Client;
+use tally_domain::Reason;
+use tally_proto::v1;
+use tally_proto::v1::signing_service_client::SigningServiceClient;
+use tokio::io::AsyncWriteExt as _;
+use tokio_rustls::client::TlsStream;
+use tonic::Code;
+use tonic_types::StatusExt as _;
+
+/// More than a node has places for unfinished handshakes, and as many as the usual limit of descriptors lets a test have.
+const IDLE: usize = 700;
+
+/// Far more calls than a caller ever takes back before they are looked at.
+const RESETS: usize = 20_000;
+
+/// More than a client has places for connections.
+const SLOW: usize = 80;
+
+async fn healthy(client: &Client, what: &str) {
+    sign(client, say(what)).await.unwrap_or_else(|e| panic!("{what}: {e}"));
+}
+
+/// A TLS connection that speaks HTTP/2 or pretends to.
+async fn tls(cluster: &Cluster, who: &Issued) -> std::io::Result<TlsStream<tokio::net::TcpStream>> {
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(cluster.authority.pem().as_bytes()).unwrap()).unwrap();
+    let chain = vec![CertificateDer::from_pem_slice(who.cert.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(who.key.as_bytes()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let versions = [&rustls::version::TLS13];
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_protocol_versions(&versions).unwrap();
+    let mut config = config.with_root_certificates(roots).with_client_auth_cert(chain, key).unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let tcp = tokio::net::TcpStream::connect(("127.0.0.1", cluster.nodes[0].port)).await?;
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_connections_and_messages_do_no_harm() {
+    let cluster = Cluster::start().await;
+    let client = cluster.at(0);
+    create_fast(&client).await;
+    let before = resident_kib(&cluster);
+
+    // Connections that never say anything.
+    let port = cluster.nodes[0].port;
+    let idle: Vec<_> = (0..IDLE).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
+    healthy(&cluster.at(0), "beside idle connections").await;
+
+    // Slowloris: a known caller opens more than its share, begins a head and never ends it.
+    let who = &cluster.clients["payouts-2"].tls;
+    let mut slow = Vec::new();
+    for _ in 0..SLOW {
+        let mut stream = tls(&cluster, who).await.unwrap();
+        // The preface, empty settings, and a frame of HEADERS that announces 16 KiB and brings one byte.
+        let begun = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\x40\0\x01\x04\0\0\0\x01\x82".as_slice()];
+        let _ = stream.write_all(begun.concat().as_slice()).await;
+        let _ = stream.flush().await;
+        slow.push(stream);
+    }
+    healthy(&cluster.at(0), "beside slow heads").await;
+    drop((idle, slow));
+
+    // Rapid reset: the connection is ended, not the node.
+    let (mut send, connection) =
+        h2::client::handshake(tls(&cluster, &cluster.clients["reader"].tls).await.unwrap()).await.unwrap();
+    let driven = tokio::spawn(connection);
+    let mut opened = 0;
+    for _ in 0..RESETS {
+        let Ok(ready) = send.clone().ready().await else { break };
+        send = ready;
+        let request = http::Request::post("https://127.0.0.1/tally.v1.SigningService/Sign")
+            .header("content-type", "application/grpc")
+            .body(())
+            .unwrap();
+        let Ok((_, mut stream)) = send.send_request(request, false) else { break };
+        stream.send_reset(h2::Reason::CANCEL);
+        opened += 1;
+    }
+    assert!(driven.await.unwrap().is_err() && opened < RESETS, "the connection stayed after {opened} resets");
+    healthy(&cluster.at(0), "after rapid resets").await;
+
+    // Heads without end, and bodies of nothing but fields.
+    let mut service = SigningServiceClient::new(raw::connect(&cluster, 0, who).await.unwrap());
+    let mut request = tonic::Request::new(v1::SignRequest::default());
+    for i in 0..100 {
+        let key = tonic::metadata::MetadataKey::from_bytes(format!("x-{i}").as_bytes()).unwrap();
+        request.metadata_mut().insert(key, "v".repeat(1_000).parse().unwrap());
+    }
+    assert!(service.sign(request).await.is_err());
+    let fields = |n| {
+        let signatures = vec![v1::EnvelopeSignature::default(); n];
+        v1::SignRequest { intent: Some(v1::Envelope { signatures, ..v1::Envelope::default() }) }
+    };
+    let mut service = SigningServiceClient::new(raw::connect(&cluster, 0, who).await.unwrap());
+    assert_eq!(typed(service.sign(fields(1_000_000)).await), (Code::InvalidArgument, Reason::Oversized));
+    for _ in 0..20 {
+        let (code, _) = typed(service.sign(fields(120_000)).await);
+        assert_eq!(code, Code::InvalidArgument);
+    }
+    healthy(&cluster.at(0), "after a million fields").await;
+    let after = resident_kib(&cluster);
+    assert!(after < before * 3 / 2 + ALLOWANCE_KIB, "{before} KiB became {after} KiB");
+}
+
+/// What an allocator keeps of large messages, in a debug build.
+const ALLOWANCE_KIB: u64 = 24 * 1024;
+
+fn resident_kib(cluster: &Cluster) -> u64 {
+    let status = cluster.proc_file(0, "status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_for_too_much_is_shed_with_a_time_to_come_again_and_others_are_served() {
+    let cluster = Cluster::start().await;
+    let client = cluster.at(0);
+    create_fast(&client).await;
+    let hog = cluster.client("payouts-2");
+    let mut connections = Vec::new();
+    for _ in 0..4 {
+        connections.push(raw::connect(&cluster, 0, &cluster.clients["payouts-2"].tls).await.unwrap());
+    }
+    let mut flood = tokio::task::JoinSet::new();
+    for i in 0..320_usize {
+        let intent = hog.seal(say(&format!("flood {i}"))).unwrap();
+        let envelope = raw::envelope_of(&intent);
+        let channel = connections[i % connections.len()].clone();
+        flood.spawn(async move { raw::sign(channel, envelope).await });
+    }
+    tokio::task::yield_now().await;
+    healthy(&client, "during a flood").await;
+    let (mut signed, mut shed) = (0, 0);
+    while let Some(outcome) = flood.join_next().await {
+        match outcome.unwrap() {
+            Ok(_) => signed += 1,
+            Err(status) => {
+                let hint = status.get_details_retry_info().and_then(|info| info.retry_delay);
+                assert!(hint.is_some_and(|delay| !delay.is_zero()), "{status:?}");
+                assert_eq!(typed::<()>(Err(status)), (Code::ResourceExhausted, Reason::Overloaded));
+                shed += 1;
+            }
+        }
+    }
+    assert!(signed > 0 && shed > 0, "{signed} signed, {shed} shed");
+
+    // Who does not wait is not worked for: with the only other signers silent, nothing goes on after the caller's time.
+    cluster.freeze(1, true);
+    cluster.freeze(2, true);
+    let mut request = tonic::Request::new(v1::SignRequest {
+        intent: Some(raw::envelope_of(&client.seal(say("in a hurry")).unwrap())),
+    });
+    request.set_timeout(std::time::Duration::from_millis(300));
+    let channel = raw::as_client(&cluster, 0).await;
+    let gone = SigningServiceClient::new(channel).sign(request).await.unwrap_err();
+    assert!(matches!(gone.code(), Code::DeadlineExceeded | Code::Cancelled), "{gone:?}");
+    cluster.freeze(1, false);
+    cluster.freeze(2, false);
+    healthy(&client, "after all that").await;
+}
