@@ -1,6 +1,8 @@
 //! How much a node takes on: bounded work, a bounded queue, and a share for each caller. What is beyond it is refused at once,
 //! before its body is read.
 //!
+//! A place is given back when the work is done that was begun in it: who hangs up early and comes again has not made room.
+//!
 //! INVARIANT: a peer's call never waits for a client's, and a freeze never waits for anything: both would stop what must go on.
 
 use crate::caller::Caller;
@@ -13,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use tally_domain::{Reason, Refusal};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tonic::body::Body;
 use tower::{Layer, Service};
@@ -54,26 +56,33 @@ pub struct Admission {
     metrics: Arc<Metrics>,
     callers: Mutex<HashMap<String, Arc<Share>>>,
     work: Arc<Semaphore>,
-    queued: AtomicUsize,
+    queued: Arc<AtomicUsize>,
 }
 
 /// What one caller has.
 struct Share {
-    calls: AtomicUsize,
+    calls: Arc<AtomicUsize>,
     work: Arc<Semaphore>,
 }
 
 /// Counts one more for as long as it lives.
-struct Held<'a>(&'a AtomicUsize);
+struct Held(Arc<AtomicUsize>);
 
-impl<'a> Held<'a> {
-    fn below(count: &'a AtomicUsize, max: usize) -> Option<Self> {
+impl Held {
+    fn below(count: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
         let more = |n: usize| (n < max).then_some(n + 1);
-        count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| Self(count))
+        count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| Self(count.clone()))
     }
 }
 
-impl Drop for Held<'_> {
+/// What a call takes.
+struct Place {
+    _share: Arc<Share>,
+    _call: Held,
+    _work: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
+}
+
+impl Drop for Held {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -83,7 +92,7 @@ impl Admission {
     /// Nothing is going on yet.
     pub fn new(metrics: Arc<Metrics>) -> Self {
         let work = Arc::new(Semaphore::new(WORK_MAX));
-        Self { metrics, callers: Mutex::default(), work, queued: AtomicUsize::new(0) }
+        Self { metrics, callers: Mutex::default(), work, queued: Arc::default() }
     }
 
     /// How many calls are answered now, those that wait among them, and how many wait.
@@ -99,7 +108,7 @@ impl Admission {
         if !callers.contains_key(caller) {
             callers.retain(|_, share| Arc::strong_count(share) > 1);
         }
-        let new = || Arc::new(Share { calls: AtomicUsize::new(0), work: Arc::new(Semaphore::new(WORK_OF_ONE_MAX)) });
+        let new = || Arc::new(Share { calls: Arc::default(), work: Arc::new(Semaphore::new(WORK_OF_ONE_MAX)) });
         callers.entry(caller.to_owned()).or_insert_with(new).clone()
     }
 
@@ -108,28 +117,28 @@ impl Admission {
         Reason::Overloaded.into()
     }
 
-    /// Does `work` when there is room for it.
+    /// A place for a call, when there is one.
     ///
     /// # Errors
     /// `OVERLOADED` at once, when there is no room to wait either.
-    async fn admit<T>(&self, caller: &str, path: &str, work: impl Future<Output = T>) -> Result<T, Refusal> {
+    async fn admit(&self, caller: &str, path: &str) -> Result<Place, Refusal> {
         let share = self.share(caller);
         let max = if path.starts_with(PEER) { CALLS_OF_A_PEER_MAX } else { CALLS_OF_ONE_MAX };
-        let _call = Held::below(&share.calls, max).ok_or_else(|| self.shed(path))?;
+        let call = Held::below(&share.calls, max).ok_or_else(|| self.shed(path))?;
         if !WORK.contains(&path) {
-            return Ok(work.await);
+            return Ok(Place { _share: share, _call: call, _work: None });
         }
-        let _places = match (share.work.try_acquire(), self.work.try_acquire()) {
+        let work = match (share.work.clone().try_acquire_owned(), self.work.clone().try_acquire_owned()) {
             (Ok(own), Ok(of_all)) => (own, of_all),
             (own, of_all) => {
                 drop((own, of_all));
                 let _queued = Held::below(&self.queued, QUEUE_MAX).ok_or_else(|| self.shed(path))?;
                 // First its own: who has enough does not stand in the way of others.
-                let own = share.work.acquire().await.map_err(|_| Reason::Bug)?;
-                (own, self.work.acquire().await.map_err(|_| Reason::Bug)?)
+                let own = share.work.clone().acquire_owned().await.map_err(|_| Reason::Bug)?;
+                (own, self.work.clone().acquire_owned().await.map_err(|_| Reason::Bug)?)
             }
         };
-        Ok(work.await)
+        Ok(Place { _share: share, _call: call, _work: Some(work) })
     }
 }
 
@@ -176,12 +185,14 @@ where
         let path = request.uri().path().to_owned();
         let end = Instant::now() + deadline::of(request.headers());
         Box::pin(async move {
-            let work = deadline::until(end, async { inner.call(request).await });
-            match tokio::time::timeout_at(end, admission.admit(&caller, &path, work)).await {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(refusal)) => Ok(reply::status(&refusal).into_http()),
-                Err(_) => Ok(reply::status(&Reason::Deadline.into()).into_http()),
-            }
+            let work = async {
+                match admission.admit(&caller, &path).await {
+                    Ok(place) => deadline::until(end, Arc::new(place), inner.call(request)).await,
+                    Err(refusal) => Ok(reply::status(&refusal).into_http()),
+                }
+            };
+            let late = |_| Ok(reply::status(&Reason::Deadline.into()).into_http());
+            tokio::time::timeout_at(end, work).await.unwrap_or_else(late)
         })
     }
 }
@@ -189,6 +200,8 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt as _;
+    use tokio::task::JoinSet;
 
     const SIGN: &str = "/tally.v1.SigningService/Sign";
 
@@ -203,58 +216,70 @@ mod tests {
         }
     }
 
-    /// Begins calls that never end; how many were refused.
-    async fn flood(admission: &Arc<Admission>, caller: &'static str, path: &'static str, calls: usize) -> usize {
-        let mut tasks = tokio::task::JoinSet::new();
+    /// Calls that never end: those that have or wait for a place, and how many were refused.
+    async fn flood(
+        admission: &Arc<Admission>,
+        caller: &'static str,
+        path: &'static str,
+        calls: usize,
+    ) -> (JoinSet<()>, usize) {
+        let (mut tasks, refused) = (JoinSet::new(), Arc::new(AtomicUsize::new(0)));
         for _ in 0..calls {
-            let admission = admission.clone();
-            tasks.spawn(async move { admission.admit(caller, path, std::future::pending::<()>()).await });
+            let (admission, refused) = (admission.clone(), refused.clone());
+            tasks.spawn(async move {
+                match admission.admit(caller, path).await {
+                    Ok(_place) => std::future::pending().await,
+                    Err(refusal) => {
+                        assert_eq!(refusal.reason, Reason::Overloaded);
+                        refused.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
         }
         settle().await;
-        let mut refused = 0;
-        while let Some(Ok(Err(refusal))) = tasks.try_join_next() {
-            assert_eq!(refusal.reason, Reason::Overloaded);
-            refused += 1;
-        }
-        tasks.detach_all();
-        refused
+        (tasks, refused.load(Ordering::Relaxed))
     }
 
     #[tokio::test]
     async fn one_client_that_floods_leaves_room_for_another_and_for_peers() {
         let admission = admission();
-        assert_eq!(flood(&admission, "hog", SIGN, 1_000).await, 1_000 - CALLS_OF_ONE_MAX);
+        let (_hog, refused) = flood(&admission, "hog", SIGN, 1_000).await;
+        assert_eq!(refused, 1_000 - CALLS_OF_ONE_MAX);
         assert_eq!(admission.counts(), (CALLS_OF_ONE_MAX, CALLS_OF_ONE_MAX - WORK_OF_ONE_MAX));
         // At once: not after what waits.
-        assert_eq!(admission.admit("honest", SIGN, async { 7 }).await.unwrap(), 7);
-        assert_eq!(admission.admit("node-2", "/tally.v1.PeerService/ProposeSign", async { 8 }).await.unwrap(), 8);
-        assert_eq!(flood(&admission, "node-2", "/tally.v1.PeerService/Deliver", 300).await, 300 - CALLS_OF_A_PEER_MAX);
+        let now = |caller, path| admission.admit(caller, path).now_or_never().expect("this waits").map(drop);
+        now("honest", SIGN).unwrap();
+        now("node-2", "/tally.v1.PeerService/ProposeSign").unwrap();
+        let (_peer, refused) = flood(&admission, "node-2", "/tally.v1.PeerService/Deliver", 300).await;
+        assert_eq!(refused, 300 - CALLS_OF_A_PEER_MAX);
     }
 
     #[tokio::test]
     async fn when_all_wait_the_queue_ends_and_freezes_do_not_wait() {
         let admission = admission();
-        let mut refused = 0;
+        let (mut hogs, mut refused) = (Vec::new(), 0);
         for hog in ["a", "b", "c", "d"] {
-            refused += flood(&admission, hog, SIGN, CALLS_OF_ONE_MAX).await;
+            let (tasks, more) = flood(&admission, hog, SIGN, CALLS_OF_ONE_MAX).await;
+            hogs.push(tasks);
+            refused += more;
         }
         assert_eq!(admission.counts(), (WORK_MAX + QUEUE_MAX, QUEUE_MAX));
         assert_eq!(refused, 4 * CALLS_OF_ONE_MAX - WORK_MAX - QUEUE_MAX);
-        assert_eq!(admission.admit("honest", SIGN, async {}).await.unwrap_err().reason, Reason::Overloaded);
-        admission.admit("honest", "/tally.v1.FreezeService/Freeze", async {}).await.unwrap();
+        let now = |path| admission.admit("honest", path).now_or_never().expect("this waits").map(drop);
+        assert_eq!(now(SIGN).unwrap_err().reason, Reason::Overloaded);
+        now("/tally.v1.FreezeService/Freeze").unwrap();
+        drop(hogs);
+        settle().await;
+        assert_eq!(admission.counts(), (0, 0));
+        now(SIGN).unwrap();
     }
 
     #[tokio::test]
     async fn who_leaves_the_queue_gives_up_the_place() {
         let admission = admission();
-        flood(&admission, "a", SIGN, WORK_OF_ONE_MAX).await;
-        flood(&admission, "b", SIGN, WORK_OF_ONE_MAX).await;
-        let waits = admission.admit("c", SIGN, async {});
-        tokio::select! {
-            biased;
-            _ = waits => panic!("there was no place"),
-            () = settle() => {}
-        }
+        let (_a, _) = flood(&admission, "a", SIGN, WORK_OF_ONE_MAX).await;
+        let (_b, _) = flood(&admission, "b", SIGN, WORK_OF_ONE_MAX).await;
+        assert!(admission.admit("c", SIGN).now_or_never().is_none());
         assert_eq!(admission.counts().1, 2 * WORK_OF_ONE_MAX - WORK_MAX);
         assert_eq!(admission.share("c").calls.load(Ordering::Relaxed), 0);
     }

@@ -23,7 +23,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const HANDSHAKES_MAX: usize = 512;
 
 /// Connections of one caller. A client needs one, a fleet that shares a certificate one each.
-const PER_CALLER_MAX: usize = 64;
+const PER_CALLER_MAX: usize = 128;
 
 /// Connections of all clients together; nodes find room whatever clients do. Each costs a descriptor and some 20 KiB.
 const CLIENTS_MAX: usize = 2_048;

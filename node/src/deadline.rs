@@ -1,11 +1,24 @@
-//! How long a caller still waits: nothing new is begun for one that has gone, here or at a peer.
+//! How long a caller still waits: nothing new is begun for one that has gone, here or at a peer. And the place that its call
+//! takes, which is given back when all that was begun for it has ended, not when the caller goes.
 
+use std::any::Any;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
 tokio::task_local! {
-    static UNTIL: Instant;
+    static ERRAND: Errand;
 }
+
+/// What is done for one call.
+#[derive(Clone)]
+struct Errand {
+    until: Instant,
+    _place: Place,
+}
+
+/// Given back on drop.
+pub type Place = Arc<dyn Any + Send + Sync>;
 
 /// Longest call. Making a key takes longest: up to 20 s of silence in each of its rounds.
 pub const CALL_MAX: Duration = Duration::from_secs(120);
@@ -13,20 +26,21 @@ pub const CALL_MAX: Duration = Duration::from_secs(120);
 /// Most digits of a time-out, as gRPC has it.
 const DIGITS_MAX: usize = 8;
 
-/// Does `work` for a caller that waits until then.
-pub async fn until<T>(until: Instant, work: impl Future<Output = T>) -> T {
-    UNTIL.scope(until, work).await
+/// Does `work` for a caller that waits until then, in its place.
+pub async fn until<T>(until: Instant, place: Place, work: impl Future<Output = T>) -> T {
+    ERRAND.scope(Errand { until, _place: place }, work).await
 }
 
-/// The same work in a task of its own, for the same caller.
+/// The same work in a task of its own, for the same caller, in the same place.
 pub fn carried<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
-    let end = UNTIL.try_with(|until| *until).unwrap_or_else(|_| Instant::now() + CALL_MAX);
-    until(end, work)
+    let nobodys = || Errand { until: Instant::now() + CALL_MAX, _place: Arc::new(()) };
+    let errand = ERRAND.try_with(Errand::clone).unwrap_or_else(|_| nobodys());
+    ERRAND.scope(errand, work)
 }
 
 /// How long the caller still waits; nothing if nobody does.
 pub fn remaining() -> Option<Duration> {
-    UNTIL.try_with(|until| until.saturating_duration_since(Instant::now())).ok()
+    ERRAND.try_with(|errand| errand.until.saturating_duration_since(Instant::now())).ok()
 }
 
 /// Whether the caller has gone.
@@ -81,11 +95,24 @@ mod tests {
     async fn what_is_carried_into_another_task_has_the_same_end() {
         assert!(remaining().is_none() && !is_over());
         let hour = Duration::from_secs(3_600);
-        let left = until(Instant::now() + hour, async { tokio::spawn(carried(async { remaining() })).await.unwrap() });
+        let left = until(Instant::now() + hour, Arc::new(()), async {
+            tokio::spawn(carried(async { remaining() })).await.unwrap()
+        });
         assert!(left.await.is_some_and(|left| left <= hour && left > hour / 2));
-        let over = until(Instant::now(), async { tokio::spawn(carried(async { is_over() })).await.unwrap() });
+        let over =
+            until(Instant::now(), Arc::new(()), async { tokio::spawn(carried(async { is_over() })).await.unwrap() });
         assert!(over.await);
         let usual = tokio::spawn(carried(async { remaining() })).await.unwrap();
         assert!(usual.is_some_and(|left| left <= CALL_MAX && left > CALL_MAX / 2));
+    }
+    #[tokio::test]
+    async fn a_place_is_taken_until_what_was_begun_in_it_has_ended() {
+        let place: Place = Arc::new(());
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let begun = until(Instant::now(), place.clone(), async { tokio::spawn(carried(ended)) }).await;
+        assert_eq!(Arc::strong_count(&place), 2, "the caller has gone, its work has not");
+        end.send(()).unwrap();
+        begun.await.unwrap().unwrap();
+        assert_eq!(Arc::strong_count(&place), 1);
     }
 }

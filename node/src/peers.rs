@@ -33,7 +33,6 @@ pub type PeerClient = PeerServiceClient<InterceptedService<Channel, Prepare>>;
 type Prepare = fn(tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status>;
 
 /// What every call to a peer carries.
-#[expect(clippy::result_large_err, reason = "the signature of an interceptor is tonic's")]
 fn prepared(mut request: tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> {
     traces::inject(request.metadata_mut());
     request.set_timeout(deadline::remaining().unwrap_or(CALL_TIMEOUT).min(CALL_TIMEOUT));

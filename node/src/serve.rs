@@ -30,8 +30,9 @@ use tonic::transport::Server;
 /// Streams on one connection (DESIGN 10). tonic's default would lift hyper's own limit.
 const STREAMS_MAX: u32 = 100;
 
-/// What a caller may send before it is read: one message between nodes. More would be memory for whoever asks.
-const WINDOW_BYTES: u32 = 512 * 1024;
+/// What a caller may send on one connection before it is read: one message between nodes. More would be memory for whoever
+/// asks.
+const WINDOW_BYTES: u32 = 256 * 1024;
 
 /// Names and values of one call's head. Ours have a few hundred bytes.
 const HEADERS_MAX_BYTES: u32 = 16 * 1024;
@@ -66,14 +67,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let reflection_alpha = described().build_v1alpha().context("the contract's descriptors do not load")?;
     let limit = PEER_MESSAGE_MAX_BYTES;
     let (open, gate) = watch::channel(false);
-    let server = Server::builder()
-        .max_concurrent_streams(STREAMS_MAX)
-        .initial_stream_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(WINDOW_BYTES)
-        .http2_max_header_list_size(HEADERS_MAX_BYTES)
-        .http2_max_pending_accept_reset_streams(Some(RESETS_MAX))
-        .http2_keepalive_interval(Some(Duration::from_secs(20)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+    let server = bounded()
         .layer(Counted(node.metrics.clone()))
         .layer(Traced)
         .layer(Admitted(node.admission.clone()))
@@ -118,6 +112,18 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A server whose connections have limits.
+fn bounded() -> Server {
+    Server::builder()
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .http2_max_header_list_size(HEADERS_MAX_BYTES)
+        .http2_max_pending_accept_reset_streams(Some(RESETS_MAX))
+        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
 }
 
 /// Listens for collectors, if it is configured.

@@ -4,6 +4,7 @@ use crate::approve;
 use crate::bundle_news;
 use crate::caller;
 use crate::convert;
+use crate::deadline;
 use crate::freeze_news;
 use crate::greet::{greeted, own};
 use crate::hsm_names;
@@ -56,7 +57,7 @@ impl PeerService for Peer {
         let node = self.0.clone();
         // Its own task: what has been written down is finished even if the leader hangs up.
         let work = async move { participate::propose_sign(&node, from, request.into_inner()).await };
-        answer(tokio::spawn(work.instrument(span)).await)
+        answer(tokio::spawn(deadline::carried(work.instrument(span))).await)
     }
 
     async fn propose_key(
@@ -67,7 +68,7 @@ impl PeerService for Peer {
         let span = tracing::info_span!("join_key", leader = %from, request = field::Empty);
         let node = self.0.clone();
         let work = async move { participate::propose_key(&node, from, request.into_inner()).await };
-        answer(tokio::spawn(work.instrument(span)).await)
+        answer(tokio::spawn(deadline::carried(work.instrument(span))).await)
     }
 
     async fn vote(&self, request: Request<v1::VoteRequest>) -> Result<Response<v1::VoteResponse>, Status> {
@@ -75,7 +76,7 @@ impl PeerService for Peer {
         let span = tracing::info_span!("vote", leader = %from, request = field::Empty);
         let node = self.0.clone();
         let work = async move { limits::vote(&node, from, request.into_inner()).await };
-        answer(tokio::spawn(work.instrument(span)).await)
+        answer(tokio::spawn(deadline::carried(work.instrument(span))).await)
     }
 
     async fn deliver(&self, request: Request<v1::DeliverRequest>) -> Result<Response<v1::DeliverResponse>, Status> {

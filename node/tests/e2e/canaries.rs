@@ -10,6 +10,7 @@ use k256::elliptic_curve::ff::PrimeField as _;
 use k256::{ProjectivePoint, Scalar};
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
+use tally_client::Signed;
 use tally_domain::NodeName;
 use tally_domain::key::KeyRecord;
 use tally_domain::ports::hsm::{Hsm as _, SealingKeyId};
@@ -112,6 +113,40 @@ fn secret_of(share: &[u8], public: &[u8]) -> Scalar {
     found.expect("the share holds its secret")
 }
 
+/// Plants all shares, the key that they make, which no node ever has, and the nonce of a signature; gives the nonce.
+async fn plant_keys(cluster: &Cluster, signed: &Signed, secrets: &mut Secrets) -> Vec<u8> {
+    let mut shares = Vec::new();
+    for i in 0..3 {
+        for name in ["fast", "hot"] {
+            let (record, plain) = share(cluster, i, name, secrets).await;
+            assert!(plain.len() > 64);
+            secrets.plant(&plain);
+            if name == "hot" {
+                let party = record.party(&NodeName::parse(&cluster.nodes[i].name).unwrap()).unwrap().get();
+                let public = &record.public_shares[usize::from(party) - 1];
+                shares.push((Scalar::from(u64::from(party)), secret_of(&plain, public)));
+                for public in record.public_shares.iter().chain([&record.public_key]) {
+                    secrets.publish(public);
+                }
+            }
+        }
+    }
+    let [(x1, s1), (x2, s2), ..] = shares[..] else { panic!("{} shares", shares.len()) };
+    let whole = (s1 * x2 - s2 * x1) * (x2 - x1).invert().unwrap();
+    let (r, s) = (scalar(&signed.signature[..32]).unwrap(), scalar(&signed.signature[32..]).unwrap());
+    let digest = scalar(&signed.signed_bytes).unwrap();
+    let nonce = (digest + r * whole) * s.invert().unwrap();
+    let point = (ProjectivePoint::GENERATOR * nonce).to_affine();
+    use k256::elliptic_curve::point::AffineCoordinates as _;
+    assert_eq!(point.x().as_slice(), &signed.signature[..32], "this is the nonce");
+    for secret in [whole, nonce, -nonce] {
+        let bytes = secret.to_repr().to_vec();
+        secrets.plant(&bytes);
+        secrets.plant(&bytes.into_iter().rev().collect::<Vec<_>>());
+    }
+    nonce.to_repr().to_vec()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s_3_1_no_secret_is_in_a_log_metric_trace_error_or_database() {
     let (collector, endpoint) = Collector::start().await;
@@ -166,42 +201,12 @@ async fn s_3_1_no_secret_is_in_a_log_metric_trace_error_or_database() {
     let sought = |what: &str| places.iter().filter(|(name, place)| name.contains(what) && place.len() > 500).count();
     assert_eq!(["metrics", "a trace", "log", "tally.db"].map(sought), [3, 1, 3, 3], "there is too little to look at");
 
-    let mut shares = Vec::new();
-    for i in 0..3 {
-        for name in ["fast", "hot"] {
-            let (record, plain) = share(&cluster, i, name, &mut secrets).await;
-            assert!(plain.len() > 64);
-            secrets.plant(&plain);
-            if name == "hot" {
-                let party = record.party(&NodeName::parse(&cluster.nodes[i].name).unwrap()).unwrap().get();
-                let public = &record.public_shares[usize::from(party) - 1];
-                shares.push((Scalar::from(u64::from(party)), secret_of(&plain, public)));
-                for public in record.public_shares.iter().chain([&record.public_key]) {
-                    secrets.publish(public);
-                }
-            }
-        }
-    }
-    // The key itself, which no node ever has, and the nonce of what was signed.
-    let [(x1, s1), (x2, s2), ..] = shares[..] else { panic!("{} shares", shares.len()) };
-    let whole = (s1 * x2 - s2 * x1) * (x2 - x1).invert().unwrap();
-    let (r, s) = (scalar(&signed.signature[..32]).unwrap(), scalar(&signed.signature[32..]).unwrap());
-    let digest = scalar(&signed.signed_bytes).unwrap();
-    let nonce = (digest + r * whole) * s.invert().unwrap();
-    let point = (ProjectivePoint::GENERATOR * nonce).to_affine();
-    use k256::elliptic_curve::point::AffineCoordinates as _;
-    assert_eq!(point.x().as_slice(), &signed.signature[..32], "this is the nonce");
-    for secret in [whole, nonce, -nonce] {
-        let bytes = secret.to_repr().to_vec();
-        secrets.plant(&bytes);
-        secrets.plant(&bytes.into_iter().rev().collect::<Vec<_>>());
-    }
+    let nonce = plant_keys(&cluster, &signed, &mut secrets).await;
 
     // That the search finds what is there.
-    let nonce = nonce.to_repr();
-    let base64 = base64::engine::general_purpose::STANDARD.encode(nonce);
+    let base64 = base64::engine::general_purpose::STANDARD.encode(&nonce);
     let planted =
-        [[b"bytes: ".as_slice(), &nonce].concat(), format!("hex: {}.", hex::encode(nonce)).into(), base64.into()];
+        [[b"bytes: ".as_slice(), &nonce].concat(), format!("hex: {}.", hex::encode(&nonce)).into(), base64.into()];
     assert!(planted.iter().all(|place| secrets.are_in(place)));
     for (what, place) in &places {
         assert!(!secrets.are_in(place), "{what} holds a secret");
