@@ -16,7 +16,7 @@ mod warning;
 mod words;
 
 pub use absence::{CLOCK_SLACK_MS, EXPORT_SLACK_MS};
-pub use finding::{Finding, FreezeProblem, KekProblem, Problem, Witness};
+pub use finding::{Finding, FreezeProblem, KekProblem, Problem, TokenProblem, Witness};
 pub use warning::{Oddity, Warning};
 
 use ledger::{Ledger, Scope};
@@ -51,6 +51,8 @@ pub struct Report {
     pub keys: u64,
     /// What KEKs have wrapped or opened.
     pub wraps: u64,
+    /// Cards and tokens that token domains have done something with.
+    pub tokens: u64,
     /// What is allowed but worth a look.
     pub warnings: Vec<Warning>,
 }

@@ -26,7 +26,10 @@ pub fn decode_hsm(kind: ContentKind, scheme: HsmScheme, chain: &str, content: &[
             | ContentKind::WrapSpec
             | ContentKind::KekSpec
             | ContentKind::FreezeSpec
-            | ContentKind::UnfreezeSpec,
+            | ContentKind::UnfreezeSpec
+            | ContentKind::DomainSpec
+            | ContentKind::DomainChange
+            | ContentKind::TokenCall,
             _,
         ) => Err(ChainError::NothingToSign),
     }

@@ -61,7 +61,10 @@ pub fn decode(kind: ContentKind, scheme: Scheme, chain: &str, content: &[u8]) ->
             | ContentKind::WrapSpec
             | ContentKind::KekSpec
             | ContentKind::FreezeSpec
-            | ContentKind::UnfreezeSpec,
+            | ContentKind::UnfreezeSpec
+            | ContentKind::DomainSpec
+            | ContentKind::DomainChange
+            | ContentKind::TokenCall,
             _,
         ) => Err(ChainError::NothingToSign),
     }

@@ -107,6 +107,8 @@ fn moves<'a>(bundle: &'a Bundle, action: PolicyAction<'a>) -> Vec<Moves<'a>> {
         PolicyAction::Wrap(facts) => one(facts.kind.as_str(), What::Nothing),
         PolicyAction::CreateKek => one("create_kek", What::Nothing),
         PolicyAction::ChangeKek(..) => one("change_kek", What::Nothing),
+        PolicyAction::Token(facts) => one(facts.rule_action(), What::Nothing),
+        PolicyAction::ManageDomain(_) => one("manage_domain", What::Nothing),
         PolicyAction::Freeze(_) => one("freeze", What::Nothing),
         PolicyAction::Unfreeze(_) => one("unfreeze", What::Nothing),
     }

@@ -1,5 +1,6 @@
 //! The decision. Default deny, `forbid` wins, and whatever cannot be evaluated denies.
 
+mod token;
 mod waiting;
 mod wrap;
 
@@ -14,6 +15,7 @@ use tally_domain::facts::{
     Amount, AssetRef, CreditTransfer, Facts, MessageFacts, Movement, OpaqueFacts, PaymentBlock, PaymentFacts, RawFacts,
     TransactionFacts,
 };
+use tally_domain::token::{DomainFacts, TokenFacts};
 use tally_domain::{
     Account, Agent, Backing, ClientId, HsmKeySpec, KekChange, KekNumber, KeyName, KeySpec, LimitId, PersonName, Reason,
     Scope, UnixMillis, WrapFacts,
@@ -93,6 +95,10 @@ pub enum PolicyAction<'a> {
     CreateKek,
     /// Change this version of a KEK; the one to be made, where the change makes one.
     ChangeKek(KekChange, KekNumber),
+    /// Do this with cards and tokens; the key is the domain.
+    Token(TokenFacts<'a>),
+    /// Do this with a token domain; the key is the domain.
+    ManageDomain(DomainFacts<'a>),
     /// Freeze this.
     Freeze(&'a Scope),
     /// Lift freezes of this.
@@ -142,7 +148,8 @@ pub fn decide_approved(
 }
 
 fn by_rules(bundle: &Bundle, request: &DecisionRequest<'_>, approvals: &Approvals, now: UnixMillis) -> Decision {
-    let case = Case { bundle, client: request.client, key: request.subject(), approvals, now };
+    let of_domain = matches!(request.action, PolicyAction::Token(_) | PolicyAction::ManageDomain(_));
+    let case = Case { bundle, client: request.client, key: request.subject(), of_domain, approvals, now };
     match request.action {
         PolicyAction::Sign(Facts::Transaction(tx)) => case.transaction(tx),
         PolicyAction::Sign(Facts::Message(message)) => case.ask("sign_message", "message", message_record(message)),
@@ -154,6 +161,8 @@ fn by_rules(bundle: &Bundle, request: &DecisionRequest<'_>, approvals: &Approval
         PolicyAction::Wrap(facts) => case.wrap(&facts),
         PolicyAction::CreateKek => case.create_kek(),
         PolicyAction::ChangeKek(change, version) => case.change_kek(change, version),
+        PolicyAction::Token(facts) => case.token(&facts),
+        PolicyAction::ManageDomain(facts) => case.manage_domain(&facts),
         PolicyAction::Freeze(scope) => case.ask("freeze", "freeze", scope_record(scope)),
         PolicyAction::Unfreeze(scope) => case.ask("unfreeze", "freeze", scope_record(scope)),
     }
@@ -165,6 +174,8 @@ struct Case<'a> {
     bundle: &'a Bundle,
     client: &'a ClientId,
     key: &'a str,
+    /// The key is a token domain's name.
+    of_domain: bool,
     approvals: &'a Approvals,
     now: UnixMillis,
 }
@@ -283,7 +294,7 @@ impl Case<'_> {
         Request::new(
             vocabulary.client(self.client.as_str()),
             vocabulary.action(action),
-            vocabulary.key(self.key),
+            if self.of_domain { vocabulary.domain(self.key) } else { vocabulary.key(self.key) },
             context.ok()?,
             Some(&vocabulary.schema),
         )

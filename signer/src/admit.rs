@@ -305,7 +305,10 @@ fn check_purpose(intent: &Intent, record: &KeyRecord) -> Result<(), Refusal> {
         | ContentKind::WrapSpec
         | ContentKind::KekSpec
         | ContentKind::FreezeSpec
-        | ContentKind::UnfreezeSpec => {
+        | ContentKind::UnfreezeSpec
+        | ContentKind::DomainSpec
+        | ContentKind::DomainChange
+        | ContentKind::TokenCall => {
             return Err(Refusal::new(Reason::Malformed).with("field", "kind"));
         }
     };

@@ -237,7 +237,10 @@ fn check_purpose(intent: &Intent, record: &HsmKeyRecord) -> Result<(), Refusal> 
         | ContentKind::WrapSpec
         | ContentKind::KekSpec
         | ContentKind::FreezeSpec
-        | ContentKind::UnfreezeSpec => {
+        | ContentKind::UnfreezeSpec
+        | ContentKind::DomainSpec
+        | ContentKind::DomainChange
+        | ContentKind::TokenCall => {
             return Err(Refusal::new(Reason::Malformed).with("field", "kind"));
         }
     };

@@ -25,6 +25,7 @@ pub mod result;
 pub mod session;
 pub mod sign_session;
 mod wire;
+pub mod tokens;
 pub mod wrap;
 
 pub use session::{Action, Failure, PersistId};

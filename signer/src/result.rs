@@ -81,7 +81,10 @@ pub fn build(
                 | ContentKind::WrapSpec
                 | ContentKind::KekSpec
                 | ContentKind::FreezeSpec
-                | ContentKind::UnfreezeSpec => Vec::new(),
+                | ContentKind::UnfreezeSpec
+                | ContentKind::DomainSpec
+                | ContentKind::DomainChange
+                | ContentKind::TokenCall => Vec::new(),
             };
             (u32::from(*recovery_id), payload)
         }

@@ -2,6 +2,7 @@
 //! different leaves never read as the same event.
 
 mod kek;
+mod token;
 
 use super::{BadLeaf, Event, LEAF_VERSION, Origin, Verdict, What};
 use tally_domain::boot::Statement;
@@ -24,7 +25,7 @@ pub(super) struct Leaf {
     incarnation: u64,
     #[prost(uint64, tag = "4")]
     time_ms: u64,
-    #[prost(oneof = "Body", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 40, 41, 42")]
+    #[prost(oneof = "Body", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 40, 41, 42, 70, 71")]
     body: Option<Body>,
 }
 
@@ -68,6 +69,10 @@ enum Body {
     Unfreezing(Statement),
     #[prost(message, tag = "42")]
     Unfrozen(UnfreezeCertificate),
+    #[prost(message, tag = "70")]
+    DomainChanged(token::DomainChangedBody),
+    #[prost(message, tag = "71")]
+    TokensUsed(token::TokensUsedBody),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -260,6 +265,8 @@ impl From<&What> for Body {
             What::KekMade(made) => Self::KekMade(made.into()),
             What::KekChanged(changed) => Self::KekChanged(changed.into()),
             What::Wrapped(wrapped) => Self::Wrapped(wrapped.into()),
+            What::DomainChanged(changed) => Self::DomainChanged(changed.into()),
+            What::TokensUsed(used) => Self::TokensUsed(used.into()),
             What::Frozen { statement } => Self::Frozen(statement.clone()),
             What::Unfreezing { statement } => Self::Unfreezing(statement.clone()),
             What::Unfrozen { certificate } => Self::Unfrozen(certificate.clone()),
@@ -354,6 +361,8 @@ impl TryFrom<Body> for What {
             Body::KekMade(made) => Self::KekMade(made.try_into()?),
             Body::KekChanged(changed) => Self::KekChanged(changed.try_into()?),
             Body::Wrapped(wrapped) => Self::Wrapped(wrapped.try_into()?),
+            Body::DomainChanged(changed) => Self::DomainChanged(changed.try_into()?),
+            Body::TokensUsed(used) => Self::TokensUsed(used.try_into()?),
             Body::Frozen(statement) => Self::Frozen { statement },
             Body::Unfreezing(statement) => Self::Unfreezing { statement },
             Body::Unfrozen(certificate) => Self::Unfrozen { certificate },

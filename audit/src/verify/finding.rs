@@ -2,9 +2,11 @@
 
 mod freeze;
 mod kek;
+mod token;
 
 pub use freeze::FreezeProblem;
 pub use kek::KekProblem;
+pub use token::TokenProblem;
 
 use crate::event::BadLeaf;
 use crate::note::BadNote;
@@ -348,6 +350,9 @@ pub enum Problem {
     /// Something about a KEK.
     #[error("{0}")]
     Kek(#[from] KekProblem),
+    /// Something about a token domain.
+    #[error("{0}")]
+    Token(#[from] TokenProblem),
     /// About freezes.
     #[error("{0}")]
     Freeze(#[from] FreezeProblem),
