@@ -18,12 +18,15 @@ mod homes;
 mod order;
 mod profile;
 mod retry;
+mod streams;
+mod tokens;
 mod wrap;
 
 pub use answer::{
-    ActiveRule, BanInfo, ChangedKek, Child, CreatedKek, CreatedKey, DataKey, FreezeInfo, Frozen, HsmInfo, KekInfo,
-    KekVersionInfo, KeyBacking, KeyInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo, RequestInfo, RequestPage,
-    RequestState, Signed, Told, Unfrozen, Unwrapped, Wrapped, WrappedBy,
+    ActiveRule, BanInfo, ChangedKek, Child, CreatedKek, CreatedKey, DataKey, Deleted, DomainInfo, DomainKeyInfo,
+    DoneBy, Found, FreezeInfo, Frozen, HsmInfo, KekInfo, KekVersionInfo, KeyBacking, KeyInfo, LatencyInfo, NodeInfo,
+    PeerInfo, PolicyInfo, RequestInfo, RequestPage, RequestState, Revealed, RotationInfo, Signed, TokenInfo, Tokenized,
+    Told, Unfrozen, Unwrapped, Wrapped, WrappedBy,
 };
 pub use audit::LogCheckpoint;
 pub use client::Client;
@@ -31,4 +34,6 @@ pub use error::{ClientError, Exit, Refused};
 pub use order::{Order, SealedIntent, VALIDITY_MS};
 pub use profile::{ENDPOINTS_MAX, Profile, ProfileError, signing_key};
 pub use retry::ATTEMPTS_MAX;
+pub use streams::{CardRow, CardStream, GivenToken, MESSAGE_ROWS_MAX, Row, RowRefused, TokenStream};
+pub use tokens::BoundCard;
 pub use wrap::Plain;

@@ -209,7 +209,9 @@ fn recognize(id: &[u8], named: &[Attribute]) -> Option<Key> {
     named.iter().find_map(|attribute| match attribute {
         Attribute::Label(label) if label == SEALING_LABEL.as_bytes() => Some(Key::Sealing(SealingKeyId(id))),
         Attribute::Label(label) if label == KEK_LABEL.as_bytes() => Some(Key::Kek(KekId(id))),
-        Attribute::Label(label) if label == WRAPPING_LABEL.as_bytes() => Some(Key::Vault(VaultKey::Wrapping(KekId(id)))),
+        Attribute::Label(label) if label == WRAPPING_LABEL.as_bytes() => {
+            Some(Key::Vault(VaultKey::Wrapping(KekId(id))))
+        }
         Attribute::Label(label) if label == INDEX_LABEL.as_bytes() => Some(Key::Vault(VaultKey::Index(IndexKeyId(id)))),
         Attribute::Label(label) if label == TRANSFER_LABEL.as_bytes() && id == TRANSFER_ID => Some(Key::Transfer),
         _ => None,

@@ -10,6 +10,7 @@ use crate::node::{Node, fresh_rng, now};
 use crate::peers::Peers;
 use crate::tls::Tls;
 use crate::token;
+use crate::vault::Vaults;
 use anyhow::{Context as _, bail};
 use rand::Rng as _;
 use std::collections::BTreeMap;
@@ -89,8 +90,10 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
         .create(&config.data_dir)
         .with_context(|| format!("cannot make the data directory {}", config.data_dir.display()))?;
     let path = config.data_dir.join("tally.db");
-    let store: Arc<dyn Store> =
-        Arc::new(SqliteStore::open(&path).with_context(|| format!("cannot open the store {}", path.display()))?);
+    let opened = SqliteStore::open(&path).with_context(|| format!("cannot open the store {}", path.display()))?;
+    let opened = Arc::new(opened);
+    let vaults = Vaults::new(opened.clone());
+    let store: Arc<dyn Store> = opened;
     checkpoint::check_log(&*store, &config, &hsm.identity())?;
     let boot = Arc::new(incarnate(&config, &*store, &*hsm, &bundle).await?);
     report_interrupted_checks(&*store, &boot).await?;
@@ -108,6 +111,7 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
         keys,
         hsm_keys,
         keks,
+        vaults,
         freezes,
         peers,
         sessions: Arc::default(),

@@ -8,6 +8,7 @@ use tally_domain::ports::store::{ClaimRequest, Step, Write};
 use tally_domain::{Action, ClientId, Reason, Refusal};
 use tally_signer::admit::{self, Opened, verdict};
 use tally_signer::hsm_sign;
+use tally_signer::tokens;
 use tally_signer::wrap;
 
 /// Most bytes of the summary of the facts in the log.
@@ -101,7 +102,7 @@ pub async fn refused(node: &Arc<Node>, opened: &Opened, from: Origin, refusal: R
 
 /// What this node decodes of a request that it refuses, as far as it can.
 fn summary(node: &Node, opened: &Opened) -> String {
-    if let Some(text) = wrap::describe(opened.intent()) {
+    if let Some(text) = wrap::describe(opened.intent()).or_else(|| tokens::describe(opened.intent())) {
         return text;
     }
     if let Some(held) = node.hsm_keys.get(&opened.intent().key) {

@@ -8,7 +8,7 @@ use crate::recover;
 use crate::reply;
 use std::sync::Arc;
 use tally_audit::event::Origin;
-use tally_domain::ports::store::Step;
+use tally_domain::ports::store::{Step, StoreError};
 use tally_domain::{Reason, Refusal};
 use tally_signer::admit::Opened;
 use tally_signer::hsm_sign::admit_hsm_sign;
@@ -43,6 +43,18 @@ pub async fn sign(node: &Arc<Node>, opened: Opened, origin: Origin, held: HsmHel
     })?;
     commit(node, completed.step(&node.boot, now())).await?;
     Ok(completed.to_bytes())
+}
+
+/// The same, for a caller that puts right what does not fit.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn try_commit(node: &Node, step: Step) -> Result<(), StoreError> {
+    let place = Place::of(&step);
+    place.pass(Moment::Before);
+    node.store.commit(step).await?;
+    place.pass(Moment::After);
+    Ok(())
 }
 
 /// Makes a step durable, with the places where a test kills this process.

@@ -10,6 +10,7 @@ use crate::keys::Keys;
 use crate::peers::Peers;
 use crate::reply;
 use crate::sessions::Sessions;
+use crate::vault::Vaults;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -38,6 +39,8 @@ pub struct Node {
     pub hsm_keys: HsmKeys,
     /// Versions of this node's own KEKs.
     pub keks: Keks,
+    /// The vault of card numbers.
+    pub vaults: Vaults,
     /// Freezes, this node's own and those of others.
     pub freezes: Freezes,
     /// Links to the other nodes.

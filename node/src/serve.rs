@@ -12,6 +12,7 @@ use crate::peers::PEER_MESSAGE_MAX_BYTES;
 use crate::services;
 use crate::tls::Tls;
 use crate::typed_errors::TypedErrors;
+use crate::vault;
 use anyhow::Context as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +67,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         .add_service(services::signing(node.clone(), limit))
         .add_service(services::key(node.clone(), limit))
         .add_service(services::wrap(node.clone()))
+        .add_service(services::token(node.clone()))
         .add_service(services::freeze(node.clone(), limit))
         .add_service(services::policy(node.clone(), limit))
         .add_service(services::audit(node.clone(), limit))
@@ -85,8 +87,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     tracing::info!(node = %node.name(), address = %node.config.listen, incarnation = node.boot.incarnation.0,
         bundle = %node.bundle.digest(), "serving");
     let housekeeping = tokio::spawn(keep_house(node.clone()));
+    let vaults = tokio::spawn(vault::keep(node.clone()));
     server.serve_with_incoming_shutdown(connections, stop_signal()).await.context("the server failed")?;
     housekeeping.abort();
+    vaults.abort();
     if let Err(refusal) = node.checkpoints.note(&node).await {
         tracing::warn!(%refusal, "no last checkpoint");
     }

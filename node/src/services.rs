@@ -4,12 +4,14 @@ mod audit;
 mod clients;
 mod freeze;
 mod peer;
+mod token;
 mod wrap;
 
 pub use audit::service as audit;
 pub use clients::{key, node, policy, signing};
 pub use freeze::service as freeze;
 pub use peer::service as peer;
+pub use token::service as token;
 pub use wrap::service as wrap;
 
 use crate::caller;
@@ -21,10 +23,11 @@ use tally_domain::{KeyName, Reason, Refusal, Tenant};
 use tonic::{Request, Status};
 
 /// Full names, for health checks of one service.
-pub const NAMES: [&str; 8] = [
+pub const NAMES: [&str; 9] = [
     "tally.v1.SigningService",
     "tally.v1.KeyService",
     "tally.v1.KeyWrapService",
+    "tally.v1.TokenService",
     "tally.v1.FreezeService",
     "tally.v1.PolicyService",
     "tally.v1.AuditService",

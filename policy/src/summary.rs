@@ -46,7 +46,9 @@ pub fn shown(bundle: &Bundle, request: &DecisionRequest<'_>) -> Shown {
         PolicyAction::Token(facts) => {
             let (action, rows, purpose) = (facts.rule_action(), facts.rows, facts.purpose);
             let form = if facts.form.is_empty() { String::new() } else { format!(", shown {}", facts.form) };
-            format!("client {client} asks to {action} up to {rows} in token domain {key}{form}, for purpose `{purpose}`")
+            format!(
+                "client {client} asks to {action} up to {rows} in token domain {key}{form}, for purpose `{purpose}`"
+            )
         }
         PolicyAction::ManageDomain(facts) => {
             let (change, about, mode, format) = (facts.change, facts.key, facts.mode, facts.format);

@@ -46,7 +46,8 @@ fn purpose_form_and_rows_decide_and_a_stream_is_asked_about_as_what_it_does() {
     assert_eq!(condition(TokenFacts { purpose: "", ..reveal }), r#"context.token.purpose == "refund""#);
     assert_eq!(condition(TokenFacts { form: "full", ..reveal }), r#"context.token.form != "full""#);
     assert_eq!(condition(TokenFacts { rows: 101, ..many }), "context.token.rows <= 100");
-    for (domain, action) in [("other", Action::Reveal), ("cards", Action::DeleteToken), ("cards", Action::SearchToken)] {
+    for (domain, action) in [("other", Action::Reveal), ("cards", Action::DeleteToken), ("cards", Action::SearchToken)]
+    {
         denied(of(&b, domain, facts(action)));
     }
 }

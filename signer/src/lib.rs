@@ -24,8 +24,8 @@ pub mod release;
 pub mod result;
 pub mod session;
 pub mod sign_session;
-mod wire;
 pub mod tokens;
+mod wire;
 pub mod wrap;
 
 pub use session::{Action, Failure, PersistId};

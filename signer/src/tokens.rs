@@ -114,7 +114,14 @@ impl TokenPermit {
 
     /// The step that makes what was done durable, with its leaf, unless the domain is frozen by then. With a result, the
     /// request is done with it; a stream has none until its end.
-    pub fn step(&self, writes: Vec<Write>, done: Done, result: Option<Vec<u8>>, boot: &BootIdentity, now: UnixMillis) -> Step {
+    pub fn step(
+        &self,
+        writes: Vec<Write>,
+        done: Done,
+        result: Option<Vec<u8>>,
+        boot: &BootIdentity,
+        now: UnixMillis,
+    ) -> Step {
         let intent = self.opened.intent();
         let leaf = What::TokensUsed(TokensUsed {
             by: asked(&self.opened),

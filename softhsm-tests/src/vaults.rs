@@ -82,7 +82,9 @@ pub fn rows_open_under_their_own_key_and_place_only<K: Kind>(dir: &Path) {
     assert_ne!((seals[0].iv, &seals[0].ciphertext), (seals[1].iv, &seals[1].ciphertext));
     assert_eq!(seals[0].ciphertext.len(), 16 + 16);
     assert_eq!(opened(&hsm, &key, b"row 1", &seals[0]).unwrap().unwrap(), b"4111111111111111");
-    for (key, aad, seal) in [(&key, b"row 2", &seals[0]), (&other, b"row 1", &seals[0]), (&elsewhere, b"row 1", &seals[0])] {
+    for (key, aad, seal) in
+        [(&key, b"row 2", &seals[0]), (&other, b"row 1", &seals[0]), (&elsewhere, b"row 1", &seals[0])]
+    {
         assert_eq!(opened(&hsm, key, aad, seal), Ok(None));
     }
     for at in 0..32 {

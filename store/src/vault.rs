@@ -13,7 +13,8 @@ use crate::{SqliteStore, sql};
 use rusqlite::{Connection, Row, params};
 use tally_domain::ports::store::StoreError;
 use tally_domain::ports::store::tokens::{
-    DataKeyRow, DomainKekRow, DomainRow, DoomedKey, ImportRow, IndexKeyRow, Rotated, RotationRow, TokenRow, Vault, VaultConflict, VaultWrite,
+    DataKeyRow, DomainKekRow, DomainRow, DoomedKey, ImportRow, IndexKeyRow, Rotated, RotationRow, TokenRow, Vault,
+    VaultConflict, VaultWrite,
 };
 use tally_domain::token::{DomainState, Fingerprint, IndexKeyNumber, Reuse, Token, TokenDomain};
 use tally_domain::{RequestId, Subject};
@@ -95,6 +96,10 @@ impl Vault for SqliteStore {
 
     fn domain_keks(&self, domain: &TokenDomain) -> Result<Vec<DomainKekRow>, StoreError> {
         keks::all_of(&self.reader(), domain)
+    }
+
+    fn has_rows(&self, domain: &TokenDomain) -> Result<bool, StoreError> {
+        read::has_rows(&self.reader(), domain)
     }
 
     fn doomed_keys(&self) -> Result<Vec<DoomedKey>, StoreError> {

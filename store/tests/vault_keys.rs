@@ -19,8 +19,8 @@ use rusqlite::Connection;
 use tally_domain::ports::hsm::IndexKeyId;
 use tally_domain::ports::store::StoreError;
 use tally_domain::ports::store::tokens::{
-    CursorWrite, DomainKek, DoomedKey, ImportRow, KekKind, KeyWrite, NewDomain, NewToken, Resealed, Rotated, RotationState, TokenConflict, Vault as _,
-    VaultConflict, VaultWrite, WrappedKey,
+    CursorWrite, DomainKek, DoomedKey, ImportRow, KekKind, KeyWrite, NewDomain, NewToken, Resealed, Rotated,
+    RotationState, TokenConflict, Vault as _, VaultConflict, VaultWrite, WrappedKey,
 };
 use tally_domain::token::{DataKeyNumber, IndexKeyNumber, Reuse, StoredState, Token, TokenDomain, VersionState};
 use tally_domain::{KekNumber, RequestId, UnixMillis};

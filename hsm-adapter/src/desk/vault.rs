@@ -104,8 +104,7 @@ impl Desk {
     pub(super) fn prove_vault(&self, session: &Session, key: VaultKey, handle: ObjectHandle) -> Result<(), Fault> {
         match key {
             VaultKey::Index(_) => {
-                let (one, again) =
-                    (authenticated(session, handle, PROBE)?, authenticated(session, handle, PROBE)?);
+                let (one, again) = (authenticated(session, handle, PROBE)?, authenticated(session, handle, PROBE)?);
                 if one == again { Ok(()) } else { Err(Fault::broken("C_Sign", "another HMAC of the same")) }
             }
             VaultKey::Wrapping(_) => self.prove_wrapping(session, handle),
@@ -260,7 +259,8 @@ fn authenticated(session: &Session, key: ObjectHandle, input: &[u8]) -> Result<F
 
 /// A key that is in the session for a moment, on its way under a KEK-W; new, or unwrapped.
 fn passing(new: bool) -> Vec<Attribute> {
-    let mut template = session_key(&[Attribute::Extractable(true), Attribute::Encrypt(false), Attribute::Decrypt(false)]);
+    let mut template =
+        session_key(&[Attribute::Extractable(true), Attribute::Encrypt(false), Attribute::Decrypt(false)]);
     if new {
         template.push(Attribute::ValueLen(SECRET_KEY_BYTES.into()));
     }

@@ -9,7 +9,7 @@ use crate::{lead_key, lead_sign};
 use prost::Message as _;
 use std::sync::Arc;
 use tally_domain::key::KeyCertificate;
-use tally_domain::{DerivationPath, KeyName, Reason, Refusal, Tenant};
+use tally_domain::{DerivationPath, KeyName, Material, Reason, Refusal, Tenant};
 use tally_policy::Effect;
 use tally_proto::v1;
 use tally_proto::v1::key_service_server::{KeyService, KeyServiceServer};
@@ -118,6 +118,9 @@ impl KeyService for Clients {
     async fn get_key(&self, request: Request<v1::GetKeyRequest>) -> Result<Response<v1::GetKeyResponse>, Status> {
         client(&self.0, &request)?;
         if let Some(held) = hsm_held(&self.0, &request.get_ref().name) {
+            if is_domain(&held) {
+                return Err(refused(Reason::KeyPurpose));
+            }
             return Ok(Response::new(v1::GetKeyResponse { key: Some(as_it_is(&self.0, convert::hsm_key_out(&held))) }));
         }
         let held = held(&self.0, &request.get_ref().name)?;
@@ -135,7 +138,7 @@ impl KeyService for Clients {
     async fn list_keys(&self, request: Request<v1::ListKeysRequest>) -> Result<Response<v1::ListKeysResponse>, Status> {
         client(&self.0, &request)?;
         let threshold = self.0.keys.all();
-        let resident = self.0.hsm_keys.all();
+        let resident: Vec<_> = self.0.hsm_keys.all().into_iter().filter(|held| !is_domain(held)).collect();
         let threshold = threshold.iter().map(|held| convert::key_out(held, None));
         let mut keys: Vec<v1::Key> = threshold
             .chain(resident.iter().map(|held| v1::Key { certificate: Vec::new(), ..convert::hsm_key_out(held) }))
@@ -248,6 +251,11 @@ fn as_it_is(node: &Node, mut key: v1::Key) -> v1::Key {
 fn held(node: &Node, name: &str) -> Result<crate::keys::Held, Status> {
     let name = KeyName::parse(name).map_err(|_| refused(Reason::KeyNotFound))?;
     node.keys.get(&name).ok_or_else(|| refused(Reason::KeyNotFound))
+}
+
+/// A token domain has a key's name, and is no key.
+fn is_domain(held: &HsmHeld) -> bool {
+    matches!(held.record.material, Material::Tokens { .. })
 }
 
 fn hsm_held(node: &Node, name: &str) -> Option<HsmHeld> {

@@ -13,9 +13,13 @@ mod attempts;
 mod bad_freezes;
 mod bad_input;
 mod bundles;
+mod cards;
+mod cards_bad;
+mod cards_keys;
 mod freezes;
 mod frozen_keks;
 mod harness {
+    pub mod cards;
     pub mod certs;
     pub mod cluster;
     pub mod orders;

@@ -110,9 +110,11 @@ impl Known<'_> {
                 "change of a KEK",
                 "they are `create`, `rotate`, `disable`, `enable`, `destroy`, `cancel` and `replicate`",
             ),
-            ("token", "form") => {
-                (FORMS.contains(&text), "form", "they are `full`, `masked`, `bin-last4`, and `` where nothing is revealed")
-            }
+            ("token", "form") => (
+                FORMS.contains(&text),
+                "form",
+                "they are `full`, `masked`, `bin-last4`, and `` where nothing is revealed",
+            ),
             ("domain", "change") => (
                 DOMAIN_CHANGES.contains(&text),
                 "change of a token domain",

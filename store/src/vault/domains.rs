@@ -3,10 +3,10 @@
 use super::{alive, find};
 use crate::sql::{column, first, run};
 use rusqlite::{Connection, params};
-use tally_domain::{KekNumber, UnixMillis};
 use tally_domain::ports::store::StoreError;
 use tally_domain::ports::store::tokens::{NewDomain, VaultConflict};
 use tally_domain::token::{DomainState, TokenDomain};
+use tally_domain::{KekNumber, UnixMillis};
 
 pub fn put(c: &Connection, new: &NewDomain) -> Result<(), StoreError> {
     let known = super::read::domain(c, &new.domain)?;

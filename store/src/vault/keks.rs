@@ -15,7 +15,13 @@ const SEALING: u8 = 1;
 const WRAPPING: u8 = 2;
 const INDEX: u8 = 3;
 
-pub fn insert(c: &Connection, domain: i64, number: KekNumber, kek: DomainKek, at: UnixMillis) -> Result<(), StoreError> {
+pub fn insert(
+    c: &Connection,
+    domain: i64,
+    number: KekNumber,
+    kek: DomainKek,
+    at: UnixMillis,
+) -> Result<(), StoreError> {
     let sql = "INSERT INTO domain_kek (domain, number, kind, object, state, made_at, updated_at)
                VALUES (?1, ?2, ?3, ?4, 2, ?5, ?5)";
     let row = params![domain, number.0, kind_number(kek.kind), kek.object.0, at.0.cast_signed()];

@@ -107,7 +107,13 @@ fn retire_data_key(c: &Connection, domain: i64, number: DataKeyNumber, at: UnixM
 }
 
 /// Without a data key card numbers cannot be had back, and so cannot be brought under another index key.
-fn add_index_key(c: &Connection, domain: i64, object: &[u8; 16], shred: bool, at: UnixMillis) -> Result<(), StoreError> {
+fn add_index_key(
+    c: &Connection,
+    domain: i64,
+    object: &[u8; 16],
+    shred: bool,
+    at: UnixMillis,
+) -> Result<(), StoreError> {
     let filling = index_key(c, domain, 1)?;
     if filling.is_some() {
         return Err(VaultConflict::Rotating.into());

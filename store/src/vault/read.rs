@@ -49,6 +49,12 @@ pub fn index_keys(c: &Connection, domain: &TokenDomain) -> Result<Vec<IndexKeyRo
     })
 }
 
+pub fn has_rows(c: &Connection, domain: &TokenDomain) -> Result<bool, StoreError> {
+    let sql =
+        "SELECT 1 FROM token t JOIN token_domain d ON d.id = t.domain WHERE d.tenant = ?1 AND d.name = ?2 LIMIT 1";
+    Ok(first(c, sql, params![domain.tenant.as_str(), domain.name.as_str()], |_| Ok(()))?.is_some())
+}
+
 pub fn token(c: &Connection, domain: &TokenDomain, token: &Token) -> Result<Option<TokenRow>, StoreError> {
     let row = params![domain.tenant.as_str(), domain.name.as_str(), token.as_str()];
     first(c, &format!("{TOKEN} AND t.token = ?3"), row, token_row)
@@ -149,7 +155,7 @@ fn data_key_row(row: &Row<'_>) -> Result<DataKeyRow, StoreError> {
     let wrapped = match (column::<Option<Vec<u8>>>(row, 4)?, column::<Option<u32>>(row, 3)?) {
         (Some(wrapped), Some(kek_version)) => {
             Some(WrappedKey { kek: name(row, 2)?, kek_version: KekNumber(kek_version), wrapped })
-        },
+        }
         _ => None,
     };
     Ok(DataKeyRow {

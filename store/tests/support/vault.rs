@@ -3,13 +3,13 @@
 use super::helpers::wait;
 use std::path::PathBuf;
 use tally_domain::digest::TaggedHash;
+use tally_domain::ports::hsm::KekId;
 use tally_domain::ports::store::tokens::{
-    CardFacts, CursorWrite, DomainKek, KekKind, KeyWrite, NewDomain, NewToken, Sealed, TokenConflict, Vault as _, VaultConflict,
-    VaultWrite, WrappedKey,
+    CardFacts, CursorWrite, DomainKek, KekKind, KeyWrite, NewDomain, NewToken, Sealed, TokenConflict, Vault as _,
+    VaultConflict, VaultWrite, WrappedKey,
 };
 use tally_domain::ports::store::{Committed, Step, Store as _, StoreError, Write};
 use tally_domain::token::{Bin, Brand, DataKeyNumber, Fingerprint, IndexKeyNumber, Last4, Reuse, Token, TokenDomain};
-use tally_domain::ports::hsm::KekId;
 use tally_domain::{DomainName, KekNumber, KeyName, NodeName, Subject, Tenant, UnixMillis};
 use tally_store::SqliteStore;
 
@@ -42,7 +42,11 @@ pub fn reusing() -> TokenDomain {
 }
 
 pub fn wrapped(n: u8) -> WrappedKey {
-    WrappedKey { kek: KeyName::parse("kek").unwrap(), kek_version: KekNumber(1), wrapped: hash("wrapped", n.into()).to_vec() }
+    WrappedKey {
+        kek: KeyName::parse("kek").unwrap(),
+        kek_version: KekNumber(1),
+        wrapped: hash("wrapped", n.into()).to_vec(),
+    }
 }
 
 /// A KEK of a domain.

@@ -7,7 +7,9 @@ use tally_domain::{KeyName, RequestId};
 #[non_exhaustive]
 pub enum TokenProblem {
     /// The node did what it had not permitted.
-    #[error("the node acted on request {request} about token domain {domain} without having permitted that intent before")]
+    #[error(
+        "the node acted on request {request} about token domain {domain} without having permitted that intent before"
+    )]
     NotPermitted {
         /// The request.
         request: RequestId,

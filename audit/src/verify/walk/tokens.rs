@@ -11,9 +11,9 @@ impl Walk<'_> {
     pub(super) fn domain_changed(&mut self, changed: DomainChanged) -> Result<(), Problem> {
         let DomainChanged { by, domain, .. } = changed;
         match by {
-            Some(by) => self.domain_asked(&by, &domain, |action| {
-                matches!(action, Action::CreateDomain | Action::ChangeDomain)
-            }),
+            Some(by) => {
+                self.domain_asked(&by, &domain, |action| matches!(action, Action::CreateDomain | Action::ChangeDomain))
+            }
             // What a wish has led to; the wish stands before it.
             None => Ok(()),
         }

@@ -164,6 +164,12 @@ pub trait Vault: Send + Sync {
     /// [`StoreError`].
     fn domain_keks(&self, domain: &TokenDomain) -> Result<Vec<DomainKekRow>, StoreError>;
 
+    /// Whether a domain, a deleted one too, has tokens yet.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn has_rows(&self, domain: &TokenDomain) -> Result<bool, StoreError>;
+
     /// Keys that the token is to destroy.
     ///
     /// # Errors
