@@ -5,6 +5,7 @@ mod jwt;
 mod logs;
 mod outage;
 mod sign;
+mod token;
 mod tour;
 mod wrap;
 

@@ -195,9 +195,9 @@ impl Create {
             life_s: self.life,
             brands: self.brands.into_iter().collect::<BTreeSet<_>>(),
         };
-        let order = Order::create_domain(&spec)?.note(&self.request.note);
         // What cannot be is said before anyone is asked.
-        spec.check().map_err(|bad| Usage(bad.to_string()))?;
+        let checked = spec.check().map_err(|bad| Usage(bad.to_string()))?;
+        let order = Order::create_domain(checked.spec())?.note(&self.request.note);
         let asked = kept.seal(client, order, self.request.request_id)?;
         let (domain, rule) = kept.settle(&asked, client.create_domain(&asked.intent).await)?;
         let text = format!("PERMITTED by rule {rule}\n{}", record(&domain));

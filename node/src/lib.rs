@@ -37,6 +37,7 @@ mod participate;
 mod peers;
 mod recover;
 mod reply;
+mod scrub;
 mod serve;
 mod services;
 mod sessions;
@@ -46,5 +47,6 @@ mod typed_errors;
 mod vault;
 
 pub use boot::{accept_restore, load_bundle};
+pub use scrub::scrubbed_stderr;
 pub use serve::run;
 pub use token::init_identity;

@@ -44,8 +44,8 @@ pub struct Import {
 
 /// A line of NDJSON.
 #[derive(Deserialize)]
-struct Line {
-    pan: Zeroizing<String>,
+struct Line<'a> {
+    pan: &'a str,
     #[serde(default)]
     subject: Option<Subject>,
 }
@@ -156,7 +156,7 @@ fn row(line: &[u8], number: u64) -> Option<CardRow> {
         return None;
     }
     let (pan, subject) = if text.first() == Some(&b'{') {
-        match serde_json::from_slice::<Line>(text) {
+        match serde_json::from_slice::<Line<'_>>(text) {
             Ok(Line { pan, subject }) => (SecretBytes::new(pan.as_bytes().to_vec()), subject),
             // Sent as nothing, and refused as such.
             Err(_) => (SecretBytes::new(Vec::new()), None),
