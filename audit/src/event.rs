@@ -97,6 +97,11 @@ pub enum What {
         /// Digest of the partial signature; never the partial itself.
         partial_digest: Digest,
     },
+    /// A quorum has agreed that limits leave room for what this node is about to do alone; it is done after this leaf.
+    Certified {
+        /// The votes, which say what it is.
+        certificate: Certificate,
+    },
     /// A node promised never to release for an attempt.
     Abandoned {
         /// The promise.
@@ -264,6 +269,7 @@ impl Event {
             What::Decided { .. } => "decided",
             What::Voted { .. } => "voted",
             What::Released { .. } => "released",
+            What::Certified { .. } => "certified",
             What::Abandoned { .. } => "abandoned",
             What::Completed { .. } => "completed",
             What::KeyPending { .. } => "key-pending",

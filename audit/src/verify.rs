@@ -2,21 +2,23 @@
 //!
 //! One log shows that its node kept the rules by itself: it voted only for what it had permitted, released only on a
 //! certificate, never used a nonce twice, used no key while it was frozen, and wrapped and opened only what clients asked
-//! for, with versions of KEKs that were enabled. That no two nodes tell different stories shows only together, and so does that
-//! no node has shortened its own: a certificate in any log names votes that their voters' logs must hold. What the check
-//! does not do: run policy again, or decode content again; it takes the node's word for what it permitted. Nor can it
-//! find what a node did alone, such as a refusal, once the node has rewritten its log.
+//! for, with versions of KEKs that were enabled; of limited work that it did alone, that a quorum had certified it. That no
+//! two nodes tell different stories shows only together, and so does that no node has shortened its own: a certificate in
+//! any log names votes that their voters' logs must hold. What the check does not do: run policy again, or decode content
+//! again; it takes the node's word for what it permitted, and that no limit applied where it asked for no votes. Nor can
+//! it find what a node did alone, such as a refusal, once the node has rewritten its log.
 
 mod absence;
 mod finding;
 mod ledger;
+mod lines;
 mod signature;
 mod walk;
 mod warning;
 mod words;
 
 pub use absence::{CLOCK_SLACK_MS, EXPORT_SLACK_MS};
-pub use finding::{Finding, FreezeProblem, KekProblem, Problem, TokenProblem, Witness};
+pub use finding::{Finding, FreezeProblem, HomeProblem, KekProblem, Problem, TokenProblem, Witness};
 pub use warning::{Oddity, Warning};
 
 use ledger::{Ledger, Scope};

@@ -38,6 +38,7 @@ fn build_all_kinds() -> Vec<Event> {
     log.push(What::HsmKeyPending { record: jwt.to_bytes() });
     log.push(w.hsm_active(&jwt, &[0, 1]));
     log.push(w.hsm_completed(&w.intent(6, "jwt"), 7));
+    log.push(What::Certified { certificate: w.certificate(&w.vote_body(&w.intent(9, HOT), 1, &[0, 1]), &[0, 1]) });
     log.extend(w.kek_life(0));
     log.push(w.frozen(0, 7, &Scope::All));
     let lift = w.unfreeze_intent(8, &Scope::All, &[frozen::freeze_name(0, 7)]);
@@ -51,7 +52,7 @@ fn build_all_kinds() -> Vec<Event> {
 fn every_kind_reads_back() {
     let events = all_kinds();
     let kinds: BTreeSet<_> = events.iter().map(Event::kind).collect();
-    assert_eq!(kinds.len(), 19);
+    assert_eq!(kinds.len(), 20);
     for event in events {
         assert_eq!(Event::from_leaf(&event.to_leaf()).as_ref(), Ok(&event));
     }

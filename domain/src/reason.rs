@@ -176,6 +176,8 @@ reasons! {
     Expired = "EXPIRED", FailedPrecondition, "The intent has expired; sign a new one with a new request id.";
     /// Before its time.
     TooEarly = "TOO_EARLY", FailedPrecondition, "The intent is not valid yet; wait, or check the clocks.";
+    /// A node's clock is off.
+    ClockSkew = "CLOCK_SKEW", FailedPrecondition, "The clocks of two nodes are too far apart to count a limit's window; the metadata says by how much. Set the clock of the node that is off.";
     /// Valid for longer than allowed.
     ValidityTooLong = "VALIDITY_TOO_LONG", InvalidArgument, "The intent is valid for longer than allowed; give it at most ten minutes.";
     /// Nodes hold different bundles.
@@ -190,6 +192,8 @@ reasons! {
     Recovering = "RECOVERING", Unavailable, "This node was restored from an older copy and its peers have fenced it; it takes part in nothing until their operators accept it. Ask another node.";
     /// Fewer than t signers.
     Signers = "SIGNERS", Unavailable, "Fewer signers than the key's threshold can be reached; bring nodes back and retry with the same request id.";
+    /// Fewer voters than a limit needs.
+    Voters = "VOTERS", Unavailable, "A limit applies, and fewer nodes than its quorum could be reached to agree that it leaves room; bring nodes back and retry with the same request id.";
     /// Not all nodes that a key needs.
     Participants = "PARTICIPANTS", Unavailable, "Creating a key needs all of its nodes, naming one in an HSM and lifting a freeze a majority of all; bring nodes back and retry with the same request id.";
     /// The token does not answer.

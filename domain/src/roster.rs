@@ -2,6 +2,7 @@
 
 use crate::dsse::VerifyingKey;
 use crate::ids::{ClientId, ClusterId, NodeName, Tenant};
+use crate::quorum::Tolerance;
 
 /// Who takes part in a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub struct Roster {
     pub nodes: Vec<RosterNode>,
     /// All clients, in the order of the file.
     pub clients: Vec<RosterClient>,
+    /// What certificates that need a quorum withstand.
+    pub tolerance: Tolerance,
 }
 
 /// What a node does.

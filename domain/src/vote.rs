@@ -1,10 +1,17 @@
-//! Votes, and the certificate that all of S make together. One vote for one object, for ever; written down before it leaves.
+//! Votes, and the certificate that they make together: those of all of S, and of a quorum of all voters where a limit
+//! applies. One vote for one object, for ever; written down before it leaves.
 
-use crate::boot::{BadStatement, Statement};
+mod home;
+
+pub use home::HomeTask;
+
+use crate::boot::{BadStatement, BootCert, Statement};
+use crate::claim::Claims;
 use crate::digest::Digest;
 use crate::dsse::{Envelope, SigningKey};
 use crate::ids::{Attempt, NodeName, RequestId, Tenant};
 use crate::intent::decode_canonical;
+use crate::quorum::Electorate;
 use crate::roster::Roster;
 use prost::Message as _;
 use std::collections::BTreeSet;
@@ -14,7 +21,7 @@ pub const VOTE_TYPE: &str = "application/vnd.tally.vote.v1+protobuf";
 /// DSSE payload type of a promise never to release for an attempt.
 pub const ABANDON_TYPE: &str = "application/vnd.tally.abandon.v1+protobuf";
 
-/// What a member of S votes on. All members' votes of one attempt must be the same, to the byte.
+/// What a voter votes on, as a whole. All votes of one certificate must be the same, to the byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VoteBody {
     /// Tenant of the request.
@@ -38,6 +45,8 @@ pub struct VoteBody {
     pub bundle: Digest,
     /// The rule by which each member decided.
     pub rule: String,
+    /// What the request takes of the limits that apply to it, if any do. It decides who has to vote.
+    pub claims: Option<Claims>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -62,6 +71,9 @@ struct Body {
     bundle: Vec<u8>,
     #[prost(string, tag = "10")]
     rule: String,
+    /// Encoded claims; empty when no limit applies.
+    #[prost(bytes = "vec", tag = "11")]
+    claims: Vec<u8>,
 }
 
 impl VoteBody {
@@ -78,6 +90,7 @@ impl VoteBody {
             session: self.session.0.to_vec(),
             bundle: self.bundle.0.to_vec(),
             rule: self.rule.clone(),
+            claims: self.claims.as_ref().map(Claims::to_bytes).unwrap_or_default(),
         }
         .encode_to_vec()
     }
@@ -89,6 +102,10 @@ impl VoteBody {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadStatement> {
         let b: Body = decode_canonical(bytes).map_err(|_| BadStatement::Malformed)?;
         let digest = |d: &[u8]| Digest::from_slice(d).ok_or(BadStatement::Malformed);
+        let claims = match b.claims.as_slice() {
+            [] => None,
+            bytes => Some(Claims::from_bytes(bytes).map_err(|_| BadStatement::Malformed)?),
+        };
         Ok(Self {
             tenant: Tenant::parse(&b.tenant).map_err(|_| BadStatement::Malformed)?,
             request_id: RequestId::from_slice(&b.request_id).ok_or(BadStatement::Malformed)?,
@@ -104,6 +121,7 @@ impl VoteBody {
             session: digest(&b.session)?,
             bundle: digest(&b.bundle)?,
             rule: b.rule,
+            claims,
         })
     }
 
@@ -113,10 +131,11 @@ impl VoteBody {
     }
 }
 
-/// The votes of all of S on one body: what a partial signature demands.
+/// The votes on one body: what a partial signature demands. First those of all of S; where a limit applies, then those of
+/// other voters.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Certificate {
-    /// One vote of each member of S.
+    /// One vote of each voter.
     #[prost(message, repeated, tag = "1")]
     pub votes: Vec<Statement>,
 }
@@ -130,17 +149,65 @@ pub enum BadCertificate {
     /// Two votes differ in what they are for.
     #[error("the votes are not for one and the same thing")]
     Differ,
-    /// A member of S is missing, votes twice, or a node outside S votes.
+    /// A member of S is missing, votes twice, or a node that has no say votes.
     #[error("the votes are not those of exactly S")]
     NotAllOfS,
+    /// A limit applies, and too few voters agree that it leaves room.
+    #[error("a limit applies, and the votes are too few for it")]
+    TooFew,
+    /// For what one node does alone where a session's is needed, or the other way round.
+    #[error("the votes are for another kind of work: of one node alone, or of a session")]
+    OtherKind,
 }
 
 impl Certificate {
-    /// Checks every vote and that they are those of exactly the signers that they name; gives what was voted.
+    /// Checks every vote and that they are those of whoever has to vote; gives what was voted.
     ///
     /// # Errors
     /// [`BadCertificate`].
     pub fn open(&self, roster: &Roster) -> Result<VoteBody, BadCertificate> {
+        let (body, voters) = self.read_session(roster)?;
+        if body.claims.is_none() {
+            return exactly_signers(body, &voters);
+        }
+        let signers: BTreeSet<_> = body.signers.iter().cloned().collect();
+        if signers.len() != body.signers.len() || !signers.is_subset(&voters) {
+            return Err(BadCertificate::NotAllOfS);
+        }
+        if Electorate::from(roster).reached(&voters) { Ok(body) } else { Err(BadCertificate::TooFew) }
+    }
+
+    /// Whose votes they are, as far as their boot certificates are believed.
+    pub fn voters(&self, roster: &Roster) -> BTreeSet<NodeName> {
+        let certs = self.votes.iter().filter_map(|vote| vote.boot_cert.as_ref());
+        certs.filter_map(|cert| BootCert::open(cert, roster).ok()).map(|cert| cert.node).collect()
+    }
+
+    /// As [`Certificate::open`], for what a result carries: the votes of exactly S, whatever limits apply. A signature
+    /// that exists proves that its signers saw the whole; which other voters they saw differs from member to member,
+    /// and a result is the same everywhere.
+    ///
+    /// # Errors
+    /// [`BadCertificate`].
+    pub fn open_signers(&self, roster: &Roster) -> Result<VoteBody, BadCertificate> {
+        let (body, voters) = self.read_session(roster)?;
+        exactly_signers(body, &voters)
+    }
+
+    /// The part that [`Certificate::open_signers`] takes: the first votes, as many as there are signers.
+    #[must_use]
+    pub fn signers_part(mut self, signers: usize) -> Self {
+        self.votes.truncate(signers);
+        self
+    }
+
+    fn read_session(&self, roster: &Roster) -> Result<(VoteBody, BTreeSet<NodeName>), BadCertificate> {
+        let (body, voters) = self.read(roster)?;
+        if body.home().is_some() { Err(BadCertificate::OtherKind) } else { Ok((body, voters)) }
+    }
+
+    /// What all votes are for, and whose they are.
+    fn read(&self, roster: &Roster) -> Result<(VoteBody, BTreeSet<NodeName>), BadCertificate> {
         let mut first: Option<VoteBody> = None;
         let mut voters = BTreeSet::new();
         for vote in &self.votes {
@@ -155,10 +222,13 @@ impl Certificate {
                 Some(_) => return Err(BadCertificate::Differ),
             }
         }
-        let body = first.ok_or(BadCertificate::NotAllOfS)?;
-        let signers: BTreeSet<_> = body.signers.iter().cloned().collect();
-        if signers.len() == body.signers.len() && signers == voters { Ok(body) } else { Err(BadCertificate::NotAllOfS) }
+        first.map(|body| (body, voters)).ok_or(BadCertificate::NotAllOfS)
     }
+}
+
+fn exactly_signers(body: VoteBody, voters: &BTreeSet<NodeName>) -> Result<VoteBody, BadCertificate> {
+    let signers: BTreeSet<_> = body.signers.iter().cloned().collect();
+    if signers.len() == body.signers.len() && signers == *voters { Ok(body) } else { Err(BadCertificate::NotAllOfS) }
 }
 
 /// A member's durable promise never to release a partial signature for an attempt; all t are needed, so it ends the attempt.

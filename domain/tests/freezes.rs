@@ -16,6 +16,7 @@ use tally_domain::freeze::{
     FREEZE_TYPE, FreezeSpec, LIFTS_MAX, UNFREEZE_TYPE, Unfreeze, UnfreezeCertificate, UnfreezeSpec,
 };
 use tally_domain::intent::BadIntent;
+use tally_domain::quorum::Tolerance;
 use tally_domain::roster::{NodeRole, Roster, RosterNode};
 use tally_domain::*;
 
@@ -49,7 +50,9 @@ fn cluster(n: u8) -> (Roster, Vec<(SigningKey, Envelope)>) {
         (key, identity(i).seal(boot::PAYLOAD_TYPE, cert.to_bytes()))
     });
     let boots = boots.collect();
-    (Roster { cluster, nodes: nodes.collect(), clients: vec![] }, boots)
+    let nodes: Vec<_> = nodes.collect();
+    let tolerance = Tolerance::usual(nodes.len(), nodes.len());
+    (Roster { cluster, nodes, clients: vec![], tolerance }, boots)
 }
 
 fn freeze(scope: Scope) -> Freeze {

@@ -13,6 +13,7 @@ use tally_domain::dsse::{Envelope, SigningKey};
 use tally_domain::hsm_key::HsmKeyCertificate;
 use tally_domain::intent::BadIntent;
 use tally_domain::ports::hsm::{KekId, KeyCheckValue};
+use tally_domain::quorum::Tolerance;
 use tally_domain::roster::{NodeRole, Roster, RosterNode};
 use tally_domain::*;
 
@@ -42,7 +43,15 @@ fn cluster(n: u8) -> (Roster, Vec<(SigningKey, Envelope)>) {
         (key, identity(i).seal(boot::PAYLOAD_TYPE, cert.to_bytes()))
     });
     let boots = boots.collect();
-    (Roster { cluster, nodes: nodes.collect(), clients: vec![] }, boots)
+    (
+        Roster {
+            cluster,
+            nodes: nodes.collect(),
+            clients: vec![],
+            tolerance: Tolerance::usual(usize::from(n), usize::from(n)),
+        },
+        boots,
+    )
 }
 
 fn record(home: u8, seed: u8) -> HsmKeyRecord {

@@ -69,10 +69,6 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
     let Some(own) = roster.node(&config.name) else {
         bail!("the roster of the policy bundle has no node `{}`", config.name);
     };
-    // Rules alone would permit more than the author meant.
-    if bundle.has_limits() {
-        bail!("the policy bundle has limits, which this version of the node does not claim; use a version that does");
-    }
     if roster.cluster != config.cluster {
         bail!("the roster is for cluster `{}`, the configuration for `{}`", roster.cluster, config.cluster);
     }
@@ -116,6 +112,7 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
         peers,
         sessions: Arc::default(),
         inflight: Arc::default(),
+        placing: tokio::sync::Mutex::default(),
         checkpoints: Checkpointer::default(),
         started_at: now(),
         recovering: AtomicBool::new(false),

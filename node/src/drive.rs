@@ -1,6 +1,7 @@
 //! Drives a session: gives it events, does what it asks for, in order, and ends it when it is silent for too long.
 
 use crate::failpoint::{self, Moment};
+use crate::limits;
 use crate::node::{Node, fresh_rng, now};
 use crate::peers::PEER_MESSAGE_MAX_BYTES;
 use crate::reply;
@@ -10,10 +11,12 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
+use tally_domain::boot::Statement;
 use tally_domain::ports::hsm::HsmError;
 use tally_domain::ports::store::{BanRow, Step, Write};
 use tally_domain::{Digest, NodeName, Reason, Refusal, UnixMillis};
 use tally_proto::v1;
+use tally_signer::claims::InTheWay;
 use tally_signer::keygen_session::{self, Created, KeygenSession, SealRequest};
 use tally_signer::result::SignResult;
 use tally_signer::session::{Action, Failure, Trouble};
@@ -102,6 +105,8 @@ pub struct Failed {
     pub culprits: Vec<NodeName>,
     /// The other members, if nobody could be named.
     pub members: Vec<NodeName>,
+    /// What voters outside S found in the way of its claims.
+    pub in_the_way: Vec<InTheWay>,
 }
 
 /// The name under which a session's pending check is kept.
@@ -117,6 +122,7 @@ struct Drive<M: Machine> {
     my_index: u8,
     machine: M,
     rng: StdRng,
+    in_the_way: Vec<InTheWay>,
 }
 
 /// Runs a session to its end. Whatever must be durable is durable before anyone hears of it.
@@ -131,7 +137,8 @@ pub async fn drive<M: Machine>(
     machine: M,
     first: Vec<Action<M::Output>>,
 ) -> Result<M::Output, Failed> {
-    let mut drive = Drive { node: node.clone(), seat, members, my_index, machine, rng: fresh_rng() };
+    let in_the_way = Vec::new();
+    let mut drive = Drive { node: node.clone(), seat, members, my_index, machine, rng: fresh_rng(), in_the_way };
     let mut actions = VecDeque::from(first);
     loop {
         let trouble = match drive.next(&mut actions).await {
@@ -156,6 +163,8 @@ pub async fn drive<M: Machine>(
 enum Owned {
     Message(NodeName, Vec<u8>),
     Persisted(tally_signer::PersistId),
+    Vote(Statement),
+    NoVote(NodeName, Refusal),
 }
 
 enum Next<O> {
@@ -179,6 +188,9 @@ impl<M: Machine> Drive<M> {
                     place.pass(Moment::After);
                     return Ok(Next::Event(Owned::Persisted(id)));
                 }
+                Action::Canvass { voters, envelope, body } => {
+                    limits::canvass(&self.node, &self.seat.outbox, voters, &envelope, &body);
+                }
                 Action::Seal(request) => {
                     let sealed = seal(&self.node, *request).await.map_err(Trouble::Own)?;
                     actions.extend(self.machine.sealed(sealed, now()));
@@ -186,17 +198,21 @@ impl<M: Machine> Drive<M> {
                 Action::Done(output) => return Ok(Next::Done(output)),
             }
         }
-        let (from, bytes) = self.next_message().await?;
-        Ok(Next::Event(Owned::Message(from, bytes)))
+        self.next_inbound().await.map(Next::Event)
     }
 
-    /// The next member's message, or the end of patience.
-    async fn next_message(&mut self) -> Result<(NodeName, Vec<u8>), Trouble> {
+    /// The next member's message or voter's answer, or the end of patience.
+    async fn next_inbound(&mut self) -> Result<Owned, Trouble> {
         let patience = tokio::time::Instant::now() + M::SILENCE_MAX;
         loop {
             let (stage, missing) = self.machine.waiting_for();
             match tokio::time::timeout_at(patience, self.seat.inbox.recv()).await {
-                Ok(Some(Inbound::Message(from, bytes))) => return Ok((from, bytes)),
+                Ok(Some(Inbound::Message(from, bytes))) => return Ok(Owned::Message(from, bytes)),
+                Ok(Some(Inbound::Vote(vote))) => return Ok(Owned::Vote(vote)),
+                Ok(Some(Inbound::NoVote(voter, why, found))) => {
+                    self.in_the_way.extend(found);
+                    return Ok(Owned::NoVote(voter, why));
+                }
                 Ok(Some(Inbound::Unreachable(peer))) if missing.contains(&peer) => {
                     return Err(Trouble::Silent { missing: vec![peer], stage });
                 }
@@ -218,12 +234,14 @@ impl<M: Machine> Drive<M> {
                 let event = match &event {
                     Owned::Message(from, bytes) => Event::Message { from, bytes },
                     Owned::Persisted(id) => Event::Persisted(*id),
+                    Owned::Vote(vote) => Event::Vote(vote.clone()),
+                    Owned::NoVote(voter, why) => Event::NoVote { voter: voter.clone(), why: why.clone() },
                 };
                 catch_unwind(AssertUnwindSafe(|| machine.handle(event, now(), rng)))
             };
             let from = match event {
                 Owned::Message(from, _) => Some(from),
-                Owned::Persisted(_) => None,
+                Owned::Persisted(_) | Owned::Vote(_) | Owned::NoVote(..) => None,
             };
             (this, outcome.unwrap_or(Err(Trouble::Crashed { from, stage })))
         });
@@ -232,6 +250,7 @@ impl<M: Machine> Drive<M> {
             refusal: Reason::SessionAborted.into(),
             culprits: Vec::new(),
             members: Vec::new(),
+            in_the_way: Vec::new(),
         })
     }
 
@@ -256,7 +275,7 @@ impl<M: Machine> Drive<M> {
         step.writes.push(Write::CheckDone { session: check_id(self.seat.key) });
         if let Err(refusal) = self.node.commit(step).await {
             // What could not be written down must not be seen either: the others run into their time-out (S-3.15).
-            return Failed { refusal, culprits: Vec::new(), members: Vec::new() };
+            return Failed { refusal, culprits: Vec::new(), members: Vec::new(), in_the_way: self.in_the_way };
         }
         self.node.keys.note_bans(bans);
         let bytes = M::abort_message(&failure);
@@ -267,7 +286,7 @@ impl<M: Machine> Drive<M> {
         }
         let unnamed = culprits.is_empty();
         let members = self.members.iter().filter(|m| unnamed && *m != self.node.name()).cloned().collect();
-        Failed { refusal: refusal.clone(), culprits: culprits.clone(), members }
+        Failed { refusal: refusal.clone(), culprits: culprits.clone(), members, in_the_way: self.in_the_way }
     }
 }
 

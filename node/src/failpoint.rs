@@ -21,8 +21,8 @@ pub struct Place(
 );
 
 impl Place {
-    /// The place of a step: `vote`, `release`, `complete`, `name`, `activate`, `wrap`, `rotate`, `destroying`, `destroyed`,
-    /// `freeze`, `lift`, `keep`, `shred`, `page`, `turn`, `retire`, `gone`, or none of them.
+    /// The place of a step: `vote`, `concur`, `release`, `complete`, `name`, `activate`, `wrap`, `rotate`, `destroying`,
+    /// `destroyed`, `freeze`, `lift`, `keep`, `shred`, `page`, `turn`, `turned`, `retire`, `gone`, or none of them.
     pub fn of(step: &Step) -> Self {
         let name = step.writes.iter().find_map(|w| match w {
             Write::Kek(write) => kek(write),
@@ -36,7 +36,9 @@ impl Place {
             Write::Freeze(FreezeWrite::Lift { .. }) => Some("lift"),
             _ => None,
         });
-        Self(name.unwrap_or_default())
+        // A vote of S takes claims too; one of another voter takes nothing else.
+        let concurs = || step.writes.iter().any(|w| matches!(w, Write::Claim { .. }));
+        Self(name.unwrap_or(if concurs() { "concur" } else { "" }))
     }
 
     /// Dies here, if `TALLY_FAILPOINT` names this place and moment, such as `release.before`.

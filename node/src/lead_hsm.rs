@@ -2,6 +2,7 @@
 
 use crate::decisions;
 use crate::failpoint::{Moment, Place};
+use crate::home_claims;
 use crate::hsm_keys::HsmHeld;
 use crate::node::{Node, now};
 use crate::recover;
@@ -33,12 +34,17 @@ pub async fn sign(node: &Arc<Node>, opened: Opened, origin: Origin, held: HsmHel
         Err(refusal) if refusal.reason == Reason::HomeNode => return Err(refusal),
         Err(refusal) => return Err(decisions::refused(node, &opened, origin, refusal).await),
     };
-    let subject = permit.subject();
-    let summary = tally_policy::summary(&node.bundle, subject.facts());
-    decisions::permitted(node, &opened, origin, permit.rule(), &summary, Vec::new()).await?;
-    let record = subject.record();
-    let signature = node.hsm.sign(record.object(), subject.scheme(), subject.bytes_to_sign()).await;
-    let completed = permit.complete(signature.map_err(|e| reply::of_hsm(&e))?).inspect_err(|_| {
+    let summary = tally_policy::summary(&node.bundle, permit.subject().facts());
+    decisions::permitted(node, &opened, origin.clone(), permit.rule(), &summary, Vec::new()).await?;
+    let leave = match home_claims::certify(node, &opened, permit.work(), None).await {
+        Ok(leave) => leave,
+        Err(refusal) => return Err(home_claims::refused(node, &opened, origin, refusal).await),
+    };
+    let signing = permit.start(leave)?;
+    let subject = signing.subject();
+    let object = subject.record().object();
+    let signature = node.hsm.sign(object, subject.scheme(), subject.bytes_to_sign()).await;
+    let completed = signing.complete(signature.map_err(|e| reply::of_hsm(&e))?).inspect_err(|_| {
         tracing::error!(key = %held.record.name, "the token's signature does not verify under the recorded key");
     })?;
     commit(node, completed.step(&node.boot, now())).await?;

@@ -6,10 +6,12 @@ use crate::convert;
 use crate::decisions;
 use crate::drive::{Failed, check_id, drive};
 use crate::lead_hsm;
+use crate::limits;
 use crate::node::{Node, fresh_rng, now};
 use crate::recover::{self, Known};
 use crate::sessions::SessionKey;
-use assemble::{Shunned, assemble};
+pub(crate) use assemble::of_the_node;
+use assemble::{Assembled, Shunned, Try, assemble};
 use prost::Message as _;
 use rand::RngExt as _;
 use std::collections::BTreeSet;
@@ -22,6 +24,7 @@ use tally_domain::ports::store::{AttemptState, Step, Write};
 use tally_domain::{Attempt, ClientId, NodeName, Reason, Refusal, Scheme};
 use tally_proto::v1;
 use tally_signer::admit::{self, Opened, Permit, Subject};
+use tally_signer::claims::{NoRoom, Placer, claim};
 use tally_signer::freeze::unless_frozen;
 use tally_signer::recovery::Next;
 use tally_signer::result::{SignResult, check, complete_step};
@@ -117,7 +120,8 @@ async fn unfinished(node: &Arc<Node>, opened: &Opened) -> Result<Option<Vec<u8>>
 async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<Permit, Refusal> {
     let held = node.keys.get(&opened.intent().key);
     let key = held.as_ref().map(|h| (&*h.record, h.state));
-    match admit::admit_sign(opened.clone(), key, &node.freezes.known(), &node.bundle, now()) {
+    let charges = |subject: &Subject| limits::charges(&node.bundle, subject);
+    match admit::admit_sign(opened.clone(), key, &node.freezes.known(), &node.bundle, now(), charges) {
         Ok(permit) => {
             let summary = tally_policy::summary(&node.bundle, permit.subject().facts());
             decisions::permitted(node, opened, origin, permit.rule(), &summary, Vec::new()).await?;
@@ -132,6 +136,7 @@ async fn attempts(node: &Arc<Node>, permit: &Permit) -> Result<Vec<u8>, Refusal>
     let subject = permit.subject();
     let intent = subject.intent();
     let mut shunned = Shunned::default();
+    let mut placer = Placer::new(permit.charges());
     let mut last: Option<Refusal> = None;
     let mut hopeless = BTreeSet::new();
     let mut fresh =
@@ -159,14 +164,19 @@ async fn attempts(node: &Arc<Node>, permit: &Permit) -> Result<Vec<u8>, Refusal>
                 }
             }
             Known::Next(Next::Start { attempt, abandonments }) => {
-                match attempt_once(node, permit, attempt, &abandonments, &mut shunned).await {
+                match attempt_once(node, permit, attempt, &abandonments, &mut shunned, &mut placer).await {
                     Ok(result) => return Ok(told(node, subject, &result)),
                     Err(Outcome::Completed(bytes)) => return adopt(node, subject, bytes).await,
                     Err(Outcome::Prior) => fresh = false,
+                    // What finds no room now may have had it before: others may know of an attempt, or of the result.
+                    Err(Outcome::NoRoom(_)) if fresh => fresh = false,
+                    Err(Outcome::NoRoom(no_room)) => return Err(no_room.into()),
+                    Err(Outcome::Met) => last = Some(Reason::Contention.into()),
                     Err(Outcome::Refused(refusal)) => return Err(with_earlier(refusal, last)),
                     Err(Outcome::Failed(failed)) => {
                         // Without a vote the attempt's number is still free, but a peer may have voted for it.
                         fresh = false;
+                        placer.met(&failed.in_the_way);
                         shunned.excluded.extend(failed.culprits);
                         shunned.suspect(&failed.members);
                         last = Some(failed.refusal);
@@ -185,6 +195,10 @@ enum Outcome {
     Completed(Vec<u8>),
     /// A peer knows of an earlier attempt.
     Prior,
+    /// A limit has no room, as far as this node knows.
+    NoRoom(NoRoom),
+    /// Other requests' claims were in the way; there may be room elsewhere.
+    Met,
     /// No further try will help.
     Refused(Refusal),
     /// The session failed.
@@ -203,8 +217,12 @@ async fn attempt_once(
     attempt: Attempt,
     abandonments: &[Statement],
     shunned: &mut Shunned,
+    placer: &mut Placer,
 ) -> Result<SignResult, Outcome> {
-    let (seat, members, signers) = assemble(node, permit, attempt, abandonments, shunned).await?;
+    let claims = limits::place(node, permit.subject(), placer)?.map_err(Outcome::NoRoom)?;
+    let Assembled { seat, members, signers } =
+        assemble(node, permit, claims.as_ref(), &Try { attempt, abandonments }, shunned, placer).await?;
+    let claimed = claim(permit.clone(), claims, now()).map_err(Refusal::from)?;
     let record = permit.subject().record();
     let share = node.keys.share(record, node.name(), &*node.store, &*node.hsm).await?;
     if record.scheme == Scheme::EcdsaSecp256k1 {
@@ -214,13 +232,14 @@ async fn attempt_once(
     let me = members.me().get();
     let names = members.names();
     let start = Start {
-        permit: permit.clone(),
+        claimed,
         share,
         boot: node.boot.clone(),
         bundle: node.bundle.clone(),
         members,
         signers,
         attempt,
+        leader: node.name().clone(),
     };
     let (session, actions) = SignSession::start(start, &mut fresh_rng());
     drive(node, seat, me, names, session, actions).await.map_err(Outcome::Failed)

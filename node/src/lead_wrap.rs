@@ -3,6 +3,7 @@
 //! has never left, and is done again.
 
 use crate::decisions;
+use crate::home_claims;
 use crate::lead_hsm::commit;
 use crate::lead_kek::held;
 use crate::node::{Node, now};
@@ -22,8 +23,9 @@ use tally_signer::freeze::unless_frozen;
 use tally_signer::kek::KekView;
 use tally_signer::wrap::{Beside, Job, WrapPermit, admit_wrap, describe, shows_plaintext};
 
-/// Longest time for one call. A token's deadline is shorter; a disk that is behind may take the rest.
-const WRAP_DEADLINE: Duration = Duration::from_secs(10);
+/// Longest time for one call: the votes, where a limit applies, and then the token, whose own deadline is shorter and
+/// starts when it is asked; a disk that is behind may take the rest.
+const WRAP_DEADLINE: Duration = Duration::from_secs(20);
 
 /// What a client is told.
 pub struct Told {
@@ -65,8 +67,17 @@ async fn lead(node: &Arc<Node>, opened: Opened, origin: Origin, beside: Beside) 
         Err(refusal) if refusal.reason == Reason::HomeNode => return Err(refusal),
         Err(refusal) => return Err(decisions::refused(node, &opened, origin, refusal).await),
     };
-    let rule = permit.rule().to_owned();
-    let (job, underway) = permit.start();
+    let (rule, summary) = (permit.rule().to_owned(), describe(intent).unwrap_or_default());
+    let limited = !permit.work().charges().is_empty();
+    // What waits for votes is written down before; of all else one step in the end tells everything.
+    if limited {
+        decisions::permitted(node, &opened, origin.clone(), &rule, &summary, Vec::new()).await?;
+    }
+    let leave = match home_claims::certify(node, &opened, permit.work(), Some(permit.told())).await {
+        Ok(leave) => leave,
+        Err(refusal) => return Err(home_claims::refused(node, &opened, origin, refusal).await),
+    };
+    let (job, underway) = permit.start(leave)?;
     let Done { sealed, plaintext } = match done(node, job).await {
         Ok(done) => done,
         Err(refusal) if refusal.reason == Reason::BlobTampered => {
@@ -85,12 +96,11 @@ async fn lead(node: &Arc<Node>, opened: Opened, origin: Origin, beside: Beside) 
         (_, None, Some(opened)) => underway.opened(opened)?,
         (_, None, None) => return Err(Reason::Bug.into()),
     };
-    let summary = describe(intent).unwrap_or_default();
-    let mut leaves = decisions::permit_leaves(node, &opened, origin.clone(), &rule, &summary);
     let mut step = outcome.step(&node.boot, now());
-    step.writes.insert(0, decisions::claim(&opened));
-    leaves.append(&mut step.leaves);
-    step.leaves = leaves;
+    if !limited {
+        step.writes.insert(0, decisions::claim(&opened));
+        step.leaves.splice(0..0, decisions::permit_leaves(node, &opened, origin.clone(), &rule, &summary));
+    }
     match commit(node, step).await {
         Ok(()) => Ok(Told { result: outcome.to_bytes(), plaintext }),
         Err(refusal) if refusal.reason == Reason::RequestIdConflict => {

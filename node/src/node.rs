@@ -49,6 +49,8 @@ pub struct Node {
     pub sessions: Arc<Sessions>,
     /// Requests that are being worked on.
     pub inflight: Arc<Inflight>,
+    /// The right to look for room on lines for this node's own work.
+    pub placing: tokio::sync::Mutex<()>,
     /// The log's checkpoints.
     pub checkpoints: Checkpointer,
     /// When this start began.

@@ -6,6 +6,7 @@ use crate::drive::drive;
 use crate::inflight::Guard;
 use crate::lead_key;
 use crate::lead_sign::pending_check;
+use crate::limits;
 use crate::node::{Node, fresh_rng, now};
 use crate::recover;
 use crate::reply;
@@ -21,6 +22,7 @@ use tally_domain::vote::VoteBody;
 use tally_domain::{Attempt, NodeName, PartyIndex, Reason, Refusal, Scheme, SignerSet};
 use tally_proto::v1;
 use tally_signer::admit::{self, Opened, Permit, Subject};
+use tally_signer::claims::claim;
 use tally_signer::recovery::{End, proves_dead};
 use tally_signer::result::{check, complete_step};
 use tally_signer::session::Members;
@@ -41,39 +43,48 @@ pub async fn propose_sign(
     let opened = open(node, request.intent, &origin).await?;
     tracing::Span::current().record("request", opened.intent().request_id.to_string());
     if let Some(result) = recover::completed(node, &opened)? {
-        return Ok(v1::ProposeSignResponse { result });
+        return Ok(v1::ProposeSignResponse { result, ..Default::default() });
     }
     let intent = opened.intent();
     let guard = node.inflight.try_take(&intent.tenant, intent.request_id).ok_or(Reason::Contention)?;
     // Between the first look and the guard, whoever had it may have finished.
     if let Some(result) = recover::completed(node, &opened)? {
-        return Ok(v1::ProposeSignResponse { result });
+        return Ok(v1::ProposeSignResponse { result, ..Default::default() });
     }
     let session: SessionKey = convert::session(&request.session)?;
     let held = node.keys.get(&intent.key);
     let key = held.as_ref().map(|h| (&*h.record, h.state));
-    let admitted = admit::admit_sign(opened.clone(), key, &node.freezes.known(), &node.bundle, now())
-        .and_then(|permit| join(node, &leader, &permit, &request.signers).map(|(m, s)| (permit, m, s)));
-    let (permit, members, signers) = match admitted {
+    let charges = |subject: &Subject| limits::charges(&node.bundle, subject);
+    let admitted = admit::admit_sign(opened.clone(), key, &node.freezes.known(), &node.bundle, now(), charges)
+        .and_then(|permit| {
+            let (members, signers) = join(node, &leader, &permit, &request.signers)?;
+            Ok((claim(permit, limits::claims_in(&request.claims)?, now())?, members, signers))
+        });
+    let (claimed, members, signers) = match admitted {
         Ok(admitted) => admitted,
         Err(refusal) => return Err(decisions::refused(node, &opened, origin, refusal).await),
     };
     let attempt = Attempt(request.attempt);
     let abandonments: Vec<Statement> = request.abandonments.into_iter().map(convert::statement_in).collect();
+    let permit = claimed.permit();
     fit_attempt(node, permit.subject(), attempt, &abandonments)?;
+    let found = limits::in_the_way(node, permit.subject(), claimed.claims())?;
+    if !found.is_empty() {
+        return Ok(v1::ProposeSignResponse { in_the_way: limits::in_the_way_out(&found), ..Default::default() });
+    }
     let record = permit.subject().record();
     let share = node.keys.share(record, node.name(), &*node.store, &*node.hsm).await?;
     let seat = node.sessions.open(session, &members)?;
     let also = match record.scheme {
-        Scheme::EcdsaSecp256k1 => vec![pending_check(node, &permit, session, &members)],
+        Scheme::EcdsaSecp256k1 => vec![pending_check(node, permit, session, &members)],
         Scheme::Ed25519 => Vec::new(),
     };
     let summary = tally_policy::summary(&node.bundle, permit.subject().facts());
     decisions::permitted(node, &opened, origin, permit.rule(), &summary, also).await?;
-    let start =
-        Start { permit, share, boot: node.boot.clone(), bundle: node.bundle.clone(), members, signers, attempt };
+    let (boot, bundle) = (node.boot.clone(), node.bundle.clone());
+    let start = Start { claimed, share, boot, bundle, members, signers, attempt, leader };
     take_part(node, guard, seat, start);
-    Ok(v1::ProposeSignResponse { result: Vec::new() })
+    Ok(v1::ProposeSignResponse::default())
 }
 
 /// Runs this node's side of a session in the background.

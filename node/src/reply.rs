@@ -55,9 +55,15 @@ pub fn of_store(error: &StoreError) -> Refusal {
         StoreError::Conflict(Conflict::RequestDigest) => Reason::RequestIdConflict.into(),
         StoreError::Conflict(Conflict::KeyExists) => Reason::KeyExists.into(),
         StoreError::Conflict(Conflict::Frozen(name, scope)) => tally_signer::freeze::refusal(name, scope),
-        // A version's state changed between the decision and the step; asked again, the answer says so.
+        // A version's state changed between the decision and the step, and asked again the answer says so; or a claim that
+        // was free when the node looked was taken before the vote was written.
         StoreError::Conflict(
-            Conflict::Voted | Conflict::Released | Conflict::Abandoned | Conflict::Completed | Conflict::KekState,
+            Conflict::Voted
+            | Conflict::Released
+            | Conflict::Abandoned
+            | Conflict::Completed
+            | Conflict::KekState
+            | Conflict::Claim { .. },
         ) => Reason::Contention.into(),
         StoreError::Conflict(
             Conflict::NoRequest | Conflict::NotVoted | Conflict::NoKey | Conflict::Backwards | Conflict::KekVersion,

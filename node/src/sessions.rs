@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tally_domain::boot::Statement;
 use tally_domain::{NodeName, Reason, Refusal};
+use tally_signer::claims::InTheWay;
 use tally_signer::session::Members;
 use tokio::sync::mpsc;
 
 /// Most sessions at once (DESIGN 10). One costs some 5 ms of processor and 200 KiB; more would only make all slower.
 pub const SESSIONS_MAX: usize = 64;
 
-/// Most undelivered messages of one session: 15 peers, each at most a round and a vote ahead.
+/// Most undelivered messages of one session: 15 peers, each at most a round, a vote and what the leader passes on ahead.
 const INBOX_MAX: usize = 48;
 
 /// A greeting may overtake the proposal that it belongs to. It is kept this long and in this number, and only if it is
@@ -29,6 +31,10 @@ pub enum Inbound {
     Message(NodeName, Vec<u8>),
     /// A message to this member could not be delivered.
     Unreachable(NodeName),
+    /// A voter outside S has voted.
+    Vote(Statement),
+    /// A voter outside S will not vote, and what is in the way.
+    NoVote(NodeName, Refusal, Vec<InTheWay>),
 }
 
 /// All sessions of this node.

@@ -3,11 +3,9 @@
 use crate::bundle::{Bundle, By, Limit, Listed, Most, Scope, evm_address};
 use crate::decide::{DecisionRequest, PolicyAction};
 use std::collections::BTreeMap;
+use tally_domain::claim::LINES_MAX;
 use tally_domain::facts::{Amount, AssetRef, Facts, PaymentFacts, TransactionFacts};
 use tally_domain::{Account, Charge, LimitId, LineId};
-
-/// Most lines that one request takes of: each is voted on by every voter, in one message.
-pub const CHARGES_MAX: usize = 256;
 
 /// A limit never allows the request, however much of it is left.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,7 +25,7 @@ pub enum OverLimit {
         limit: LimitId,
     },
     /// Of too many lines at once.
-    #[error("the request takes of more than {} lines of limits at once; split it (at limit `{limit}`)", CHARGES_MAX)]
+    #[error("the request takes of more than {} lines of limits at once; split it (at limit `{limit}`)", LINES_MAX)]
     Lines {
         /// The limit at which it was too much.
         limit: LimitId,
@@ -72,7 +70,7 @@ pub fn charges(bundle: &Bundle, request: &DecisionRequest<'_>) -> Result<Vec<Cha
             });
             let sum = charge.amount.checked_add(amount).filter(|sum| *sum <= charge.max);
             charge.amount = sum.ok_or_else(|| OverLimit::Amount { limit: limit.id.clone() })?;
-            if lines.len() > CHARGES_MAX {
+            if lines.len() > LINES_MAX {
                 return Err(OverLimit::Lines { limit: limit.id.clone() });
             }
         }
@@ -103,14 +101,17 @@ fn moves<'a>(bundle: &'a Bundle, action: PolicyAction<'a>) -> Vec<Moves<'a>> {
         PolicyAction::Sign(Facts::Message(_)) => one("sign_message", What::Nothing),
         PolicyAction::Sign(Facts::Opaque(opaque)) => one("sign_opaque", What::Anything { to: &opaque.to }),
         PolicyAction::Sign(Facts::Raw(_)) => one("sign_raw", What::Anything { to: "" }),
-        PolicyAction::CreateKey(_) | PolicyAction::CreateHsmKey(_) => one("create_key", What::Nothing),
         PolicyAction::Wrap(facts) => one(facts.kind.as_str(), What::Nothing),
-        PolicyAction::CreateKek => one("create_kek", What::Nothing),
-        PolicyAction::ChangeKek(..) => one("change_kek", What::Nothing),
         PolicyAction::Token(facts) => one(facts.rule_action(), What::Nothing),
-        PolicyAction::ManageDomain(_) => one("manage_domain", What::Nothing),
-        PolicyAction::Freeze(_) => one("freeze", What::Nothing),
-        PolicyAction::Unfreeze(_) => one("unfreeze", What::Nothing),
+        // A limit bounds what is done with keys. Whoever may make or freeze one is a rule's matter, and a freeze must not
+        // wait until a window has passed.
+        PolicyAction::CreateKey(_)
+        | PolicyAction::CreateHsmKey(_)
+        | PolicyAction::CreateKek
+        | PolicyAction::ChangeKek(..)
+        | PolicyAction::ManageDomain(_)
+        | PolicyAction::Freeze(_)
+        | PolicyAction::Unfreeze(_) => Vec::new(),
     }
 }
 

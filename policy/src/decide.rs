@@ -268,7 +268,7 @@ impl Case<'_> {
         if answer.permitted && answer.errors.is_empty() {
             return self.approved(&answer.decided_by);
         }
-        let near = rules.near_misses(&request, entities).into_iter().take(NEAR_MISSES_MAX);
+        let near = rules.near_misses(&answer, &request, entities).into_iter().take(NEAR_MISSES_MAX);
         Decision::Deny(Denied {
             forbidden_by: match answer.permitted {
                 true => vec![],

@@ -36,7 +36,7 @@ pub use bundle::{
     VALIDITY_MAX_MS, Validity, span_words,
 };
 pub use cases::{Case, CaseReport, Threshold, unnoticed};
-pub use charges::{CHARGES_MAX, OverLimit, charges};
+pub use charges::{OverLimit, charges};
 pub use decide::{
     ApprovalPath, Decision, DecisionRequest, Denied, NEAR_MISSES_MAX, NearMiss, Need, PolicyAction, decide,
     decide_approved,

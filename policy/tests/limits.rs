@@ -8,12 +8,13 @@ mod common {
 
 use common::bundle::*;
 use common::treasury::*;
+use tally_domain::claim::LINES_MAX;
 use tally_domain::facts::{
     Amount, AssetRef, CreditTransfer, Facts, MessageFacts, Movement, OpaqueFacts, PaymentBlock, PaymentFacts,
     PaymentTerms, RawFacts,
 };
 use tally_domain::{Account, Charge, ClientId, Currency, KeyName, LimitId, LineId, Reason};
-use tally_policy::{CHARGES_MAX, DecisionRequest, OverLimit, PolicyAction, charges};
+use tally_policy::{DecisionRequest, OverLimit, PolicyAction, charges};
 
 fn limits(text: &str) -> Files {
     let mut files = treasury();
@@ -229,8 +230,8 @@ fn bank_money_is_limited_like_coins() {
 fn lines_of_one_request_are_bounded() {
     let files = limits("[[limit]]\nid = \"l\"\ncount = 9\nper = \"1d\"\nby = [\"to\"]\n");
     let to = |n: usize| moving((0..n).map(|i| usdc(1, &format!("0x{i:040x}"))).collect());
-    assert_eq!(charge(&files, &to(CHARGES_MAX)).unwrap().len(), CHARGES_MAX);
-    assert_eq!(charge(&files, &to(CHARGES_MAX + 1)), Err(OverLimit::Lines { limit: limit_id("l") }));
+    assert_eq!(charge(&files, &to(LINES_MAX)).unwrap().len(), LINES_MAX);
+    assert_eq!(charge(&files, &to(LINES_MAX + 1)), Err(OverLimit::Lines { limit: limit_id("l") }));
 }
 
 #[test]
@@ -261,6 +262,10 @@ fn limits_are_read_strictly() {
         (limit("count = 1\nkey = \"a b\""), "limits.toml:5:7: `a b` is not a valid key name"),
         (limit("count = 1\nto = \"0x12\""), "limits.toml:5:6: `0x12` is not a valid address"),
         (limit("count = 1\nto = \"DE00\""), "limits.toml:5:6: `DE00` is not a valid bank account"),
+        (
+            limit("count = 1\naction = \"create_key\""),
+            "limits.toml:5:10: `create_key` is not a valid action of a limit",
+        ),
         (limit("count = 1\ndomain = \"shop\""), "limits.toml:5:10: a limit of a token domain is not supported"),
         (limit("count = 1\nby = [\"list\"]"), "limits.toml:5:7: `list` is not a valid field to count by"),
         (limit("count = 1\nby = [\"key\", \"key\"]"), "limits.toml:5:14: field to count by `key` is there twice"),

@@ -13,6 +13,7 @@ mod common {
 
 use common::bundle::*;
 use proptest::prelude::*;
+use tally_domain::quorum::Tolerance;
 use tally_policy::{BUNDLE_MAX_BYTES, Bundle, DEPTH_MAX, Effect, FILES_MAX, Place, Problem, RULE_MAX_BYTES, RULES_MAX};
 
 #[test]
@@ -277,6 +278,28 @@ fn the_roster_has_nobody_twice() {
         assert!(roster.contains(from), "{from}");
         let e = refused(from, to);
         assert!(e.starts_with("roster.toml:") && e.contains(part), "{from}: {e}");
+    }
+}
+
+#[test]
+fn what_certificates_withstand_is_the_usual_unless_the_roster_says_otherwise() {
+    let roster = String::from_utf8(example()["roster.toml"].clone()).unwrap();
+    let voting = |text: &str| with("roster.toml", &format!("{roster}\n[voting]\n{text}\n"));
+    let nodes = bundle(&example()).roster().nodes.len();
+    assert_eq!(bundle(&example()).roster().tolerance, Tolerance::usual(nodes, nodes));
+    let given = bundle(&voting("faulty = 0\nrestored = 1")).roster().tolerance;
+    assert_eq!(given, Tolerance { faulty: 0, restored: 1 });
+    for (text, part) in [
+        (
+            "faulty = 200\nrestored = 0",
+            "`faulty = 200, restored = 0` is not a valid tolerance: together fewer than the nodes",
+        ),
+        ("faulty = 1", "missing field `restored`"),
+        ("faulty = 1\nrestored = 1\nquorum = 2", "unknown field `quorum`"),
+        ("faulty = -1\nrestored = 0", "invalid value"),
+    ] {
+        let e = refused(&voting(text)).to_string();
+        assert!(e.starts_with("roster.toml:") && e.contains(part), "{text}: {e}");
     }
 }
 

@@ -9,7 +9,7 @@ use tally_domain::dsse::{self, Envelope};
 use tally_domain::facts::Facts;
 use tally_domain::key::{KeyRecord, KeyState};
 use tally_domain::time::{CLOCK_TOLERANCE_MS, INTENT_VALIDITY_MAX_MS};
-use tally_domain::{Action, Digest, Intent, KeySpec, Purpose, Reason, Refusal, UnixMillis};
+use tally_domain::{Action, Charge, Digest, Intent, KeySpec, Purpose, Reason, Refusal, UnixMillis};
 use tally_domain::{ContentKind, DerivationPath, Scheme};
 use tally_policy::{Bundle, Decision, DecisionRequest, NEAR_MISSES_MAX, Need, PolicyAction, decide};
 
@@ -136,6 +136,7 @@ pub struct Permit {
     subject: Subject,
     rule: String,
     bundle: Digest,
+    charges: Vec<Charge>,
 }
 
 impl Permit {
@@ -153,18 +154,24 @@ impl Permit {
     pub fn bundle(&self) -> Digest {
         self.bundle
     }
+
+    /// What it takes of each limit that applies. Where there is any, votes and certificates must claim it.
+    pub fn charges(&self) -> &[Charge] {
+        &self.charges
+    }
 }
 
-/// Decides whether this node takes part in signing.
+/// Decides whether this node takes part in signing; `charges` says what this takes of limits.
 ///
 /// # Errors
-/// A [`Refusal`]; `POLICY_DENIED` and `TX_OPAQUE` carry the rule and condition in their metadata.
+/// A [`Refusal`]; `POLICY_DENIED` and `TX_OPAQUE` carry the rule and condition in their metadata. Whatever `charges` refuses.
 pub fn admit_sign(
     opened: Opened,
     key: Option<(&KeyRecord, KeyState)>,
     freezes: &Freezes,
     bundle: &Bundle,
     now: UnixMillis,
+    charges: impl FnOnce(&Subject) -> Result<Vec<Charge>, Refusal>,
 ) -> Result<Permit, Refusal> {
     expect_action(&opened.intent, Action::Sign)?;
     check_times(&opened.intent, now)?;
@@ -175,7 +182,8 @@ pub fn admit_sign(
     let request =
         DecisionRequest { client: &intent.client, key: &intent.key, action: PolicyAction::Sign(&subject.facts) };
     let rule = decided(decide(bundle, &request, now))?;
-    Ok(Permit { subject, rule, bundle: bundle.digest() })
+    let charges = charges(&subject)?;
+    Ok(Permit { subject, rule, bundle: bundle.digest(), charges })
 }
 
 /// This node permits the creation of a key. Only [`admit_create`] mints it.

@@ -1,8 +1,9 @@
 //! Signing with a key that lives in this node's HSM: the same admission in the same order as for a threshold key, by this
 //! node alone, and a result only from a signature that has verified.
 
-use crate::admit::{Opened, check_bundle_version, check_times, decided, expect_action};
+use crate::admit::{Opened, check_bundle_version, check_times, expect_action};
 use crate::boot::BootIdentity;
+use crate::claims::{Cleared, HomeWork, decide_home};
 use crate::freeze::{Freezes, unless_frozen};
 use crate::result::{SignResult, WireSignature};
 use prost::Message as _;
@@ -16,7 +17,7 @@ use tally_domain::{
     Action, ContentKind, Digest, HsmKeyRecord, HsmScheme, Intent, NodeName, PublicKey, Purpose, Reason, Refusal,
     UnixMillis,
 };
-use tally_policy::{Bundle, DecisionRequest, PolicyAction, decide};
+use tally_policy::{Bundle, PolicyAction};
 
 /// A request to sign as the key's home reads it. Says nothing yet about whether it is permitted.
 #[derive(Debug, Clone)]
@@ -55,6 +56,14 @@ impl HsmSubject {
         match &self.to_sign {
             ToSign::Digest(digest) => digest.0.to_vec(),
             ToSign::Message(message) => message.clone(),
+        }
+    }
+
+    /// One digest that stands for what is to be signed, for votes.
+    pub fn digest_to_sign(&self) -> Digest {
+        match &self.to_sign {
+            ToSign::Digest(digest) => *digest,
+            ToSign::Message(message) => Digest::of(message),
         }
     }
 }
@@ -104,8 +113,7 @@ pub fn subject(opened: Opened, record: &HsmKeyRecord, state: KeyState) -> Result
 #[must_use]
 pub struct HsmPermit {
     subject: HsmSubject,
-    rule: String,
-    bundle: Digest,
+    work: HomeWork,
 }
 
 impl HsmPermit {
@@ -116,12 +124,46 @@ impl HsmPermit {
 
     /// The rule that decided.
     pub fn rule(&self) -> &str {
-        &self.rule
+        &self.work.task().rule
     }
 
     /// The bundle that decided.
     pub fn bundle(&self) -> Digest {
-        self.bundle
+        self.work.task().bundle
+    }
+
+    /// What limits see of it.
+    pub fn work(&self) -> &HomeWork {
+        &self.work
+    }
+
+    /// What a voter votes on, which is not the home.
+    pub fn into_work(self) -> HomeWork {
+        self.work
+    }
+
+    /// Goes on to the token, with leave of every limit that applies.
+    ///
+    /// # Errors
+    /// `INTERNAL` when it is leave to do something else.
+    pub fn start(self, leave: Cleared) -> Result<HsmSigning, Refusal> {
+        leave.spend(&self.work)?;
+        Ok(HsmSigning { rule: self.work.task().rule.clone(), subject: self.subject })
+    }
+}
+
+/// A signature that is permitted and that no limit is in the way of. Only [`HsmPermit::start`] makes it.
+#[derive(Debug)]
+#[must_use]
+pub struct HsmSigning {
+    subject: HsmSubject,
+    rule: String,
+}
+
+impl HsmSigning {
+    /// What is signed.
+    pub fn subject(&self) -> &HsmSubject {
+        &self.subject
     }
 
     /// Takes what the token gave. A signature that does not verify under the recorded key goes nowhere.
@@ -199,7 +241,8 @@ impl Completed {
     }
 }
 
-/// Decides whether this node signs with a key of its own HSM. Cheapest check first, as for a threshold key.
+/// Decides whether this node signs with a key of its own HSM. Cheapest check first, as for a threshold key. A voter that is
+/// asked by the key's home decides the same, with the home as `me`.
 ///
 /// # Errors
 /// A [`Refusal`]; `HOME_NODE` when the key lives elsewhere.
@@ -221,10 +264,9 @@ pub fn admit_hsm_sign(
     let subject = subject(opened, record, state)?;
     let intent = subject.intent();
     freezes.check(&intent.key)?;
-    let request =
-        DecisionRequest { client: &intent.client, key: &intent.key, action: PolicyAction::Sign(&subject.facts) };
-    let rule = decided(decide(bundle, &request, now))?;
-    Ok(HsmPermit { subject, rule, bundle: bundle.digest() })
+    let action = PolicyAction::Sign(&subject.facts);
+    let work = decide_home(&subject.opened, &record.home, subject.digest_to_sign(), action, bundle, now)?;
+    Ok(HsmPermit { subject, work })
 }
 
 fn check_purpose(intent: &Intent, record: &HsmKeyRecord) -> Result<(), Refusal> {

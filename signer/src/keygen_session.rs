@@ -110,6 +110,8 @@ impl KeygenSession {
                 self.take(party, from, message, now, rng)?
             }
             Event::Persisted(id) => self.persisted(id),
+            // Making a key takes nothing of a limit.
+            Event::Vote(_) | Event::NoVote { .. } => Vec::new(),
         };
         while let Some((party, message)) = self.next_early() {
             let Some(from) = self.start.members.name(party) else { continue };

@@ -6,14 +6,15 @@
 //! Does not: read a clock, draw randomness of its own, touch a disk, a socket or a token. Every session is an event in,
 //! actions out; the node drives it with real parts and a simulation drives it from a seed.
 //!
-//! The order of a signature is proved by types: [`admit::Opened`] -> [`admit::Permit`] -> [`claim::Certified`] ->
-//! [`release::Unreleased`] -> [`release::Released`]. Each is minted only by the step before it. A key in an HSM is signed
-//! with by one node: [`admit::Opened`] -> [`hsm_sign::HsmPermit`] -> [`hsm_sign::Completed`]; and so is wrapped:
-//! [`admit::Opened`] -> [`wrap::WrapPermit`] -> [`wrap::Underway`] -> [`wrap::WrapDone`].
+//! The order of a signature is proved by types: [`admit::Opened`] -> [`admit::Permit`] -> [`claims::Claimed`] ->
+//! [`claims::Certified`] -> [`release::Unreleased`] -> [`release::Released`]. Each is minted only by the step before it. A
+//! key in an HSM is signed with by one node: [`admit::Opened`] -> [`hsm_sign::HsmPermit`] -> [`hsm_sign::HsmSigning`] ->
+//! [`hsm_sign::Completed`]; and so is wrapped: [`admit::Opened`] -> [`wrap::WrapPermit`] -> [`wrap::Underway`] ->
+//! [`wrap::WrapDone`]. Either goes on from its permit only with [`claims::Cleared`], leave of every limit that applies.
 
 pub mod admit;
 pub mod boot;
-pub mod claim;
+pub mod claims;
 pub mod freeze;
 pub mod hsm_key;
 pub mod hsm_sign;

@@ -2,7 +2,7 @@
 
 use crate::admit::Subject;
 use crate::boot::BootIdentity;
-use crate::claim::Certified;
+use crate::claims::Certified;
 use prost::Message as _;
 use tally_audit::event::What;
 use tally_domain::ports::store::{AttemptId, Step, Write};

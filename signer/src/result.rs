@@ -27,7 +27,7 @@ pub struct SignResult {
     /// The rule that permitted it.
     #[prost(string, tag = "4")]
     pub rule: String,
-    /// The votes of all signers; nothing for a key in an HSM.
+    /// The votes of all signers, and of no other voter: each signer keeps those with its release. Nothing for a key in an HSM.
     #[prost(message, optional, tag = "5")]
     pub certificate: Option<Certificate>,
     /// What was signed.
@@ -95,7 +95,7 @@ pub fn build(
         signed_payload,
         public_key: derived.public_key,
         rule: rule.into(),
-        certificate: Some(certificate),
+        certificate: Some(certificate.signers_part(usize::from(record.threshold.t()))),
         signed_bytes,
         home: String::new(),
     })
@@ -111,7 +111,7 @@ pub fn check(bytes: &[u8], subject: &Subject, roster: &Roster) -> Result<SignRes
     let bad = || Refusal::new(Reason::ProtocolViolation).with("round", "complete");
     let result = SignResult::decode(bytes).map_err(|_| bad())?;
     let certificate = result.certificate.clone().ok_or_else(bad)?;
-    let body = certificate.open(roster).map_err(|_| bad())?;
+    let body = certificate.open_signers(roster).map_err(|_| bad())?;
     if !hints_are_true(&certificate, roster) {
         return Err(bad());
     }

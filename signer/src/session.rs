@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use tally_audit::event::What;
+use tally_domain::dsse::Envelope;
 use tally_domain::ports::store::{Step, Write};
 use tally_domain::{Digest, Epoch, KeyName, NodeName, PartyIndex, Reason, Refusal, UnixMillis};
 use tally_mpc::Fault;
@@ -11,6 +12,9 @@ use crate::wire::Message;
 
 /// The word of a leader whose session does not take place.
 const DISMISSED: &str = "DISMISSED";
+
+/// The stage in which votes of nodes outside S are awaited.
+pub(crate) const QUORUM: &str = "quorum";
 
 /// Names a step that the session waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,6 +36,15 @@ pub enum Action<R> {
         id: PersistId,
         /// What to write.
         step: Step,
+    },
+    /// Ask voters outside S for their votes, and say which came. Only the leader's session of a limited request asks.
+    Canvass {
+        /// Whom.
+        voters: Vec<NodeName>,
+        /// The client's intent, for each of them to admit.
+        envelope: Box<Envelope>,
+        /// [`tally_domain::vote::VoteBody::to_bytes`].
+        body: Vec<u8>,
     },
     /// Seal a share under a new sealing key of this node's token, then say so.
     Seal(Box<crate::keygen_session::SealRequest>),
@@ -113,10 +126,14 @@ impl Trouble {
                 .with("detail", "the members saw different messages"),
             Self::Silent { missing, stage } => {
                 let names: Vec<_> = missing.iter().map(NodeName::as_str).collect();
-                Refusal::new(Reason::Signers).with("node", names.join(",")).with("round", *stage)
+                let reason = if *stage == QUORUM { Reason::Voters } else { Reason::Signers };
+                Refusal::new(reason).with("node", names.join(",")).with("round", *stage)
             }
             Self::PeerAborted { from, reason } => {
-                Refusal::new(Reason::SessionAborted).with("node", from.as_str()).with("detail", reason)
+                // That voters are away a member may notice before the leader does.
+                let known = Reason::parse(reason).filter(|r| *r == Reason::Voters);
+                let reason_here = known.unwrap_or(Reason::SessionAborted);
+                Refusal::new(reason_here).with("node", from.as_str()).with("detail", reason)
             }
             Self::Own(refusal) => refusal.clone(),
             Self::Crashed { stage, .. } => Refusal::new(Reason::Bug).with("round", *stage),

@@ -6,12 +6,11 @@
 //! ```
 
 mod stage;
+mod votes;
 
-use crate::admit::Permit;
 use crate::boot::BootIdentity;
-use crate::claim::{self, Ballot, Binding};
+use crate::claims::{self, Ballot, Binding, Claimed};
 use crate::freeze::unless_frozen;
-use crate::release;
 use crate::result::{self, SignResult};
 use crate::session::{Action, Failure, Members, PersistId, Trouble, ban};
 use crate::wire::{self, Message};
@@ -25,7 +24,7 @@ use tally_domain::boot::Statement;
 use tally_domain::digest::TaggedHash;
 use tally_domain::ports::store::{AttemptId, Step, Write};
 use tally_domain::vote::Abandonment;
-use tally_domain::{Attempt, Digest, KeyName, NodeName, PartyIndex, SignerSet, UnixMillis};
+use tally_domain::{Attempt, Digest, Electorate, KeyName, NodeName, PartyIndex, Refusal, SignerSet, UnixMillis};
 use tally_mpc::{KeyShare, Offline, Progress, Protocol, SessionContext};
 use tally_policy::Bundle;
 
@@ -41,12 +40,21 @@ pub enum Event<'a> {
     },
     /// A step is durable.
     Persisted(PersistId),
+    /// A voter outside S has voted.
+    Vote(Statement),
+    /// A voter outside S will not vote.
+    NoVote {
+        /// Who.
+        voter: NodeName,
+        /// Why.
+        why: Refusal,
+    },
 }
 
 /// What a session is started with.
 pub struct Start {
-    /// This node's own permit.
-    pub permit: Permit,
+    /// This node's own permit, with what it takes of limits.
+    pub claimed: Claimed,
     /// This node's share.
     pub share: Arc<KeyShare>,
     /// This start of this node.
@@ -59,6 +67,8 @@ pub struct Start {
     pub signers: SignerSet,
     /// Which try.
     pub attempt: Attempt,
+    /// Who leads. It asks voters outside S, when a limit applies.
+    pub leader: NodeName,
 }
 
 /// One member's view of one attempt.
@@ -102,6 +112,8 @@ impl SignSession {
                 self.take(party, from, message, now, rng)?
             }
             Event::Persisted(id) => self.persisted(id),
+            Event::Vote(vote) => self.canvassed(vote, now)?,
+            Event::NoVote { voter, why } => self.refused(voter, why)?,
         };
         // A stage that has just begun may find its messages waiting.
         while let Some((party, message)) = self.early.next_for(self.stage.expects()) {
@@ -116,7 +128,7 @@ impl SignSession {
         let missing: Vec<PartyIndex> = match &self.stage {
             Stage::Hello { hellos } => self.start.signers.iter().filter(|p| !hellos.contains_key(p)).collect(),
             Stage::Offline { machine, .. } => machine.missing(),
-            Stage::Voting { ballot, .. } => return (self.stage.name(), ballot.missing()),
+            Stage::Voting { ballot, .. } => return self.waiting_for_votes(ballot),
             Stage::Combining { received, .. } => self.start.signers.iter().filter(|p| !received.contains(p)).collect(),
             Stage::PersistingVote { .. }
             | Stage::PersistingRelease { .. }
@@ -128,7 +140,8 @@ impl SignSession {
 
     /// Ends the session: what must be durable before anyone hears of it, and what to tell.
     pub fn fail(self, trouble: &Trouble, now: UnixMillis) -> Failure {
-        let Start { permit, boot, members, attempt, .. } = &self.start;
+        let Start { claimed, boot, members, attempt, .. } = &self.start;
+        let permit = claimed.permit();
         let record = permit.subject().record();
         let name = |p| members.name(p);
         let mut step = ban(trouble, &record.name, record.epoch, name, boot, now).unwrap_or_default();
@@ -189,8 +202,13 @@ impl SignSession {
             Message::Protocol { echo, bytes } => self.offline(party, Digest(echo), &bytes, now, rng),
             Message::Statement(bytes) => self.vote(from, &bytes, now),
             Message::Partial(bytes) => self.partial(party, from, &bytes, now),
+            Message::Votes(votes) => self.passed_on(from, &votes, now),
             Message::Abort(_) => Ok(Vec::new()),
         }
+    }
+
+    fn leads(&self) -> bool {
+        self.start.members.name(self.start.members.me()).as_ref() == Some(&self.start.leader)
     }
 
     fn hello<R: CryptoRng>(
@@ -243,8 +261,8 @@ impl SignSession {
                     nonce: presignature.binding(),
                     session: session.digest(),
                 };
-                let body = claim::vote_body(&self.start.permit, &binding);
-                let (statement, step) = claim::vote(&body, &self.start.boot, now);
+                let body = claims::vote_body(&self.start.claimed, &binding);
+                let (statement, step) = claims::vote(&body, &self.start.boot, now);
                 let step = unless_frozen(step, self.key());
                 let id = self.persist_id();
                 self.stage = Stage::PersistingVote { id, body, statement, presignature };
@@ -252,37 +270,6 @@ impl SignSession {
                 Ok(actions)
             }
         }
-    }
-
-    fn vote(&mut self, from: &NodeName, bytes: &[u8], now: UnixMillis) -> Result<Vec<Action<SignResult>>, Trouble> {
-        let Stage::Voting { ballot, .. } = &mut self.stage else { return Ok(Vec::new()) };
-        let violation = |what: String| Trouble::Violation { from: from.clone(), stage: "vote", what };
-        let statement = Statement::decode(bytes).map_err(|_| violation("malformed vote".into()))?;
-        match ballot.add(from, statement, self.start.bundle.roster()) {
-            Ok(()) => {}
-            Err(claim::BadVote::Differs { own_words: false }) => return Err(Trouble::Mismatch { stage: "vote" }),
-            Err(bad) => return Err(violation(bad.to_string())),
-        }
-        if !ballot.missing().is_empty() {
-            return Ok(Vec::new());
-        }
-        self.close_ballot(now)
-    }
-
-    /// All of S have voted for the same: the one-time material is spent on it.
-    fn close_ballot(&mut self, now: UnixMillis) -> Result<Vec<Action<SignResult>>, Trouble> {
-        let Stage::Voting { ballot, presignature } = std::mem::replace(&mut self.stage, Stage::Ended) else {
-            return Ok(Vec::new());
-        };
-        let Some(certified) = ballot.close() else { return Ok(Vec::new()) };
-        let unreleased = release::compute(certified, presignature, &self.start.share, self.start.permit.subject())
-            .map_err(Trouble::Fault)?;
-        let step = unless_frozen(unreleased.step(&self.start.boot, now), self.key());
-        // If the write's answer is lost, it may be on the disk: never promise not to release from here on.
-        self.released = true;
-        let id = self.persist_id();
-        self.stage = Stage::PersistingRelease { id, unreleased };
-        Ok(vec![Action::Persist { id, step }])
     }
 
     fn partial(
@@ -298,9 +285,9 @@ impl SignSession {
             return Err(Trouble::Violation { from: from.clone(), stage: "combine", what });
         }
         let Some(signature) = combiner.add(party, bytes).map_err(Trouble::Fault)? else { return Ok(Vec::new()) };
-        let subject = self.start.permit.subject();
-        let result =
-            result::build(subject, self.start.permit.rule(), &signature, certificate.clone()).map_err(Trouble::Own)?;
+        let subject = self.start.claimed.permit().subject();
+        let result = result::build(subject, self.start.claimed.permit().rule(), &signature, certificate.clone())
+            .map_err(Trouble::Own)?;
         let step = unless_frozen(result::complete_step(subject, &result, &self.start.boot, now), self.key());
         let id = self.persist_id();
         self.stage = Stage::PersistingResult { id, result };
@@ -315,9 +302,16 @@ impl SignSession {
                 // by recovery.
                 self.voted = true;
                 let bytes = Message::Statement(statement.encode_to_vec()).encode();
-                let ballot = Ballot::open(body, self.start.boot.node.clone(), statement);
+                let electorate = Electorate::from(self.start.bundle.roster());
+                let ballot = Ballot::open(body, self.start.boot.node.clone(), statement, electorate);
+                let mut actions = self.start.members.to_all(&bytes);
+                let voters = ballot.wanting();
+                if self.leads() && !voters.is_empty() {
+                    let envelope = Box::new(self.start.claimed.permit().subject().opened().envelope().clone());
+                    actions.push(Action::Canvass { voters, envelope, body: ballot.body().to_bytes() });
+                }
                 self.stage = Stage::Voting { ballot, presignature };
-                self.start.members.to_all(&bytes)
+                actions
             }
             Stage::PersistingRelease { id, unreleased } if id == done => {
                 let released = unreleased.persisted();
@@ -338,7 +332,7 @@ impl SignSession {
     }
 
     fn key(&self) -> &KeyName {
-        &self.start.permit.subject().intent().key
+        &self.start.claimed.permit().subject().intent().key
     }
 
     fn persist_id(&mut self) -> PersistId {
@@ -367,7 +361,7 @@ fn about(start: &Start) -> Digest {
 }
 
 fn context(start: &Start, nonces: BTreeMap<PartyIndex, [u8; 32]>) -> SessionContext {
-    let subject = start.permit.subject();
+    let subject = start.claimed.permit().subject();
     let (intent, record) = (subject.intent(), subject.record());
     SessionContext {
         protocol: Protocol::Sign,
@@ -382,13 +376,18 @@ fn context(start: &Start, nonces: BTreeMap<PartyIndex, [u8; 32]>) -> SessionCont
         attempt: start.attempt,
         digest: subject.digest_to_sign(),
         path: intent.path.clone(),
-        bundle: decision(&start.permit),
+        bundle: decision(&start.claimed),
         nonces,
     }
 }
 
-/// The bundle and the rule of it that decided. Around a full hour two honest clocks may find two rules; members whose
-/// results would differ in the rule find out before they vote.
-fn decision(permit: &Permit) -> Digest {
-    TaggedHash::new("tally/v1/decision").field(&permit.bundle().0).field(permit.rule().as_bytes()).finish()
+/// The bundle and the rule of it that decided, and what is claimed of limits. Around a full hour two honest clocks may
+/// find two rules; members whose results would differ in the rule find out before they vote.
+fn decision(claimed: &Claimed) -> Digest {
+    let permit = claimed.permit();
+    let hash = TaggedHash::new("tally/v1/decision").field(&permit.bundle().0).field(permit.rule().as_bytes());
+    match claimed.claims() {
+        Some(claims) => hash.field(&claims.to_bytes()).finish(),
+        None => hash.finish(),
+    }
 }

@@ -16,7 +16,7 @@ use tally_domain::{
     Action, ContentKind, Digest, HsmKeyRecord, Intent, KeyName, Material, NodeName, Purpose, Reason, Refusal, Subject,
     UnixMillis,
 };
-use tally_policy::{Bundle, DecisionRequest, PolicyAction, decide};
+use tally_policy::{Bundle, DecisionRequest, PolicyAction, charges, decide};
 use tally_tokenization::call::{SALT_BYTES, commitment};
 use tally_tokenization::spec::{DomainSpec, Keeping, Mode};
 use tally_tokenization::{Call, DomainChange, TokenCall};
@@ -160,14 +160,28 @@ pub fn admit_token(
     }
     let form = call.call.form().map_or("", |form| form.as_str());
     let facts = TokenFacts { action: intent.action, purpose: &call.purpose, form, rows: call.call.rows() };
-    // Seam for limits: what `charges` says of this action is claimed here, before the vault is asked, with `facts.rows` as
-    // the count; until claims are here a node starts with no bundle that has limits.
-    let action = PolicyAction::Token(facts);
-    let rule = decided(decide(bundle, &DecisionRequest { client: &intent.client, key: &intent.key, action }, now))?;
+    let request = DecisionRequest { client: &intent.client, key: &intent.key, action: PolicyAction::Token(facts) };
+    let rule = decided(decide(bundle, &request, now))?;
+    unlimited(bundle, &request)?;
     if doing == DomainState::Suspended && !matches!(call.call, Call::Delete { .. } | Call::DeleteSubject { .. }) {
         return Err(Reason::DomainSuspended.into());
     }
     Ok(TokenPermit { opened, call, rule })
+}
+
+/// Refuses what a limit applies to. Seam: what [`charges`] says is to be claimed here, with `TokenFacts::rows` as the count,
+/// before the vault is asked; until then nothing that is limited is done.
+fn unlimited(bundle: &Bundle, request: &DecisionRequest<'_>) -> Result<(), Refusal> {
+    match charges(bundle, request) {
+        Ok(charges) => match charges.first() {
+            None => Ok(()),
+            Some(charge) => {
+                let detail = "this version of the node claims no limits for token domains; take the limit off them";
+                Err(Refusal::new(Reason::VelocityLimit).with("limit", charge.limit.as_str()).with("detail", detail))
+            }
+        },
+        Err(over) => Err(Refusal::new(Reason::VelocityLimit).with("limit", over.limit().as_str())),
+    }
 }
 
 /// Checks that a card number or subject that travels beside an intent is the one that it is bound to.

@@ -20,6 +20,8 @@ pub(crate) enum Message {
     Partial(Vec<u8>),
     /// The sender has left, with its reason word.
     Abort(String),
+    /// Encoded votes of voters outside S, which the leader has asked.
+    Votes(Vec<Vec<u8>>),
 }
 
 impl Message {

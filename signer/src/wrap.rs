@@ -5,10 +5,13 @@
 //! again before it is shown again: whoever may no longer see it does not.
 
 mod done;
+mod elsewhere;
 
 pub use done::{Underway, WrapDone};
+pub use elsewhere::{ToldByHome, admit_elsewhere};
 
-use crate::admit::{Opened, decided, expect_action};
+use crate::admit::{Opened, expect_action};
+use crate::claims::{Cleared, HomeWork, decide_home};
 use crate::kek::{KekView, of_version};
 use tally_domain::ports::hsm::Seal;
 use tally_domain::wrap::{PLAINTEXT_MAX_BYTES, SALT_BYTES, commitment};
@@ -16,7 +19,7 @@ use tally_domain::{
     ContentKind, Digest, EncryptionContext, Intent, KekChange, KekNumber, KekSpec, KekState, KekVersion, NodeName,
     Reason, Refusal, SecretBytes, UnixMillis, WrapCall, WrapFacts, WrapKind, WrapLabel, WrapSpec, WrappedKey,
 };
-use tally_policy::{Bundle, DecisionRequest, PolicyAction, decide};
+use tally_policy::{Bundle, PolicyAction};
 
 /// What travels beside an intent, because it is secret or large. The intent binds it.
 pub enum Beside {
@@ -72,8 +75,8 @@ pub enum Job {
 /// The home permits a call. Only [`admit_wrap`] mints it.
 #[must_use]
 pub struct WrapPermit {
-    rule: String,
-    bundle: Digest,
+    work: HomeWork,
+    told: ToldByHome,
     job: Job,
     underway: Underway,
 }
@@ -81,17 +84,31 @@ pub struct WrapPermit {
 impl WrapPermit {
     /// The rule that decided.
     pub fn rule(&self) -> &str {
-        &self.rule
+        &self.work.task().rule
     }
 
     /// The bundle that decided.
     pub fn bundle(&self) -> Digest {
-        self.bundle
+        self.work.task().bundle
     }
 
-    /// What the token is to do, and what is to be made of its answer.
-    pub fn start(self) -> (Job, Underway) {
-        (self.job, self.underway)
+    /// What limits see of it.
+    pub fn work(&self) -> &HomeWork {
+        &self.work
+    }
+
+    /// What voters are told, who cannot know it.
+    pub fn told(&self) -> ToldByHome {
+        self.told
+    }
+
+    /// What the token is to do, and what is to be made of its answer, with leave of every limit that applies.
+    ///
+    /// # Errors
+    /// `INTERNAL` when it is leave to do something else.
+    pub fn start(self, leave: Cleared) -> Result<(Job, Underway), Refusal> {
+        leave.spend(&self.work)?;
+        Ok((self.job, self.underway))
     }
 }
 
@@ -112,6 +129,18 @@ pub fn admit_wrap(
     let intent = opened.intent();
     let kind = WrapKind::of(intent.action).ok_or_else(|| malformed("action"))?;
     kek.check(intent, ContentKind::WrapSpec, me, bundle, now)?;
+    let spec = spec_of(intent)?;
+    let Planned { job, facts: (bytes, plaintext, version), label, from } = plan(intent, &spec, kek, beside, before)?;
+    let facts = WrapFacts { kind, context: &spec.context, bytes, plaintext, version };
+    let (home, action) = (&kek.record.home, PolicyAction::Wrap(facts));
+    let work = decide_home(&opened, home, opened.digest(), action, bundle, now)?;
+    let work = if before.is_some() { work.shown_again() } else { work };
+    let underway = Underway::new(opened, home.clone(), work.task().rule.clone(), kind, label, from);
+    Ok(WrapPermit { work, told: ToldByHome { bytes, version }, job, underway })
+}
+
+/// What an intent wants, if it is one of the four calls.
+fn spec_of(intent: &Intent) -> Result<WrapSpec, Refusal> {
     let spec = WrapSpec::from_bytes(&intent.content).map_err(|e| match e {
         tally_domain::intent::BadIntent::Field { field: field @ ("bytes" | "context") } => {
             Refusal::new(Reason::ParameterRange).with(
@@ -122,12 +151,7 @@ pub fn admit_wrap(
         other => other.into(),
     })?;
     expect_action(intent, spec.call.kind().action())?;
-    let Planned { job, facts: (bytes, plaintext, version), label, from } = plan(intent, &spec, kek, beside, before)?;
-    let facts = WrapFacts { kind, context: &spec.context, bytes, plaintext, version };
-    let action = PolicyAction::Wrap(facts);
-    let rule = decided(decide(bundle, &DecisionRequest { client: &intent.client, key: &intent.key, action }, now))?;
-    let underway = Underway::new(opened, kek.record.home.clone(), rule.clone(), kind, label, from);
-    Ok(WrapPermit { rule, bundle: bundle.digest(), job, underway })
+    Ok(spec)
 }
 
 /// A job with what rules are asked about it.

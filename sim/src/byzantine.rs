@@ -1,6 +1,7 @@
 //! A member that cheats: a correct node behind a hand that changes what it sends in sessions.
 
-use crate::cluster::{Body, Cluster};
+use crate::cluster::Cluster;
+use crate::packet::Body;
 use crate::world::node_name;
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,7 @@ pub(crate) enum Message {
     Statement(Vec<u8>),
     Partial(Vec<u8>),
     Abort(String),
+    Votes(Vec<Vec<u8>>),
 }
 
 const VERSION: u8 = 1;
@@ -96,6 +98,8 @@ pub enum Behaviour {
     PartialOfAnother,
     /// Leads a next attempt although all of an earlier one have released, and without a promise.
     StartAnew,
+    /// Votes for whatever it is asked to, and remembers nothing of it.
+    VoteForAll,
     /// Says nothing from this stage on.
     SilentAt(Stage),
     /// Leaves at this stage, with a word that correct members use.
@@ -136,6 +140,11 @@ impl Cluster {
 }
 
 impl Cheat {
+    /// Whether it votes for whatever it is asked to.
+    pub(crate) fn votes_for_all(&self) -> bool {
+        self.behaviour == Behaviour::VoteForAll
+    }
+
     /// Whether it starts anew where it should finish.
     pub(crate) fn starts_anew(&self) -> bool {
         self.behaviour == Behaviour::StartAnew
@@ -165,7 +174,7 @@ impl Cheat {
         match message {
             Message::Protocol { bytes, .. } => self.protocol = Some(bytes.clone()),
             Message::Partial(bytes) => self.partial = Some(bytes.clone()),
-            Message::Hello { .. } | Message::Statement(_) | Message::Abort(_) => {}
+            Message::Hello { .. } | Message::Statement(_) | Message::Abort(_) | Message::Votes(_) => {}
         }
     }
 
@@ -272,7 +281,7 @@ fn stage_of(message: &Message) -> Option<Stage> {
     match message {
         Message::Hello { .. } => Some(Stage::Hello),
         Message::Protocol { .. } => Some(Stage::Offline),
-        Message::Statement(_) => Some(Stage::Vote),
+        Message::Statement(_) | Message::Votes(_) => Some(Stage::Vote),
         Message::Partial(_) => Some(Stage::Combine),
         Message::Abort(_) => None,
     }

@@ -11,10 +11,11 @@ use tally_audit::merkle::{Frontier, leaf_hash};
 use tally_audit::verify::{ExportedLog, Report, verify_log, verify_partial};
 use tally_audit::{Checkpoint, checkpoint};
 use tally_domain::dsse::{Envelope, VerifyingKey};
+use tally_domain::evidence::shared_line;
 use tally_domain::key::KeyState;
 use tally_domain::ports::store::{AttemptRow, AttemptState};
 use tally_domain::vote::{Certificate, VoteBody};
-use tally_domain::{Intent, NodeName, Reason, Scheme};
+use tally_domain::{Intent, NodeName, Reason, Refusal, Scheme};
 use tally_signer::admit;
 use tally_signer::result::check;
 
@@ -26,6 +27,8 @@ impl Cluster {
     pub fn verify(&mut self, genesis: &Genesis, requests: &[Envelope], honest: impl Fn(&NodeName) -> bool) {
         let honest: BTreeSet<NodeName> = self.world.names.iter().filter(|n| honest(n)).cloned().collect();
         self.verify_certificates(&honest);
+        self.verify_claims(&honest);
+        self.history.verify_limit();
         self.verify_results(genesis, requests, &honest);
         for name in &honest {
             let banned = self.journal(name).bans().find(|peer| honest.contains(*peer)).cloned();
@@ -63,6 +66,25 @@ impl Cluster {
         }
         self.history.violations.extend(broken);
         self.verify_order(honest);
+    }
+
+    /// I4: what is certified for two requests within a horizon shares no unit of a line.
+    fn verify_claims(&mut self, honest: &BTreeSet<NodeName>) {
+        let mut certified: Vec<VoteBody> = Vec::new();
+        for journal in honest.iter().map(|n| self.journal(n)) {
+            for (_, row) in journal.all_attempts() {
+                let AttemptState::Released { certificate, .. } = &row.state else { continue };
+                let certificate = Certificate::decode(certificate.as_slice()).expect("a stored certificate");
+                // One that cannot be opened was found by whoever looks at certificates.
+                certified.extend(certificate.open(self.world.bundle.roster()));
+            }
+        }
+        let broken: Vec<_> = (certified.iter().enumerate())
+            .flat_map(|(i, a)| certified.iter().skip(i + 1).map(move |b| (a, b)))
+            .filter(|(a, b)| (&a.tenant, a.request_id) != (&b.tenant, b.request_id) && shared_line(a, b).is_some())
+            .map(|(a, b)| format!("I4: requests {} and {} have a unit of the limit both", a.request_id, b.request_id))
+            .collect();
+        self.history.violations.extend(broken);
     }
 
     /// G4: an honest node releases in a later attempt only when a node that the earlier one needed has given it up.
@@ -137,7 +159,7 @@ impl Cluster {
                 let call = self.call(&up[retry % up.len()], envelope);
                 self.run();
                 last = self.answer(call).cloned();
-                if matches!(last, Some(Ok(_))) {
+                if good_end(last.as_ref()) {
                     break;
                 }
             }
@@ -148,7 +170,7 @@ impl Cluster {
                 }
                 _ => false,
             };
-            if !matches!(last, Some(Ok(_))) && !stay_down.is_some_and(doubt) {
+            if !good_end(last.as_ref()) && !stay_down.is_some_and(doubt) {
                 let what = format!("liveness: request {} ends as {last:?}", request_of(envelope));
                 self.history.broken(what);
             }
@@ -156,10 +178,11 @@ impl Cluster {
         }
     }
 
-    /// I14: every node that is up gives the same bytes ever after.
+    /// I14: every signer that is up gives the same bytes ever after. A witness may not have been told.
     fn replay(&mut self, envelope: &Envelope, first: Option<Vec<u8>>) {
         let Some(first) = first else { return };
-        for name in self.world.names.clone().iter().filter(|n| self.is_up(n)).cloned().collect::<Vec<_>>() {
+        let signers = self.world.names[..self.world.signers].to_vec();
+        for name in signers.iter().filter(|n| self.is_up(n)).cloned().collect::<Vec<_>>() {
             let call = self.call(&name, envelope);
             self.run();
             if self.answer(call) != Some(&Ok(first.clone())) {
@@ -185,6 +208,12 @@ impl Cluster {
         self.history.violations.extend(findings.iter().map(|f| format!("I15: {f}")));
         reports
     }
+}
+
+/// A result, or a limit that is used up.
+fn good_end(answer: Option<&Result<Vec<u8>, Refusal>>) -> bool {
+    answer
+        .is_some_and(|answer| answer.as_ref().map_or_else(|refusal| refusal.reason == Reason::VelocityLimit, |_| true))
 }
 
 /// The request that an envelope names.

@@ -6,17 +6,15 @@ use crate::genesis::Genesis;
 use crate::history::History;
 use crate::journal::Journal;
 use crate::node::{Call, Node, SessionKey};
+use crate::packet::{Body, Packet};
 use crate::world::{START_OF_TIME, World};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tally_domain::boot::Statement;
 use tally_domain::dsse::Envelope;
-use tally_domain::freeze::UnfreezeCertificate;
-use tally_domain::ports::store::{Conflict, Step};
-use tally_domain::{Attempt, NodeName, Reason, Refusal, SignerSet, UnixMillis};
-use tally_signer::recovery::Report;
+use tally_domain::ports::store::{Conflict, Step, Write};
+use tally_domain::{NodeName, Reason, Refusal, UnixMillis};
 use tally_signer::session::Trouble;
 
 /// Events in one run before it counts as stuck: a run of five requests takes some thousands.
@@ -24,43 +22,6 @@ const EVENTS_MAX: u32 = 200_000;
 
 /// Tries of one call against another leader of the same request.
 const CONTENTION_TRIES_MAX: u32 = 8;
-
-/// A proposal to sign together.
-pub(crate) struct Proposal {
-    pub(crate) session: SessionKey,
-    pub(crate) envelope: Envelope,
-    pub(crate) attempt: Attempt,
-    pub(crate) signers: SignerSet,
-    pub(crate) abandonments: Vec<Statement>,
-}
-
-/// What a node answers when asked for a request.
-#[derive(Clone)]
-pub(crate) struct Recovered {
-    pub(crate) result: Vec<u8>,
-    pub(crate) reports: Vec<Report>,
-}
-
-/// What travels. `rpc` ties an answer to its question.
-#[derive(Clone)]
-pub(crate) enum Body {
-    Session { key: SessionKey, bytes: Vec<u8> },
-    Propose { rpc: u64, proposal: Arc<Proposal> },
-    Proposed { rpc: u64, answer: Result<Vec<u8>, Refusal> },
-    Recover { rpc: u64, envelope: Arc<Envelope> },
-    Recovered { rpc: u64, answer: Result<Recovered, Refusal> },
-    Complete { envelope: Arc<Envelope>, result: Vec<u8> },
-    Freeze { statement: Arc<Statement> },
-    Lift { certificate: Arc<UnfreezeCertificate> },
-}
-
-/// A packet under way.
-#[derive(Clone)]
-pub(crate) struct Packet {
-    pub(crate) from: NodeName,
-    pub(crate) to: NodeName,
-    pub(crate) body: Body,
-}
 
 /// Why a node does not go on with what it does.
 pub(crate) enum Stop {
@@ -172,6 +133,18 @@ impl Cluster {
         self.nodes[name].live.is_some()
     }
 
+    /// A copy of a node's disk as it is now.
+    pub fn copy_of(&self, name: &NodeName) -> Journal {
+        self.nodes[name].journal.clone()
+    }
+
+    /// A node is restored from an older copy of its disk, and starts again.
+    pub fn restore(&mut self, name: &NodeName, copy: Journal) {
+        self.crash(name);
+        self.nodes.get_mut(name).expect("a node").journal = copy;
+        self.start(name);
+    }
+
     /// A node's disk.
     pub fn journal(&self, name: &NodeName) -> &Journal {
         &self.nodes[name].journal
@@ -279,6 +252,8 @@ impl Cluster {
             Body::Propose { rpc, proposal } => self.propose(&to, &from, rpc, &proposal),
             Body::Recover { rpc, envelope } => self.recover(&to, &from, rpc, &envelope),
             Body::Complete { envelope, result } => self.complete(&to, &from, envelope, result),
+            Body::Vote { key, envelope, body } => self.asked_for_vote(&to, &from, key, &envelope, &body),
+            Body::Voted { key, answer } => self.voted(&to, &from, key, answer),
             Body::Freeze { statement } => self.hear_freeze(&to, &statement),
             Body::Lift { certificate } => self.hear_lift(&to, &certificate),
             Body::Proposed { rpc, answer } => self.proposed(&to, &from, rpc, answer),
@@ -326,7 +301,10 @@ impl Cluster {
     }
 
     /// Makes a step durable, or crashes before or after, or finds the disk full.
-    pub(crate) fn commit(&mut self, at: &NodeName, step: Step) -> Result<(), Stop> {
+    pub(crate) fn commit(&mut self, at: &NodeName, mut step: Step) -> Result<(), Stop> {
+        if self.holds_to_nothing(at) {
+            step.writes.retain(|write| !matches!(write, Write::Claim { .. }));
+        }
         let crash = self.rng.random_bool(self.faults.crash_at_write);
         let before = self.rng.random_bool(0.5);
         if crash && before {
@@ -336,7 +314,11 @@ impl Cluster {
         if self.rng.random_bool(self.faults.storage) {
             return Err(Stop::Refused(Reason::Storage.into()));
         }
+        let releases = self.history.releases_in(&step, self.now);
         let done = self.nodes.get_mut(at).expect("a node").journal.commit(step);
+        if done.is_ok() && !self.is_cheat(at) {
+            self.history.spent(releases);
+        }
         match done {
             Ok(()) if crash => {
                 self.crash(at);
@@ -344,6 +326,8 @@ impl Cluster {
             }
             Ok(()) => Ok(()),
             Err(Conflict::RequestDigest) => Err(Stop::Refused(Reason::RequestIdConflict.into())),
+            // Two leaders met on the line between a look at it and the vote.
+            Err(Conflict::Claim { .. }) => Err(Stop::Refused(Reason::Contention.into())),
             Err(Conflict::Frozen(name, scope)) => Err(Stop::Refused(tally_signer::freeze::refusal(&name, &scope))),
             Err(conflict) => {
                 self.history.conflict(at, &conflict);
@@ -352,7 +336,13 @@ impl Cluster {
         }
     }
 
-    pub(crate) fn crash(&mut self, at: &NodeName) {
+    /// Whether this node is the one that cheats.
+    pub(crate) fn is_cheat(&self, at: &NodeName) -> bool {
+        self.cheat.as_ref().is_some_and(|cheat| cheat.node == *at)
+    }
+
+    /// A node goes down.
+    pub fn crash(&mut self, at: &NodeName) {
         self.nodes.get_mut(at).expect("a node").live = None;
     }
 

@@ -1,7 +1,8 @@
 //! Drives sessions as `node/src/drive.rs` does: actions in order, writes before what depends on them.
 
-use crate::cluster::{Body, Cluster, Stop};
+use crate::cluster::{Cluster, Stop};
 use crate::node::{Call, Running, SessionKey};
+use crate::packet::Body;
 use std::collections::VecDeque;
 use tally_domain::ports::store::{Step, Write};
 use tally_domain::{Digest, NodeName, Refusal};
@@ -27,7 +28,7 @@ impl Cluster {
     /// Begins a session, and gives it what came before it.
     pub(crate) fn begin(&mut self, at: &NodeName, key: SessionKey, start: Start, leads: Option<Call>) {
         let members = start.members.clone();
-        let intent = start.permit.subject().intent();
+        let intent = start.claimed.permit().subject().intent();
         let (request, attempt) = ((intent.tenant.clone(), intent.request_id), start.attempt);
         let (session, actions) = SignSession::start(start, &mut self.rng);
         let live = self.live(at);
@@ -49,7 +50,20 @@ impl Cluster {
             return;
         };
         let event = Event::Message { from, bytes: &bytes };
-        match running.session.handle(event, self.now, &mut self.rng) {
+        let outcome = running.session.handle(event, self.now, &mut self.rng);
+        self.go_on(at, key, outcome);
+    }
+
+    /// Something other than a message happens to a session that may be over.
+    pub(crate) fn session_event(&mut self, at: &NodeName, key: SessionKey, event: Event<'_>) {
+        let Some(live) = self.nodes.get_mut(at).and_then(|n| n.live.as_mut()) else { return };
+        let Some(running) = live.sessions.get_mut(&key) else { return };
+        let outcome = running.session.handle(event, self.now, &mut self.rng);
+        self.go_on(at, key, outcome);
+    }
+
+    fn go_on(&mut self, at: &NodeName, key: SessionKey, outcome: Result<Vec<Action<SignResult>>, Trouble>) {
+        match outcome {
             Ok(actions) => self.act(at, key, actions),
             Err(trouble) => self.end_session(at, key, &trouble),
         }
@@ -75,6 +89,7 @@ impl Cluster {
                         Err(trouble) => return self.end_session(at, key, &trouble),
                     }
                 }
+                Action::Canvass { voters, envelope, body } => self.canvass(at, key, &voters, *envelope, body),
                 Action::Seal(_) => panic!("a signing session seals nothing"),
                 Action::Done(result) => return self.session_done(at, key, &result),
             }

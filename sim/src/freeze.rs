@@ -1,9 +1,10 @@
 //! Freezes, as `node/src/lead_freeze.rs` and `freeze_news.rs` have them: a node freezes alone and tells the others, whose
 //! packets may be lost; a majority lifts.
 
-use crate::cluster::{Body, Cluster, Stop};
+use crate::cluster::{Cluster, Stop};
 use crate::faults::Faults;
 use crate::member::request_key;
+use crate::packet::Body;
 use rand::RngExt as _;
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -46,7 +46,12 @@ struct Making {
 impl Genesis {
     /// `n` nodes make a key that t of them sign with; messages arrive in an order drawn from `seed`.
     pub fn new(scheme: Scheme, t: u32, n: u8, seed: u64) -> Self {
-        let world = Arc::new(World::new(n));
+        Self::of(World::new(n, 0, None), scheme, t, seed)
+    }
+
+    /// The signers of a world make a key that t of them sign with; its witnesses are told of the key.
+    pub fn of(world: World, scheme: Scheme, t: u32, seed: u64) -> Self {
+        let world = Arc::new(world);
         let mut making = Making {
             journals: world.names.iter().map(|name| (name.clone(), Journal::default())).collect(),
             world: world.clone(),
@@ -55,7 +60,8 @@ impl Genesis {
             letters: Vec::new(),
             rng: StdRng::seed_from_u64(seed),
         };
-        for name in &world.names {
+        let (signers, witnesses) = world.names.split_at(world.signers);
+        for name in signers {
             making.begin(name, scheme, t);
         }
         while !making.letters.is_empty() {
@@ -66,11 +72,14 @@ impl Genesis {
             let actions = session.handle(event, START_OF_TIME, &mut making.rng).expect("an honest message");
             making.act(&to, actions);
         }
-        let mut all: Vec<Created> = making.created.into_values().collect();
-        assert_eq!(all.len(), world.names.len(), "every node has the key");
+        let mut all: Vec<Created> = std::mem::take(&mut making.created).into_values().collect();
+        assert_eq!(all.len(), signers.len(), "every signer has the key");
         assert!(all.windows(2).all(|w| w[0].record == w[1].record), "every node has the same key");
         let created = all.pop().expect("at least one node");
-        Self { world, journals: making.journals, created }
+        for name in witnesses {
+            making.tell(name, &created);
+        }
+        Self { journals: making.journals, created, world }
     }
 }
 
@@ -79,18 +88,32 @@ impl Making {
         let seed = self.rng.random();
         let journal = self.journals.get_mut(name).expect("a node");
         let boot = Arc::new(incarnate(journal, &self.world, name, &seed, START_OF_TIME));
-        let threshold = Threshold::new(t, self.world.names.len().try_into().expect("few nodes")).expect("a threshold");
+        let signers = &self.world.names[..self.world.signers];
+        let threshold = Threshold::new(t, signers.len().try_into().expect("few nodes")).expect("a threshold");
         let opened = admit::open(&self.world.bundle, self.world.key(scheme, threshold)).expect("an honest intent");
         let permit = admit::admit_create(opened, &Freezes::default(), &self.world.bundle, START_OF_TIME)
             .expect("a permitted key");
         journal.commit(claim(&permit, &boot)).expect("a new request");
-        let parties = threshold.parties().zip(self.world.names.iter().cloned());
+        let parties = threshold.parties().zip(signers.iter().cloned());
         let names: BTreeMap<PartyIndex, NodeName> = parties.collect();
         let me = *names.iter().find(|(_, n)| *n == name).expect("a participant").0;
         let start = Start { permit, boot, bundle: self.world.bundle.clone(), members: Members::new(me, names) };
         let (session, actions) = KeygenSession::start(start, &mut self.rng);
         self.sessions.insert(name.clone(), session);
         self.act(name, actions);
+    }
+
+    /// A witness has the key's record, and no share of it.
+    fn tell(&mut self, name: &NodeName, created: &Created) {
+        let seed = self.rng.random();
+        let journal = self.journals.get_mut(name).expect("a node");
+        incarnate(journal, &self.world, name, &seed, START_OF_TIME);
+        let (key, record, at) = (created.record.name.clone(), created.record.to_bytes(), START_OF_TIME);
+        let request = created.record.request_id;
+        let pending =
+            Write::PutPendingKey { name: key.clone(), request, record: record.clone(), sealed_share: Vec::new(), at };
+        let active = Write::ActivateKey { name: key, record, certificate: Vec::new(), at };
+        journal.commit(Step { writes: vec![pending, active], leaves: Vec::new() }).expect("a free name");
     }
 
     fn act(&mut self, at: &NodeName, actions: Vec<Action<Created>>) {
@@ -108,6 +131,7 @@ impl Making {
                 Action::Seal(request) => {
                     actions.extend(session.sealed(request.share.expose().to_vec(), START_OF_TIME));
                 }
+                Action::Canvass { .. } => panic!("making a key takes nothing of a limit"),
                 Action::Done(created) => {
                     self.created.insert(at.clone(), created);
                 }

@@ -1,17 +1,18 @@
 //! What has left the nodes so far. Everything that leaves an honest node is held against its disk at that moment.
 
 use crate::byzantine::{Message, read};
-use crate::cluster::Body;
 use crate::journal::RequestKey;
 use crate::node::Node;
-use crate::world::World;
+use crate::packet::Body;
+use crate::world::{Limit, World};
 use prost::Message as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tally_domain::boot::Statement;
-use tally_domain::ports::store::Conflict;
-use tally_domain::vote::{VOTE_TYPE, VoteBody};
-use tally_domain::{Attempt, NodeName, Refusal};
+use tally_domain::claim::Claimant;
+use tally_domain::ports::store::{Conflict, Step, Write};
+use tally_domain::vote::{Certificate, VOTE_TYPE, VoteBody};
+use tally_domain::{Attempt, LineClaim, NodeName, Refusal, UnixMillis};
 use tally_signer::recovery::{End, Report};
 use tally_signer::session::{Failure, Trouble};
 
@@ -41,6 +42,15 @@ pub struct History {
     pub counts: BTreeMap<&'static str, u64>,
     partials: BTreeMap<Part, Vec<u8>>,
     promises: BTreeSet<Part>,
+    /// Partials that an honest node has made durable under a claim, when, and how many units of the limit they take.
+    releases: Vec<Spent>,
+}
+
+/// A release of a request that takes something of the limit.
+pub(crate) struct Spent {
+    pub(crate) at: UnixMillis,
+    pub(crate) request: RequestKey,
+    pub(crate) units: u128,
 }
 
 impl History {
@@ -52,6 +62,7 @@ impl History {
             counts: BTreeMap::new(),
             partials: BTreeMap::new(),
             promises: BTreeSet::new(),
+            releases: Vec::new(),
         }
     }
 
@@ -102,6 +113,13 @@ impl History {
                 }
             }
             Body::Propose { .. } => self.count("proposal"),
+            Body::Voted { answer: Ok(vote), .. } => self.concurrence(from, node, vote),
+            Body::Voted { answer: Err(no), .. } | Body::Proposed { answer: Err(no), .. } => {
+                if !no.in_the_way.is_empty() {
+                    self.count("collision");
+                }
+            }
+            Body::Vote { .. } => self.count("question for a vote"),
             Body::Proposed { .. }
             | Body::Recover { .. }
             | Body::Recovered { .. }
@@ -123,6 +141,37 @@ impl History {
         }
     }
 
+    /// What a step releases that takes something of the limit.
+    pub(crate) fn releases_in(&self, step: &Step, at: UnixMillis) -> Vec<Spent> {
+        let spent = |write: &Write| {
+            let Write::Release { certificate, .. } = write else { return None };
+            let certificate = Certificate::decode(certificate.as_slice()).expect("an own certificate");
+            let body = certificate.open(self.world.bundle.roster()).expect("an own certificate");
+            let units = body.claims.as_ref()?.lines().iter().map(LineClaim::amount).sum();
+            Some(Spent { at, request: (body.tenant, body.request_id), units })
+        };
+        step.writes.iter().filter_map(spent).collect()
+    }
+
+    pub(crate) fn spent(&mut self, releases: Vec<Spent>) {
+        releases.iter().for_each(|_| self.count("limited release"));
+        self.releases.extend(releases);
+    }
+
+    /// I5: no window of the limit's length holds more than the limit.
+    pub(crate) fn verify_limit(&mut self) {
+        let Some(Limit { max, window_ms }) = self.world.limit else { return };
+        let within = |from: UnixMillis| -> u128 {
+            let inside = self.releases.iter().filter(|r| (from..from.plus(window_ms)).contains(&r.at));
+            let by_request: BTreeMap<_, _> = inside.map(|r| (&r.request, r.units)).collect();
+            by_request.values().sum()
+        };
+        let most = self.releases.iter().map(|r| within(r.at)).max().unwrap_or(0);
+        if most > max {
+            self.broken(format!("I5: {most} of {max} within one window"));
+        }
+    }
+
     /// I8: no vote leaves that is not on the disk.
     fn vote(&mut self, from: &NodeName, node: &Node, bytes: &[u8]) {
         self.count("vote");
@@ -133,6 +182,21 @@ impl History {
         self.not_frozen(from, node, &request);
         if node.journal.vote(&request, vote.attempt) != Some(bytes) {
             self.broken(format!("I8: {from} votes without having written it down"));
+        }
+    }
+
+    /// I8 for a voter outside S: its vote does not leave before all that it takes is on the disk.
+    fn concurrence(&mut self, from: &NodeName, node: &Node, bytes: &[u8]) {
+        self.count("vote of a voter outside S");
+        let statement = Statement::decode(bytes).expect("an honest vote");
+        let (_, body) = statement.open(VOTE_TYPE, self.world.bundle.roster()).expect("an honest vote");
+        let vote = VoteBody::from_bytes(body).expect("an honest vote");
+        let by = Claimant { tenant: vote.tenant, request: vote.request_id };
+        for claim in vote.claims.expect("a vote for a limited request").lines() {
+            let memory = node.journal.line(&claim.line());
+            if !memory.voted().iter().any(|v| v.by == by && v.intervals == claim.intervals()) {
+                self.broken(format!("I8: {from} votes without having written down what it takes"));
+            }
         }
     }
 

@@ -4,11 +4,12 @@
 use prost::Message as _;
 use std::collections::{BTreeMap, BTreeSet};
 use tally_domain::boot::Statement;
+use tally_domain::claim::{Claimant, Claims, LineMemory};
 use tally_domain::key::KeyState;
 use tally_domain::ports::store::{
     AttemptId, AttemptRow, AttemptState, ClaimRequest, Conflict, FreezeWrite, RequestState, Step, Write,
 };
-use tally_domain::{Attempt, Digest, Epoch, Freeze, Incarnation, KeyName, NodeName, RequestId, Tenant};
+use tally_domain::{Attempt, Digest, Epoch, Freeze, Incarnation, KeyName, LineId, NodeName, RequestId, Tenant};
 use tally_signer::freeze::{Freezes, Frozen};
 
 /// What names a request.
@@ -40,6 +41,7 @@ struct Tables {
     keys: BTreeMap<KeyName, StoredKey>,
     bans: BTreeSet<(KeyName, Epoch, NodeName)>,
     checks: BTreeSet<Digest>,
+    lines: BTreeMap<LineId, LineMemory>,
     freezes: Freezes,
     incarnation: u64,
 }
@@ -126,6 +128,11 @@ impl Journal {
         self.tables.checks.len()
     }
 
+    /// What is remembered of a limit's line.
+    pub fn line(&self, line: &LineId) -> LineMemory {
+        self.tables.lines.get(line).cloned().unwrap_or_default()
+    }
+
     /// The last start.
     pub fn incarnation(&self) -> Incarnation {
         Incarnation(self.tables.incarnation)
@@ -149,6 +156,7 @@ impl Tables {
                 Ok(())
             }
             Write::Vote { attempt, statement, body } => self.vote(attempt, statement, body),
+            Write::Claim { by, claims } => self.take(&by, &claims),
             Write::Release { attempt, partial, certificate } => self.release(&attempt, partial, certificate),
             Write::Abandon { attempt, statement } => self.abandon(attempt, statement),
             Write::Complete { tenant, request, result, .. } => match self.state(tenant, request)? {
@@ -203,6 +211,16 @@ impl Tables {
             // So have token domains.
             | Write::Vault(_) => Ok(()),
         }
+    }
+
+    fn take(&mut self, by: &Claimant, claims: &Claims) -> Result<(), Conflict> {
+        claims.lines().iter().try_for_each(|claim| {
+            let (line, memory) = (claim.line(), self.lines.entry(claim.line()).or_default());
+            let voted = memory.consider(by, claim, claims.issued_at());
+            let voted = voted.map_err(|why| Conflict::Claim { line, why })?;
+            memory.keep(voted, claim.window_ms());
+            Ok(())
+        })
     }
 
     fn freeze(&mut self, write: FreezeWrite) -> Result<(), Conflict> {

@@ -1,21 +1,23 @@
 //! Leading a signature, as `node/src/lead_sign.rs` does: find out what earlier attempts left,
 //! choose S, propose, take part, tell everyone.
 
-use crate::cluster::{Arrival, Body, Cluster, Proposal, Recovered, Stop};
+use crate::cluster::{Arrival, Cluster, Stop};
 use crate::drive::Failed;
 use crate::journal::RequestKey;
 use crate::member::request_key;
+use crate::member::set;
 use crate::node::{Call, SessionKey};
+use crate::packet::{Body, No, Proposal, Recovered};
 use crate::recover::{believed, combine};
 use prost::Message as _;
 use rand::RngExt as _;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tally_audit::event::Origin;
 use tally_domain::boot::Statement;
-use tally_domain::key::KeyRecord;
-use tally_domain::{Attempt, NodeName, PartyIndex, Reason, Refusal, SignerSet};
+use tally_domain::{Attempt, Claims, NodeName, Reason, Refusal, SignerSet};
 use tally_signer::admit::{self, Permit};
+use tally_signer::claims::{Placer, claim};
 use tally_signer::freeze::unless_frozen;
 use tally_signer::recovery::{Next, Report, next};
 use tally_signer::result::{SignResult, check, complete_step};
@@ -36,6 +38,8 @@ pub(crate) struct Lead {
     fresh: bool,
     tried: u32,
     phase: Phase,
+    /// Where on the limit's line there may be room.
+    pub(crate) placer: Placer,
 }
 
 enum Phase {
@@ -44,13 +48,7 @@ enum Phase {
     /// Everyone is asked what they did.
     Asking { rpc: u64, waiting: BTreeSet<NodeName>, reports: Vec<Report> },
     /// The members of S are asked to take part.
-    Proposing {
-        rpc: u64,
-        waiting: BTreeSet<NodeName>,
-        plan: Plan,
-        agreed: Vec<NodeName>,
-        refused: Vec<(NodeName, Refusal)>,
-    },
+    Proposing { rpc: u64, waiting: BTreeSet<NodeName>, plan: Plan, agreed: Vec<NodeName>, refused: Vec<(NodeName, No)> },
     /// The session runs.
     Signing,
 }
@@ -69,9 +67,15 @@ struct Plan {
     abandonments: Vec<Statement>,
     members: Members,
     signers: SignerSet,
+    claims: Option<Claims>,
 }
 
 impl Lead {
+    /// What it leads.
+    pub(crate) fn permit(&self) -> &Permit {
+        &self.permit
+    }
+
     /// Whether it waits for answers.
     pub(crate) fn waits(&self) -> bool {
         matches!(self.phase, Phase::Asking { .. } | Phase::Proposing { .. })
@@ -107,7 +111,12 @@ impl Cluster {
                 return self.answered(arrival, Err(refusal));
             }
         };
+        if permit.subject().record().party(at).is_none() {
+            self.free(at, &request);
+            return self.answered(arrival, Err(Reason::Signers.into()));
+        }
         let fresh = self.nodes[at].journal.attempts(&request).is_empty();
+        let placer = Placer::new(permit.charges());
         let lead = Lead {
             arrival,
             permit,
@@ -118,12 +127,13 @@ impl Cluster {
             fresh,
             tried: 0,
             phase: Phase::Idle,
+            placer,
         };
         self.live(at).leading.insert(call, lead);
         self.lead_on(at, call);
     }
 
-    fn lead(&mut self, at: &NodeName, call: Call) -> &mut Lead {
+    pub(crate) fn lead(&mut self, at: &NodeName, call: Call) -> &mut Lead {
         self.live(at).leading.get_mut(&call).expect("a call that is led")
     }
 
@@ -226,8 +236,17 @@ impl Cluster {
             let refusal = refusal.unwrap_or_else(|| Reason::Signers.into());
             return self.finish(at, call, Err(refusal));
         }
+        let claims = match self.place(at, call) {
+            Ok(claims) => claims,
+            // What found no room now may have had it before: others may know of an attempt, or of the result.
+            Err(_) if self.lead(at, call).fresh => {
+                self.lead(at, call).fresh = false;
+                return self.lead_on(at, call);
+            }
+            Err(no_room) => return self.finish(at, call, Err(no_room.into())),
+        };
         let (members, signers) = set(record, at, &peers);
-        let plan = Plan { session: self.fresh_id(), attempt, abandonments, members, signers };
+        let plan = Plan { session: self.fresh_id(), attempt, abandonments, members, signers, claims };
         let rpc = self.fresh_id();
         let proposal = Arc::new(Proposal {
             session: plan.session,
@@ -235,6 +254,7 @@ impl Cluster {
             attempt,
             signers: plan.signers.clone(),
             abandonments: plan.abandonments.clone(),
+            claims: plan.claims.clone(),
         });
         let waiting = peers.iter().cloned().collect();
         self.lead(at, call).phase = Phase::Proposing { rpc, waiting, plan, agreed: Vec::new(), refused: Vec::new() };
@@ -243,7 +263,7 @@ impl Cluster {
         }
     }
 
-    pub(crate) fn proposed(&mut self, at: &NodeName, from: &NodeName, rpc: u64, answer: Result<Vec<u8>, Refusal>) {
+    pub(crate) fn proposed(&mut self, at: &NodeName, from: &NodeName, rpc: u64, answer: Result<Vec<u8>, No>) {
         let proposing = |lead: &Lead| matches!(&lead.phase, Phase::Proposing { rpc: r, waiting, .. } if *r == rpc && waiting.contains(from));
         let live = self.live(at);
         let Some((&call, lead)) = live.leading.iter_mut().find(|(_, lead)| proposing(lead)) else { return };
@@ -252,7 +272,7 @@ impl Cluster {
         match answer {
             Ok(result) if result.is_empty() => agreed.push(from.clone()),
             Ok(result) => return self.adopt(at, call, &result),
-            Err(refusal) => refused.push((from.clone(), refusal)),
+            Err(no) => refused.push((from.clone(), no)),
         }
         if waiting.is_empty() {
             self.proposed_to_all(at, call);
@@ -270,8 +290,12 @@ impl Cluster {
             self.send(at, peer, Body::Session { key: plan.session, bytes: Trouble::dismissal() });
         }
         let lead = self.lead(at, call);
-        for (peer, refusal) in refused {
+        let mut met = false;
+        for (peer, No { refusal, in_the_way }) in refused {
+            met |= !in_the_way.is_empty();
+            lead.placer.met(&in_the_way);
             match refusal.reason {
+                Reason::Contention if !in_the_way.is_empty() => {}
                 Reason::InDoubt => {
                     lead.fresh = false;
                     lead.tried += 1;
@@ -284,6 +308,11 @@ impl Cluster {
                 _ => return self.finish(at, call, Err(refusal)),
             }
         }
+        if met {
+            lead.last = Some(Reason::Contention.into());
+            lead.tried += 1;
+            return self.lead_on(at, call);
+        }
         self.assemble(at, call, plan.attempt, plan.abandonments);
     }
 
@@ -292,15 +321,20 @@ impl Cluster {
         if let Err(stop) = self.check_pending(at, &permit, plan.session, &plan.members) {
             return self.lead_stopped(at, call, stop);
         }
-        let held = self.live(at).key(&permit.subject().intent().key).expect("the key that was admitted");
+        let claimed = match claim(permit, plan.claims, self.clock(at)) {
+            Ok(claimed) => claimed,
+            Err(why) => return self.finish(at, call, Err(why.into())),
+        };
+        let held = self.live(at).key(&claimed.permit().subject().intent().key).expect("the key that was admitted");
         let start = Start {
-            permit,
-            share: held.share,
+            claimed,
+            share: held.share.expect("a leader holds a share"),
             boot: self.live(at).boot.clone(),
             bundle: self.world.bundle.clone(),
             members: plan.members,
             signers: plan.signers,
             attempt: plan.attempt,
+            leader: at.clone(),
         };
         self.begin(at, plan.session, start, Some(call));
     }
@@ -325,7 +359,7 @@ impl Cluster {
             Phase::Asking { .. } => self.decide(at, call),
             Phase::Proposing { waiting, refused, .. } => {
                 let silent = std::mem::take(waiting);
-                refused.extend(silent.into_iter().map(|n| (n, Reason::Signers.into())));
+                refused.extend(silent.into_iter().map(|n| (n, Refusal::from(Reason::Signers).into())));
                 self.proposed_to_all(at, call);
             }
             Phase::Idle | Phase::Signing => {}
@@ -373,12 +407,4 @@ impl Cluster {
         self.free(at, &lead.request);
         self.answered(lead.arrival, answer);
     }
-}
-
-fn set(record: &KeyRecord, me: &NodeName, peers: &[NodeName]) -> (Members, SignerSet) {
-    let names: BTreeMap<PartyIndex, NodeName> =
-        peers.iter().chain([me]).map(|n| (record.party(n).expect("a participant"), n.clone())).collect();
-    let parties: Vec<_> = names.keys().copied().collect();
-    let signers = SignerSet::new(record.threshold, &parties).expect("t participants");
-    (Members::new(record.party(me).expect("a participant"), names), signers)
 }

@@ -1,21 +1,24 @@
 //! Taking part in what another node leads, as `node/src/participate.rs` does, and what both sides share: decisions that
 //! are written down, and what a node did for a request.
 
-use crate::cluster::{Body, Cluster, Packet, Proposal, Recovered, Stop};
+use crate::cluster::{Cluster, Stop};
 use crate::drive::check_id;
 use crate::journal::RequestKey;
 use crate::node::{Held, SessionKey};
+use crate::packet::{Body, No, Packet, Proposal, Recovered};
 use prost::Message as _;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tally_audit::event::{Origin, What};
 use tally_domain::boot::Statement;
 use tally_domain::dsse::Envelope;
+use tally_domain::key::KeyRecord;
 use tally_domain::ports::store::{AttemptRow, AttemptState, ClaimRequest, RequestState, Step, Write};
 use tally_domain::vote::{Abandonment, Certificate, VoteBody};
-use tally_domain::{Attempt, NodeName, Reason, Refusal, Scheme, SignerSet};
+use tally_domain::{Attempt, NodeName, PartyIndex, Reason, Refusal, Scheme, SignerSet};
 use tally_signer::admit::{self, Opened, Permit, Subject};
 use tally_signer::boot::BootIdentity;
+use tally_signer::claims::{InTheWay, claim};
 use tally_signer::recovery::{End, Report, proves_dead};
 use tally_signer::result::{check, complete_step};
 use tally_signer::session::Members;
@@ -37,6 +40,8 @@ impl From<Reason> for Stop {
 enum Joined {
     /// The request is done already.
     Done(Vec<u8>),
+    /// Other requests' claims are in the way.
+    Met(Vec<InTheWay>),
     /// This node takes part.
     Start(Box<Start>),
 }
@@ -51,7 +56,8 @@ impl Cluster {
     pub(crate) fn propose(&mut self, at: &NodeName, leader: &NodeName, rpc: u64, proposal: &Proposal) {
         let (answer, start) = match self.consider(at, leader, proposal) {
             Err(Stop::Crashed) => return,
-            Err(Stop::Refused(refusal)) => (Err(refusal), None),
+            Err(Stop::Refused(refusal)) => (Err(refusal.into()), None),
+            Ok(Joined::Met(in_the_way)) => (Err(No { refusal: Reason::Contention.into(), in_the_way }), None),
             Ok(Joined::Done(bytes)) => (Ok(bytes), None),
             Ok(Joined::Start(start)) => (Ok(Vec::new()), Some(start)),
         };
@@ -71,7 +77,7 @@ impl Cluster {
             return Err(Reason::Contention.into());
         }
         let joined = self.join(at, leader, proposal, &opened);
-        if let Err(Stop::Refused(_)) = joined {
+        if let Err(Stop::Refused(_)) | Ok(Joined::Met(_)) = joined {
             self.free(at, &request);
         }
         joined
@@ -82,16 +88,22 @@ impl Cluster {
         let permit = self.admitted(at, opened, origin)?;
         let held = self.live(at).key(&opened.intent().key).ok_or(Reason::KeyNotFound)?;
         let members = self.members(at, leader, &held, &proposal.signers)?;
-        self.fit_attempt(at, permit.subject(), proposal)?;
-        self.check_pending(at, &permit, proposal.session, &members)?;
+        let claimed = claim(permit, proposal.claims.clone(), self.clock(at)).map_err(Refusal::from)?;
+        let found = self.in_the_way(at, opened, claimed.claims())?;
+        if !found.is_empty() {
+            return Ok(Joined::Met(found));
+        }
+        self.fit_attempt(at, claimed.permit().subject(), proposal)?;
+        self.check_pending(at, claimed.permit(), proposal.session, &members)?;
         Ok(Joined::Start(Box::new(Start {
-            permit,
-            share: held.share,
+            claimed,
+            share: held.share.ok_or(Reason::Signers)?,
             boot: self.live(at).boot.clone(),
             bundle: self.world.bundle.clone(),
             members,
             signers: proposal.signers.clone(),
             attempt: proposal.attempt,
+            leader: leader.clone(),
         })))
     }
 
@@ -100,7 +112,8 @@ impl Cluster {
         let held = self.live(at).key(&opened.intent().key);
         let key = held.as_ref().map(|h| (&*h.record, h.state));
         let known = self.nodes[at].journal.freezes();
-        let outcome = admit::admit_sign(opened.clone(), key, known, &self.world.bundle, self.clock(at));
+        let charges = |subject: &Subject| self.world.charges(subject);
+        let outcome = admit::admit_sign(opened.clone(), key, known, &self.world.bundle, self.clock(at), charges);
         let mut writes = vec![self.claim(opened)];
         if let Err(refusal) = &outcome {
             let (tenant, request) = request_key(opened);
@@ -303,4 +316,13 @@ fn own_report(me: &NodeName, row: &AttemptRow) -> Option<Report> {
         AttemptState::Abandoned(bytes) => End::Abandoned(Statement::decode(bytes.as_slice()).expect("an own promise")),
     };
     Some(Report { node: me.clone(), vote, end })
+}
+
+/// S as the leader and the peers that it has chosen make it.
+pub(crate) fn set(record: &KeyRecord, me: &NodeName, peers: &[NodeName]) -> (Members, SignerSet) {
+    let names: BTreeMap<PartyIndex, NodeName> =
+        peers.iter().chain([me]).map(|n| (record.party(n).expect("a participant"), n.clone())).collect();
+    let parties: Vec<_> = names.keys().copied().collect();
+    let signers = SignerSet::new(record.threshold, &parties).expect("t participants");
+    (Members::new(record.party(me).expect("a participant"), names), signers)
 }

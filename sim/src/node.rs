@@ -38,12 +38,12 @@ pub(crate) struct Live {
     pub(crate) leading: BTreeMap<Call, Lead>,
 }
 
-/// A key with this node's share.
+/// A key with this node's share; a witness has none.
 #[derive(Clone)]
 pub(crate) struct Held {
     pub(crate) record: Arc<KeyRecord>,
     pub(crate) state: KeyState,
-    pub(crate) share: Arc<KeyShare>,
+    pub(crate) share: Option<Arc<KeyShare>>,
 }
 
 /// A session on its way.
@@ -67,8 +67,9 @@ impl Node {
         let boot = Arc::new(incarnate(&mut self.journal, world, name, seed, now));
         let held = |record: &[u8], share: &[u8], state| {
             let record = Arc::new(KeyRecord::from_bytes(record).expect("an own record"));
-            let share = KeyShare::from_bytes(&SecretBytes::new(share.to_vec())).expect("an own share");
-            Held { record, state, share: Arc::new(share) }
+            let own = |bytes: &[u8]| KeyShare::from_bytes(&SecretBytes::new(bytes.to_vec())).expect("an own share");
+            let share = (!share.is_empty()).then(|| Arc::new(own(share)));
+            Held { record, state, share }
         };
         let keys = self.journal.keys().map(|(name, k)| (name.clone(), held(&k.record, &k.share, k.state))).collect();
         self.live = Some(Live {

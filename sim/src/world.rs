@@ -9,10 +9,11 @@ use tally_domain::facts::Amount;
 use tally_domain::freeze::{FreezeSpec, UnfreezeSpec};
 use tally_domain::intent::PAYLOAD_TYPE;
 use tally_domain::{
-    Action, ClientId, ClusterId, ContentKind, DerivationPath, FreezeName, Intent, KeyName, KeySpec, NodeName, Purpose,
-    RequestId, Scheme, Scope, Tenant, Threshold, UnixMillis,
+    Action, Charge, ClientId, ClusterId, ContentKind, DerivationPath, FreezeName, Intent, KeyName, KeySpec, LimitId,
+    LineId, NodeName, Purpose, Reason, Refusal, RequestId, Scheme, Scope, Tenant, Threshold, UnixMillis,
 };
 use tally_policy::Bundle;
+use tally_signer::admit::Subject;
 
 /// The message key.
 pub const NOTES: &str = "notes";
@@ -54,27 +55,41 @@ chain = "eip155:1"
 decimals = 18
 "#;
 
+/// A limit on the bytes of all messages within a window.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit {
+    /// Bytes.
+    pub max: u128,
+    /// Window, in milliseconds.
+    pub window_ms: u64,
+}
+
 /// Everything that does not change during a run.
 pub struct World {
     /// The bundle that every node has.
     pub bundle: Arc<Bundle>,
-    /// All nodes, in the order of the roster.
+    /// All nodes, in the order of the roster: signers, then witnesses.
     pub names: Vec<NodeName>,
+    /// How many of them hold shares.
+    pub signers: usize,
+    /// The limit, if there is one.
+    pub limit: Option<Limit>,
     client: SigningKey,
 }
 
 impl World {
-    /// A cluster of `n` nodes.
-    pub fn new(n: u8) -> Self {
+    /// A cluster of so many signers and witnesses.
+    pub fn new(signers: u8, witnesses: u8, limit: Option<Limit>) -> Self {
         let client = SigningKey::ed25519(&[200; 32]);
-        let names: Vec<_> = (1..=n).map(node_name).collect();
+        let names: Vec<_> = (1..=signers + witnesses).map(node_name).collect();
         let mut roster = String::from("cluster = \"sim\"\ngroups = [\"payouts\"]\n");
         for (i, name) in names.iter().enumerate() {
             let identity = identity(name).verifying_key();
             let spki = format!("{:02x}", i + 1).repeat(32);
+            let role = if i < usize::from(signers) { "signer" } else { "witness" };
             write!(
                 roster,
-                "[[node]]\nname = \"{name}\"\nrole = \"signer\"\naddress = \"{name}:1\"\nidentity = \"{identity}\"\n\
+                "[[node]]\nname = \"{name}\"\nrole = \"{role}\"\naddress = \"{name}:1\"\nidentity = \"{identity}\"\n\
                  tls_spki_sha256 = \"{spki}\"\n"
             )
             .expect("writing to a string");
@@ -95,7 +110,21 @@ impl World {
             file("bundle.toml", "version = 1\n"),
         ]);
         let bundle = Arc::new(Bundle::load(&files).expect("the simulation's bundle loads"));
-        Self { bundle, names, client }
+        Self { bundle, names, signers: usize::from(signers), limit, client }
+    }
+
+    /// What every node charges for a request: a message as many units as it has bytes.
+    ///
+    /// # Errors
+    /// `VELOCITY_LIMIT` when it is longer than the limit by itself.
+    pub fn charges(&self, subject: &Subject) -> Result<Vec<Charge>, Refusal> {
+        let Some(Limit { max, window_ms }) = self.limit else { return Ok(Vec::new()) };
+        let amount = subject.intent().content.len() as u128;
+        if amount > max {
+            return Err(Reason::VelocityLimit.into());
+        }
+        let limit = LimitId::parse("bytes").expect("a name");
+        Ok(vec![Charge { line: LineId::of(&limit, &[]), limit, max, window_ms, amount }])
     }
 
     /// A request to sign a message of its own.

@@ -1,5 +1,6 @@
 //! What each write does and when it is refused. Runs inside a savepoint, which the caller undoes on any error.
 
+use crate::claims;
 use crate::freeze;
 use crate::kek;
 use crate::read::{self, log_size};
@@ -30,6 +31,7 @@ fn apply_write(c: &Connection, write: &Write) -> Result<(), StoreError> {
         Write::Unclaim { tenant, request } => unclaim(c, tenant, request),
         Write::Refuse { tenant, request, reason, at } => refuse(c, tenant, request, reason, *at),
         Write::Vote { attempt, statement, body } => vote(c, attempt, statement, body),
+        Write::Claim { by, claims } => claims::claim(c, by, claims),
         Write::Release { attempt, partial, certificate } => release(c, attempt, partial, certificate),
         Write::Abandon { attempt, statement } => abandon(c, attempt, statement),
         Write::Complete { tenant, request, result, at } => complete(c, tenant, request, result, *at),

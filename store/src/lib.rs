@@ -10,6 +10,7 @@
 //! the file is opened again: the kernel may have dropped the pages, so a later fsync that succeeds would prove nothing.
 
 mod apply;
+mod claims;
 mod freeze;
 mod kek;
 mod migrate;
@@ -24,12 +25,13 @@ use rusqlite::Connection;
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use tally_domain::claim::LineMemory;
 use tally_domain::ports::Pending;
 use tally_domain::ports::store::{
     AttemptRow, BanRow, CheckpointRow, Committed, FreezeRow, Freezes, HsmKeyRow, KekVersionRow, KeyRow, PeerHead,
     PendingCheck, RequestRow, Step, Store, StoreError, UnfreezeRow,
 };
-use tally_domain::{Incarnation, KeyName, NodeName, RequestId, Tenant};
+use tally_domain::{Incarnation, KeyName, LineId, NodeName, RequestId, Tenant};
 use writer::Writer;
 
 /// How a store is opened, besides where.
@@ -88,6 +90,10 @@ impl Store for SqliteStore {
 
     fn attempts(&self, tenant: &Tenant, request: &RequestId) -> Result<Vec<AttemptRow>, StoreError> {
         read::attempts(&self.reader(), tenant, request)
+    }
+
+    fn line(&self, line: &LineId) -> Result<LineMemory, StoreError> {
+        claims::line(&self.reader(), line)
     }
 
     fn key(&self, name: &KeyName) -> Result<Option<KeyRow>, StoreError> {

@@ -27,7 +27,7 @@ pub(super) struct Leaf {
     time_ms: u64,
     #[prost(
         oneof = "Body",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 40, 41, 42, 70, 71"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 40, 41, 42, 70, 71, 72"
     )]
     body: Option<Body>,
 }
@@ -73,8 +73,10 @@ enum Body {
     #[prost(message, tag = "42")]
     Unfrozen(UnfreezeCertificate),
     #[prost(message, tag = "70")]
-    DomainChanged(token::DomainChangedBody),
+    Certified(Certificate),
     #[prost(message, tag = "71")]
+    DomainChanged(token::DomainChangedBody),
+    #[prost(message, tag = "72")]
     TokensUsed(token::TokensUsedBody),
 }
 
@@ -248,6 +250,7 @@ impl From<&What> for Body {
                 certificate: Some(certificate.clone()),
                 partial_digest: partial_digest.0.to_vec(),
             }),
+            What::Certified { certificate } => Self::Certified(certificate.clone()),
             What::Abandoned { statement } => Self::Abandoned(statement.clone()),
             What::Completed { tenant, request_id, intent_digest, key, path, signature, public_key, to_sign } => {
                 Self::Completed(Completed {
@@ -346,6 +349,7 @@ impl TryFrom<Body> for What {
                 certificate: r.certificate.ok_or(BadLeaf::Field("certificate"))?,
                 partial_digest: digest("partial_digest", &r.partial_digest)?,
             },
+            Body::Certified(certificate) => Self::Certified { certificate },
             Body::Abandoned(statement) => Self::Abandoned { statement },
             Body::Completed(c) => Self::Completed {
                 tenant: tenant(&c.tenant)?,

@@ -115,8 +115,15 @@ impl<'a> Absence<'a> {
     fn votes(&mut self, walks: &'a [Walk<'_>]) {
         let mut first = BTreeMap::new();
         for (shown, fact) in facts(walks) {
-            let Fact::Release { body, .. } = fact else { continue };
-            for voter in &body.signers {
+            let (body, voters) = match fact {
+                Fact::Release { body, .. } => (body, body.signers.as_slice()),
+                // Of a certificate in its home's log: all who have voted are known.
+                Fact::Vote { voter, body } if body.home().is_some_and(|home| home == shown.node && home != voter) => {
+                    (body, std::slice::from_ref(voter))
+                }
+                _ => continue,
+            };
+            for voter in voters {
                 if self.own.get(voter).is_some_and(|own| !own.votes.contains(&named(body))) {
                     note(&mut first, (voter, named(body)), shown.clone());
                 }

@@ -1,10 +1,12 @@
 //! What can be wrong with a log, in words that a person can act on.
 
 mod freeze;
+mod home;
 mod kek;
 mod token;
 
 pub use freeze::FreezeProblem;
+pub use home::HomeProblem;
 pub use kek::KekProblem;
 pub use token::TokenProblem;
 
@@ -153,6 +155,28 @@ pub enum Problem {
         request: RequestId,
         /// Which try.
         attempt: Attempt,
+    },
+    /// One unit of a limit for two requests.
+    #[error("requests {request} and {other} were both certified one unit of limit line {line}: the limit was exceeded")]
+    ClaimsOverlap {
+        /// The line.
+        line: Digest,
+        /// The request.
+        request: RequestId,
+        /// The other request.
+        other: RequestId,
+    },
+    /// One voter, one unit of a limit, two requests.
+    #[error(
+        "{voter} voted for one unit of a limit for both requests {request} and {other}: it lies or was restored from an older copy; keep its votes as evidence"
+    )]
+    ClaimedTwice {
+        /// Who.
+        voter: NodeName,
+        /// The request.
+        request: RequestId,
+        /// The other request.
+        other: RequestId,
     },
     /// The certificate is not believed.
     #[error("the certificate is not believed: {0}")]
@@ -356,6 +380,9 @@ pub enum Problem {
     /// About freezes.
     #[error("{0}")]
     Freeze(#[from] FreezeProblem),
+    /// About limited work of one node.
+    #[error("{0}")]
+    Home(#[from] HomeProblem),
     /// No log has the key's certificate.
     #[error("request {request} is signed with key {key}, whose certificate is in no log")]
     NoKey {

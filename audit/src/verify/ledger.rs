@@ -2,6 +2,7 @@
 
 use super::FINDINGS_MAX;
 use super::finding::{Finding, KekProblem, Problem};
+use super::lines::{Lines, Overlap};
 use super::signature;
 use super::warning::{Oddity, Warning};
 use std::collections::BTreeMap;
@@ -74,7 +75,7 @@ pub(super) struct Completion {
 
 /// Where something was seen.
 #[derive(Clone)]
-struct Place {
+pub(super) struct Place {
     node: NodeName,
     leaf: u64,
 }
@@ -104,6 +105,9 @@ pub(super) struct Ledger {
     names: BTreeMap<(NodeName, KeyName), Rc<HsmKeyRecord>>,
     hsm_keys: BTreeMap<KeyName, (Rc<HsmKeyRecord>, Place)>,
     signed: Vec<Signed>,
+    /// What is certified of limits, and what each node has voted for.
+    certified: Lines,
+    voted: BTreeMap<NodeName, Lines>,
     kek_uses: Vec<(Place, KeyName, FirstVersion)>,
     findings: Vec<Finding>,
     warnings: Vec<Warning>,
@@ -131,6 +135,8 @@ impl Ledger {
             names: BTreeMap::new(),
             hsm_keys: BTreeMap::new(),
             signed: Vec::new(),
+            certified: Lines::default(),
+            voted: BTreeMap::new(),
             kek_uses: Vec::new(),
             findings: Vec::new(),
             warnings: Vec::new(),
@@ -141,8 +147,12 @@ impl Ledger {
     pub(super) fn enter(&mut self, node: &NodeName, leaf: u64, fact: &Fact) {
         let place = Place { node: node.clone(), leaf };
         let checked = match fact {
-            Fact::Vote { voter, body } => self.vote(voter, body),
+            Fact::Vote { voter, body } => {
+                self.voted.entry(voter.clone()).or_default().add(body, &place);
+                self.vote(voter, body)
+            }
             Fact::Certificate { body } => {
+                self.certified.add(body, &place);
                 if let Err(problem) = self.certified_digest(body, &place) {
                     self.find(&place, problem);
                 }
@@ -191,7 +201,21 @@ impl Ledger {
                 self.find(&place, problem.into());
             }
         }
+        self.close_lines();
         (self.findings, self.warnings)
+    }
+
+    /// I4 over everything that was certified, and who broke the rule that it rests on.
+    fn close_lines(&mut self) {
+        for Overlap { place, line, request, other } in std::mem::take(&mut self.certified).overlaps() {
+            self.find(&place, Problem::ClaimsOverlap { line: line.0, request: request.1, other: other.1 });
+        }
+        for (voter, lines) in std::mem::take(&mut self.voted) {
+            for Overlap { place, request, other, .. } in lines.overlaps() {
+                let problem = Problem::ClaimedTwice { voter: voter.clone(), request: request.1, other: other.1 };
+                self.find(&place, problem);
+            }
+        }
     }
 
     fn find(&mut self, place: &Place, problem: Problem) {
@@ -204,8 +228,11 @@ impl Ledger {
         self.warnings.push(Warning { node: place.node.clone(), leaf: place.leaf, what });
     }
 
-    /// One vote for one object, for ever.
+    /// One vote for one object, for ever. A voter outside S guards limits, not attempts.
     fn vote(&mut self, voter: &NodeName, body: &Rc<VoteBody>) -> Result<(), Problem> {
+        if !body.signers.contains(voter) {
+            return Ok(());
+        }
         let object = (voter.clone(), (body.tenant.clone(), body.request_id), body.attempt);
         let first = self.votes.entry(object).or_insert_with(|| Rc::clone(body));
         if *first == *body {

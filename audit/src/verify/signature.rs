@@ -5,7 +5,7 @@ use bip32::{ChildNumber, ExtendedKeyAttrs, XPub};
 use k256::ecdsa::signature::hazmat::PrehashVerifier as _;
 use tally_domain::dsse;
 use tally_domain::key::KeyRecord;
-use tally_domain::{DerivationPath, Digest, HsmKeyRecord, PublicKey, Scheme};
+use tally_domain::{DerivationPath, Digest, HsmKeyRecord, HsmScheme, PublicKey, Scheme};
 
 /// Whether a recorded public key is of a key in an HSM.
 pub(super) fn is_resident(public_key: &[u8]) -> bool {
@@ -51,6 +51,14 @@ pub(super) fn digest_to_sign(public_key: &[u8], to_sign: &[u8]) -> Option<Digest
     match scheme(public_key)? {
         Scheme::EcdsaSecp256k1 => Digest::from_slice(to_sign),
         Scheme::Ed25519 => Some(Digest::of(to_sign)),
+    }
+}
+
+/// The same for a key in an HSM.
+pub(super) fn digest_of_resident(public_key: &[u8], to_sign: &[u8]) -> Option<Digest> {
+    match PublicKey::from_spki(public_key).ok()?.scheme() {
+        HsmScheme::Ed25519 => Some(Digest::of(to_sign)),
+        HsmScheme::EcdsaP256 | HsmScheme::EcdsaSecp256k1 | HsmScheme::Rsa3072 => Digest::from_slice(to_sign),
     }
 }
 

@@ -1,6 +1,7 @@
 //! One log from its first leaf to its last: each leaf by itself, and against what the same node wrote before it.
 
 mod frozen;
+mod home;
 mod keks;
 mod tokens;
 
@@ -42,6 +43,8 @@ pub(super) struct Walk<'a> {
     /// Request, intent and bundle of every permit.
     permits: BTreeSet<(Request, Digest, Digest)>,
     votes: BTreeMap<(Request, Attempt), Rc<VoteBody>>,
+    /// What a quorum has certified of this node's own work.
+    cleared: BTreeMap<Request, Digest>,
     signatures: BTreeSet<Request>,
     keys: BTreeSet<KeyName>,
     keks: keks::Keks,
@@ -92,6 +95,7 @@ impl<'a> Walk<'a> {
             intents: BTreeMap::new(),
             permits: BTreeSet::new(),
             votes: BTreeMap::new(),
+            cleared: BTreeMap::new(),
             signatures: BTreeSet::new(),
             keys: BTreeSet::new(),
             keks: keks::Keks::default(),
@@ -168,6 +172,7 @@ impl<'a> Walk<'a> {
             What::Released { tenant, request_id, attempt, certificate, partial_digest } => {
                 self.released((tenant, request_id), attempt, &certificate, partial_digest)
             }
+            What::Certified { certificate } => self.certified(&certificate),
             What::Abandoned { statement } => self.abandoned(&statement),
             What::Completed { tenant, request_id, intent_digest, key, path, signature, public_key, to_sign } => {
                 let completion = Completion { key, path, signature, public_key, to_sign };
@@ -265,7 +270,9 @@ impl<'a> Walk<'a> {
         }
         self.fact(Fact::Vote { voter: cert.node, body: Rc::clone(&body) });
         let request = (body.tenant.clone(), body.request_id);
-        self.votes.insert((request.clone(), body.attempt), Rc::clone(&body));
+        if body.signers.contains(&self.report.node) {
+            self.votes.insert((request.clone(), body.attempt), Rc::clone(&body));
+        }
         if !self.permits.contains(&(request, body.intent_digest, body.bundle)) {
             return Err(Problem::VoteNotPermitted { request: body.request_id });
         }
@@ -288,8 +295,8 @@ impl<'a> Walk<'a> {
         if !body.signers.contains(&self.report.node) {
             return Err(Problem::NotASigner);
         }
-        for voter in &body.signers {
-            self.fact(Fact::Vote { voter: voter.clone(), body: Rc::clone(&body) });
+        for voter in certificate.voters(self.roster) {
+            self.fact(Fact::Vote { voter, body: Rc::clone(&body) });
         }
         self.fact(Fact::Certificate { body: Rc::clone(&body) });
         self.fact(Fact::Release { by: self.report.node.clone(), body: Rc::clone(&body), partial });
@@ -317,6 +324,7 @@ impl<'a> Walk<'a> {
                 return Err(Problem::SignatureNotPermitted { request: request_id });
             }
             self.is_not_frozen(&completion.key, request_id)?;
+            self.is_cleared(&request, signature::digest_of_resident(&completion.public_key, &completion.to_sign))?;
             How::Resident
         } else {
             let votes = self.votes.range((request.clone(), Attempt(0))..=(request.clone(), Attempt(u32::MAX)));

@@ -10,6 +10,7 @@ use tally_domain::boot::{self, BootCert, Statement};
 use tally_domain::dsse::{Envelope, SigningKey, content_digest};
 use tally_domain::intent::{self, Action, ContentKind, Intent};
 use tally_domain::key::{KeyCertificate, KeyRecord};
+use tally_domain::quorum::Tolerance;
 use tally_domain::roster::{NodeRole, Roster, RosterClient, RosterNode};
 use tally_domain::vote::{Abandonment, Certificate, VoteBody};
 use tally_domain::*;
@@ -74,6 +75,7 @@ impl World {
                 tls_spki_sha256: vec![],
                 groups: vec![],
             }],
+            tolerance: Tolerance::usual(3, 3),
         };
         let boots = (0..3).map(|i| boot_of(&cluster, &identities[i], i, 1)).collect();
         let secp = XPrv::new(&[7u8; 32]).unwrap();
@@ -165,6 +167,7 @@ impl World {
             session: Digest::of(format!("session {once}").as_bytes()),
             bundle: bundle(),
             rule: "payouts-small".into(),
+            claims: None,
         }
     }
 

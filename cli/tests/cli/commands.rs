@@ -46,6 +46,9 @@ fn commands_that_are_wrong_end_with_2() {
             "--home",
             "node-1",
         ],
+        vec!["freeze", "hot"],
+        vec!["freeze", "--key", "h o t"],
+        vec!["freeze", "--note", "two\nlines"],
         vec!["audit", "verify", "missing", "--bundle", "d/policy"],
         vec!["policy", "check", "missing"],
         vec!["bench", "sign", "fast", "--concurrency", "0"],
@@ -80,6 +83,8 @@ fn without_nodes_everything_that_needs_one_ends_with_5() {
         vec!["request", "list"],
         vec!["wrap", "list"],
         vec!["audit", "export", "--out", "logs"],
+        vec!["freeze", "--key", "hot"],
+        vec!["unfreeze", "--dry-run"],
     ] {
         let ran = world.client(&args);
         assert_eq!(ran.code, 5, "{args:?}: {}", ran.stderr);

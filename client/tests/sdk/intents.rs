@@ -1,9 +1,14 @@
 use crate::files::Files;
 use prost::Message as _;
+use std::collections::BTreeSet;
 use tally_client::{ClientError, Order, Profile, SealedIntent, VALIDITY_MS};
 use tally_domain::dsse::SigningKey;
+use tally_domain::freeze::{FreezeSpec, UnfreezeSpec};
 use tally_domain::time::INTENT_VALIDITY_MAX_MS;
-use tally_domain::{DerivationPath, Intent, KeyName, KeySpec, Purpose, RequestId, Scheme, Threshold};
+use tally_domain::{
+    DerivationPath, FreezeId, FreezeName, Intent, KeyName, KeySpec, NodeName, Purpose, RequestId, Scheme, Scope,
+    Threshold,
+};
 use tally_proto::v1;
 
 fn profile() -> Profile {
@@ -48,7 +53,15 @@ fn orders() -> Vec<Order> {
             .min_bundle_version(3),
         Order::sign_message(key("fast"), b"hello".to_vec()),
         Order::create_key(key("hot"), spec),
+        Order::freeze(&Scope::All).unwrap(),
+        Order::unfreeze(&Scope::Key(key("hot")), names(2)).unwrap(),
     ]
+}
+
+/// So many names of freezes.
+fn names(count: u8) -> BTreeSet<FreezeName> {
+    let by = NodeName::parse("node-1").unwrap();
+    (0..count).map(|i| FreezeName { by: by.clone(), id: FreezeId([i; 16]) }).collect()
 }
 
 #[test]
@@ -69,6 +82,25 @@ fn key_specifications_are_the_bytes_that_the_contract_says() {
         let spec = KeySpec { scheme, purpose, threshold: Threshold::new(9, 16).unwrap() };
         let body = v1::KeySpecBody { scheme: scheme.number(), t: 9, n: 16, purpose: purpose.number() };
         assert_eq!(spec.to_bytes(), body.encode_to_vec());
+    }
+}
+
+#[test]
+fn specifications_of_freezes_are_the_bytes_that_the_contract_says() {
+    for (scope, number, name) in [(Scope::All, 1, ""), (Scope::Key(key("hot")), 2, "hot")] {
+        let body = v1::FreezeSpecBody { scope: number, key: name.into() };
+        assert_eq!(FreezeSpec { scope: scope.clone() }.to_bytes(), body.encode_to_vec());
+        let lifts = names(3);
+        let named = lifts.iter().map(|n| v1::FreezeName { node: n.by.to_string(), id: n.id.0.to_vec() }).collect();
+        let body = v1::UnfreezeSpecBody { scope: number, key: name.into(), lifts: named };
+        assert_eq!(UnfreezeSpec { scope, lifts }.to_bytes(), body.encode_to_vec());
+    }
+}
+
+#[test]
+fn as_many_freezes_as_nodes_take_are_lifted_together() {
+    for (count, fits) in [(0, false), (1, true), (64, true), (65, false)] {
+        assert_eq!(Order::unfreeze(&Scope::All, names(count)).is_ok(), fits, "{count}");
     }
 }
 

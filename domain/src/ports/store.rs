@@ -10,9 +10,11 @@ pub use kek::*;
 pub use rows::*;
 
 use super::Pending;
+use crate::claim::{Claimant, Claims, Excluded, LineMemory};
 use crate::digest::Digest;
 use crate::freeze::{FreezeName, Scope};
-use crate::ids::{Attempt, Epoch, Incarnation, KeyName, NodeName, RequestId, Tenant};
+use crate::ids::{Epoch, Incarnation, KeyName, NodeName, RequestId, Tenant};
+use crate::limit::LineId;
 use crate::time::UnixMillis;
 
 /// Writes that belong together, in order, and the log leaves that tell of them.
@@ -22,17 +24,6 @@ pub struct Step {
     pub writes: Vec<Write>,
     /// Appended to the log in order.
     pub leaves: Vec<Vec<u8>>,
-}
-
-/// Names an attempt at a request: the object of a vote.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct AttemptId {
-    /// Tenant of the request.
-    pub tenant: Tenant,
-    /// The request.
-    pub request: RequestId,
-    /// The try.
-    pub attempt: Attempt,
 }
 
 /// One write with the condition under which it is allowed.
@@ -69,6 +60,15 @@ pub enum Write {
         statement: Vec<u8>,
         /// Encoded vote body, for asking later.
         body: Vec<u8>,
+    },
+    /// What a vote of the same step takes of limits, on all its lines or on none. The rule is
+    /// [`LineMemory::consider`], asked here once more: two votes that were considered at the same time cannot both be
+    /// written. In the way: [`Conflict::Claim`].
+    Claim {
+        /// Whose.
+        by: Claimant,
+        /// What.
+        claims: Claims,
     },
     /// The partial signature that is about to leave. Needs the vote; the same bytes again: nothing changes. Other
     /// bytes: [`Conflict::Released`]. After an abandonment: [`Conflict::Abandoned`].
@@ -263,6 +263,14 @@ pub enum Conflict {
     /// A counter would go back.
     #[error("a counter would go back")]
     Backwards,
+    /// This node cannot vote for the claim any more.
+    #[error("the claim on line {}: {why}", .line.0)]
+    Claim {
+        /// On which line.
+        line: LineId,
+        /// Why.
+        why: Excluded,
+    },
 }
 
 /// Why the store did not do it.
@@ -311,6 +319,12 @@ pub trait Store: Freezes + Send + Sync {
     /// # Errors
     /// [`StoreError`].
     fn attempts(&self, tenant: &Tenant, request: &RequestId) -> Result<Vec<AttemptRow>, StoreError>;
+
+    /// What this node remembers of a line.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn line(&self, line: &LineId) -> Result<LineMemory, StoreError>;
 
     /// One key.
     ///

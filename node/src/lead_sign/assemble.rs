@@ -3,6 +3,7 @@
 use super::Outcome;
 use crate::convert;
 use crate::drive::deliver;
+use crate::limits;
 use crate::node::{Node, fresh_rng};
 use crate::sessions::{Seat, SessionKey};
 use futures_util::future::join_all;
@@ -11,9 +12,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use tally_domain::boot::Statement;
 use tally_domain::key::KeyRecord;
-use tally_domain::{Attempt, NodeName, Reason, Refusal, SignerSet};
+use tally_domain::{Attempt, Claims, NodeName, Reason, Refusal, SignerSet};
 use tally_proto::v1;
 use tally_signer::admit::Permit;
+use tally_signer::claims::Placer;
 use tally_signer::session::{Members, Trouble};
 
 /// Whom not to ask, and whom to ask last, in this call.
@@ -44,14 +46,28 @@ fn candidates(node: &Node, record: &KeyRecord, shunned: &Shunned, needed: usize)
     peers
 }
 
+/// Which try this is, and the promises that end those before it.
+pub(super) struct Try<'a> {
+    pub(super) attempt: Attempt,
+    pub(super) abandonments: &'a [Statement],
+}
+
+/// S, all of which will take part.
+pub(super) struct Assembled {
+    pub(super) seat: Seat,
+    pub(super) members: Members,
+    pub(super) signers: SignerSet,
+}
+
 /// Finds t - 1 others that admit the request and will take part.
 pub(super) async fn assemble(
     node: &Arc<Node>,
     permit: &Permit,
-    attempt: Attempt,
-    abandonments: &[Statement],
+    claims: Option<&Claims>,
+    attempt: &Try<'_>,
     shunned: &mut Shunned,
-) -> Result<(Seat, Members, SignerSet), Outcome> {
+    placer: &mut Placer,
+) -> Result<Assembled, Outcome> {
     let record = permit.subject().record();
     let needed = usize::from(record.threshold.t()) - 1;
     let mut away: Option<Refusal> = None;
@@ -69,12 +85,17 @@ pub(super) async fn assemble(
         let mut key: SessionKey = [0; 16];
         fresh_rng().fill_bytes(&mut key);
         let seat = node.sessions.open(key, &members)?;
-        let answers = propose(node, permit, attempt, abandonments, key, &signers, &peers).await;
-        let (mut refused, mut completed) = (Vec::new(), None);
+        let answers = propose(node, permit, claims, attempt, key, &signers, &peers).await;
+        let (mut refused, mut completed, mut met) = (Vec::new(), None, false);
         for (peer, answer) in peers.iter().zip(answers) {
             match answer {
                 Ok(response) if !response.result.is_empty() => {
                     completed = Some(response.result);
+                    refused.push((peer.clone(), Reason::Contention.into()));
+                }
+                Ok(response) if !response.in_the_way.is_empty() => {
+                    placer.met(&limits::in_the_way_in(&response.in_the_way));
+                    met = true;
                     refused.push((peer.clone(), Reason::Contention.into()));
                 }
                 Ok(_) => {}
@@ -82,38 +103,60 @@ pub(super) async fn assemble(
             }
         }
         if refused.is_empty() {
-            return Ok((seat, members, signers));
+            return Ok(Assembled { seat, members, signers });
         }
         dismiss(node, &peers, &refused, key, members.me().get());
         if let Some(result) = completed {
             return Err(Outcome::Completed(result));
         }
-        for (peer, refusal) in refused {
-            match refusal.reason {
-                Reason::InDoubt => return Err(Outcome::Prior),
-                Reason::Signers
-                | Reason::Overloaded
-                | Reason::Hsm
-                | Reason::Storage
-                | Reason::Tampered
-                | Reason::PeerBanned
-                | Reason::KeyNotFound
-                | Reason::KeyNotActive
-                | Reason::BundleMismatch
-                | Reason::RolledBack
-                | Reason::Recovering
-                | Reason::Deadline
-                | Reason::Bug => {
-                    shunned.excluded.insert(peer);
-                    // That a node is away says least of why there are too few.
-                    if away.as_ref().is_none_or(|r: &Refusal| r.reason == Reason::Signers) {
-                        away = Some(refusal);
-                    }
+        if met {
+            return Err(Outcome::Met);
+        }
+        leave_out(refused, shunned, &mut away)?;
+    }
+}
+
+/// Leaves out those who cannot take part; for whatever others would answer the same, the call ends.
+fn leave_out(
+    refused: Vec<(NodeName, Refusal)>,
+    shunned: &mut Shunned,
+    away: &mut Option<Refusal>,
+) -> Result<(), Outcome> {
+    for (peer, refusal) in refused {
+        match refusal.reason {
+            Reason::InDoubt => return Err(Outcome::Prior),
+            reason if of_the_node(reason) => {
+                shunned.excluded.insert(peer);
+                // That a node is away says least of why there are too few.
+                if away.as_ref().is_none_or(|r| r.reason == Reason::Signers) {
+                    *away = Some(refusal);
                 }
-                _ => return Err(Outcome::Refused(refusal)),
             }
+            _ => return Err(Outcome::Refused(refusal)),
         }
     }
+    Ok(())
+}
+
+/// Whether a refusal tells of the node that gives it, not of the request: another node may answer otherwise.
+pub(crate) fn of_the_node(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Signers
+            | Reason::Overloaded
+            | Reason::Hsm
+            | Reason::Storage
+            | Reason::Tampered
+            | Reason::PeerBanned
+            | Reason::KeyNotFound
+            | Reason::KeyNotActive
+            | Reason::BundleMismatch
+            | Reason::RolledBack
+            | Reason::Recovering
+            | Reason::ClockSkew
+            | Reason::Deadline
+            | Reason::Bug
+    )
 }
 
 fn set(node: &Node, permit: &Permit, peers: &[NodeName]) -> Result<(Members, SignerSet), Outcome> {
@@ -129,8 +172,8 @@ fn set(node: &Node, permit: &Permit, peers: &[NodeName]) -> Result<(Members, Sig
 async fn propose(
     node: &Arc<Node>,
     permit: &Permit,
-    attempt: Attempt,
-    abandonments: &[Statement],
+    claims: Option<&Claims>,
+    attempt: &Try<'_>,
     key: SessionKey,
     signers: &SignerSet,
     peers: &[NodeName],
@@ -138,10 +181,11 @@ async fn propose(
     let request = v1::ProposeSignRequest {
         session: key.to_vec(),
         intent: Some(convert::envelope_out(permit.subject().opened().envelope())),
-        attempt: attempt.0,
+        attempt: attempt.attempt.0,
         signers: signers.to_bytes(),
         bundle_digest: permit.bundle().0.to_vec(),
-        abandonments: abandonments.iter().map(convert::statement_out).collect(),
+        claims: claims.map(Claims::to_bytes).unwrap_or_default(),
+        abandonments: attempt.abandonments.iter().map(convert::statement_out).collect(),
     };
     join_all(peers.iter().map(|peer| {
         let request = request.clone();

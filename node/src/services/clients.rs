@@ -9,6 +9,7 @@ use crate::{lead_key, lead_sign};
 use prost::Message as _;
 use std::sync::Arc;
 use tally_domain::key::KeyCertificate;
+use tally_domain::ports::store::{RequestRow, RequestState};
 use tally_domain::{DerivationPath, KeyName, Material, Reason, Refusal, Tenant};
 use tally_policy::Effect;
 use tally_proto::v1;
@@ -70,7 +71,7 @@ impl SigningService for Clients {
         let (tenant, id) = convert::request_name(&wanted.tenant, &wanted.request_id).map_err(|r| status(&r))?;
         same_tenant(client, &tenant)?;
         let row = self.0.store.request(&tenant, &id).map_err(|e| status(&reply::of_store(&e)))?;
-        let row = row.ok_or_else(|| refused(Reason::RequestNotFound))?;
+        let row = row.filter(|row| is_told_here(&self.0, row)).ok_or_else(|| refused(Reason::RequestNotFound))?;
         Ok(Response::new(v1::GetRequestResponse { request: Some(convert::request_out(row)) }))
     }
 
@@ -94,7 +95,8 @@ impl SigningService for Clients {
         let rows = self.0.store.requests(&tenant, skip, size).map_err(|e| status(&reply::of_store(&e)))?;
         let full = rows.len() == usize::try_from(size).unwrap_or(usize::MAX);
         let next_page_token = if full { skip.saturating_add(u64::from(size)).to_string() } else { String::new() };
-        let requests = rows.into_iter().map(convert::request_out).collect();
+        let told = rows.into_iter().filter(|row| is_told_here(&self.0, row));
+        let requests = told.map(convert::request_out).collect();
         Ok(Response::new(v1::ListRequestsResponse { requests, next_page_token }))
     }
 }
@@ -256,6 +258,12 @@ fn held(node: &Node, name: &str) -> Result<crate::keys::Held, Status> {
 /// A token domain has a key's name, and is no key.
 fn is_domain(held: &HsmHeld) -> bool {
     matches!(held.record.material, Material::Tokens { .. })
+}
+
+/// What another node does alone is that node's to tell: this one has voted on it at most, and never hears of its end.
+fn is_told_here(node: &Node, row: &RequestRow) -> bool {
+    let home = node.hsm_keys.get(&row.claim.key).map(|held| held.record.home.clone());
+    matches!(row.state, RequestState::Completed(_)) || home.is_none_or(|home| home == *node.name())
 }
 
 fn hsm_held(node: &Node, name: &str) -> Option<HsmHeld> {

@@ -6,6 +6,7 @@ use crate::freeze_news;
 use crate::greet::{greeted, own};
 use crate::hsm_names;
 use crate::lead_freeze;
+use crate::limits;
 use crate::node::Node;
 use crate::participate;
 use crate::reply::status;
@@ -64,6 +65,14 @@ impl PeerService for Peer {
         let span = tracing::info_span!("join_key", leader = %from, request = field::Empty);
         let node = self.0.clone();
         let work = async move { participate::propose_key(&node, from, request.into_inner()).await };
+        answer(tokio::spawn(work.instrument(span)).await)
+    }
+
+    async fn vote(&self, request: Request<v1::VoteRequest>) -> Result<Response<v1::VoteResponse>, Status> {
+        let from = partner(&self.0, &request)?;
+        let span = tracing::info_span!("vote", leader = %from, request = field::Empty);
+        let node = self.0.clone();
+        let work = async move { limits::vote(&node, from, request.into_inner()).await };
         answer(tokio::spawn(work.instrument(span)).await)
     }
 

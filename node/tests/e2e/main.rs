@@ -26,6 +26,7 @@ mod harness {
     pub mod raw;
     pub mod vault;
 }
+mod home_limits;
 mod kills;
 mod main_job;
 mod outages;

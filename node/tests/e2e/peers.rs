@@ -25,6 +25,7 @@ async fn propose(
         signers: vec![1, 2],
         bundle_digest: bundle.digest().0.to_vec(),
         abandonments: Vec::new(),
+        claims: Vec::new(),
     })
     .await
 }
@@ -91,6 +92,7 @@ async fn proposals_are_admitted_by_the_peer_itself() {
         signers: vec![1, 2],
         bundle_digest: bundle.digest().0.to_vec(),
         abandonments: Vec::new(),
+        claims: Vec::new(),
     };
     for signers in [vec![], vec![1], vec![1, 1], vec![1, 3], vec![2, 3], vec![1, 2, 3], vec![1, 9], vec![0, 1]] {
         request.signers.clone_from(&signers);

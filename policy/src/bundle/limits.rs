@@ -22,6 +22,21 @@ const WINDOW_MIN_MS: u64 = 60 * 1_000;
 /// Longest window: a year. What was claimed is kept for as long.
 const WINDOW_MAX_MS: u64 = 366 * DAY_MS;
 
+/// What limits bound: the use of keys. Making, changing and freezing them are for rules alone.
+const LIMITED: [&str; 9] = [
+    "sign",
+    "sign_payment",
+    "sign_message",
+    "sign_opaque",
+    "sign_raw",
+    "generate_data_key",
+    "wrap",
+    "unwrap",
+    "rewrap",
+];
+
+const ACTION_FORM: &str =
+    "one that uses a key, such as `sign` or `unwrap`; rules alone say who may make, change or freeze one";
 const MAX_FORM: &str = "whole units in quotes, such as \"2_000_000\" or \"0.5\", more than none";
 const BY_FORM: &str = "`key`, `client`, `asset`, `to` or `action`";
 
@@ -169,6 +184,12 @@ impl Reader<'_> {
         }
         let id = self.source.value(&row.id, "limit id", NAME_FORM, |s| LimitId::parse(s).ok())?;
         let scope = self.scope(row)?;
+        if let Some(action) = row.action.as_ref().filter(|action| !LIMITED.contains(&action.get_ref().as_str())) {
+            let given = action.get_ref().clone();
+            return Err(self
+                .source
+                .error(action, Problem::Value { what: "action of a limit", given, want: ACTION_FORM }));
+        }
         let most = self.most(row)?;
         let windows = WINDOW_MIN_MS..=WINDOW_MAX_MS;
         let window_ms = spans::read(&self.source, &row.per, "window of a limit", windows, "1m to 366d")?;

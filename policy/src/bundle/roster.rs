@@ -5,6 +5,7 @@ use super::reading::{self, NAME_FORM, Source, plain_name};
 use crate::error::{BundleError, Problem};
 use std::collections::BTreeSet;
 use tally_domain::dsse::VerifyingKey;
+use tally_domain::quorum::{Quorum, Tolerance};
 use tally_domain::roster::{NodeRole, Roster, RosterClient, RosterNode};
 use tally_domain::{ClientId, ClusterId, NodeName, Tenant};
 use toml::Spanned;
@@ -27,10 +28,18 @@ struct RosterToml {
     node: Vec<NodeToml>,
     #[serde(default)]
     client: Vec<ClientToml>,
+    voting: Option<Spanned<VotingToml>>,
     #[serde(default)]
     admin: Vec<AdminToml>,
     /// How many admins sign the next bundle.
     admins_needed: Option<Spanned<usize>>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VotingToml {
+    faulty: u8,
+    restored: u8,
 }
 
 /// What `roster.toml` says.
@@ -73,10 +82,11 @@ pub(crate) fn load(file: &str, text: &str) -> Result<Loaded, BundleError> {
     let clients = rows.client.iter().map(|c| reader.client(c)).collect::<Result<Vec<_>, _>>()?;
     let named = rows.groups.iter().map(|g| reader.name(g, "group", plain_name)).collect::<Result<Vec<_>, _>>()?;
     let groups = clients.iter().flat_map(|c| c.groups.iter().cloned()).chain(named).collect();
+    let tolerance = reader.tolerance(rows.voting.as_ref(), &nodes)?;
     let needed = rows.admins_needed.as_ref();
     let admins = Admins::load(&Source { file, text }, &rows.admin, needed, |given| reader.key(given))?;
     let keys = reader.seen.into_iter().filter(|(what, _)| *what == PUBLIC_KEY).map(|(_, key)| key).collect();
-    Ok(Loaded { roster: Roster { cluster, nodes, clients }, groups, admins, keys })
+    Ok(Loaded { roster: Roster { cluster, nodes, clients, tolerance }, groups, admins, keys })
 }
 
 struct Reader<'a> {
@@ -96,6 +106,20 @@ impl Reader<'_> {
             identity: self.key(&row.identity)?,
             tls_spki_sha256: self.spki(&row.tls_spki_sha256)?,
         })
+    }
+
+    /// A tolerance that no quorum of these nodes has would leave every limited key unable to sign.
+    fn tolerance(&self, row: Option<&Spanned<VotingToml>>, nodes: &[RosterNode]) -> Result<Tolerance, BundleError> {
+        let signers = nodes.iter().filter(|n| n.role == NodeRole::Signer).count();
+        let Some(row) = row else { return Ok(Tolerance::usual(signers, nodes.len())) };
+        let VotingToml { faulty, restored } = *row.get_ref();
+        let tolerance = Tolerance { faulty, restored };
+        if Quorum::new(nodes.iter().map(|n| n.name.clone()).collect(), tolerance).spare().is_some() {
+            return Ok(tolerance);
+        }
+        let given = format!("faulty = {faulty}, restored = {restored}");
+        let want = "together fewer than the nodes";
+        Err(self.source.error(row, Problem::Value { what: "tolerance", given, want }))
     }
 
     fn client(&mut self, row: &ClientToml) -> Result<RosterClient, BundleError> {

@@ -20,10 +20,18 @@ pub enum Verdict {
     Rejected,
     Forbidden {
         by: Vec<String>,
+        near: Near,
     },
-    Failed,
-    Unpermitted,
+    Failed {
+        near: Near,
+    },
+    Unpermitted {
+        near: Near,
+    },
 }
+
+/// (rule, its first condition that does not hold), the nearest first.
+pub type Near = Vec<(String, String)>;
 
 impl Verdict {
     pub const WORDS: [&'static str; 7] = ["permit", "waits", "over", "rejected", "forbidden", "failed", "unpermitted"];
@@ -35,8 +43,8 @@ impl Verdict {
             Self::Over => 2,
             Self::Rejected => 3,
             Self::Forbidden { .. } => 4,
-            Self::Failed => 5,
-            Self::Unpermitted => 6,
+            Self::Failed { .. } => 5,
+            Self::Unpermitted { .. } => 6,
         };
         Self::WORDS[at]
     }
@@ -99,7 +107,9 @@ fn movement(world: &World, asked: &Asked, moved: &Move, fee: u128) -> Verdict {
     }
     // A Cedar decimal holds no more than 2^63 - 1 ten-thousandths.
     let amount = moved.amount.map(|amount| ten_thousandths(amount, moved.asset.decimals()));
-    let Some(amount) = amount.filter(|amount| *amount <= i64::MAX as u128) else { return Verdict::Failed };
+    let Some(amount) = amount.filter(|amount| *amount <= i64::MAX as u128) else {
+        return Verdict::Failed { near: vec![] };
+    };
     let thing = Thing {
         asked,
         action: Action::Sign,
@@ -121,13 +131,14 @@ fn decide(world: &World, thing: &Thing<'_>) -> Verdict {
     };
     let (permits, forbids) = (matching(true), matching(false));
     if !forbids.is_empty() {
-        return Verdict::Forbidden { by: forbids.into_iter().map(|rule| rule.id.clone()).collect() };
+        let by = forbids.into_iter().map(|rule| rule.id.clone()).collect();
+        return Verdict::Forbidden { by, near: near(world, thing) };
     }
     if outcomes.iter().any(|(_, outcome)| outcome.is_err()) {
-        return Verdict::Failed;
+        return Verdict::Failed { near: near(world, thing) };
     }
     if permits.is_empty() {
-        return Verdict::Unpermitted;
+        return Verdict::Unpermitted { near: near(world, thing) };
     }
     let permit = |rule: &Rule| Verdict::Permit { rule: rule.id.clone(), charges: BTreeMap::new() };
     if let Some(free) = permits.iter().find(|rule| rule.approvals.is_empty()) {
@@ -177,14 +188,36 @@ fn seated(quorums: &[(&'static str, usize)], persons: &[&str]) -> usize {
     best
 }
 
-fn matches(world: &World, rule: &Rule, thing: &Thing<'_>) -> Result<bool, Overflow> {
+/// Of each permit that is about the request, what does not hold; a condition that fails does not hold.
+fn near(world: &World, thing: &Thing<'_>) -> Near {
+    let mut misses: Vec<(usize, (String, String))> = vec![];
+    for rule in world.rules.iter().filter(|rule| rule.permits && is_about(rule, thing)) {
+        let whens = rule.when.iter().map(|when| (rule.written(when), holds(world, when, thing).unwrap_or(false)));
+        let unless = rule.unless.iter().map(|unless| {
+            let holds = holds(world, unless, thing).is_ok_and(|holds| !holds);
+            (format!("unless {{ {} }}", rule.written(unless)), holds)
+        });
+        if let Some((met, (condition, _))) = whens.chain(unless).enumerate().find(|(_, (_, holds))| !holds) {
+            misses.push((met, (rule.id.clone(), condition)));
+        }
+    }
+    let most = misses.iter().map(|(met, _)| *met).max().unwrap_or(0);
+    let of = |wanted| misses.iter().filter(move |(met, _)| *met == wanted).map(|(_, miss)| miss.clone());
+    (0..=most).rev().flat_map(of).collect()
+}
+
+fn is_about(rule: &Rule, thing: &Thing<'_>) -> bool {
     let client = thing.asked.client;
     let who = match rule.who {
         Who::Anyone => true,
         Who::Group(group) => CLIENTS.iter().any(|(id, of)| *id == client && *of == group),
         Who::Client(id) => id == client,
     };
-    if !who || rule.action != thing.action || rule.key.is_some_and(|key| key != thing.asked.key) {
+    who && rule.action == thing.action && rule.key.is_none_or(|key| key == thing.asked.key)
+}
+
+fn matches(world: &World, rule: &Rule, thing: &Thing<'_>) -> Result<bool, Overflow> {
+    if !is_about(rule, thing) {
         return Ok(false);
     }
     for when in &rule.when {

@@ -1,7 +1,7 @@
 //! The whole decision against an evaluator that shares no code with it: rules as a tree, looked at one by one; amounts
 //! with long division; approvals by trying out every seating; limits by adding up.
 //!
-//! `POLICY_CASES=100000 cargo test -p tally-policy --test reference` for a long run; `POLICY_SEED` repeats one bundle.
+//! `POLICY_CASES=1000000 cargo test -p tally-policy --test reference` for a longer run; `POLICY_SEED` repeats one bundle.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail loudly")]
 
 mod evaluate;
@@ -23,28 +23,43 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
+/// Enough that a mistake in one decision of ten thousand is found in every run.
+const CASES: u64 = 100_000;
+
 #[test]
 fn s_2_2_decisions_are_those_of_an_independent_evaluator() {
-    let cases = number("POLICY_CASES").unwrap_or(2_000);
-    let first = number("POLICY_SEED");
-    let bundles = if first.is_some() { 1 } else { cases.div_ceil(REQUESTS as u64) };
-    let mut seen: BTreeMap<&'static str, usize> = BTreeMap::new();
-    for seed in (0..bundles).map(|i| first.unwrap_or(0) + i) {
-        let mut dice = Dice::new(seed);
-        let world = World::any(&mut dice);
-        let bundle = Bundle::load(&world.files()).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{}", world.policy()));
-        for _ in 0..REQUESTS {
-            let asked = Asked::any(&mut dice, &world);
-            let expected = evaluate(&world, &asked);
-            let found = decided(&bundle, &asked);
-            assert_eq!(found, expected, "seed {seed}\n{asked:?}\n{}\n{}", world.policy(), world.limits());
-            *seen.entry(expected.word()).or_default() += 1;
-        }
+    if let Some(seed) = number("POLICY_SEED") {
+        compare(seed);
+        return;
     }
+    let cases = number("POLICY_CASES").unwrap_or(CASES);
+    let bundles = cases.div_ceil(REQUESTS as u64);
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    let seen = std::thread::scope(|scope| {
+        let seeds = |first| (first..bundles).step_by(threads as usize);
+        let runs: Vec<_> =
+            (0..threads).map(|i| scope.spawn(move || seeds(i).flat_map(compare).collect::<Vec<_>>())).collect();
+        runs.into_iter().flat_map(|run| run.join().unwrap()).collect::<Vec<_>>()
+    });
     // Every answer comes up often enough to mean something.
-    let rare: Vec<_> =
-        Verdict::WORDS.into_iter().filter(|word| seen.get(word).copied().unwrap_or(0) * 100 < cases as usize).collect();
-    assert!(first.is_some() || rare.is_empty(), "hardly ever: {rare:?} of {seen:?}");
+    let count = |word: &str| seen.iter().filter(|seen| **seen == word).count();
+    let rare: Vec<_> = Verdict::WORDS.into_iter().filter(|word| count(word) * 100 < seen.len()).collect();
+    assert!(rare.is_empty(), "hardly ever: {rare:?}");
+}
+
+/// Compares what both say to the requests of one bundle, and gives the words for it.
+fn compare(seed: u64) -> Vec<&'static str> {
+    let mut dice = Dice::new(seed);
+    let world = World::any(&mut dice);
+    let bundle = Bundle::load(&world.files()).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{}", world.policy()));
+    let compared = (0..REQUESTS).map(|_| {
+        let asked = Asked::any(&mut dice, &world);
+        let expected = evaluate(&world, &asked);
+        let found = decided(&bundle, &asked);
+        assert_eq!(found, expected, "seed {seed}\n{asked:?}\n{}\n{}", world.policy(), world.limits());
+        expected.word()
+    });
+    compared.collect()
 }
 
 fn decided(bundle: &Bundle, asked: &Asked) -> Verdict {
@@ -69,9 +84,14 @@ fn decided(bundle: &Bundle, asked: &Asked) -> Verdict {
         }
         Decision::Deny(d) if d.reason == Reason::VelocityLimit => Verdict::Over,
         Decision::Deny(d) if d.reason == Reason::Rejected => Verdict::Rejected,
-        Decision::Deny(d) if !d.forbidden_by.is_empty() => Verdict::Forbidden { by: d.forbidden_by },
-        Decision::Deny(d) if !d.errors.is_empty() => Verdict::Failed,
-        Decision::Deny(_) => Verdict::Unpermitted,
+        Decision::Deny(d) => {
+            let near = d.near_misses.into_iter().map(|miss| (miss.rule, miss.condition)).collect();
+            match (d.forbidden_by, d.errors.as_slice()) {
+                (by, _) if !by.is_empty() => Verdict::Forbidden { by, near },
+                (_, []) => Verdict::Unpermitted { near },
+                (_, _) => Verdict::Failed { near },
+            }
+        }
     }
 }
 

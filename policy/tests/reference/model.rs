@@ -194,14 +194,18 @@ impl Rule {
         let key = self.key.map_or("resource".to_owned(), |key| format!("resource == Key::\"{key}\""));
         let effect = if self.permits { "permit" } else { "forbid" };
         write!(text, "\n{effect} ({who}, action == Action::\"{}\", {key})", self.action.word()).unwrap();
-        let record = if self.action == Action::Opaque { "opaque" } else { "tx" };
         for when in &self.when {
-            write!(text, "\nwhen {{ {} }}", when.cedar(record)).unwrap();
+            write!(text, "\nwhen {{ {} }}", self.written(when)).unwrap();
         }
         if let Some(unless) = &self.unless {
-            write!(text, "\nunless {{ {} }}", unless.cedar(record)).unwrap();
+            write!(text, "\nunless {{ {} }}", self.written(unless)).unwrap();
         }
         text + ";\n"
+    }
+
+    /// A condition as people read it.
+    pub fn written(&self, condition: &Expr) -> String {
+        condition.cedar(if self.action == Action::Opaque { "opaque" } else { "tx" })
     }
 }
 

@@ -2304,12 +2304,58 @@ pub struct ProposeSignRequest {
     /// For every earlier attempt that a signer of this one may have voted for: a promise never to release.
     #[prost(message, repeated, tag = "6")]
     pub abandonments: ::prost::alloc::vec::Vec<Statement>,
+    /// What the request takes of limits, encoded as in a vote; empty when no limit applies.
+    #[prost(bytes = "vec", tag = "7")]
+    pub claims: ::prost::alloc::vec::Vec<u8>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ProposeSignResponse {
     /// Encoded result, if the request is completed at the peer.
     #[prost(bytes = "vec", tag = "1")]
     pub result: ::prost::alloc::vec::Vec<u8>,
+    /// What is in the way of the claims; the peer does not join then.
+    #[prost(message, repeated, tag = "2")]
+    pub in_the_way: ::prost::alloc::vec::Vec<InTheWay>,
+}
+/// What a voter remembers that excludes a claim.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InTheWay {
+    /// Names the line: 32 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub line: ::prost::alloc::vec::Vec<u8>,
+    /// Pieces of it that other requests hold: from and to, 16 big-endian bytes each.
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub taken: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct VoteRequest {
+    #[prost(message, optional, tag = "1")]
+    pub intent: ::core::option::Option<Envelope>,
+    /// The vote's body, as all of S vote for it.
+    #[prost(bytes = "vec", tag = "2")]
+    pub vote: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub bundle_digest: ::prost::alloc::vec::Vec<u8>,
+    /// Of what a KEK is to do: what its home alone can know.
+    #[prost(message, optional, tag = "30")]
+    pub told: ::core::option::Option<ToldByHome>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ToldByHome {
+    /// Length of what is or will be wrapped.
+    #[prost(uint32, tag = "1")]
+    pub bytes: u32,
+    /// The version that wraps; to unwrap, the one that has wrapped.
+    #[prost(uint32, tag = "2")]
+    pub kek_version: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct VoteResponse {
+    #[prost(message, optional, tag = "1")]
+    pub vote: ::core::option::Option<Statement>,
+    /// What is in the way of the claims; there is no vote then.
+    #[prost(message, repeated, tag = "2")]
+    pub in_the_way: ::prost::alloc::vec::Vec<InTheWay>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ProposeKeyRequest {
@@ -2599,6 +2645,28 @@ pub mod peer_service_client {
                 .insert(GrpcMethod::new("tally.v1.PeerService", "ProposeKey"));
             self.inner.unary(req, path, codec).await
         }
+        /// Asks a voter outside S for its vote, because a limit applies; so does the home of a key in an HSM, alone. The voter
+        /// admits the intent by itself before it answers.
+        pub async fn vote(
+            &mut self,
+            request: impl tonic::IntoRequest<super::VoteRequest>,
+        ) -> std::result::Result<tonic::Response<super::VoteResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.PeerService/Vote",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("tally.v1.PeerService", "Vote"));
+            self.inner.unary(req, path, codec).await
+        }
         /// One message of a session.
         pub async fn deliver(
             &mut self,
@@ -2836,6 +2904,12 @@ pub mod peer_service_server {
             tonic::Response<super::ProposeKeyResponse>,
             tonic::Status,
         >;
+        /// Asks a voter outside S for its vote, because a limit applies; so does the home of a key in an HSM, alone. The voter
+        /// admits the intent by itself before it answers.
+        async fn vote(
+            &self,
+            request: tonic::Request<super::VoteRequest>,
+        ) -> std::result::Result<tonic::Response<super::VoteResponse>, tonic::Status>;
         /// One message of a session.
         async fn deliver(
             &self,
@@ -3091,6 +3165,49 @@ pub mod peer_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ProposeKeySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.PeerService/Vote" => {
+                    #[allow(non_camel_case_types)]
+                    struct VoteSvc<T: PeerService>(pub Arc<T>);
+                    impl<T: PeerService> tonic::server::UnaryService<super::VoteRequest>
+                    for VoteSvc<T> {
+                        type Response = super::VoteResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::VoteRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PeerService>::vote(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = VoteSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

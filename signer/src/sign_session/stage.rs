@@ -1,6 +1,6 @@
 //! Where a signing session is, and what it keeps for later.
 
-use crate::claim::Ballot;
+use crate::claims::Ballot;
 use crate::release::Unreleased;
 use crate::result::SignResult;
 use crate::session::PersistId;
@@ -12,8 +12,9 @@ use tally_domain::vote::{Certificate, VoteBody};
 use tally_domain::{Digest, PartyIndex};
 use tally_mpc::{Combiner, Offline, Presignature, SessionId};
 
-/// Most messages of later stages kept for one member: a member can be ahead by one protocol round and a vote.
-const EARLY_MAX: usize = 3;
+/// Most messages of later stages kept for one member: a member can be ahead by one protocol round and a vote, and the
+/// leader by the votes that it passes on.
+const EARLY_MAX: usize = 4;
 
 /// Where the session is. Each stage holds only what it needs; the one-time material moves from stage to stage by value.
 pub(super) enum Stage {
@@ -76,7 +77,7 @@ fn kind(message: &Message) -> u8 {
     match message {
         Message::Hello { .. } => 0,
         Message::Protocol { .. } => 1,
-        Message::Statement(_) => 2,
+        Message::Statement(_) | Message::Votes(_) => 2,
         Message::Partial(_) | Message::Abort(_) => 3,
     }
 }

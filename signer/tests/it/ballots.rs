@@ -7,7 +7,7 @@ use tally_domain::ports::store::Write;
 use tally_domain::vote::{Abandonment, VoteBody};
 use tally_domain::*;
 use tally_signer::boot::{BootIdentity, Uncertified};
-use tally_signer::claim::{BadVote, Ballot, Binding, vote, vote_body};
+use tally_signer::claims::{BadVote, Ballot, Binding, Unclosed, vote, vote_body};
 
 fn body(w: &World) -> VoteBody {
     let permit = w.admit(&w.note()).unwrap();
@@ -17,7 +17,7 @@ fn body(w: &World) -> VoteBody {
         nonce: Digest([1; 32]),
         session: Digest([2; 32]),
     };
-    vote_body(&permit, &binding)
+    vote_body(&unlimited(&permit), &binding)
 }
 
 fn by(boot: &BootIdentity, body: &VoteBody) -> Statement {
@@ -25,7 +25,7 @@ fn by(boot: &BootIdentity, body: &VoteBody) -> Statement {
 }
 
 fn ballot(w: &World) -> Ballot {
-    Ballot::open(body(w), name(0), by(&w.boots[0], &body(w)))
+    Ballot::open(body(w), name(0), by(&w.boots[0], &body(w)), w.bundle.roster().into())
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn the_votes_of_all_of_s_make_a_certificate() {
     assert_eq!(ballot.missing(), [name(1)]);
     ballot.add(&name(1), by(&w.boots[1], &body(&w)), roster).unwrap();
     assert_eq!(ballot.missing(), []);
-    let certified = ballot.close().unwrap();
+    let certified = ballot.close(NOW).unwrap();
     assert_eq!(*certified.body(), body(&w));
     assert_eq!(certified.certificate().open(roster), Ok(body(&w)));
 }
@@ -45,9 +45,9 @@ fn the_votes_of_all_of_s_make_a_certificate() {
 fn the_bytes_of_a_certificate_do_not_depend_on_who_made_it() {
     let w = World::new();
     let made_by = |me: usize, other: usize| {
-        let mut ballot = Ballot::open(body(&w), name(me), by(&w.boots[me], &body(&w)));
+        let mut ballot = Ballot::open(body(&w), name(me), by(&w.boots[me], &body(&w)), w.bundle.roster().into());
         ballot.add(&name(other), by(&w.boots[other], &body(&w)), w.bundle.roster()).unwrap();
-        ballot.close().unwrap().certificate().clone()
+        ballot.close(NOW).unwrap().certificate().clone()
     };
     assert_eq!(made_by(0, 1), made_by(1, 0));
 }
@@ -55,12 +55,12 @@ fn the_bytes_of_a_certificate_do_not_depend_on_who_made_it() {
 #[test]
 fn without_every_vote_there_is_no_certificate() {
     let w = World::new();
-    assert!(ballot(&w).close().is_none());
+    assert_eq!(ballot(&w).close(NOW).err(), Some(Unclosed::Missing));
     // The same vote again counts once.
     let mut again = ballot(&w);
     again.add(&name(0), by(&w.boots[0], &body(&w)), w.bundle.roster()).unwrap();
     assert_eq!(again.missing(), [name(1)]);
-    assert!(again.close().is_none());
+    assert_eq!(again.close(NOW).err(), Some(Unclosed::Missing));
 }
 
 #[test]

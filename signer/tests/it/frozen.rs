@@ -72,7 +72,7 @@ fn every_way_to_use_a_frozen_key_is_refused_before_policy_is_asked() {
     let sign = |intent: &Intent, freezes: &Freezes| {
         let record = w.record(&intent.key);
         let opened = open(&w.bundle, w.seal(intent))?;
-        admit_sign(opened, Some((&record, KeyState::Active)), freezes, &w.bundle, NOW)
+        admit_sign(opened, Some((&record, KeyState::Active)), freezes, &w.bundle, NOW, |_| Ok(Vec::new()))
     };
     for intent in [w.note(), denied] {
         let refusal = sign(&intent, &one).unwrap_err();

@@ -107,10 +107,10 @@ fn no_step_of_a_kek_becomes_durable_once_it_is_frozen() {
         assert_eq!(step.writes.iter().filter(|write| of_kek(write)).count(), 1, "{step:?}");
     };
     let (sealing, beside) = wrapping(&[9; 32]);
-    let (_, underway) = call(&w, &wish(&w, sealing), beside, None, &none).unwrap().start();
+    let (_, underway) = started(call(&w, &wish(&w, sealing), beside, None, &none).unwrap());
     asks(&underway.sealed(vec![7; 109]).step(boot, NOW));
     let opening = WrapCall::Unwrap { blob: Digest::of(&blob(label(1))) };
-    let (_, underway) = call(&w, &wish(&w, opening), Beside::Wrapped(blob(label(1))), None, &none).unwrap().start();
+    let (_, underway) = started(call(&w, &wish(&w, opening), Beside::Wrapped(blob(label(1))), None, &none).unwrap());
     asks(&underway.opened(&SecretBytes::new(vec![9; 32])).unwrap().step(boot, NOW));
 
     let made = KekMade { check_value: KeyCheckValue([3; 3]), transfer: None };

@@ -12,7 +12,7 @@ use tally_signer::admit::{Opened, open};
 use tally_signer::freeze::Freezes;
 use tally_signer::hsm_key::{Wish, admit_create_hsm, announced};
 use tally_signer::kek::{KekPermit, KekView, Plan, admit_change_kek, end_step, new_version};
-use tally_signer::wrap::{Beside, Job, WrapPermit, admit_wrap, describe};
+use tally_signer::wrap::{Beside, Job, Underway, WrapPermit, admit_wrap, describe};
 
 pub const HOUR: u64 = 3_600_000;
 const SALT: [u8; 32] = [4; 32];
@@ -62,6 +62,12 @@ fn ask(w: &World, intent: &Intent, versions: &[KekVersion], beside: Beside) -> R
     let (record, freezes) = (vault(), Freezes::default());
     let kek = KekView { record: &record, state: KeyState::Active, versions, freezes: &freezes };
     admit_wrap(opened(w, intent), kek, beside, None, &name(0), &w.bundle, NOW)
+}
+
+/// Goes on where no limit applies.
+pub fn started(permit: WrapPermit) -> (Job, Underway) {
+    let leave = permit.work().uncharged().unwrap();
+    permit.start(leave).unwrap()
 }
 
 pub fn draw(version: Option<u32>) -> WrapCall {
@@ -139,7 +145,7 @@ fn the_newest_enabled_version_wraps_and_any_enabled_one_opens() {
     let w = World::new();
     let pending = KekState::PendingDestruction { at: NOW };
     let number = |versions: &[KekVersion], wanted| match ask(&w, &wish(&w, draw(wanted)), versions, Beside::Nothing) {
-        Ok(permit) => match permit.start() {
+        Ok(permit) => match started(permit) {
             (Job::Draw { bytes: 32, under, plaintext: false }, _) => Ok(under.kek.0[0]),
             _ => panic!("another job"),
         },
@@ -185,7 +191,7 @@ fn what_travels_beside_the_intent_is_what_the_intent_binds() {
     let intent = wish(&w, call);
     let permit = ask(&w, &intent, &both(), beside).unwrap();
     assert_eq!((permit.rule(), permit.bundle()), ("wrap-ledger", w.bundle.digest()));
-    let (Job::Seal { plaintext, under }, _) = permit.start() else { panic!("another job") };
+    let (Job::Seal { plaintext, under }, _) = started(permit) else { panic!("another job") };
     assert_eq!((plaintext.expose(), under.kek), (&[9; 32][..], KekId([2; 16])));
     assert_eq!(under.aad, label(2).aad(&intent.cluster, &intent.tenant, &context()).0);
 
@@ -220,7 +226,7 @@ fn what_travels_beside_the_intent_is_what_the_intent_binds() {
 fn one_step_holds_the_use_the_result_and_the_leaf_and_no_plaintext() {
     let w = World::new();
     let (call, beside) = wrapping(&[0xc5; 32]);
-    let (_, underway) = ask(&w, &wish(&w, call), &both(), beside).unwrap().start();
+    let (_, underway) = started(ask(&w, &wish(&w, call), &both(), beside).unwrap());
     let done = underway.sealed(vec![7; 109]);
     let step = done.step(&w.boots[0], NOW);
     let wrapped = WrappedKey { label: label(2), sealed: vec![7; 109] };
@@ -237,12 +243,12 @@ fn one_step_holds_the_use_the_result_and_the_leaf_and_no_plaintext() {
     let old = blob(label(1));
     let call = WrapCall::Rewrap { blob: Digest::of(&old), version: None };
     let permit = ask(&w, &wish(&w, call), &both(), Beside::Wrapped(old.clone())).unwrap();
-    let (Job::Reseal { from, to, .. }, underway) = permit.start() else { panic!("another job") };
+    let (Job::Reseal { from, to, .. }, underway) = started(permit) else { panic!("another job") };
     assert_eq!((from.kek, to.kek), (KekId([1; 16]), KekId([2; 16])));
     let step = underway.sealed(vec![6; 109]).step(&w.boots[0], NOW);
     assert_eq!(step.writes[1..3], [used(2, true), used(1, false)]);
 
-    let (Job::Open { sealed, .. }, underway) = open_blob(&w, &both(), old).unwrap().start() else {
+    let (Job::Open { sealed, .. }, underway) = started(open_blob(&w, &both(), old).unwrap()) else {
         panic!("another job")
     };
     assert_eq!(sealed, vec![7; 109]);
@@ -262,7 +268,7 @@ fn a_data_key_is_shown_again_from_what_was_wrapped_and_only_if_that_is_permitted
         let kek = KekView { record: &record, state: KeyState::Active, versions, freezes: &Freezes::default() };
         admit_wrap(opened(&w, &intent), kek, Beside::Nothing, Some(before), &name(0), &w.bundle, now)
     };
-    let (Job::Open { under, .. }, _) = again(&both(), &before, NOW).unwrap().start() else { panic!("another job") };
+    let (Job::Open { under, .. }, _) = started(again(&both(), &before, NOW).unwrap()) else { panic!("another job") };
     assert_eq!(under.kek, KekId([1; 16]));
     assert_eq!(reason(again(&both(), &before, intent.expires_at.plus(MINUTE))), Reason::Expired);
     let off = [version(1, KekState::Disabled), version(2, KekState::Enabled)];

@@ -4,7 +4,7 @@ use crate::world::*;
 use tally_domain::boot::Statement;
 use tally_domain::vote::{Abandonment, VoteBody};
 use tally_domain::*;
-use tally_signer::claim::{Binding, vote_body};
+use tally_signer::claims::{Binding, vote_body};
 use tally_signer::recovery::{End, Next, Report, next, proves_dead};
 
 fn vote(w: &World, attempt: u32, signers: &[usize]) -> VoteBody {
@@ -15,7 +15,7 @@ fn vote(w: &World, attempt: u32, signers: &[usize]) -> VoteBody {
         nonce: Digest::of(&[u8::try_from(attempt).unwrap(), u8::try_from(signers[0]).unwrap()]),
         session: Digest([2; 32]),
     };
-    vote_body(&permit, &binding)
+    vote_body(&unlimited(&permit), &binding)
 }
 
 fn promise(w: &World, who: usize, attempt: u32) -> Statement {

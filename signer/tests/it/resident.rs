@@ -11,7 +11,7 @@ use tally_domain::*;
 use tally_signer::admit::open;
 use tally_signer::freeze::Freezes;
 use tally_signer::hsm_key::{Wish, admit_create_hsm, announced};
-use tally_signer::hsm_sign::{HsmPermit, admit_hsm_sign};
+use tally_signer::hsm_sign::{HsmPermit, HsmSigning, admit_hsm_sign};
 
 fn record(key: &str, purpose: Purpose, public_key: PublicKey) -> HsmKeyRecord {
     HsmKeyRecord {
@@ -44,6 +44,12 @@ fn note(w: &World) -> Intent {
 fn admit(w: &World, intent: &Intent, record: &HsmKeyRecord) -> Result<HsmPermit, Refusal> {
     let opened = open(&w.bundle, w.seal(intent))?;
     admit_hsm_sign(opened, (record, KeyState::Active), &name(0), &Freezes::default(), &w.bundle, NOW)
+}
+
+/// Goes on where no limit applies.
+fn started(permit: HsmPermit) -> HsmSigning {
+    let leave = permit.work().uncharged().unwrap();
+    permit.start(leave).unwrap()
 }
 
 fn reason(w: &World, change: impl FnOnce(&mut Intent)) -> Reason {
@@ -140,7 +146,8 @@ fn only_a_signature_that_verifies_completes_and_is_kept_as_it_is_answered() {
         signature.normalize_s().to_bytes().to_vec()
     };
     let good = sign(&digest);
-    let refused = |signature: Vec<u8>| admit(&w, &intent, &jwt()).unwrap().complete(signature).unwrap_err().reason;
+    let refused =
+        |signature: Vec<u8>| started(admit(&w, &intent, &jwt()).unwrap()).complete(signature).unwrap_err().reason;
     assert_eq!(refused(sign(&[1; 32])), Reason::Hsm);
     assert_eq!(refused(vec![]), Reason::Hsm);
     for i in 0..good.len() {
@@ -148,7 +155,7 @@ fn only_a_signature_that_verifies_completes_and_is_kept_as_it_is_answered() {
         bad[i] ^= 1;
         assert_eq!(refused(bad), Reason::Hsm);
     }
-    let completed = admit(&w, &intent, &jwt()).unwrap().complete(good.clone()).unwrap();
+    let completed = started(admit(&w, &intent, &jwt()).unwrap()).complete(good.clone()).unwrap();
     let step = completed.step(&w.boots[0], NOW);
     let [Write::Freeze(FreezeWrite::Unfrozen { key }), Write::Complete { tenant, request, result, .. }] =
         step.writes.as_slice()
@@ -170,7 +177,7 @@ fn a_transaction_gets_its_signature_put_in_and_its_sender_is_the_key() {
     let digest = permit.subject().bytes_to_sign();
     let signature: k256::ecdsa::Signature = k256().sign_prehash(&digest).unwrap();
     let signature = signature.normalize_s();
-    let completed = permit.complete(signature.to_bytes().to_vec()).unwrap();
+    let completed = started(permit).complete(signature.to_bytes().to_vec()).unwrap();
     let result = <tally_signer::result::SignResult as prost::Message>::decode(&*completed.to_bytes()).unwrap();
     assert!(result.signed_payload.len() > payout.content.len());
     let id = u8::try_from(result.signature.unwrap().recovery_id).unwrap();

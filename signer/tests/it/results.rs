@@ -6,7 +6,7 @@ use tally_domain::ports::store::Write;
 use tally_domain::vote::VoteBody;
 use tally_domain::*;
 use tally_signer::admit::Permit;
-use tally_signer::claim::{Binding, vote_body};
+use tally_signer::claims::{Binding, vote_body};
 use tally_signer::result::{SignResult, build, check, complete_step};
 
 fn permit(w: &World) -> Permit {
@@ -20,7 +20,7 @@ fn body(permit: &Permit, signers: &[usize]) -> VoteBody {
         nonce: Digest([1; 32]),
         session: Digest([2; 32]),
     };
-    vote_body(permit, &binding)
+    vote_body(&unlimited(permit), &binding)
 }
 
 fn result(w: &World, permit: &Permit) -> SignResult {

@@ -1,6 +1,6 @@
 //! The order of a signature is proved by types: nothing of the spine can be made up, copied or skipped.
 
-use tally_signer::claim::Certified;
+use tally_signer::claims::Certified;
 use tally_signer::hsm_sign::{Completed, HsmPermit};
 use tally_signer::release::{Released, Unreleased};
 use tally_signer::sign_session::SignSession;

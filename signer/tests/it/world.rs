@@ -10,6 +10,7 @@ use tally_mpc::Signature;
 use tally_policy::Bundle;
 use tally_signer::admit::{self, Permit, Subject};
 use tally_signer::boot::{BootIdentity, Uncertified};
+use tally_signer::claims::{Claimed, claim};
 use tally_signer::freeze::Freezes;
 
 /// 2026-11-21T22:01:00Z.
@@ -83,6 +84,11 @@ pub fn name(i: usize) -> NodeName {
 
 impl World {
     pub fn new() -> Self {
+        Self::with_limits("")
+    }
+
+    /// The same with `limits.toml`.
+    pub fn with_limits(limits: &str) -> Self {
         let identities: Vec<_> =
             vec![SigningKey::ed25519(&[1; 32]), SigningKey::p256(&[2; 32]).unwrap(), SigningKey::ed25519(&[3; 32])];
         let clients = BTreeMap::from([
@@ -113,6 +119,7 @@ impl World {
             ("assets.toml", assets),
             ("roster.toml", &roster),
             ("bundle.toml", "version = 3\n"),
+            ("limits.toml", limits),
         ];
         let files = files.map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec()));
         let bundle = Bundle::load(&BTreeMap::from(files)).unwrap_or_else(|e| panic!("{e}"));
@@ -213,8 +220,17 @@ impl World {
         key: Option<(&KeyRecord, KeyState)>,
         now: UnixMillis,
     ) -> Result<Permit, Refusal> {
-        admit::open(&self.bundle, self.seal(intent))
-            .and_then(|opened| admit::admit_sign(opened, key, &Freezes::default(), &self.bundle, now))
+        admit::open(&self.bundle, self.seal(intent)).and_then(|opened| {
+            admit::admit_sign(opened, key, &Freezes::default(), &self.bundle, now, |_| Ok(Vec::new()))
+        })
+    }
+
+    /// A permit of a request that is charged.
+    pub fn admit_charged(&self, intent: &Intent, charges: &[Charge]) -> Result<Permit, Refusal> {
+        let record = self.record(&intent.key);
+        let opened = admit::open(&self.bundle, self.seal(intent))?;
+        let key = Some((&record, KeyState::Active));
+        admit::admit_sign(opened, key, &Freezes::default(), &self.bundle, NOW, |_| Ok(charges.to_vec()))
     }
 
     /// The one signature of a message key.
@@ -225,6 +241,11 @@ impl World {
     pub fn certificate(&self, body: &VoteBody, voters: &[usize]) -> Certificate {
         Certificate { votes: voters.iter().map(|i| body.sign(self.boots[*i].key(), self.boots[*i].cert())).collect() }
     }
+}
+
+/// The permit of a request that no limit applies to.
+pub fn unlimited(permit: &Permit) -> Claimed {
+    claim(permit.clone(), None, NOW).unwrap()
 }
 
 fn boot(identity: &SigningKey, i: usize, incarnation: u64) -> BootIdentity {

@@ -1,4 +1,4 @@
-fn twice(certified: tally_signer::claim::Certified) -> [tally_signer::claim::Certified; 2] {
+fn twice(certified: tally_signer::claims::Certified) -> [tally_signer::claims::Certified; 2] {
     [certified.clone(), certified]
 }
 

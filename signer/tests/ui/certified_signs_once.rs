@@ -1,6 +1,6 @@
 use tally_mpc::{KeyShare, Presignature};
 use tally_signer::admit::Subject;
-use tally_signer::claim::Certified;
+use tally_signer::claims::Certified;
 use tally_signer::release::compute;
 
 fn twice(certified: Certified, nonces: [Presignature; 2], share: &KeyShare, subject: &Subject) {

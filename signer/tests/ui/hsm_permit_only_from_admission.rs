@@ -1,8 +1,12 @@
-use tally_domain::Digest;
-use tally_signer::hsm_sign::{HsmPermit, HsmSubject};
+use tally_signer::claims::HomeWork;
+use tally_signer::hsm_sign::{HsmPermit, HsmSigning, HsmSubject};
 
-fn forge(subject: HsmSubject) -> HsmPermit {
-    HsmPermit { subject, rule: String::new(), bundle: Digest([0; 32]) }
+fn forge(subject: HsmSubject, work: HomeWork) -> HsmPermit {
+    HsmPermit { subject, work }
+}
+
+fn without_leave(subject: HsmSubject) -> HsmSigning {
+    HsmSigning { subject, rule: String::new() }
 }
 
 fn main() {}

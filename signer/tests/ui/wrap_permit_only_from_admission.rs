@@ -1,8 +1,8 @@
-use tally_domain::Digest;
-use tally_signer::wrap::{Job, Underway, WrapPermit};
+use tally_signer::claims::HomeWork;
+use tally_signer::wrap::{Job, ToldByHome, Underway, WrapPermit};
 
-fn forge(job: Job, underway: Underway) -> WrapPermit {
-    WrapPermit { rule: String::new(), bundle: Digest([0; 32]), job, underway }
+fn forge(work: HomeWork, told: ToldByHome, job: Job, underway: Underway) -> WrapPermit {
+    WrapPermit { work, told, job, underway }
 }
 
 fn main() {}

@@ -98,6 +98,7 @@ impl Walk<'_> {
         if !self.keks.outcomes.insert((by.tenant.clone(), by.request_id)) {
             return Err(KekProblem::TwoOutcomes { request: by.request_id }.into());
         }
+        self.is_cleared(&(by.tenant.clone(), by.request_id), Some(by.intent_digest))?;
         for number in [Some(number), from].into_iter().flatten() {
             let version = self.keks.versions.get(&(kek.clone(), number));
             let version = version.ok_or_else(|| KekProblem::NoVersion { kek: kek.clone(), number })?;

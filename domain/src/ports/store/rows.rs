@@ -13,6 +13,17 @@ pub struct Committed {
     pub first_leaf: u64,
 }
 
+/// Names an attempt at a request: the object of a vote.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct AttemptId {
+    /// Tenant of the request.
+    pub tenant: Tenant,
+    /// The request.
+    pub request: RequestId,
+    /// The try.
+    pub attempt: Attempt,
+}
+
 /// What a request is claimed with; see [`super::Write::ClaimRequest`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimRequest {

@@ -1,0 +1,199 @@
+//! Where on a line a leader asks for room. It goes by hints, its own memory and what voters say when they refuse; nothing
+//! here is trusted, because every voter checks by itself. A bad place costs a round, never a limit.
+//!
+//! The first try is the first place that fits, or, when nothing fits in one piece, up to eight of the largest. After a
+//! collision the leader looks elsewhere at random, so that leaders who saw the same line do not meet again.
+
+use crate::claims::voter::InTheWay;
+use rand_core::Rng;
+use tally_domain::claim::{BadClaim, INTERVALS_MAX};
+use tally_domain::{Charge, Claims, Interval, LimitId, LineClaim, LineId, Reason, Refusal, UnixMillis};
+
+/// Most occupied pieces of a line that are believed of voters in one call: a bad one must not fill a leader's memory.
+pub const HINTS_MAX: usize = 4096;
+
+/// A line has no room for what is charged, as far as is known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("limit {limit} has no room left")]
+pub struct NoRoom {
+    /// The limit.
+    pub limit: LimitId,
+}
+
+/// One request's search for room on all its lines.
+#[derive(Debug, Clone)]
+pub struct Placer {
+    lines: Vec<Line>,
+    collided: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Line {
+    charge: Charge,
+    /// What an earlier attempt at the same request holds.
+    held: Option<Vec<Interval>>,
+    occupied: Vec<Interval>,
+    hints: usize,
+}
+
+impl Placer {
+    /// Looks for room for these charges.
+    pub fn new(charges: &[Charge]) -> Self {
+        let line = |charge: &Charge| Line { charge: charge.clone(), held: None, occupied: Vec::new(), hints: 0 };
+        Self { lines: charges.iter().map(line).collect(), collided: false }
+    }
+
+    /// The lines that it looks at, each with its window.
+    pub fn lines(&self) -> Vec<(LineId, u64)> {
+        self.lines.iter().map(|l| (l.charge.line, l.charge.window_ms)).collect()
+    }
+
+    /// What this leader itself remembers of a line: pieces that others hold, and those that an earlier attempt at this
+    /// request holds, which are kept while nobody objects.
+    pub fn remember(&mut self, line: LineId, taken: impl IntoIterator<Item = Interval>, own: Option<&[Interval]>) {
+        if let Some(line) = self.line(line) {
+            line.occupied.extend(taken);
+            line.held = own.map(<[_]>::to_vec);
+        }
+    }
+
+    /// What a voter said is in the way. From now on places are drawn.
+    pub fn collided(&mut self, line: LineId, taken: impl IntoIterator<Item = Interval>) {
+        self.collided = true;
+        if let Some(line) = self.line(line) {
+            let left = HINTS_MAX.saturating_sub(line.hints);
+            let before = line.occupied.len();
+            line.occupied.extend(taken.into_iter().take(left));
+            line.hints += line.occupied.len() - before;
+        }
+    }
+
+    /// What a voter said when it refused.
+    pub fn met(&mut self, found: &[InTheWay]) {
+        found.iter().for_each(|f| self.collided(f.line, f.taken.iter().copied()));
+    }
+
+    /// Claims on all lines, issued now; nothing where nothing is charged.
+    ///
+    /// # Errors
+    /// [`NoRoom`].
+    pub fn place<R: Rng>(&self, now: UnixMillis, rng: &mut R) -> Result<Option<Claims>, NoRoom> {
+        let mut claims = Vec::new();
+        for line in &self.lines {
+            let no_room = || NoRoom { limit: line.charge.limit.clone() };
+            let drawn = if self.collided { Some(&mut *rng) } else { None };
+            let intervals = line.held().or_else(|| place(&line.charge, &line.occupied, drawn)).ok_or_else(no_room)?;
+            claims.push(LineClaim::new(&line.charge, intervals).map_err(|_: BadClaim| no_room())?);
+        }
+        let Some(last) = self.lines.last() else { return Ok(None) };
+        // Charged on more lines than a vote can carry, the request cannot be claimed at all.
+        let no_room = |_: BadClaim| NoRoom { limit: last.charge.limit.clone() };
+        Claims::new(now, claims).map(Some).map_err(no_room)
+    }
+
+    fn line(&mut self, line: LineId) -> Option<&mut Line> {
+        self.lines.iter_mut().find(|l| l.charge.line == line)
+    }
+}
+
+impl From<NoRoom> for Refusal {
+    fn from(why: NoRoom) -> Self {
+        Self::new(Reason::VelocityLimit).with("limit", why.limit.as_str())
+    }
+}
+
+impl Line {
+    /// What an earlier attempt holds, unless the charge has changed or somebody is in the way by now.
+    fn held(&self) -> Option<Vec<Interval>> {
+        let held = self.held.as_ref()?;
+        let free = held.iter().all(|h| !self.occupied.iter().any(|o| o.overlaps(*h)));
+        (free && LineClaim::new(&self.charge, held.clone()).is_ok()).then(|| held.clone())
+    }
+}
+
+/// Room for a charge between what is occupied: in one piece if there is such a place, the first or one that is drawn;
+/// otherwise in up to eight. Finds room whenever eight gaps have it.
+pub fn place<R: Rng>(charge: &Charge, occupied: &[Interval], drawn: Option<&mut R>) -> Option<Vec<Interval>> {
+    let gaps = gaps(charge.max, occupied);
+    let fits: Vec<Interval> = gaps.iter().copied().filter(|g| g.units() >= charge.amount).collect();
+    match drawn {
+        None => first(&fits, charge.amount).or_else(|| largest(gaps, charge.amount)),
+        Some(rng) => draw(&fits, charge.amount, rng)
+            .or_else(|| pieces(&shuffled(&gaps, rng), charge.amount))
+            .or_else(|| largest(gaps, charge.amount)),
+    }
+}
+
+fn first(fits: &[Interval], amount: u128) -> Option<Vec<Interval>> {
+    fits.first().and_then(|gap| piece(gap.from(), amount)).map(|piece| vec![piece])
+}
+
+/// A place at random among all multiples of the amount from a gap's start: leaders with like amounts meet rarely and
+/// leave no crumbs between them.
+fn draw<R: Rng>(fits: &[Interval], amount: u128, rng: &mut R) -> Option<Vec<Interval>> {
+    let slots = |gap: &Interval| gap.units().checked_div(amount).unwrap_or(0);
+    let all = fits.iter().fold(0u128, |sum, g| sum.saturating_add(slots(g)));
+    let mut slot = below(all, rng)?;
+    for gap in fits {
+        match slot.checked_sub(slots(gap)) {
+            Some(rest) => slot = rest,
+            None => return piece(gap.from() + slot * amount, amount).map(|piece| vec![piece]),
+        }
+    }
+    None
+}
+
+/// The fewest pieces: where eight gaps have room, the eight largest have it.
+fn largest(mut gaps: Vec<Interval>, amount: u128) -> Option<Vec<Interval>> {
+    gaps.sort_by_key(|g| (std::cmp::Reverse(g.units()), g.from()));
+    pieces(&gaps, amount)
+}
+
+/// Pieces out of these gaps in this order; of the last as much as is needed.
+fn pieces(gaps: &[Interval], amount: u128) -> Option<Vec<Interval>> {
+    let mut left = amount;
+    let mut taken = Vec::new();
+    for gap in gaps.iter().take(INTERVALS_MAX) {
+        let Some(piece) = piece(gap.from(), left.min(gap.units())) else { break };
+        left -= piece.units();
+        taken.push(piece);
+    }
+    taken.sort_unstable();
+    (left == 0 && !taken.is_empty()).then_some(taken)
+}
+
+/// As many gaps as a claim can have pieces, drawn.
+fn shuffled<R: Rng>(gaps: &[Interval], rng: &mut R) -> Vec<Interval> {
+    let mut left = gaps.to_vec();
+    let mut drawn = Vec::new();
+    while drawn.len() < INTERVALS_MAX && !left.is_empty() {
+        let Some(at) = below(left.len() as u128, rng).and_then(|at| usize::try_from(at).ok()) else { break };
+        drawn.push(left.swap_remove(at));
+    }
+    drawn
+}
+
+/// What is free of `[0, max)`, ascending.
+fn gaps(max: u128, occupied: &[Interval]) -> Vec<Interval> {
+    let mut occupied = occupied.to_vec();
+    occupied.sort_unstable();
+    let mut gaps = Vec::new();
+    let mut free_from = 0;
+    for taken in occupied {
+        gaps.extend(Interval::new(free_from, taken.from().min(max)));
+        free_from = free_from.max(taken.to());
+    }
+    gaps.extend(Interval::new(free_from, max));
+    gaps
+}
+
+fn piece(from: u128, units: u128) -> Option<Interval> {
+    Interval::new(from, from.checked_add(units)?)
+}
+
+/// A number below `n`. The bias of the remainder is below 2^-64 for every line that money fits on, and decides nothing
+/// but where a leader looks first.
+fn below<R: Rng>(n: u128, rng: &mut R) -> Option<u128> {
+    let drawn = (u128::from(rng.next_u64()) << 64) | u128::from(rng.next_u64());
+    drawn.checked_rem(n)
+}

@@ -1,0 +1,116 @@
+//! Where leaders look for room.
+
+use super::*;
+use proptest::prelude::*;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use std::collections::BTreeSet;
+use tally_domain::claim::INTERVALS_MAX;
+use tally_signer::claims::Placer;
+use tally_signer::claims::placement::{HINTS_MAX, place};
+
+/// Which units of a small line are taken.
+fn taken(max: u128, occupied: &[Interval]) -> Vec<bool> {
+    (0..max).map(|unit| occupied.iter().any(|o| o.overlaps(piece(unit, unit + 1)))).collect()
+}
+
+/// Lengths of the free stretches, the longest first.
+fn room(taken: &[bool]) -> Vec<usize> {
+    let mut room: Vec<_> = taken.split(|t| *t).map(<[bool]>::len).filter(|n| *n > 0).collect();
+    room.sort_unstable_by(|a, b| b.cmp(a));
+    room
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn room_is_found_whenever_one_place_or_eight_have_it(
+        max in 1u128..60,
+        amount in 1u128..60,
+        occupied in proptest::collection::vec((0u128..70, 1u128..6), 0..24),
+        seed in any::<u64>(),
+        drawn in any::<bool>(),
+    ) {
+        let occupied: Vec<_> = occupied.into_iter().map(|(from, units)| piece(from, from + units)).collect();
+        let charge = charge(max, HOUR, amount);
+        let mut rng = StdRng::seed_from_u64(seed);
+        let found = place(&charge, &occupied, drawn.then_some(&mut rng));
+        let taken = taken(max, &occupied);
+        let room = room(&taken);
+        let amount = usize::try_from(amount).unwrap();
+        let in_one = room.first().is_some_and(|longest| *longest >= amount);
+        let in_pieces = room.iter().take(INTERVALS_MAX).sum::<usize>() >= amount;
+        prop_assert_eq!(found.is_some(), in_pieces);
+        if let Some(pieces) = found {
+            prop_assert_eq!(pieces.len() == 1, in_one);
+            let units: Vec<usize> = pieces.iter().flat_map(|p| p.from()..p.to()).map(|u| usize::try_from(u).unwrap()).collect();
+            prop_assert!(units.iter().all(|unit| !taken[*unit]));
+            prop_assert!(LineClaim::new(&charge, pieces).is_ok());
+        }
+    }
+
+    #[test]
+    fn the_longest_line_there_is_has_room(seed in any::<u64>(), amount in prop_oneof![Just(1), Just(u128::MAX / 2), Just(u128::MAX)]) {
+        let whole = charge(u128::MAX, HOUR, amount);
+        let mut rng = StdRng::seed_from_u64(seed);
+        for found in [place(&whole, &[], Some(&mut rng)), place::<StdRng>(&whole, &[], None)] {
+            prop_assert!(LineClaim::new(&whole, found.unwrap()).is_ok());
+        }
+    }
+}
+
+fn placer() -> Placer {
+    Placer::new(&[charge(1_000, HOUR, 10)])
+}
+
+fn placed(placer: &Placer, seed: u64) -> Vec<Interval> {
+    let claims = placer.place(NOW, &mut StdRng::seed_from_u64(seed)).unwrap().unwrap();
+    assert_eq!(claims.issued_at(), NOW);
+    claims.lines()[0].intervals().to_vec()
+}
+
+#[test]
+fn leaders_that_have_collided_scatter_and_the_same_seed_gives_the_same_place() {
+    let mut placer = placer();
+    placer.remember(line(1), [piece(0, 20)], None);
+    assert!((0..50).all(|seed| placed(&placer, seed) == [piece(20, 30)]), "the first place that fits");
+    placer.collided(line(1), [piece(20, 30)]);
+    let places: BTreeSet<_> = (0..50).map(|seed| placed(&placer, seed)).collect();
+    assert!(places.len() > 25, "{places:?}");
+    assert!(places.iter().all(|p| p[0].from() >= 30));
+    assert_eq!(placed(&placer, 7), placed(&placer, 7));
+}
+
+#[test]
+fn a_retry_keeps_its_pieces_until_somebody_is_in_the_way() {
+    let mut placer = placer();
+    placer.remember(line(1), [piece(0, 20)], Some(&[piece(500, 504), piece(600, 606)]));
+    assert_eq!(placed(&placer, 1), [piece(500, 504), piece(600, 606)]);
+    placer.collided(line(1), [piece(605, 700)]);
+    let elsewhere = placed(&placer, 1);
+    assert_eq!(elsewhere.len(), 1);
+    assert!(!elsewhere[0].overlaps(piece(605, 700)) && !elsewhere[0].overlaps(piece(0, 20)));
+
+    let mut changed = Placer::new(&[charge(1_000, HOUR, 11)]);
+    changed.remember(line(1), [], Some(&[piece(500, 510)]));
+    assert_eq!(placed(&changed, 1), [piece(0, 11)], "pieces for another amount are no use");
+}
+
+#[test]
+fn a_full_line_is_a_limit_and_says_which() {
+    let mut placer = placer();
+    placer.remember(line(1), [piece(0, 995)], None);
+    let refused: Refusal = placer.place(NOW, &mut StdRng::seed_from_u64(1)).unwrap_err().into();
+    assert_eq!((refused.reason, refused.metadata["limit"].as_str()), (Reason::VelocityLimit, "hot-day"));
+    let nothing = Placer::new(&[]).place(NOW, &mut StdRng::seed_from_u64(1));
+    assert_eq!(nothing, Ok(None), "what is not charged claims nothing");
+}
+
+#[test]
+fn a_voter_that_says_too_much_is_not_listened_to_for_ever() {
+    let mut placer = Placer::new(&[charge(1_000_000, HOUR, 10)]);
+    placer.collided(line(1), (0..).map(|i| piece(2 * i, 2 * i + 1)).take(HINTS_MAX));
+    placer.collided(line(1), [piece(0, 1_000_000)]);
+    assert!(placer.place(NOW, &mut StdRng::seed_from_u64(1)).is_ok());
+}

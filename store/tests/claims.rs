@@ -1,0 +1,166 @@
+//! Claims on lines: the rule holds inside the transaction, all lines of a request or none, and across a restart.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    dead_code,
+    reason = "tests fail loudly"
+)]
+
+#[path = "support/helpers.rs"]
+mod helpers;
+
+use helpers::*;
+use proptest::prelude::*;
+use std::path::Path;
+use tally_domain::claim::{Claimant, Excluded, LineMemory, horizon_ms};
+use tally_domain::ports::store::{Conflict, Step, Store, StoreError, Write};
+use tally_domain::{Charge, Claims, Digest, Interval, LimitId, LineClaim, LineId, UnixMillis};
+use tally_store::SqliteStore;
+
+const NOW: UnixMillis = UnixMillis(1_795_298_460_000);
+const WINDOW: u64 = 60_000;
+
+fn open(dir: &Path) -> SqliteStore {
+    SqliteStore::open(&dir.join("node.db")).unwrap()
+}
+
+fn line(n: u8) -> LineId {
+    LineId(Digest([n; 32]))
+}
+
+fn by(n: u64) -> Claimant {
+    Claimant { tenant: tenant(), request: request(n) }
+}
+
+fn of_line(n: u8, pieces: &[(u128, u128)]) -> LineClaim {
+    let intervals: Vec<_> = pieces.iter().map(|(from, to)| Interval::new(*from, *to).unwrap()).collect();
+    let amount = intervals.iter().map(|i| i.units()).sum();
+    let limit = LimitId::parse("day").unwrap();
+    LineClaim::new(&Charge { limit, line: line(n), max: u128::MAX, window_ms: WINDOW, amount }, intervals).unwrap()
+}
+
+fn claims(n: u64, at: UnixMillis, lines: Vec<LineClaim>) -> Write {
+    Write::Claim { by: by(n), claims: Claims::new(at, lines).unwrap() }
+}
+
+fn taken(line: LineId, from: u128, to: u128) -> Conflict {
+    Conflict::Claim { line, why: Excluded::Taken(Interval::new(from, to).unwrap()) }
+}
+
+#[test]
+fn i4_two_votes_at_once_for_one_unit_cannot_both_be_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let s = open(dir.path());
+    for round in 0..50 {
+        let steps = [2 * round, 2 * round + 1].map(|n| {
+            let from = 100 * u128::from(round) + 5 * u128::from(n % 2);
+            Step {
+                writes: vec![claims(n, NOW, vec![of_line(1, &[(from, from + 10)])]), vote(n, b"yes")],
+                leaves: vec![],
+            }
+        });
+        let outcomes: Vec<_> = std::thread::scope(|scope| {
+            let running = steps.map(|step| scope.spawn(|| wait(s.commit(step))));
+            running.map(|r| r.join().unwrap()).into()
+        });
+        assert_eq!(outcomes.iter().filter(|o| o.is_ok()).count(), 1, "{outcomes:?}");
+        assert!(outcomes.iter().any(|o| matches!(o, Err(StoreError::Conflict(Conflict::Claim { .. })))));
+        let votes = [2 * round, 2 * round + 1].map(|n| s.attempts(&tenant(), &request(n)).unwrap().len());
+        assert_eq!(votes.iter().sum::<usize>(), 1, "a vote is written with its claim or not at all");
+    }
+}
+
+#[test]
+fn a_claim_is_kept_on_all_its_lines_or_on_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let s = open(dir.path());
+    fits(&s, claims(1, NOW, vec![of_line(2, &[(0, 10)])]));
+    clashes(&s, claims(2, NOW, vec![of_line(1, &[(0, 5)]), of_line(2, &[(9, 12)])]), taken(line(2), 0, 10));
+    assert_eq!(s.line(&line(1)).unwrap(), LineMemory::default());
+    fits(&s, claims(2, NOW, vec![of_line(1, &[(0, 5)]), of_line(2, &[(10, 13)])]));
+    assert_eq!(s.line(&line(2)).unwrap().voted().len(), 2);
+}
+
+#[test]
+fn s_3_4_what_was_voted_for_is_known_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let before = {
+        let s = open(dir.path());
+        fits(&s, claims(1, NOW, vec![of_line(1, &[(0, 10), (20, 30)])]));
+        fits(&s, claims(2, NOW.plus(5), vec![of_line(1, &[(30, u128::MAX)])]));
+        s.line(&line(1)).unwrap()
+    };
+    let s = open(dir.path());
+    assert_eq!(s.line(&line(1)).unwrap(), before);
+    clashes(&s, claims(3, NOW, vec![of_line(1, &[(25, 26)])]), taken(line(1), 20, 30));
+}
+
+#[test]
+fn the_longest_piece_is_seen_from_its_last_unit() {
+    let dir = tempfile::tempdir().unwrap();
+    let s = open(dir.path());
+    fits(&s, claims(1, NOW, vec![of_line(1, &[(0, u128::MAX - 1)])]));
+    clashes(&s, claims(2, NOW, vec![of_line(1, &[(u128::MAX - 2, u128::MAX)])]), taken(line(1), 0, u128::MAX - 1));
+    fits(&s, claims(2, NOW, vec![of_line(1, &[(u128::MAX - 1, u128::MAX)])]));
+}
+
+#[test]
+fn old_claims_leave_the_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let s = open(dir.path());
+    for round in 0..20 {
+        let at = NOW.plus(round * 2 * horizon_ms(WINDOW));
+        fits(&s, claims(round, at, vec![of_line(1, &[(0, 10)]), of_line(2, &[(0, 10)])]));
+        assert_eq!(s.line(&line(1)).unwrap().voted().len(), 1);
+    }
+    clashes(
+        &s,
+        claims(99, NOW, vec![of_line(1, &[(50, 60)])]),
+        Conflict::Claim { line: line(1), why: Excluded::Forgotten },
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// The store says yes and no exactly where the rule does that it was proved for, and remembers the same.
+    #[test]
+    fn the_store_decides_as_the_rule_does(
+        asked in proptest::collection::vec(
+            (0u64..60_000, 0u64..5_000, 0u64..8, proptest::collection::vec((0u128..12, 1u128..5), 1..4)), 1..60,
+        ),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let s = open(dir.path());
+        let mut memory = LineMemory::default();
+        let mut now = NOW;
+        for (pass, skew, n, pieces) in asked {
+            now = now.plus(pass);
+            let mut from = 0;
+            let pieces: Vec<_> = pieces.into_iter().map(|(gap, units)| {
+                let piece = (from + gap, from + gap + units);
+                from = piece.1 + 1;
+                piece
+            }).collect();
+            let claim = of_line(1, &pieces);
+            let at = now.minus(skew);
+            let ruled = memory.consider(&by(n), &claim, at);
+            let stored = commit(&s, vec![claims(n, at, vec![claim])]);
+            match (ruled, stored) {
+                (Ok(voted), Ok(_)) => memory.keep(voted, WINDOW),
+                (Err(Excluded::Taken(_)), Err(StoreError::Conflict(Conflict::Claim { why: Excluded::Taken(_), .. }))) => {}
+                (Err(a), Err(StoreError::Conflict(Conflict::Claim { why, .. }))) if a == why => {}
+                (ruled, stored) => prop_assert!(false, "{ruled:?} but {stored:?}"),
+            }
+            let sorted = |memory: &LineMemory| {
+                let mut voted = memory.voted().to_vec();
+                voted.sort();
+                (memory.forgotten(), voted)
+            };
+            prop_assert_eq!(sorted(&memory), sorted(&s.line(&line(1)).unwrap()));
+        }
+    }
+}
