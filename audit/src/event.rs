@@ -4,10 +4,14 @@
 //! gives, so a leaf has one reading and a reading has one leaf. No field can hold a share, a nonce, a partial signature or
 //! anything that was wrapped: of those only digests are kept (S-5.5).
 
+mod approval;
+mod bundle;
 mod kek;
 mod token;
 mod wire;
 
+pub use approval::Waiting;
+pub use bundle::BundleEvent;
 pub use kek::{Asked, KekChanged, KekMade, Wrapped};
 pub use token::{DomainChanged, TokensUsed, digest_of};
 
@@ -172,6 +176,15 @@ pub enum What {
         /// Their words.
         certificate: UnfreezeCertificate,
     },
+    /// A request waits for persons.
+    Waiting(Waiting),
+    /// What a person has said of a request, approval or rejection; checked by this node.
+    Said {
+        /// What the person signed: a [`tally_domain::Approval`].
+        approval: Envelope,
+    },
+    /// Something happened with a policy bundle.
+    Bundle(BundleEvent),
     /// A peer failed a check that a correct peer cannot fail, and is banned for this key.
     Banned {
         /// The key.
@@ -263,7 +276,8 @@ impl Event {
 
     /// The event's kind as one word, for lists.
     pub fn kind(&self) -> &'static str {
-        match self.what {
+        match &self.what {
+            What::Bundle(event) => event.kind(),
             What::Boot { .. } => "boot",
             What::IntentReceived { .. } => "intent-received",
             What::Decided { .. } => "decided",
@@ -284,6 +298,8 @@ impl Event {
             What::Frozen { .. } => "frozen",
             What::Unfreezing { .. } => "unfreezing",
             What::Unfrozen { .. } => "unfrozen",
+            What::Waiting(_) => "waiting",
+            What::Said { .. } => "said",
             What::Banned { .. } => "banned",
             What::SessionFailed { .. } => "session-failed",
         }

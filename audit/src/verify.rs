@@ -2,13 +2,16 @@
 //!
 //! One log shows that its node kept the rules by itself: it voted only for what it had permitted, released only on a
 //! certificate, never used a nonce twice, used no key while it was frozen, and wrapped and opened only what clients asked
-//! for, with versions of KEKs that were enabled; of limited work that it did alone, that a quorum had certified it. That no
-//! two nodes tell different stories shows only together, and so does that no node has shortened its own: a certificate in
-//! any log names votes that their voters' logs must hold. What the check does not do: run policy again, or decode content
-//! again; it takes the node's word for what it permitted, and that no limit applied where it asked for no votes. Nor can
-//! it find what a node did alone, such as a refusal, once the node has rewritten its log.
+//! for, with versions of KEKs that were enabled; of limited work that it did alone, that a quorum had certified it. Given the
+//! bundle's persons and rules, that whatever a rule asks persons for was signed by enough of them, and nothing after one of
+//! them rejected it. That no two nodes tell different stories shows only together, and so does that no node has shortened
+//! its own: a certificate in any log names votes that their voters' logs must hold. What the check does not do: run policy
+//! again, or decode content again; it takes the node's word for what it permitted, and that no limit applied where it asked
+//! for no votes. Nor can it find what a node did alone, such as a refusal, once the node has rewritten its log.
 
 mod absence;
+mod basis;
+mod bundles;
 mod finding;
 mod ledger;
 mod lines;
@@ -18,12 +21,16 @@ mod warning;
 mod words;
 
 pub use absence::{CLOCK_SLACK_MS, EXPORT_SLACK_MS};
-pub use finding::{Finding, FreezeProblem, HomeProblem, KekProblem, Problem, TokenProblem, Witness};
+pub use basis::{Approvers, Basis};
+pub use bundles::{BundleFacts, Bundles, envelopes};
+pub use finding::{
+    ApprovalProblem, BundleProblem, Finding, FreezeProblem, HomeProblem, KekProblem, Problem, TokenProblem, Witness,
+};
 pub use warning::{Oddity, Warning};
 
 use ledger::{Ledger, Scope};
 use std::collections::BTreeSet;
-use tally_domain::roster::{NodeRole, Roster};
+use tally_domain::roster::NodeRole;
 use tally_domain::{Digest, NodeName, RequestId, Tenant};
 use walk::Walk;
 
@@ -108,13 +115,13 @@ pub struct ExportedLog {
 ///
 /// # Errors
 /// Everything that is wrong with it, at most [`FINDINGS_MAX`] and one line each.
-pub fn verify_log(
-    roster: &Roster,
+pub fn verify_log<'a>(
+    basis: impl Into<Basis<'a>>,
     node: &NodeName,
     entries: &[Vec<u8>],
     checkpoint: &str,
 ) -> Result<Report, Vec<Finding>> {
-    let walk = Walk::over(roster, node, entries, checkpoint);
+    let walk = Walk::over(basis.into(), node, entries, checkpoint);
     conclude(vec![walk], Scope::OneLog).map(|mut reports| reports.remove(0))
 }
 
@@ -123,12 +130,13 @@ pub fn verify_log(
 /// # Errors
 /// Everything that is wrong, at most [`FINDINGS_MAX`] a log and as many across them. A node of the roster without a log
 /// is one of it.
-pub fn verify_together(roster: &Roster, logs: &[ExportedLog]) -> Result<Vec<Report>, Vec<Finding>> {
+pub fn verify_together<'a>(basis: impl Into<Basis<'a>>, logs: &[ExportedLog]) -> Result<Vec<Report>, Vec<Finding>> {
+    let basis = basis.into();
     let given: BTreeSet<_> = logs.iter().map(|log| &log.node).collect();
-    let missing = roster.nodes.iter().filter(|n| !given.contains(&n.name));
+    let missing = basis.roster.nodes.iter().filter(|n| !given.contains(&n.name));
     let missing = missing.map(|n| Finding { node: n.name.clone(), leaf: None, problem: Problem::LogMissing });
     let mut missing: Vec<_> = missing.collect();
-    match verify_partial(roster, logs) {
+    match verify_partial(basis, logs) {
         Ok(reports) if missing.is_empty() => Ok(reports),
         Ok(_) => Err(missing),
         Err(found) => {
@@ -144,7 +152,8 @@ pub fn verify_together(roster: &Roster, logs: &[ExportedLog]) -> Result<Vec<Repo
 ///
 /// # Errors
 /// Everything that is wrong with the logs that are given.
-pub fn verify_partial(roster: &Roster, logs: &[ExportedLog]) -> Result<Vec<Report>, Vec<Finding>> {
+pub fn verify_partial<'a>(basis: impl Into<Basis<'a>>, logs: &[ExportedLog]) -> Result<Vec<Report>, Vec<Finding>> {
+    let basis = basis.into();
     let mut seen = BTreeSet::new();
     let twice: Vec<_> = logs
         .iter()
@@ -154,8 +163,8 @@ pub fn verify_partial(roster: &Roster, logs: &[ExportedLog]) -> Result<Vec<Repor
     if !twice.is_empty() {
         return Err(twice);
     }
-    let walks = logs.iter().map(|log| Walk::over(roster, &log.node, &log.entries, &log.checkpoint)).collect();
-    let complete = roster.nodes.iter().filter(|n| n.role == NodeRole::Signer).all(|n| seen.contains(&n.name));
+    let walks = logs.iter().map(|log| Walk::over(basis, &log.node, &log.entries, &log.checkpoint)).collect();
+    let complete = basis.roster.nodes.iter().filter(|n| n.role == NodeRole::Signer).all(|n| seen.contains(&n.name));
     conclude(walks, if complete { Scope::AllSigners } else { Scope::SomeLogs })
 }
 
@@ -172,6 +181,7 @@ fn conclude(walks: Vec<Walk>, scope: Scope) -> Result<Vec<Report>, Vec<Finding>>
     warnings.extend(not_yet);
     let (unsaid, unsaid_yet) = words::check(&walks);
     warnings.extend(unsaid_yet);
+    let changed = bundles::check(&walks);
     let mut findings = Vec::new();
     let mut reports = Vec::new();
     for walk in walks {
@@ -181,6 +191,7 @@ fn conclude(walks: Vec<Walk>, scope: Scope) -> Result<Vec<Report>, Vec<Finding>>
     findings.extend(across);
     findings.extend(absent);
     findings.extend(unsaid);
+    findings.extend(changed);
     if !findings.is_empty() {
         return Err(findings);
     }

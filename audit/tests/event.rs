@@ -1,6 +1,9 @@
 //! Leaves have one reading, and readings have one leaf.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "tests fail loudly")]
 
+#[path = "support/approvals.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod approvals;
 #[path = "support/frozen.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod frozen;
@@ -44,6 +47,9 @@ fn build_all_kinds() -> Vec<Event> {
     let lift = w.unfreeze_intent(8, &Scope::All, &[frozen::freeze_name(0, 7)]);
     log.push(w.unfreezing(0, &lift));
     log.push(w.unfrozen(&lift, &[0, 1]));
+    let waits = w.intent(9, NOTES);
+    log.push(approvals::waiting(&waits));
+    log.push(w.said(&waits, "alice", approval::Verdict::Approve));
     log.push(What::SessionFailed { request_id: None, what: "DEADLINE".into(), culprit: Some(node_name(2)) });
     w.events(0, log)
 }
@@ -52,7 +58,7 @@ fn build_all_kinds() -> Vec<Event> {
 fn every_kind_reads_back() {
     let events = all_kinds();
     let kinds: BTreeSet<_> = events.iter().map(Event::kind).collect();
-    assert_eq!(kinds.len(), 20);
+    assert_eq!(kinds.len(), 22);
     for event in events {
         assert_eq!(Event::from_leaf(&event.to_leaf()).as_ref(), Ok(&event));
     }

@@ -36,6 +36,7 @@ fn task(intent: &Intent, digest: Digest) -> HomeTask {
         digest,
         bundle: bundle(),
         rule: "payouts-small".into(),
+        approvals: Vec::new(),
     }
 }
 

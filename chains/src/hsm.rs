@@ -27,6 +27,7 @@ pub fn decode_hsm(kind: ContentKind, scheme: HsmScheme, chain: &str, content: &[
             | ContentKind::KekSpec
             | ContentKind::FreezeSpec
             | ContentKind::UnfreezeSpec
+            | ContentKind::VetoSpec
             | ContentKind::DomainSpec
             | ContentKind::DomainChange
             | ContentKind::TokenCall,

@@ -62,6 +62,7 @@ pub fn decode(kind: ContentKind, scheme: Scheme, chain: &str, content: &[u8]) ->
             | ContentKind::KekSpec
             | ContentKind::FreezeSpec
             | ContentKind::UnfreezeSpec
+            | ContentKind::VetoSpec
             | ContentKind::DomainSpec
             | ContentKind::DomainChange
             | ContentKind::TokenCall,

@@ -68,7 +68,13 @@ fn a_transaction_is_what_a_threshold_key_would_sign() {
 
 #[test]
 fn specifications_are_not_signed() {
-    for kind in [ContentKind::KeySpec, ContentKind::HsmKeySpec, ContentKind::FreezeSpec, ContentKind::UnfreezeSpec] {
+    for kind in [
+        ContentKind::KeySpec,
+        ContentKind::HsmKeySpec,
+        ContentKind::FreezeSpec,
+        ContentKind::UnfreezeSpec,
+        ContentKind::VetoSpec,
+    ] {
         assert_eq!(decode_hsm(kind, HsmScheme::EcdsaP256, "", b"x"), Err(ChainError::NothingToSign));
         assert_eq!(decode(kind, Scheme::Ed25519, "", b"x"), Err(ChainError::NothingToSign));
     }

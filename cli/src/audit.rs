@@ -1,18 +1,21 @@
 //! `tally audit`: takes the nodes' logs home and checks them there, without any server.
 
+mod chain;
 pub mod export;
 
+use crate::bundle::OfBundle;
 use crate::output::{Progress, Shown, Usage, field};
 use crate::profile::ProfileArg;
-use crate::{bundle, input};
+use crate::{input, policy};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use tally_audit::export::{CHECKPOINT_FILE, ENTRIES_FILE, parse_entries};
 use tally_audit::note::NOTE_MAX_BYTES;
-use tally_audit::verify::{ExportedLog, Problem, RefusalLine, Report, verify_partial, verify_together};
+use tally_audit::verify::{
+    Approvers, Basis, ExportedLog, Problem, RefusalLine, Report, verify_partial, verify_together,
+};
 use tally_client::Exit;
 use tally_domain::NodeName;
-use tally_domain::roster::Roster;
 
 /// Largest log that is read into memory to be verified: some four million requests.
 const LOG_MAX_BYTES: u64 = 16 * 1024 * 1024 * 1024;
@@ -30,8 +33,9 @@ pub enum Audit {
     Verify {
         /// The exported logs.
         dir: PathBuf,
-        /// The policy bundle of that time, for its roster.
-        #[arg(long, value_name = "BUNDLEDIR")]
+        /// The first policy bundle, signed: those that followed it are in the logs. Or, for nodes whose policy nobody has
+        /// signed, its directory.
+        #[arg(long, value_name = "BUNDLE")]
         bundle: PathBuf,
         /// Take the logs of some nodes; without it, a node of the roster without a log is a finding.
         #[arg(long)]
@@ -61,8 +65,7 @@ impl Audit {
 
 /// Runs `tally audit verify`.
 fn verified(dir: &Path, bundle: &Path, extent: Extent, verbose: bool) -> anyhow::Result<Shown> {
-    let bundle = bundle::load(bundle)?;
-    Ok(match verify(dir, bundle.roster(), extent)? {
+    Ok(match verify(dir, &policy::any(bundle)?, extent)? {
         Ok(reports) => good(&reports, verbose),
         Err(findings) => bad(&findings),
     })
@@ -78,7 +81,7 @@ pub enum Extent {
 }
 
 /// Verifies all logs in a directory: what they contain, or what is wrong.
-pub fn verify(dir: &Path, roster: &Roster, extent: Extent) -> anyhow::Result<Result<Vec<Report>, Vec<String>>> {
+pub fn verify(dir: &Path, first: &policy::Read, extent: Extent) -> anyhow::Result<Result<Vec<Report>, Vec<String>>> {
     let (mut logs, mut damaged, mut unread) = (Vec::new(), Vec::new(), Vec::new());
     let entries = std::fs::read_dir(dir).map_err(|e| Usage(format!("cannot read {}: {e}", dir.display())))?;
     let mut dirs: Vec<_> = entries.flatten().map(|e| e.path()).filter(|path| path.is_dir()).collect();
@@ -101,9 +104,13 @@ pub fn verify(dir: &Path, roster: &Roster, extent: Extent) -> anyhow::Result<Res
     if logs.is_empty() && damaged.is_empty() {
         return Err(Usage(format!("{} holds no exported log", dir.display())).into());
     }
+    let (bundles, opened) = chain::of(first, &logs);
+    let persons: Vec<_> = std::iter::once(&first.bundle).chain(&opened).map(OfBundle).collect();
+    let persons: Vec<&dyn Approvers> = persons.iter().map(|p| p as &dyn Approvers).collect();
+    let basis = Basis::from(first.bundle.roster()).under(&bundles).with_approvers(&persons);
     let outcome = match extent {
-        Extent::All => verify_together(roster, &logs),
-        Extent::Partial => verify_partial(roster, &logs),
+        Extent::All => verify_together(basis, &logs),
+        Extent::Partial => verify_partial(basis, &logs),
     };
     let findings = match outcome {
         Ok(reports) if damaged.is_empty() => return Ok(Ok(reports)),

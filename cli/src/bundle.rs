@@ -2,14 +2,12 @@
 
 use crate::output::Usage;
 use anyhow::Context as _;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use tally_audit::verify::Approvers;
+use tally_domain::dsse::VerifyingKey;
+use tally_domain::{ClientId, Digest, PersonName};
 use tally_policy::{BUNDLE_MAX_BYTES, Bundle, FILES_MAX};
-
-/// Reads a directory and loads it as a bundle.
-pub fn load(dir: &Path) -> anyhow::Result<Bundle> {
-    of(dir, &files(dir)?)
-}
 
 /// All files of a directory, by their paths in it.
 pub fn files(dir: &Path) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
@@ -39,4 +37,21 @@ fn read(dir: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>) -> anyh
         files.insert(name, crate::input::file(&entry.path(), BUNDLE_MAX_BYTES as u64)?);
     }
     Ok(())
+}
+
+/// What a bundle says of persons, for the check of logs.
+pub struct OfBundle<'a>(pub &'a Bundle);
+
+impl Approvers for OfBundle<'_> {
+    fn bundle(&self) -> Digest {
+        self.0.digest()
+    }
+
+    fn keys(&self, person: &PersonName) -> Option<Vec<VerifyingKey>> {
+        self.0.keys_of(person)
+    }
+
+    fn enough(&self, rule: &str, client: &ClientId, persons: &BTreeSet<PersonName>) -> bool {
+        self.0.enough(rule, client, persons)
+    }
 }

@@ -1,9 +1,12 @@
 //! `tally demo`: the whole tour on a throw-away cluster. Every step says what it expects and fails if that does not hold.
 
+mod approve;
 mod freeze;
 mod jwt;
+mod limit;
 mod logs;
 mod outage;
+mod policy;
 mod sign;
 mod token;
 mod tour;

@@ -84,7 +84,7 @@ impl Freeze {
             field("freeze", frozen.freeze.name.id),
             field("since", utc(frozen.freeze.time)),
         ];
-        lines.extend(told(&frozen.told));
+        lines.extend(told_lines(&frozen.told));
         lines.push(field("lift it", format!("tally unfreeze{}", option(&scope))));
         let mut document = to_json(&frozen.freeze);
         if let Value::Object(members) = &mut document {
@@ -145,12 +145,12 @@ fn lifted_lines(scope: &Scope, id: RequestId, lifts: &[FreezeInfo], lifted: &Unf
     let rule = lifted.rule.as_deref().map(|rule| format!(", permitted by rule {rule}")).unwrap_or_default();
     let mut lines = vec![format!("UNFROZEN {scope} by {} nodes{rule}", lifted.signers), field("request", id)];
     lines.extend(lifts.iter().map(|f| field("lifted", line(f))));
-    lines.extend(told(&lifted.told));
+    lines.extend(told_lines(&lifted.told));
     lines
 }
 
 /// Who has heard of it besides the node that answered, and who has not.
-fn told(told: &Told) -> Vec<String> {
+pub fn told_lines(told: &Told) -> Vec<String> {
     let line = |name: &str, nodes: &[NodeName]| {
         let nodes: Vec<_> = nodes.iter().map(NodeName::as_str).collect();
         (!nodes.is_empty()).then(|| field(name, nodes.join(", ")))

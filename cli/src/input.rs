@@ -42,3 +42,9 @@ pub fn request_id(text: &str) -> Result<RequestId, String> {
 pub fn path(text: &str) -> Result<DerivationPath, String> {
     DerivationPath::parse(text).map_err(|e| e.to_string())
 }
+
+/// Reads a span such as `30m`, in milliseconds.
+pub fn span(text: &str) -> Result<u64, String> {
+    let seconds = tally_domain::time::parse_span(text).filter(|seconds| *seconds > 0);
+    seconds.map(|seconds| u64::from(seconds) * 1_000).ok_or_else(|| "a span is such as 90s, 30m, 8h or 1d".into())
+}

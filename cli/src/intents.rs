@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tally_client::{Client, ClientError, Order, SealedIntent};
+use tally_client::{Client, ClientError, Exit, Order, SealedIntent};
 use tally_domain::intent::ENVELOPE_MAX_BYTES;
 use tally_domain::{RequestId, UnixMillis};
 
@@ -73,7 +73,9 @@ impl Kept {
     /// Notes an outcome. A final one needs no repeating, unless the user named the id in order to.
     pub fn settle<T>(&self, asked: &Asked, outcome: Result<T, ClientError>) -> Result<T, Failed> {
         let request_id = asked.intent.request_id();
-        let open = outcome.as_ref().is_err_and(ClientError::is_transient);
+        // What waits for persons is asked for again once they have approved.
+        let waits = |e: &ClientError| e.is_transient() || e.exit() == Exit::NeedsApproval;
+        let open = outcome.as_ref().is_err_and(waits);
         let path = self.path(request_id);
         if !asked.named && !open {
             // Left behind, it does no harm.

@@ -1,10 +1,12 @@
 //! `tally`: the command line for operators, developers and auditors.
 //!
-//! Does: creates keys, signs, wraps data keys, keeps card numbers under tokens, freezes and has that lifted, shows requests, keys, policy and nodes, exports and
+//! Does: creates keys, signs, lets persons approve, wraps data keys, keeps card numbers under tokens, freezes and has that lifted,
+//! shows requests, keys, policy and nodes, exports and
 //! verifies audit logs offline, measures,
 //! makes and runs throw-away clusters, and gives the tour ([`demo`]).
 //! Does not: hold shares or decide anything. Signatures that it shows it has verified with libraries that no node uses.
 
+mod approve;
 mod audit;
 mod bench;
 mod bundle;
@@ -71,6 +73,12 @@ enum Command {
     /// Keep card numbers under tokens, find them, and show them for a purpose.
     #[command(subcommand)]
     Token(token::Token),
+    /// Sign that a request may be done, after seeing what every node decodes of it.
+    Approve(approve::Approve),
+    /// Sign that a request may not be done, which is final.
+    Reject(approve::Reject),
+    /// The requests that wait for persons.
+    Approvals,
     /// Show requests.
     #[command(subcommand)]
     Request(request::Request),
@@ -113,8 +121,11 @@ async fn run(command: Command, profile: &profile::ProfileArg, out: Out) -> anyho
         Command::Wrap(wrap) => wrap.run(profile, out).await,
         Command::Domain(domain) => domain.run(profile).await,
         Command::Token(token) => token.run(profile, out).await,
+        Command::Approve(approve) => approve.run(&profile.client()?).await,
+        Command::Reject(reject) => reject.run(&profile.client()?).await,
+        Command::Approvals => approve::list(&profile.client()?).await,
         Command::Request(request) => request.run(&profile.client()?).await,
-        Command::Policy(policy) => policy.run().await,
+        Command::Policy(policy) => policy.run(profile).await,
         Command::Audit(audit) => audit.run(profile).await,
         Command::Node(node) => node.run(&profile.client()?).await,
         Command::Hsm(hsm) => hsm.run(profile).await,

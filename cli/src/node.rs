@@ -4,7 +4,7 @@ use crate::freeze;
 use crate::output::{Shown, field};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tally_client::{Client, ClientError, Exit, HsmInfo, LatencyInfo, NodeInfo};
+use tally_client::{Client, ClientError, Exit, HsmInfo, LatencyInfo, NodeInfo, QuorumInfo};
 
 /// `tally node ...`
 #[derive(Debug, clap::Subcommand)]
@@ -21,7 +21,8 @@ impl Node {
         let asked = client.endpoints().enumerate().filter_map(|(i, endpoint)| Some((endpoint, client.only(i)?)));
         let answers = join_all(asked.map(async |(endpoint, one)| (endpoint, one.once().node().await))).await;
         let exit = if all_well(&answers) { Exit::Done } else { Exit::Unavailable };
-        let text: Vec<_> = answers.iter().map(|(endpoint, answer)| record(endpoint, answer)).collect();
+        let mut text: Vec<_> = answers.iter().map(|(endpoint, answer)| record(endpoint, answer)).collect();
+        text.extend(answers.iter().find_map(|(_, answer)| answer.as_ref().ok()).map(|node| votes(&node.quorum)));
         let json: Vec<_> = answers.iter().map(|(endpoint, answer)| to_json(endpoint, answer)).collect();
         let document = json!({ "well": exit == Exit::Done, "nodes": json });
         Ok(Shown::with_exit(exit, text.join("\n"), document))
@@ -38,6 +39,18 @@ fn all_well(answers: &[(&str, Result<NodeInfo, ClientError>)]) -> bool {
     })
 }
 
+/// How many voters a request under a limit needs, in words.
+fn votes(quorum: &QuorumInfo) -> String {
+    let QuorumInfo { voters, votes, .. } = quorum;
+    match (quorum.limits, voters.saturating_sub(*votes)) {
+        (false, _) => format!("no limits apply; under a limit {votes} of {voters} voters would have to agree"),
+        (true, 0) => format!(
+            "limits apply: all {voters} voters must agree, and none may be away; what no limit matches needs its key's signers only"
+        ),
+        (true, spare) => format!("limits apply: {votes} of {voters} voters must agree; {spare} may be away"),
+    }
+}
+
 fn record(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> String {
     let node = match answer {
         Ok(node) => node,
@@ -45,6 +58,7 @@ fn record(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> String {
     };
     let mut lines = vec![
         format!("{} up at {endpoint}", node.node),
+        field("role", node.role.as_str()),
         field("version", format!("{}, start {}", node.version, node.incarnation.0)),
         field("bundle", format!("{} (version {})", node.bundle_digest, node.bundle_version)),
         field("log", format!("{} leaves", node.log_size)),
@@ -58,10 +72,13 @@ fn record(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> String {
     lines.extend(node.peers.iter().map(|p| {
         let same = p.bundle_digest.is_none_or(|d| d == node.bundle_digest);
         let bundle = if same { "" } else { ", OTHER BUNDLE" };
-        let how =
-            if p.reachable { format!("reachable, clock {:+} ms{bundle}", p.clock_offset_ms) } else { "away".into() };
+        let how = match p.clock_offset_ms.filter(|_| p.reachable) {
+            Some(ms) => format!("reachable, clock {ms:+} ms{bundle}"),
+            None if p.reachable => format!("reachable{bundle}"),
+            None => "away".into(),
+        };
         let fence = if p.fenced { ", FENCED" } else { "" };
-        field("peer", format!("{} at {}: {how}{fence}", p.node, p.address))
+        field("peer", format!("{} ({}) at {}: {how}{fence}", p.node, p.role.as_str(), p.address))
     }));
     lines.extend(node.freezes.iter().map(|f| field("FROZEN", freeze::line(f))));
     lines.extend(node.bans.iter().map(|b| field("BANNED", format!("{} for key {}: {}", b.node, b.key, b.what))));
@@ -115,7 +132,7 @@ fn to_json(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> Value {
         json!({
             "node": p.node.as_str(), "address": p.address, "reachable": p.reachable, "incarnation": p.incarnation.0,
             "bundle_digest": p.bundle_digest.map(|d| d.to_string()), "clock_offset_ms": p.clock_offset_ms,
-            "fenced": p.fenced,
+            "fenced": p.fenced, "role": p.role.as_str(),
         })
     });
     let bans = node
@@ -123,12 +140,16 @@ fn to_json(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> Value {
         .iter()
         .map(|b| json!({ "key": b.key.as_str(), "epoch": b.epoch.0, "node": b.node.as_str(), "what": b.what }));
     json!({
-        "endpoint": endpoint, "up": true, "node": node.node.as_str(), "cluster": node.cluster.as_str(),
+        "endpoint": endpoint, "up": true, "node": node.node.as_str(), "role": node.role.as_str(), "cluster": node.cluster.as_str(),
         "version": node.version, "incarnation": node.incarnation.0, "bundle_digest": node.bundle_digest.to_string(),
         "bundle_version": node.bundle_version, "time_ms": node.time.0, "started_at_ms": node.started_at.0,
         "log_size": node.log_size, "sessions": node.sessions, "keys": node.keys,
         "hsm": hsm_json(&node.hsm),
         "peers": peers.collect::<Vec<_>>(), "bans": bans.collect::<Vec<_>>(),
+        "quorum": {
+            "limits": node.quorum.limits, "voters": node.quorum.voters, "votes": node.quorum.votes,
+            "may_be_bad": node.quorum.faulty, "may_have_forgotten": node.quorum.restored,
+        },
         "recovering": node.recovering, "freezes": node.freezes.iter().map(freeze::to_json).collect::<Vec<_>>(),
     })
 }
@@ -137,6 +158,7 @@ fn to_json(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> Value {
 pub mod tests {
     use super::*;
     use tally_client::HsmInfo;
+    use tally_domain::roster::NodeRole;
     use tally_domain::{ClusterId, Digest, Incarnation, NodeName, UnixMillis};
 
     pub fn node(name: &str) -> NodeInfo {
@@ -178,7 +200,19 @@ pub mod tests {
             bans: vec![],
             recovering: false,
             freezes: vec![],
+            role: NodeRole::Signer,
+            quorum: QuorumInfo { voters: 3, votes: 3, faulty: 1, restored: 1, limits: false },
         }
+    }
+
+    #[test]
+    fn how_many_voters_a_limit_needs_is_said_in_words() {
+        let plain = QuorumInfo { voters: 3, votes: 3, faulty: 1, restored: 1, limits: true };
+        assert!(votes(&plain).starts_with("limits apply: all 3 voters must agree, and none may be away"));
+        let witnessed = QuorumInfo { voters: 5, votes: 4, ..plain };
+        assert_eq!(votes(&witnessed), "limits apply: 4 of 5 voters must agree; 1 may be away");
+        let none = QuorumInfo { limits: false, ..witnessed };
+        assert_eq!(votes(&none), "no limits apply; under a limit 4 of 5 voters would have to agree");
     }
 
     #[test]

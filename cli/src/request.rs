@@ -1,5 +1,6 @@
 //! `tally request`: what became of requests.
 
+use crate::approve;
 use crate::input;
 use crate::output::{Shown, field};
 use crate::words::utc;
@@ -74,6 +75,7 @@ async fn list(client: &Client, limit: u32) -> anyhow::Result<Shown> {
 fn word(state: &RequestState) -> String {
     match state {
         RequestState::Received => "received".into(),
+        RequestState::AwaitingApproval(_) => "awaiting approval".into(),
         RequestState::Refused(reason) => format!("refused {reason}"),
         RequestState::Completed(_) => "completed".into(),
     }
@@ -83,7 +85,7 @@ fn word(state: &RequestState) -> String {
 fn why(state: &RequestState) -> Option<&'static str> {
     match state {
         RequestState::Refused(word) => Reason::parse(word).map(Reason::sentence),
-        RequestState::Received | RequestState::Completed(_) => None,
+        RequestState::Received | RequestState::AwaitingApproval(_) | RequestState::Completed(_) => None,
     }
 }
 
@@ -99,6 +101,10 @@ fn record(r: &RequestInfo) -> String {
         field("received", utc(r.received_at)),
         field("updated", utc(r.updated_at)),
     ]);
+    lines.extend(approve::said_lines(&r.said));
+    if let RequestState::AwaitingApproval(Some(pending)) = &r.state {
+        lines.extend(approve::pending_lines(pending));
+    }
     if let RequestState::Completed(Some(signed)) = &r.state {
         lines.push(field("rule", &signed.rule));
         lines.push(field("public key", hex::encode(&signed.public_key)));
@@ -111,14 +117,20 @@ fn record(r: &RequestInfo) -> String {
 }
 
 fn to_json(r: &RequestInfo) -> Value {
+    let pending = match &r.state {
+        RequestState::AwaitingApproval(pending) => pending.as_deref(),
+        RequestState::Received | RequestState::Refused(_) | RequestState::Completed(_) => None,
+    };
     let (state, reason, signed) = match &r.state {
         RequestState::Received => ("received", None, None),
+        RequestState::AwaitingApproval(_) => ("awaiting_approval", None, None),
         RequestState::Refused(reason) => ("refused", Some(reason), None),
         RequestState::Completed(signed) => ("completed", None, signed.as_deref()),
     };
     json!({
         "request_id": r.request_id.to_string(), "state": state, "reason": reason,
-        "sentence": why(&r.state), "action": r.action,
+        "sentence": why(&r.state), "said": approve::said_json(&r.said),
+        "pending": pending.map(approve::to_json), "action": r.action,
         "key": r.key.as_str(), "tenant": r.tenant.as_str(), "client": r.client.as_str(),
         "intent_digest": r.intent_digest.to_string(), "received_at": utc(r.received_at),
         "received_at_ms": r.received_at.0, "updated_at": utc(r.updated_at), "updated_at_ms": r.updated_at.0, "result": signed.map(crate::sign::to_json),
@@ -142,6 +154,7 @@ mod tests {
             state: RequestState::Refused("POLICY_DENIED".into()),
             received_at: UnixMillis(1_795_298_460_000),
             updated_at: UnixMillis(1_795_298_460_007),
+            said: Vec::new(),
         };
         let text = record(&request);
         assert!(text.contains(Reason::PolicyDenied.sentence()), "{text}");

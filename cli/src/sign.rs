@@ -26,6 +26,10 @@ pub struct Sign {
     /// directory keeps them, until a day after they expire; with other content it is refused. Without it, a fresh one.
     #[arg(long, value_parser = input::request_id, value_name = "HEX32")]
     request_id: Option<RequestId>,
+    /// How long persons may take to approve it: such as 30m or 8h, at most 24h. More than ten minutes are refused where nobody
+    /// must.
+    #[arg(long, value_parser = input::span, value_name = "SPAN")]
+    valid_for: Option<u64>,
     /// For people: goes into every log.
     #[arg(long, default_value = "")]
     note: String,
@@ -33,7 +37,7 @@ pub struct Sign {
 
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
-struct Content {
+pub struct Content {
     /// An unsigned EIP-1559 transaction: hex of its payload (0x02...), or JSON. `-` is standard input.
     #[arg(long, value_name = "FILE")]
     evm_tx: Option<PathBuf>,
@@ -48,20 +52,28 @@ struct Content {
     payment: Option<PathBuf>,
 }
 
+impl Content {
+    /// What it asks for.
+    pub fn order(&self, key: KeyName) -> anyhow::Result<Order> {
+        let Content { evm_tx, message, payment, raw_digest } = self;
+        match (evm_tx, message, payment, raw_digest) {
+            (Some(file), None, None, None) => {
+                let payload = evm_tx::parse(&input::read(file)?)?;
+                Ok(Order::sign_evm(key, &payload.chain, payload.bytes))
+            }
+            (None, Some(file), None, None) => Ok(Order::sign_message(key, input::read(file)?)),
+            (None, None, Some(file), None) => Ok(Order::sign_payment(key, input::read(file)?)),
+            (None, None, None, Some(digest)) => Ok(Order::sign_raw(key, digest.0)),
+            _ => Err(Usage("give one of --evm-tx, --message, --payment and --raw-digest".into()).into()),
+        }
+    }
+}
+
 impl Sign {
     /// Runs it.
     pub async fn run(self, profile: &ProfileArg) -> anyhow::Result<Shown> {
-        let Content { evm_tx, message, payment, raw_digest } = &self.content;
-        let order = match (evm_tx, message, payment, raw_digest) {
-            (Some(file), None, None, None) => {
-                let payload = evm_tx::parse(&input::read(file)?)?;
-                Order::sign_evm(self.key, &payload.chain, payload.bytes)
-            }
-            (None, Some(file), None, None) => Order::sign_message(self.key, input::read(file)?),
-            (None, None, Some(file), None) => Order::sign_payment(self.key, input::read(file)?),
-            (None, None, None, Some(digest)) => Order::sign_raw(self.key, digest.0),
-            _ => return Err(Usage("give one of --evm-tx, --message, --payment and --raw-digest".into()).into()),
-        };
+        let order = self.content.order(self.key)?;
+        let order = self.valid_for.into_iter().fold(order, Order::valid_for);
         let (client, kept) = (profile.client()?, Kept::beside(profile.path()?));
         let asked = kept.seal(&client, order.path(self.path).note(&self.note), self.request_id)?;
         let signed = kept.settle(&asked, client.sign(&asked.intent).await)?;

@@ -138,7 +138,7 @@ impl Create {
     async fn run(self, client: &Client, kept: &Kept) -> anyhow::Result<Shown> {
         let Common { domain, request_id, note } = self.common;
         let id = drawn(client, request_id)?;
-        let card = BoundCard::new(client.profile(), id, card_on_stdin()?, self.subject);
+        let card = BoundCard::new(client.profile(), id, card_on_stdin()?, self.subject)?;
         let order = Order::tokens(domain.clone(), "", Call::Tokenize { card: card.commitment() });
         let asked = kept.seal(client, order.note(&note).request_id(id), request_id)?;
         let given = kept.settle(&asked, client.tokenize(&asked.intent, &card).await)?;
@@ -171,7 +171,7 @@ impl Search {
     async fn run(self, client: &Client, kept: &Kept) -> anyhow::Result<Shown> {
         let Common { domain, request_id, note } = self.common;
         let id = drawn(client, request_id)?;
-        let card = BoundCard::new(client.profile(), id, card_on_stdin()?, self.subject);
+        let card = BoundCard::new(client.profile(), id, card_on_stdin()?, self.subject)?;
         let order = Order::tokens(domain.clone(), "", Call::Search { card: card.commitment() });
         let asked = kept.seal(client, order.note(&note).request_id(id), request_id)?;
         let found = kept.settle(&asked, client.search(&asked.intent, &card).await)?;
@@ -199,7 +199,7 @@ impl Delete {
     async fn run(self, client: &Client, kept: &Kept) -> anyhow::Result<Shown> {
         let Common { domain, request_id, note } = self.common;
         let id = drawn(client, request_id)?;
-        let whose = self.subject.map(|subject| BoundCard::of_subject(client.profile(), id, subject));
+        let whose = self.subject.map(|subject| BoundCard::of_subject(client.profile(), id, subject)).transpose()?;
         let call = match (&whose, self.token) {
             (Some(whose), _) => Call::DeleteSubject { subject: whose.commitment() },
             (None, Some(token)) => Call::Delete { token },

@@ -1,14 +1,26 @@
 //! What nodes answer, as types of ours. Wire types end here.
 
+mod approval;
+mod bundle;
 mod freeze;
+mod limit;
 mod node;
 mod request;
 mod token;
 mod wrap;
 
+pub use approval::{PathInfo, PendingInfo, SaidInfo};
+pub(crate) use approval::{pending, said};
+pub use bundle::{
+    ChangeInfo, DecidedInfo, JudgementInfo, LimitChargeInfo, ProposalInfo, Proposed, ReplayCounts, ReplayedChange,
+    VetoedBundle,
+};
+pub(crate) use bundle::{counts, explained, history, judgement, proposal, proposed, replayed, vetoed};
 pub use freeze::{FreezeInfo, Frozen, Told, Unfrozen};
 pub(crate) use freeze::{freezes, frozen, unfrozen};
-pub use node::{ActiveRule, BanInfo, HsmInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo};
+pub(crate) use limit::limits;
+pub use limit::{LimitInfo, LimitsInfo, LineInfo, together};
+pub use node::{ActiveRule, BanInfo, HsmInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo, QuorumInfo};
 pub(crate) use node::{node, policy};
 pub use request::{RequestInfo, RequestPage, RequestState, Signed};
 pub(crate) use request::{page, request, signed};

@@ -1,21 +1,19 @@
 //! The client: one method for each call, with the same rules for going on to the next node.
 
-use crate::answer::{
-    self, BadField, Child, CreatedKey, KeyInfo, NodeInfo, PolicyInfo, RequestInfo, RequestPage, Signed,
-};
+use crate::answer::{self, BadField, Child, CreatedKey, KeyInfo, NodeInfo, RequestInfo, RequestPage, Signed};
 use crate::channel::{self, Link};
 use crate::error::ClientError;
 use crate::homes::Homes;
 use crate::order::{Order, SealedIntent};
 use crate::profile::Profile;
 use crate::retry::{ATTEMPTS_MAX, Plan};
+use crate::witnesses::Witnesses;
 use std::sync::Arc;
 use std::time::Duration;
 use tally_domain::{DerivationPath, KeyName, Reason, RequestId};
 use tally_proto::v1;
 use tally_proto::v1::key_service_client::KeyServiceClient;
 use tally_proto::v1::node_service_client::NodeServiceClient;
-use tally_proto::v1::policy_service_client::PolicyServiceClient;
 use tally_proto::v1::signing_service_client::SigningServiceClient;
 use tokio::time::Instant;
 use tonic::transport::Channel;
@@ -47,6 +45,7 @@ pub struct Client {
     profile: Arc<Profile>,
     links: Vec<Link>,
     homes: Homes,
+    witnesses: Witnesses,
     attempts_max: u32,
 }
 
@@ -57,7 +56,13 @@ impl Client {
     /// [`ClientError::Profile`] when the profile makes no TLS identity, [`ClientError::NoRuntime`].
     pub fn new(profile: Profile) -> Result<Self, ClientError> {
         let links = channel::links(&profile)?;
-        Ok(Self { profile: Arc::new(profile), links, homes: Homes::default(), attempts_max: ATTEMPTS_MAX })
+        Ok(Self {
+            profile: Arc::new(profile),
+            links,
+            homes: Homes::default(),
+            witnesses: Witnesses::default(),
+            attempts_max: ATTEMPTS_MAX,
+        })
     }
 
     /// Who this client is.
@@ -91,6 +96,13 @@ impl Client {
         Self { attempts_max: 1, ..self.clone() }
     }
 
+    /// A client that does not ask those who have said that they are witnesses; unless all have, who can then say it again.
+    fn signers(&self) -> Self {
+        let mut links = self.links.clone();
+        links.retain(|link| !self.witnesses.has(&link.endpoint));
+        if links.is_empty() { self.clone() } else { Self { links, ..self.clone() } }
+    }
+
     /// Draws a request id unless the order has one, sets the times, and signs.
     ///
     /// # Errors
@@ -107,7 +119,8 @@ impl Client {
         let request = v1::SignRequest { intent: Some(intent.to_wire()) };
         let send = |c, r: v1::SignRequest| async move { SigningServiceClient::new(c).sign(r).await };
         let key = &intent.intent().key;
-        let (signed, by) = self.call_from(self.home_of(key), SIGN, request, send, answer::signed).await?;
+        let signers = self.signers();
+        let (signed, by) = signers.call_from(signers.home_of(key), SIGN, request, send, answer::signed).await?;
         if signed.home.is_some() {
             self.homes.note(key, &by);
         }
@@ -122,7 +135,7 @@ impl Client {
         let request = v1::CreateKeyRequest { intent: Some(intent.to_wire()) };
         let send = |c, r: v1::CreateKeyRequest| async move { KeyServiceClient::new(c).create_key(r).await };
         let read = |r: v1::CreateKeyResponse| Ok(CreatedKey { key: answer::key(r.key)?, rule: r.rule });
-        self.call(CREATE_KEY, request, send, read).await
+        self.signers().call(CREATE_KEY, request, send, read).await
     }
 
     /// One request as the first node that answers knows it.
@@ -171,7 +184,7 @@ impl Client {
     pub async fn key(&self, name: &KeyName) -> Result<KeyInfo, ClientError> {
         let request = v1::GetKeyRequest { name: name.to_string() };
         let send = |c, r: v1::GetKeyRequest| async move { KeyServiceClient::new(c).get_key(r).await };
-        self.call(READ, request, send, |r| answer::key(r.key)).await
+        self.signers().call(READ, request, send, |r| answer::key(r.key)).await
     }
 
     /// All keys.
@@ -181,7 +194,7 @@ impl Client {
     pub async fn keys(&self) -> Result<Vec<KeyInfo>, ClientError> {
         let send = |c, r: v1::ListKeysRequest| async move { KeyServiceClient::new(c).list_keys(r).await };
         let read = |r: v1::ListKeysResponse| r.keys.into_iter().map(|k| answer::key(Some(k))).collect();
-        self.call(READ, v1::ListKeysRequest {}, send, read).await
+        self.signers().call(READ, v1::ListKeysRequest {}, send, read).await
     }
 
     /// The public key and address of a child.
@@ -191,16 +204,7 @@ impl Client {
     pub async fn derive(&self, name: &KeyName, path: &DerivationPath) -> Result<Child, ClientError> {
         let request = v1::DeriveKeyRequest { name: name.to_string(), path: path.steps().to_vec() };
         let send = |c, r: v1::DeriveKeyRequest| async move { KeyServiceClient::new(c).derive_key(r).await };
-        self.call(READ, request, send, |r| Ok(answer::child(r))).await
-    }
-
-    /// The policy bundle in force at the first node that answers.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn policy(&self) -> Result<PolicyInfo, ClientError> {
-        let send = |c, r: v1::GetActiveRequest| async move { PolicyServiceClient::new(c).get_active(r).await };
-        self.call(READ, v1::GetActiveRequest {}, send, answer::policy).await
+        self.signers().call(READ, request, send, |r| Ok(answer::child(r))).await
     }
 
     /// How the first node that answers is. Use [`Client::only`] to ask a certain one.
@@ -309,7 +313,12 @@ impl Client {
                         home = self.home_in(&e);
                         trouble = trouble.or(Some(e));
                     }
-                    e if e.is_transient() => trouble = Some(more_telling(trouble, e)),
+                    e if e.is_transient() => {
+                        if says(&e, Reason::NotASigner) {
+                            self.witnesses.note(&link.endpoint);
+                        }
+                        trouble = Some(more_telling(trouble, e));
+                    }
                     e => return Err(e),
                 },
                 Err(late) => trouble = Some(more_telling(trouble, late)),
@@ -334,10 +343,12 @@ fn says(error: &ClientError, reason: Reason) -> bool {
 }
 
 /// A node's reason tells more than a connection that failed, whichever came last; only where the home is tells less than
-/// why it did not answer.
+/// why it did not answer, and that a node is a witness tells least.
 fn more_telling(before: Option<ClientError>, now: ClientError) -> ClientError {
     match before {
         Some(before) if says(&before, Reason::HomeNode) => now,
+        Some(before) if says(&before, Reason::NotASigner) => now,
+        Some(before) if says(&now, Reason::NotASigner) => before,
         Some(before @ ClientError::Refused(_)) if now.refused().is_none() => before,
         _ => now,
     }

@@ -9,29 +9,35 @@
 //! to whichever nodes, can give one signature only.
 
 mod answer;
+mod approvals;
 mod audit;
 mod channel;
 mod client;
 mod error;
 mod freezes;
 mod homes;
+mod limits;
 mod order;
+mod policy;
 mod profile;
 mod retry;
 mod streams;
 mod tokens;
+mod witnesses;
 mod wrap;
 
 pub use answer::{
-    ActiveRule, BanInfo, ChangedKek, Child, CreatedKek, CreatedKey, DataKey, Deleted, DomainInfo, DomainKeyInfo,
-    DoneBy, Found, FreezeInfo, Frozen, HsmInfo, KekInfo, KekVersionInfo, KeyBacking, KeyInfo, LatencyInfo, NodeInfo,
-    PeerInfo, PolicyInfo, RequestInfo, RequestPage, RequestState, Revealed, RotationInfo, Signed, TokenInfo, Tokenized,
-    Told, Unfrozen, Unwrapped, Wrapped, WrappedBy,
+    ActiveRule, BanInfo, ChangeInfo, ChangedKek, Child, CreatedKek, CreatedKey, DataKey, DecidedInfo, Deleted,
+    DomainInfo, DomainKeyInfo, DoneBy, Found, FreezeInfo, Frozen, HsmInfo, JudgementInfo, KekInfo, KekVersionInfo,
+    KeyBacking, KeyInfo, LatencyInfo, LimitChargeInfo, LimitInfo, LimitsInfo, LineInfo, NodeInfo, PathInfo, PeerInfo,
+    PendingInfo, PolicyInfo, ProposalInfo, Proposed, QuorumInfo, ReplayCounts, ReplayedChange, RequestInfo,
+    RequestPage, RequestState, Revealed, RotationInfo, SaidInfo, Signed, TokenInfo, Tokenized, Told, Unfrozen,
+    Unwrapped, VetoedBundle, Wrapped, WrappedBy, together,
 };
 pub use audit::LogCheckpoint;
 pub use client::Client;
 pub use error::{ClientError, Exit, Refused};
-pub use order::{Order, SealedIntent, VALIDITY_MS};
+pub use order::{APPROVAL_TIME_MAX_MS, Order, SealedIntent, VALIDITY_MS};
 pub use profile::{ENDPOINTS_MAX, Profile, ProfileError, signing_key};
 pub use retry::ATTEMPTS_MAX;
 pub use streams::{CardRow, CardStream, GivenToken, MESSAGE_ROWS_MAX, Row, RowRefused, TokenStream};

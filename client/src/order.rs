@@ -5,9 +5,11 @@ use crate::profile::Profile;
 use crate::wrap::Plain;
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
+use tally_domain::activation::{BundleName, VetoSpec};
 use tally_domain::dsse::Envelope;
 use tally_domain::freeze::{FreezeSpec, LIFTS_MAX, UnfreezeSpec};
 use tally_domain::intent::{self, NOTE_MAX_BYTES};
+use tally_domain::time::APPROVED_INTENT_VALIDITY_MAX_MS;
 use tally_domain::{
     Action, ContentKind, DerivationPath, Digest, EncryptionContext, FreezeName, HsmKeySpec, Intent, KekChange,
     KekNumber, KekSpec, KeyName, KeySpec, NodeName, Purpose, RequestId, Scope, UnixMillis, WrapCall, WrapSpec,
@@ -17,6 +19,9 @@ use tally_tokenization::{Call, DomainChange, DomainSpec, TokenCall};
 
 /// How long an intent is valid from now: enough for every retry, half of what nodes allow.
 pub const VALIDITY_MS: u64 = 5 * 60 * 1_000;
+
+/// The longest that persons may take to approve: what nodes allow, without [`EARLIER_MS`].
+pub const APPROVAL_TIME_MAX_MS: u64 = APPROVED_INTENT_VALIDITY_MAX_MS - EARLIER_MS;
 
 /// How far back validity starts, so that a node whose clock is behind takes the intent at once.
 const EARLIER_MS: u64 = 2_000;
@@ -34,6 +39,7 @@ pub struct Order {
     min_bundle_version: u64,
     note: String,
     request_id: Option<RequestId>,
+    validity_ms: u64,
 }
 
 impl Order {
@@ -146,6 +152,16 @@ impl Order {
         Self::about(scope, Action::Unfreeze, ContentKind::UnfreezeSpec, content)
     }
 
+    /// To have a policy bundle vetoed.
+    ///
+    /// # Errors
+    /// [`ClientError::Order`].
+    pub fn veto_policy(bundle: BundleName) -> Result<Self, ClientError> {
+        let key = VetoSpec::intent_key().ok_or(ClientError::Order { field: "bundle", want: "a bundle" })?;
+        let content = VetoSpec { bundle }.to_bytes();
+        Ok(Self::new(Action::VetoPolicy, key, ContentKind::VetoSpec, Purpose::Message, content))
+    }
+
     fn about(scope: &Scope, action: Action, kind: ContentKind, content: Vec<u8>) -> Result<Self, ClientError> {
         let key = scope.intent_key().ok_or(ClientError::Order { field: "scope", want: "a key, or everything" })?;
         Ok(Self::new(action, key, kind, Purpose::Message, content))
@@ -163,6 +179,7 @@ impl Order {
             min_bundle_version: 0,
             note: String::new(),
             request_id: None,
+            validity_ms: VALIDITY_MS,
         }
     }
 
@@ -189,6 +206,14 @@ impl Order {
     #[must_use]
     pub fn note(mut self, note: &str) -> Self {
         self.note = note.into();
+        self
+    }
+
+    /// Valid for so long from now, at most [`APPROVAL_TIME_MAX_MS`], because persons must approve it; nodes refuse it for more
+    /// than ten minutes if nobody must.
+    #[must_use]
+    pub fn valid_for(mut self, ms: u64) -> Self {
+        self.validity_ms = ms.min(APPROVAL_TIME_MAX_MS);
         self
     }
 
@@ -224,12 +249,12 @@ impl Order {
             content: self.content,
             purpose: self.purpose,
             not_before: now.minus(EARLIER_MS),
-            expires_at: now.plus(VALIDITY_MS),
+            expires_at: now.plus(self.validity_ms),
             min_bundle_version: self.min_bundle_version,
             note: self.note,
             cluster: profile.cluster.clone(),
         };
-        let envelope = profile.intent_key.seal(intent::PAYLOAD_TYPE, intent.to_bytes());
+        let envelope = profile.intent_key()?.seal(intent::PAYLOAD_TYPE, intent.to_bytes());
         if prost::Message::encoded_len(&envelope) > intent::ENVELOPE_MAX_BYTES {
             return Err(ClientError::Order { field: "content", want: "at most 64 KiB with its signature" });
         }
@@ -250,6 +275,7 @@ impl Order {
             min_bundle_version: intent.min_bundle_version,
             note: intent.note.clone(),
             request_id: self.request_id.map(|_| intent.request_id),
+            validity_ms: self.validity_ms,
         };
         asked == *self
     }
@@ -291,20 +317,25 @@ impl SealedIntent {
         let bad =
             || ClientError::Order { field: "kept intent", want: "an envelope that this profile's key has signed" };
         let envelope: Envelope = prost::Message::decode(bytes).map_err(|_| bad())?;
-        let intent = Intent::open(&envelope, &profile.intent_key.verifying_key()).map_err(|_| bad())?;
+        let intent = Intent::open(&envelope, &profile.intent_key()?.verifying_key()).map_err(|_| bad())?;
         Ok(Self { intent, envelope })
     }
 
     pub(crate) fn to_wire(&self) -> v1::Envelope {
-        let signature = |s: &tally_domain::dsse::Signature| v1::EnvelopeSignature {
-            key_id: s.key_id.clone(),
-            signature: s.signature.clone(),
-        };
-        v1::Envelope {
-            payload: self.envelope.payload.clone(),
-            payload_type: self.envelope.payload_type.clone(),
-            signatures: self.envelope.signatures.iter().map(signature).collect(),
-        }
+        to_wire(&self.envelope)
+    }
+}
+
+/// An envelope on the wire.
+pub(crate) fn to_wire(envelope: &Envelope) -> v1::Envelope {
+    let signature = |s: &tally_domain::dsse::Signature| v1::EnvelopeSignature {
+        key_id: s.key_id.clone(),
+        signature: s.signature.clone(),
+    };
+    v1::Envelope {
+        payload: envelope.payload.clone(),
+        payload_type: envelope.payload_type.clone(),
+        signatures: envelope.signatures.iter().map(signature).collect(),
     }
 }
 

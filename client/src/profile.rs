@@ -1,5 +1,6 @@
 //! A profile: where the nodes are and who this client is.
 
+use crate::error::ClientError;
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -30,7 +31,7 @@ pub struct Profile {
     pub(crate) ca: Vec<u8>,
     pub(crate) cert: Vec<u8>,
     pub(crate) key: SecretBytes,
-    pub(crate) intent_key: SigningKey,
+    pub(crate) intent_key: Option<SigningKey>,
 }
 
 /// Why a profile cannot be used.
@@ -100,7 +101,8 @@ struct ProfileToml {
     ca: PathBuf,
     cert: PathBuf,
     key: PathBuf,
-    intent_key: PathBuf,
+    /// Whoever only looks and approves has none.
+    intent_key: Option<PathBuf>,
 }
 
 impl Profile {
@@ -126,8 +128,19 @@ impl Profile {
             ca: read(&beside(&file.ca), Secrecy::Public)?.to_vec(),
             cert: read(&beside(&file.cert), Secrecy::Public)?.to_vec(),
             key: SecretBytes::new(read(&beside(&file.key), Secrecy::Secret)?.to_vec()),
-            intent_key: signing_key(&beside(&file.intent_key))?,
+            intent_key: file.intent_key.map(|key| signing_key(&beside(&key))).transpose()?,
         })
+    }
+}
+
+impl Profile {
+    /// The key that signs intents.
+    ///
+    /// # Errors
+    /// [`ClientError::Order`] when the profile has none.
+    pub(crate) fn intent_key(&self) -> Result<&SigningKey, ClientError> {
+        let want = "`intent_key` in the profile; whoever has none can look and approve, not ask";
+        self.intent_key.as_ref().ok_or(ClientError::Order { field: "profile", want })
     }
 }
 

@@ -31,15 +31,26 @@ pub struct BoundCard {
 impl BoundCard {
     /// Binds a card number to a request. The salt is what the intent key signs for this request and nobody else knows: the
     /// same request gives the same intent again, and nothing has to be kept for it.
-    pub fn new(profile: &Profile, request: RequestId, number: SecretBytes, subject: Option<Subject>) -> Self {
+    ///
+    /// # Errors
+    /// [`ClientError::Order`] when the profile has no intent key.
+    pub fn new(
+        profile: &Profile,
+        request: RequestId,
+        number: SecretBytes,
+        subject: Option<Subject>,
+    ) -> Result<Self, ClientError> {
         let about = TaggedHash::new("tally/v1/card-salt-for").field(&request.0).finish();
-        let signed = SecretBytes::new(profile.intent_key.sign(&about.0));
+        let signed = SecretBytes::new(profile.intent_key()?.sign(&about.0));
         let salt = TaggedHash::new("tally/v1/card-salt").field(signed.expose()).finish().0;
-        Self { salt, number, subject }
+        Ok(Self { salt, number, subject })
     }
 
     /// Binds a subject alone.
-    pub fn of_subject(profile: &Profile, request: RequestId, subject: Subject) -> Self {
+    ///
+    /// # Errors
+    /// As [`BoundCard::new`].
+    pub fn of_subject(profile: &Profile, request: RequestId, subject: Subject) -> Result<Self, ClientError> {
         Self::new(profile, request, SecretBytes::new(Vec::new()), Some(subject))
     }
 

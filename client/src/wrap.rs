@@ -27,11 +27,14 @@ pub struct Plain {
 impl Plain {
     /// Binds a plaintext to a request. The salt is what the intent key signs for this request and nobody else knows: the
     /// same request gives the same intent again, and nothing has to be kept for it.
-    pub fn new(profile: &Profile, request: RequestId, plaintext: SecretBytes) -> Self {
+    ///
+    /// # Errors
+    /// [`ClientError::Order`] when the profile has no intent key.
+    pub fn new(profile: &Profile, request: RequestId, plaintext: SecretBytes) -> Result<Self, ClientError> {
         let about = TaggedHash::new("tally/v1/wrap-salt-for").field(&request.0).finish();
-        let signed = SecretBytes::new(profile.intent_key.sign(&about.0));
+        let signed = SecretBytes::new(profile.intent_key()?.sign(&about.0));
         let salt = TaggedHash::new("tally/v1/wrap-salt").field(signed.expose()).finish().0;
-        Self { salt, plaintext }
+        Ok(Self { salt, plaintext })
     }
 
     /// What the intent says of it.

@@ -105,6 +105,22 @@ impl Approval {
         Self::read(&envelope.payload).map(|approval| approval.person)
     }
 
+    /// The request that the payload *says* it is about: only good for looking that up.
+    ///
+    /// # Errors
+    /// [`BadApproval::NotCanonical`].
+    pub fn claimed_request(envelope: &Envelope) -> Result<(Tenant, RequestId), BadApproval> {
+        Self::read(&envelope.payload).map(|approval| (approval.tenant, approval.request_id))
+    }
+
+    /// Reads one whose signature has been checked before, by whoever calls.
+    ///
+    /// # Errors
+    /// [`BadApproval::NotCanonical`].
+    pub fn read_checked(envelope: &Envelope) -> Result<Self, BadApproval> {
+        Self::read(&envelope.payload)
+    }
+
     /// Checks the signature over the received payload and only then reads it. The envelope must name the key that
     /// signed, so that no byte of it is free.
     ///
@@ -138,14 +154,16 @@ impl Approval {
 }
 
 impl Verdict {
-    fn number(self) -> u32 {
+    /// Its number in what is signed and stored.
+    pub fn number(self) -> u32 {
         match self {
             Self::Approve => 1,
             Self::Reject => 2,
         }
     }
 
-    fn from_number(number: u32) -> Option<Self> {
+    /// The verdict of a number.
+    pub fn from_number(number: u32) -> Option<Self> {
         match number {
             1 => Some(Self::Approve),
             2 => Some(Self::Reject),

@@ -5,6 +5,7 @@
 //! Does not: any input or output. No clock, no operating system randomness, no sockets, no files.
 
 pub mod account;
+pub mod activation;
 pub mod approval;
 pub mod boot;
 pub mod claim;

@@ -98,10 +98,44 @@ reasons! {
     ApprovalsRequired = "APPROVALS_REQUIRED", FailedPrecondition, "Policy permits this once enough persons have approved it; the metadata names the groups and how many of each.";
     /// A person who may approve has said no.
     Rejected = "REJECTED", PermissionDenied, "A person who may approve this has rejected it, which is final; send a new request with a new id if it should be asked again.";
+    /// Not by the person whom it names.
+    ApprovalSignature = "APPROVAL_SIGNATURE", Unauthenticated, "The approval is not signed by a key that groups.toml of the active bundle gives to the person whom it names.";
+    /// For something else.
+    ApprovalMismatch = "APPROVAL_MISMATCH", FailedPrecondition, "The approval is for another request, intent, bundle or summary than this node has; look at the request again, and sign what is shown now.";
+    /// Its time is over, or it would count for too long.
+    ApprovalExpired = "APPROVAL_EXPIRED", FailedPrecondition, "The approval has expired, or would count for longer than a day; look at the request again, and sign a new one.";
+    /// The person asks for it.
+    ApprovalInitiator = "APPROVAL_INITIATOR", PermissionDenied, "The person operates the client that asks, and does not decide about it; somebody else must.";
+    /// The person is not asked.
+    NotAnApprover = "NOT_AN_APPROVER", PermissionDenied, "The person belongs to none of the groups that this request waits for; somebody of those groups must decide.";
+    /// The person has approved.
+    AlreadyApproved = "ALREADY_APPROVED", AlreadyExists, "This person has approved the request already, and counts once, with whichever key; another person must approve.";
+    /// It does not wait.
+    NotWaiting = "NOT_WAITING", FailedPrecondition, "The request does not wait for approvals at this node: it is done, or policy does not ask for any; show the request to see where it stands.";
     /// A spending limit does not have this much left, or never has.
     VelocityLimit = "VELOCITY_LIMIT", ResourceExhausted, "A spending limit does not allow this much; the metadata names the limit. Wait until its window has passed, or ask for less.";
     /// The bundle's time is over.
-    BundleExpired = "BUNDLE_EXPIRED", FailedPrecondition, "The node's policy bundle is outside the time that it is valid for; its admins must sign a new one.";
+    BundleExpired = "BUNDLE_EXPIRED", FailedPrecondition, "The policy bundle is outside the time that it is valid for; its admins must sign a new one.";
+    /// Not a bundle, or one that says what this version does not enforce.
+    BundleInvalid = "BUNDLE_INVALID", InvalidArgument, "This is not a signed policy bundle that this version enforces in full; the metadata says what is wrong and where.";
+    /// Not signed by those who must.
+    BundleSignatures = "BUNDLE_SIGNATURES", PermissionDenied, "Too few admins of the active bundle have signed this one, or somebody else has; the metadata says which.";
+    /// Two bundles of one number.
+    BundleForked = "BUNDLE_FORKED", AlreadyExists, "There is another bundle of this version; the admins have signed both. Give the one that is wanted the next number.";
+    /// Older than the active one.
+    BundleDowngrade = "BUNDLE_DOWNGRADE", FailedPrecondition, "The bundle's version is below that of the active one; a node never goes back. Sign the old rules as a new version.";
+    /// Does not follow the active one.
+    BundleChain = "BUNDLE_CHAIN", FailedPrecondition, "The bundle does not follow the active one; pack it after the active one and sign it again.";
+    /// Changes what a running cluster cannot change.
+    BundleRoster = "BUNDLE_ROSTER", FailedPrecondition, "The bundle changes the nodes of the roster or their keys, which a running cluster does not take; change clients, groups, persons and admins only.";
+    /// Its wait is not over.
+    BundleWaits = "BUNDLE_WAITS", FailedPrecondition, "The bundle loosens the active one and its wait is not over; the metadata says when it is.";
+    /// A node has vetoed it.
+    BundleVetoed = "BUNDLE_VETOED", FailedPrecondition, "The bundle has been vetoed and will not become active; give its successor the next number.";
+    /// It is active, or can no longer be.
+    BundleSettled = "BUNDLE_SETTLED", FailedPrecondition, "The bundle is active already, or another has followed the one before it, so that there is nothing to activate or veto; see `tally policy history`.";
+    /// No such bundle.
+    BundleNotFound = "BUNDLE_NOT_FOUND", NotFound, "This node knows of no bundle of that version; see `tally policy history`.";
     /// The key has another purpose.
     KeyPurpose = "KEY_PURPOSE", PermissionDenied, "The key's purpose does not allow this kind of content; a key has exactly one purpose.";
     /// A freeze covers it.
@@ -179,9 +213,9 @@ reasons! {
     /// A node's clock is off.
     ClockSkew = "CLOCK_SKEW", FailedPrecondition, "The clocks of two nodes are too far apart to count a limit's window; the metadata says by how much. Set the clock of the node that is off.";
     /// Valid for longer than allowed.
-    ValidityTooLong = "VALIDITY_TOO_LONG", InvalidArgument, "The intent is valid for longer than allowed; give it at most ten minutes.";
+    ValidityTooLong = "VALIDITY_TOO_LONG", InvalidArgument, "The intent is valid for longer than allowed; give it at most ten minutes, or a day where persons must approve.";
     /// Nodes hold different bundles.
-    BundleMismatch = "BUNDLE_MISMATCH", FailedPrecondition, "The nodes hold different policy bundles; the metadata shows both digests. Give every node the same bundle.";
+    BundleMismatch = "BUNDLE_MISMATCH", FailedPrecondition, "The nodes hold different policy bundles, or it has just changed; the metadata shows the digests. Retry; a node that stays behind must reach the others.";
     /// The client wants a newer bundle.
     StalePolicy = "STALE_POLICY", FailedPrecondition, "The node's policy bundle is older than the intent demands; update the bundle.";
     /// A node started again, or an older start of it speaks.
@@ -190,12 +224,14 @@ reasons! {
     RolledBack = "ROLLED_BACK", FailedPrecondition, "The node shows less than it had shown before: it was restored from an older copy and may have forgotten votes. Its peers have fenced it; an operator of each of them must accept it.";
     /// This node is the one.
     Recovering = "RECOVERING", Unavailable, "This node was restored from an older copy and its peers have fenced it; it takes part in nothing until their operators accept it. Ask another node.";
+    /// This node is a witness.
+    NotASigner = "NOT_A_SIGNER", Unavailable, "This node is a witness: it votes where a limit applies, and holds no share of any key. Ask one of the signers in the metadata.";
     /// Fewer than t signers.
     Signers = "SIGNERS", Unavailable, "Fewer signers than the key's threshold can be reached; bring nodes back and retry with the same request id.";
     /// Fewer voters than a limit needs.
     Voters = "VOTERS", Unavailable, "A limit applies, and fewer nodes than its quorum could be reached to agree that it leaves room; bring nodes back and retry with the same request id.";
     /// Not all nodes that a key needs.
-    Participants = "PARTICIPANTS", Unavailable, "Creating a key needs all of its nodes, naming one in an HSM and lifting a freeze a majority of all; bring nodes back and retry with the same request id.";
+    Participants = "PARTICIPANTS", Unavailable, "Creating a key needs all of its nodes, naming one in an HSM, lifting a freeze a majority of all, and a new policy as many as a limit does; bring nodes back and retry with the same request id.";
     /// The token does not answer.
     Hsm = "HSM", Unavailable, "The node's HSM does not answer; see the node's log and `tally node status`.";
     /// The token has no such kind of key.

@@ -26,6 +26,21 @@ pub enum NodeRole {
     Witness,
 }
 
+impl NodeRole {
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Signer => "signer",
+            Self::Witness => "witness",
+        }
+    }
+
+    /// Reads the word.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Signer, Self::Witness].into_iter().find(|role| role.as_str() == word)
+    }
+}
+
 /// A node as all others know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RosterNode {

@@ -10,6 +10,9 @@ pub const CLOCK_TOLERANCE_MS: u64 = 1_000;
 /// Longest validity of an intent that no person has to approve (S-2.2 step 4).
 pub const INTENT_VALIDITY_MAX_MS: u64 = 10 * 60 * 1_000;
 
+/// Longest validity of an intent that persons have to approve (S-2.2 step 4): people answer within a day, or are asked anew.
+pub const APPROVED_INTENT_VALIDITY_MAX_MS: u64 = 24 * 60 * 60 * 1_000;
+
 impl UnixMillis {
     /// This moment plus `ms`; stays at the end of time instead of wrapping.
     #[must_use]

@@ -47,6 +47,8 @@ pub struct VoteBody {
     pub rule: String,
     /// What the request takes of the limits that apply to it, if any do. It decides who has to vote.
     pub claims: Option<Claims>,
+    /// Digests of the approvals under which each member decided, in the order of their persons.
+    pub approvals: Vec<Digest>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -74,6 +76,8 @@ struct Body {
     /// Encoded claims; empty when no limit applies.
     #[prost(bytes = "vec", tag = "11")]
     claims: Vec<u8>,
+    #[prost(bytes = "vec", repeated, tag = "12")]
+    approvals: Vec<Vec<u8>>,
 }
 
 impl VoteBody {
@@ -91,6 +95,7 @@ impl VoteBody {
             bundle: self.bundle.0.to_vec(),
             rule: self.rule.clone(),
             claims: self.claims.as_ref().map(Claims::to_bytes).unwrap_or_default(),
+            approvals: self.approvals.iter().map(|d| d.0.to_vec()).collect(),
         }
         .encode_to_vec()
     }
@@ -122,6 +127,7 @@ impl VoteBody {
             bundle: digest(&b.bundle)?,
             rule: b.rule,
             claims,
+            approvals: b.approvals.iter().map(|d| digest(d)).collect::<Result<_, _>>()?,
         })
     }
 

@@ -1,11 +1,16 @@
 //! Start of a node: bundle, token, store, a new incarnation and its boot certificate.
 
+use crate::approvals::Approvals;
+use crate::bundles::Bundles;
 use crate::checkpoint::{self, Checkpointer};
 use crate::config::Config;
+use crate::first_bundle::{self, First};
 use crate::freezes::Freezes;
 use crate::hsm_keys::HsmKeys;
 use crate::keks::Keks;
 use crate::keys::Keys;
+use crate::limits::NamedLines;
+use crate::lines::Lines;
 use crate::node::{Node, fresh_rng, now};
 use crate::peers::Peers;
 use crate::tls::Tls;
@@ -18,7 +23,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use tally_audit::event::What;
+use tally_audit::event::{BundleEvent, What};
 use tally_domain::ports::hsm::Hsm;
 use tally_domain::ports::store::{Step, Store, Write};
 use tally_domain::{Incarnation, NodeName};
@@ -64,7 +69,11 @@ fn read_files(root: &Path, dir: &Path, files: &mut BTreeMap<String, Vec<u8>>) ->
 /// # Errors
 /// A sentence for the operator.
 pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
-    let bundle = Arc::new(load_bundle(&config.bundle_dir)?);
+    let store = open_store(&config)?;
+    let vaults = Vaults::new(store.clone());
+    let store: Arc<dyn Store> = store;
+    let First { bundle, begin } = first_bundle::find(&config, &*store)?;
+    let bundle = Arc::new(bundle);
     let roster = Arc::new(bundle.roster().clone());
     let Some(own) = roster.node(&config.name) else {
         bail!("the roster of the policy bundle has no node `{}`", config.name);
@@ -80,18 +89,8 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
     if hsm.identity() != own.identity {
         bail!("the token's identity key is not the one that the roster names for `{}`", config.name);
     }
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&config.data_dir)
-        .with_context(|| format!("cannot make the data directory {}", config.data_dir.display()))?;
-    let path = config.data_dir.join("tally.db");
-    let opened = SqliteStore::open(&path).with_context(|| format!("cannot open the store {}", path.display()))?;
-    let opened = Arc::new(opened);
-    let vaults = Vaults::new(opened.clone());
-    let store: Arc<dyn Store> = opened;
     checkpoint::check_log(&*store, &config, &hsm.identity())?;
-    let boot = Arc::new(incarnate(&config, &*store, &*hsm, &bundle).await?);
+    let boot = Arc::new(incarnate(&config, &*store, &*hsm, &bundle, begin).await?);
     report_interrupted_checks(&*store, &boot).await?;
     let keys = Keys::load(&*store)?;
     let hsm_keys = HsmKeys::load(&*store)?;
@@ -100,7 +99,7 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
     let peers = Peers::new(&config.name, &roster, &tls)?;
     let node = Node {
         config,
-        bundle,
+        bundles: Bundles::new(bundle),
         boot,
         store,
         hsm,
@@ -109,10 +108,14 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
         keks,
         vaults,
         freezes,
+        approvals: Approvals::default(),
         peers,
         sessions: Arc::default(),
         inflight: Arc::default(),
         placing: tokio::sync::Mutex::default(),
+        holds: Arc::default(),
+        lines: Lines::default(),
+        named_lines: NamedLines::default(),
         checkpoints: Checkpointer::default(),
         started_at: now(),
         recovering: AtomicBool::new(false),
@@ -120,6 +123,17 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
     node.checkpoints.note(&node).await.context("cannot sign a checkpoint of the log")?;
     node.peers.load_fences(&*node.store).context("cannot read what peers have shown")?;
     Ok((Arc::new(node), tls))
+}
+
+fn open_store(config: &Config) -> anyhow::Result<Arc<SqliteStore>> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&config.data_dir)
+        .with_context(|| format!("cannot make the data directory {}", config.data_dir.display()))?;
+    let path = config.data_dir.join("tally.db");
+    let store = SqliteStore::open(&path).with_context(|| format!("cannot open the store {}", path.display()))?;
+    Ok(Arc::new(store))
 }
 
 /// Makes this node, which must be stopped, accept what a peer is now, after the peer was restored from an older copy.
@@ -136,7 +150,13 @@ pub fn accept_restore(config: &Config, peer: &NodeName) -> anyhow::Result<()> {
 }
 
 /// The next start of this node, with a fresh boot key that the identity certifies.
-async fn incarnate(config: &Config, store: &dyn Store, hsm: &dyn Hsm, bundle: &Bundle) -> anyhow::Result<BootIdentity> {
+async fn incarnate(
+    config: &Config,
+    store: &dyn Store,
+    hsm: &dyn Hsm,
+    bundle: &Bundle,
+    begin: Option<(Write, Option<Vec<u8>>)>,
+) -> anyhow::Result<BootIdentity> {
     let incarnation = Incarnation(store.incarnation()?.0 + 1);
     let mut seed = [0; 32];
     fresh_rng().fill_bytes(&mut seed);
@@ -151,7 +171,13 @@ async fn incarnate(config: &Config, store: &dyn Store, hsm: &dyn Hsm, bundle: &B
             version: env!("CARGO_PKG_VERSION").into(),
         },
     );
-    store.commit(Step { writes: vec![Write::Incarnation(incarnation)], leaves: vec![leaf] }).await?;
+    let (mut writes, mut leaves) = (vec![Write::Incarnation(incarnation)], vec![leaf]);
+    if let Some((begin, envelope)) = begin {
+        writes.push(begin);
+        let began = |envelope| boot.leaf(now(), What::Bundle(BundleEvent::Began { envelope }));
+        leaves.extend(envelope.map(began));
+    }
+    store.commit(Step { writes, leaves }).await?;
     Ok(boot)
 }
 

@@ -3,42 +3,62 @@
 use sha2::{Digest as _, Sha256};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use tally_domain::roster::Roster;
-use tally_domain::{ClientId, NodeName, Reason, Refusal};
+use tally_domain::roster::{Roster, RosterClient, RosterNode};
+use tally_domain::{ClientId, ClusterId, NodeName, Reason, Refusal};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 use x509_parser::prelude::{FromDer as _, GeneralName, ParsedExtension, X509Certificate};
 
-/// Who is at the other end of a connection.
+/// Who a verified certificate says is at the other end of a connection, and its key. Every call holds that against the
+/// roster of its moment: a connection outlives a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Caller {
-    /// A node of the roster.
-    Node(NodeName),
-    /// A client of the roster.
-    Client(ClientId),
-    /// A certificate of our authority that the roster does not know, or not with this key.
-    Unknown,
+pub struct Caller {
+    said: Option<Said>,
+    spki_sha256: String,
+}
+
+/// A name in a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Said {
+    Node(ClusterId, NodeName),
+    Client(ClusterId, ClientId),
 }
 
 impl Caller {
-    /// Reads a verified certificate against the roster.
-    pub fn of(certificate: &[u8], roster: &Roster) -> Self {
-        Self::read(certificate, roster).unwrap_or(Self::Unknown)
+    /// Nobody.
+    pub fn unknown() -> Self {
+        Self { said: None, spki_sha256: String::new() }
     }
 
-    fn read(certificate: &[u8], roster: &Roster) -> Option<Self> {
+    /// Reads a verified certificate.
+    pub fn of(certificate: &[u8]) -> Self {
+        Self::read(certificate).unwrap_or_else(Self::unknown)
+    }
+
+    fn read(certificate: &[u8]) -> Option<Self> {
         let (_, cert) = X509Certificate::from_der(certificate).ok()?;
-        let uri = only_uri(&cert)?;
-        let spki = hex::encode(Sha256::digest(cert.public_key().raw));
-        let rest = uri.strip_prefix("spiffe://")?.strip_prefix(roster.cluster.as_str())?;
-        if let Some(name) = rest.strip_prefix("/node/") {
-            let node = roster.node(&NodeName::parse(name).ok()?)?;
-            return (node.tls_spki_sha256 == spki).then(|| Self::Node(node.name.clone()));
-        }
-        let client = roster.client(&ClientId::parse(rest.strip_prefix("/client/")?).ok()?)?;
-        client.tls_spki_sha256.contains(&spki).then(|| Self::Client(client.id.clone()))
+        let (cluster, name) = only_uri(&cert)?.strip_prefix("spiffe://")?.split_once('/')?;
+        let cluster = ClusterId::parse(cluster).ok()?;
+        let said = match name.split_once('/')? {
+            ("node", name) => Said::Node(cluster, NodeName::parse(name).ok()?),
+            ("client", id) => Said::Client(cluster, ClientId::parse(id).ok()?),
+            _ => return None,
+        };
+        Some(Self { said: Some(said), spki_sha256: hex::encode(Sha256::digest(cert.public_key().raw)) })
+    }
+
+    /// The node of the roster that this is.
+    pub fn node<'a>(&self, roster: &'a Roster) -> Option<&'a RosterNode> {
+        let Some(Said::Node(cluster, name)) = &self.said else { return None };
+        roster.node(name).filter(|n| *cluster == roster.cluster && n.tls_spki_sha256 == self.spki_sha256)
+    }
+
+    /// The client of the roster that this is.
+    pub fn client<'a>(&self, roster: &'a Roster) -> Option<&'a RosterClient> {
+        let Some(Said::Client(cluster, id)) = &self.said else { return None };
+        roster.client(id).filter(|c| *cluster == roster.cluster && c.tls_spki_sha256.contains(&self.spki_sha256))
     }
 }
 
@@ -48,26 +68,22 @@ pub fn spki_sha256(certificate: &[u8]) -> Option<String> {
     Some(hex::encode(Sha256::digest(cert.public_key().raw)))
 }
 
-/// The caller as a client.
+/// The caller as a client of the roster.
 ///
 /// # Errors
 /// `UNKNOWN_CLIENT`.
-pub fn client<T>(request: &tonic::Request<T>) -> Result<ClientId, Refusal> {
-    match request.extensions().get::<Caller>() {
-        Some(Caller::Client(id)) => Ok(id.clone()),
-        _ => Err(Reason::UnknownClient.into()),
-    }
+pub fn client<'a, T>(request: &tonic::Request<T>, roster: &'a Roster) -> Result<&'a RosterClient, Refusal> {
+    let caller = request.extensions().get::<Caller>();
+    caller.and_then(|caller| caller.client(roster)).ok_or(Reason::UnknownClient.into())
 }
 
-/// The caller as a node.
+/// The caller as a node of the roster.
 ///
 /// # Errors
 /// `UNKNOWN_NODE`.
-pub fn node<T>(request: &tonic::Request<T>) -> Result<NodeName, Refusal> {
-    match request.extensions().get::<Caller>() {
-        Some(Caller::Node(name)) => Ok(name.clone()),
-        _ => Err(Reason::UnknownNode.into()),
-    }
+pub fn node<T>(request: &tonic::Request<T>, roster: &Roster) -> Result<NodeName, Refusal> {
+    let caller = request.extensions().get::<Caller>();
+    caller.and_then(|caller| Some(caller.node(roster)?.name.clone())).ok_or(Reason::UnknownNode.into())
 }
 
 /// The one URI among the subject's alternative names; more than one is ambiguous and refused.

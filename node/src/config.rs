@@ -1,5 +1,9 @@
 //! The node's configuration file. Unknown fields are refused; relative paths are relative to the file.
 
+mod policy;
+
+pub use policy::Policy;
+
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -24,8 +28,12 @@ pub struct Config {
     pub listen: std::net::SocketAddr,
     /// Where the node keeps its state.
     pub data_dir: PathBuf,
-    /// The policy bundle.
-    pub bundle_dir: PathBuf,
+    /// The signed policy bundle that the node begins with.
+    #[serde(default)]
+    pub policy: Option<Policy>,
+    /// A policy bundle that nobody has signed, in place of `policy`: for development only.
+    #[serde(default)]
+    pub bundle_dir: Option<PathBuf>,
     /// Certificates.
     pub tls: Tls,
     /// The node's token.
@@ -270,7 +278,6 @@ impl Config {
         let base = absolute.parent().unwrap_or(Path::new("/"));
         let paths = [
             &mut config.data_dir,
-            &mut config.bundle_dir,
             &mut config.tls.ca,
             &mut config.tls.cert,
             &mut config.tls.key,
@@ -284,6 +291,8 @@ impl Config {
             .hsm
             .pin_file
             .iter_mut()
+            .chain(&mut config.bundle_dir)
+            .chain(config.policy.as_mut().map(|policy| &mut policy.bundle))
             .chain(&mut config.hsm.profile)
             .chain(config.hsm.env.values_mut())
             .chain(standby);

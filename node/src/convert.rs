@@ -1,7 +1,9 @@
 //! Wire types to domain types and back. Wire types go no further than the node.
 
+mod bundle;
 mod freeze;
 
+pub use bundle::*;
 pub use freeze::*;
 
 use tally_domain::boot::Statement;
@@ -37,6 +39,11 @@ pub fn envelope_out(e: &Envelope) -> v1::Envelope {
         .map(|s| v1::EnvelopeSignature { key_id: s.key_id.clone(), signature: s.signature.clone() })
         .collect();
     v1::Envelope { payload: e.payload.clone(), payload_type: e.payload_type.clone(), signatures }
+}
+
+/// Envelopes from the wire; whoever uses them checks their signatures.
+pub fn envelopes_in(envelopes: Vec<v1::Envelope>) -> Vec<Envelope> {
+    envelopes.into_iter().filter_map(|e| envelope_in(Some(e)).ok()).collect()
 }
 
 /// A statement from the wire; whoever uses it checks its signatures.
@@ -140,6 +147,8 @@ pub fn request_out(row: RequestRow) -> v1::Request {
         result,
         received_at_ms: row.claim.at.0,
         updated_at_ms: row.updated_at.0,
+        pending: None,
+        said: Vec::new(),
     }
 }
 

@@ -1,14 +1,17 @@
 //! Writes down what was received and what was decided, refusals too, before anyone is answered.
 
+use crate::clock;
+use crate::lead_hsm;
 use crate::node::{Node, now};
 use std::sync::Arc;
 use tally_audit::event::{Origin, What};
 use tally_domain::dsse::{Envelope, content_digest};
-use tally_domain::ports::store::{ClaimRequest, Step, Write};
+use tally_domain::ports::store::{ApprovalWrite, ClaimRequest, Step, WaitingRow, Write};
 use tally_domain::{Action, ClientId, Reason, Refusal};
 use tally_signer::admit::{self, Opened, verdict};
 use tally_signer::hsm_sign;
 use tally_signer::tokens;
+use tally_signer::veto::while_active;
 use tally_signer::wrap;
 
 /// Most bytes of the summary of the facts in the log.
@@ -20,7 +23,7 @@ const SUMMARY_MAX_CHARS: usize = 512;
 /// As [`admit::open`].
 pub async fn opened(node: &Arc<Node>, caller: ClientId, envelope: Envelope) -> Result<(Opened, Origin), Refusal> {
     let origin = Origin::Client(caller.clone());
-    let refusal = match admit::open(&node.bundle, envelope.clone()) {
+    let refusal = match admit::open(&node.bundle(), envelope.clone()) {
         Ok(opened) if opened.intent().client == caller => {
             tracing::Span::current().record("request", opened.intent().request_id.to_string());
             return Ok((opened, origin));
@@ -72,18 +75,24 @@ pub async fn permitted(
     summary: &str,
     also: Vec<Write>,
 ) -> Result<(), Refusal> {
-    let mut writes = vec![claim(opened)];
-    writes.extend(also);
-    let leaves = permit_leaves(node, opened, from.clone(), rule, summary);
-    match node.commit(Step { writes, leaves }).await {
+    match node.commit(permit_step(node, opened, from.clone(), rule, summary, also)).await {
         Ok(_) => Ok(()),
+        Err(changed) if changed.reason == Reason::BundleMismatch => Err(changed),
         Err(conflict) => Err(unclaimed(node, opened, from, conflict).await),
     }
+}
+
+/// The step of [`permitted`], for a step that goes further; only while the bundle that decided is active.
+pub fn permit_step(node: &Node, opened: &Opened, from: Origin, rule: &str, summary: &str, also: Vec<Write>) -> Step {
+    let writes = std::iter::once(claim(opened)).chain(also).collect();
+    let leaves = permit_leaves(node, opened, from, rule, summary);
+    while_active(Step { writes, leaves }, opened.bundle())
 }
 
 /// Logs a refusal and takes the request id all the same: a refused id does not become free for another intent. Gives the
 /// refusal back, or why it could not be written down.
 pub async fn refused(node: &Arc<Node>, opened: &Opened, from: Origin, refusal: Refusal) -> Refusal {
+    let refusal = clock::explained(node, refusal);
     let summary = summary(node, opened);
     let intent = opened.intent();
     tracing::info!(reason = refusal.reason.as_str(), facts = ?refusal.metadata, "refused");
@@ -94,10 +103,45 @@ pub async fn refused(node: &Arc<Node>, opened: &Opened, from: Origin, refusal: R
         at: now(),
     };
     let leaves = leaves(node, opened, from.clone(), Err(&refusal), &summary);
-    match node.commit(Step { writes: vec![claim(opened), refuse], leaves }).await {
+    let step = Step { writes: vec![claim(opened), refuse], leaves };
+    match node.commit(while_active(step, opened.bundle())).await {
         Ok(_) => refusal,
+        Err(changed) if changed.reason == Reason::BundleMismatch => changed,
         Err(conflict) => unclaimed(node, opened, from, conflict).await,
     }
+}
+
+/// Logs that a request waits for persons, with `step` of that; the refusal stays with whoever answers.
+///
+/// # Errors
+/// `REQUEST_ID_CONFLICT` when the id names another intent; `STORAGE`.
+pub async fn waiting(
+    node: &Arc<Node>,
+    opened: &Opened,
+    from: Origin,
+    missing: &Refusal,
+    step: Step,
+) -> Result<(), Refusal> {
+    let summary = summary(node, opened);
+    let writes = std::iter::once(claim(opened)).chain(step.writes).collect();
+    let mut leaves = leaves(node, opened, from.clone(), Err(missing), &summary);
+    leaves.extend(step.leaves);
+    match lead_hsm::commit(node, Step { writes, leaves }).await {
+        Ok(()) => Ok(()),
+        Err(conflict) => Err(unclaimed(node, opened, from, conflict).await),
+    }
+}
+
+/// A request that waited is past its time.
+///
+/// # Errors
+/// `STORAGE`.
+pub async fn expired(node: &Arc<Node>, row: &WaitingRow) -> Result<(), Refusal> {
+    let (tenant, request, reason) = (row.tenant.clone(), row.request, Reason::Expired.as_str().to_owned());
+    let refuse = Write::Refuse { tenant: tenant.clone(), request, reason: reason.clone(), at: now() };
+    let forget = Write::Approval(ApprovalWrite::Forget { tenant, request });
+    let ended = What::SessionFailed { request_id: Some(request), what: reason, culprit: None };
+    node.commit(Step { writes: vec![forget, refuse], leaves: vec![node.leaf(ended)] }).await.map(|_| ())
 }
 
 /// What this node decodes of a request that it refuses, as far as it can.
@@ -107,17 +151,17 @@ fn summary(node: &Node, opened: &Opened) -> String {
     }
     if let Some(held) = node.hsm_keys.get(&opened.intent().key) {
         let subject = hsm_sign::subject(opened.clone(), &held.record, held.state());
-        return subject.map(|s| tally_policy::summary(&node.bundle, s.facts())).unwrap_or_default();
+        return subject.map(|s| tally_policy::summary(&node.bundle(), s.facts())).unwrap_or_default();
     }
     let held = node.keys.get(&opened.intent().key);
     let key = held.as_ref().map(|h| (&*h.record, h.state));
-    admit::subject(opened.clone(), key).map(|s| tally_policy::summary(&node.bundle, s.facts())).unwrap_or_default()
+    admit::subject(opened.clone(), key).map(|s| tally_policy::summary(&node.bundle(), s.facts())).unwrap_or_default()
 }
 
 /// The id names another intent: that, too, is written down.
 pub async fn unclaimed(node: &Arc<Node>, opened: &Opened, from: Origin, conflict: Refusal) -> Refusal {
     let leaves = leaves(node, opened, from, Err(&conflict), "");
-    match node.commit(Step { writes: Vec::new(), leaves }).await {
+    match node.commit(while_active(Step { writes: Vec::new(), leaves }, opened.bundle())).await {
         Ok(_) => conflict,
         Err(storage) => storage,
     }
@@ -154,7 +198,7 @@ fn leaves(node: &Node, opened: &Opened, from: Origin, outcome: Result<&str, &Ref
         request_id: intent.request_id,
         intent_digest: opened.digest(),
         verdict: verdict(outcome),
-        bundle: node.bundle.digest(),
+        bundle: opened.bundle(),
         summary: summary.chars().take(SUMMARY_MAX_CHARS).collect(),
     };
     vec![received(node, opened, from), node.leaf(decided)]

@@ -188,8 +188,9 @@ impl<M: Machine> Drive<M> {
                     place.pass(Moment::After);
                     return Ok(Next::Event(Owned::Persisted(id)));
                 }
-                Action::Canvass { voters, envelope, body } => {
-                    limits::canvass(&self.node, &self.seat.outbox, voters, &envelope, &body);
+                Action::Canvass { voters, envelope, approvals, body } => {
+                    let request = limits::vote_request(&self.node, &envelope, &approvals, body);
+                    limits::ask(&self.node, &self.seat.outbox, voters, &request);
                 }
                 Action::Seal(request) => {
                     let sealed = seal(&self.node, *request).await.map_err(Trouble::Own)?;

@@ -3,7 +3,7 @@
 
 use tally_domain::KekState;
 use tally_domain::ports::store::tokens::{CursorWrite, KeyWrite, VaultWrite};
-use tally_domain::ports::store::{FreezeWrite, KekWrite, Step, Write};
+use tally_domain::ports::store::{ApprovalWrite, BundleWrite, FreezeWrite, KekWrite, Step, Write};
 
 /// Before or after the step is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,8 @@ pub struct Place(
 
 impl Place {
     /// The place of a step: `vote`, `concur`, `release`, `complete`, `name`, `activate`, `wrap`, `rotate`, `destroying`,
-    /// `destroyed`, `freeze`, `lift`, `keep`, `shred`, `page`, `turn`, `turned`, `retire`, `gone`, or none of them.
+    /// `destroyed`, `freeze`, `lift`, `await`, `said`, `bundle-seen`, `bundle-vote`, `bundle-veto`, `bundle-active`, `keep`,
+    /// `shred`, `page`, `turn`, `turned`, `retire`, `gone`, or none of them.
     pub fn of(step: &Step) -> Self {
         let name = step.writes.iter().find_map(|w| match w {
             Write::Kek(write) => kek(write),
@@ -34,6 +35,9 @@ impl Place {
             Write::ActivateHsmKey { .. } => Some("activate"),
             Write::Freeze(FreezeWrite::Put { .. }) => Some("freeze"),
             Write::Freeze(FreezeWrite::Lift { .. }) => Some("lift"),
+            Write::Approval(ApprovalWrite::Await(_)) => Some("await"),
+            Write::Approval(ApprovalWrite::Put(_)) => Some("said"),
+            Write::Bundle(write) => bundle(write),
             _ => None,
         });
         // A vote of S takes claims too; one of another voter takes nothing else.
@@ -73,6 +77,16 @@ fn vault(write: &VaultWrite) -> Option<&'static str> {
         VaultWrite::Key(KeyWrite::RetireDataKey { .. } | KeyWrite::RetireKek { .. }) => Some("retire"),
         VaultWrite::Gone(_) => Some("gone"),
         _ => None,
+    }
+}
+
+fn bundle(write: &BundleWrite) -> Option<&'static str> {
+    match write {
+        BundleWrite::Propose { .. } => Some("bundle-seen"),
+        BundleWrite::Vote { .. } => Some("bundle-vote"),
+        BundleWrite::Veto { .. } => Some("bundle-veto"),
+        BundleWrite::Activate { .. } => Some("bundle-active"),
+        BundleWrite::Begin { .. } | BundleWrite::StillActive { .. } => None,
     }
 }
 

@@ -33,7 +33,8 @@ pub async fn tell_all(node: &Arc<Node>, item: &Item) -> v1::Told {
     });
     // Those that have not come to an end go on.
     let _ = tokio::time::timeout(HEARING_MAX, join_all(tellings)).await;
-    let others = node.bundle.roster().nodes.iter().map(|n| &n.name).filter(|name| *name != node.name());
+    let bundle = node.bundle();
+    let others = bundle.roster().nodes.iter().map(|n| &n.name).filter(|name| *name != node.name());
     let (has, waiting) = others.partition::<Vec<_>, _>(|peer| node.freezes.heard(item, peer) == Some(Heard::Took));
     let names = |names: Vec<&NodeName>| names.into_iter().map(ToString::to_string).collect();
     v1::Told { acknowledged: names(has), waiting: names(waiting) }
@@ -89,7 +90,7 @@ fn announcement(node: &Node, item: &Item) -> Option<v1::AnnounceFreezeRequest> {
 pub async fn announced(node: &Arc<Node>, from: NodeName, request: v1::AnnounceFreezeRequest) -> Result<(), Refusal> {
     let news = match (request.freeze, request.unfreeze) {
         (Some(freeze), unfreeze) if unfreeze.is_empty() => learn(node, &from, convert::statement_in(freeze)).await?,
-        (None, unfreeze) if unfreeze.len() <= node.bundle.roster().nodes.len() => {
+        (None, unfreeze) if unfreeze.len() <= node.bundle().roster().nodes.len() => {
             learn_lift(node, &from, convert::unfreeze_in(unfreeze)).await?
         }
         _ => return Err(not_believed()),
@@ -107,7 +108,7 @@ fn not_believed() -> Refusal {
 
 /// Believes a freeze of any node of the roster, whoever tells it; gives whether it is news.
 async fn learn(node: &Arc<Node>, from: &NodeName, statement: Statement) -> Result<bool, Refusal> {
-    let (by, freeze) = Freeze::open(&statement, node.bundle.roster()).map_err(|_| not_believed())?;
+    let (by, freeze) = Freeze::open(&statement, node.bundle().roster()).map_err(|_| not_believed())?;
     let frozen = Frozen { by, freeze, statement };
     node.freezes.note_heard(Item::Freeze(frozen.name()), from, Heard::Took);
     let _learning = node.freezes.learning().await;
@@ -124,7 +125,7 @@ async fn learn(node: &Arc<Node>, from: &NodeName, statement: Statement) -> Resul
 
 /// Believes a majority; gives whether it is news.
 async fn learn_lift(node: &Arc<Node>, from: &NodeName, certificate: UnfreezeCertificate) -> Result<bool, Refusal> {
-    let unfreeze = certificate.open(node.bundle.roster()).map_err(|_| not_believed())?;
+    let unfreeze = certificate.open(node.bundle().roster()).map_err(|_| not_believed())?;
     node.freezes.note_heard(Item::Lift(unfreeze.intent), from, Heard::Took);
     let _learning = node.freezes.learning().await;
     let known = node.freezes.known();

@@ -4,6 +4,7 @@
 //! votes, and would give others for the same objects. It is fenced, durably, until an operator of this node accepts it
 //! (S-3.5, S-3.6).
 
+use crate::bundle_news;
 use crate::convert;
 use crate::node::{Node, now};
 use crate::peers::{LastGreeting, offset};
@@ -24,10 +25,11 @@ pub async fn own(node: &Arc<Node>) -> Result<v1::Greeting, Refusal> {
     let (_, checkpoint, sequence) = node.checkpoints.numbered(node).await?;
     Ok(v1::Greeting {
         boot_cert: Some(convert::envelope_out(node.boot.cert())),
-        bundle_digest: node.bundle.digest().0.to_vec(),
+        bundle_digest: node.bundle().digest().0.to_vec(),
         time_ms: now().0,
         checkpoint,
         sequence,
+        bundle_version: node.bundle().version(),
     })
 }
 
@@ -63,7 +65,8 @@ pub async fn greet(node: &Arc<Node>, peer: &NodeName) {
 /// since; `STORAGE`.
 pub async fn greeted(node: &Arc<Node>, peer: &NodeName, greeting: Option<v1::Greeting>) -> Result<(), Refusal> {
     let greeting = greeting.ok_or_else(|| Refusal::new(Reason::Malformed).with("field", "greeting"))?;
-    let roster = node.bundle.roster();
+    let bundle = node.bundle();
+    let roster = bundle.roster();
     let cert = BootCert::open(&convert::envelope_in(greeting.boot_cert)?, roster).map_err(|_| Reason::UnknownNode)?;
     let identity = &roster.node(peer).ok_or(Reason::UnknownNode)?.identity;
     let origin = origin(&roster.cluster, peer);
@@ -86,6 +89,7 @@ pub async fn greeted(node: &Arc<Node>, peer: &NodeName, greeting: Option<v1::Gre
         boot_key: cert.boot_key.clone(),
         sequence: greeting.sequence,
     });
+    let ahead = greeting.bundle_version > bundle.version();
     let fenced = matches!(&kept, Err(refusal) if refusal.reason == Reason::RolledBack);
     node.peers.note(peer, |seen| {
         seen.reachable = true;
@@ -94,6 +98,10 @@ pub async fn greeted(node: &Arc<Node>, peer: &NodeName, greeting: Option<v1::Gre
         seen.bundle_digest = greeting.bundle_digest;
         seen.clock_offset_ms = offset(UnixMillis(greeting.time_ms), now());
     });
+    if ahead && kept.is_ok() {
+        let (node, peer) = (node.clone(), peer.clone());
+        tokio::spawn(async move { bundle_news::catch_up(&node, &peer).await });
+    }
     kept
 }
 

@@ -1,6 +1,7 @@
 //! Limits on what one node does alone: with its HSM, for a client. Where a limit applies, the home holds a certificate of a
 //! quorum's votes, written down, before it asks its token for anything; every other node votes on what it decides itself.
 
+use crate::approve;
 use crate::convert;
 use crate::decisions;
 use crate::lead_hsm::commit;
@@ -13,14 +14,17 @@ use std::sync::Arc;
 use std::time::Duration;
 use tally_audit::event::Origin;
 use tally_domain::boot::Statement;
+use tally_domain::dsse::Envelope;
 use tally_domain::vote::VoteBody;
 use tally_domain::wrap::WrapKind;
 use tally_domain::{Action, Attempt, KekNumber, NodeName, Reason, Refusal};
 use tally_proto::v1;
 use tally_signer::admit::Opened;
+use tally_signer::approval::unless_rejected;
 use tally_signer::claims::{Cleared, HomeBallot, HomeClaim, HomeWork, InTheWay, Placer};
 use tally_signer::freeze::unless_frozen;
 use tally_signer::hsm_sign::admit_hsm_sign;
+use tally_signer::veto::while_active;
 use tally_signer::wrap::{ToldByHome, admit_elsewhere, describe};
 use tokio::sync::mpsc;
 
@@ -50,7 +54,7 @@ pub async fn certify(
     let mut last = Refusal::from(Reason::Contention);
     for _ in 0..TRIES_MAX {
         let outcome = match claimed(node, opened, work, &mut placer).await {
-            Ok((claim, own)) => canvassed(node, opened, claim, own, told).await?,
+            Ok((claim, own)) => canvassed(node, opened, claim, own, work.approvals(), told).await?,
             // A session that this node leads was faster.
             Err(refusal) if refusal.reason == Reason::Contention => Outcome::Later(refusal),
             Err(refusal) => return Err(refusal),
@@ -99,6 +103,7 @@ async fn claimed(
     let attempt = Attempt(attempts.iter().map(|row| row.attempt.0).max().unwrap_or(0).saturating_add(1));
     let claim = work.claim(attempt, claims, now())?;
     let (vote, step) = claim.vote(&node.boot, now());
+    let step = while_active(step, claim.body().bundle);
     commit(node, unless_frozen(step, &opened.intent().key)).await?;
     Ok((claim, vote))
 }
@@ -109,15 +114,15 @@ async fn canvassed(
     opened: &Opened,
     claim: HomeClaim,
     own: Statement,
+    approvals: &[Envelope],
     told: Option<ToldByHome>,
 ) -> Result<Outcome, Refusal> {
     let request = v1::VoteRequest {
-        intent: Some(convert::envelope_out(opened.envelope())),
-        vote: claim.body().to_bytes(),
-        bundle_digest: node.bundle.digest().0.to_vec(),
         told: told.map(told_out),
+        ..limits::vote_request(node, opened.envelope(), approvals, claim.body().to_bytes())
     };
-    let roster = node.bundle.roster();
+    let bundle = node.bundle();
+    let roster = bundle.roster();
     let mut ballot = claim.ballot(own, roster.into());
     let voters = ballot.wanting();
     let (fenced, asked): (Vec<_>, Vec<_>) = voters.into_iter().partition(|v| node.peers.seen(v).fenced);
@@ -220,8 +225,10 @@ pub async fn vote(
         return Ok(v1::VoteResponse { vote: None, in_the_way: limits::in_the_way_out(&found) });
     }
     decisions::permitted(node, opened, origin, &work.task().rule, &summary, Vec::new()).await?;
+    approve::adopt(node, opened, work.approvals()).await?;
     let (vote, step) = claim.vote(&node.boot, now());
-    commit(node, unless_frozen(step, &opened.intent().key)).await?;
+    let step = while_active(step, claim.body().bundle);
+    commit(node, unless_rejected(unless_frozen(step, &opened.intent().key), opened.intent())).await?;
     Ok(v1::VoteResponse { vote: Some(convert::statement_out(&vote)), in_the_way: Vec::new() })
 }
 
@@ -238,15 +245,15 @@ fn admitted(node: &Node, opened: &Opened, told: Option<v1::ToldByHome>) -> Resul
 fn signature(node: &Node, opened: &Opened) -> Result<(HomeWork, String), Refusal> {
     let held = node.hsm_keys.get(&opened.intent().key).ok_or(Reason::KeyNotFound)?;
     let (key, known) = ((&*held.record, held.state()), node.freezes.known());
-    let permit = admit_hsm_sign(opened.clone(), key, &held.record.home, &known, &node.bundle, now())?;
-    let summary = tally_policy::summary(&node.bundle, permit.subject().facts());
+    let permit = admit_hsm_sign(opened.clone(), key, &held.record.home, &known, &node.bundle(), now())?;
+    let summary = tally_policy::summary(&node.bundle(), permit.subject().facts());
     Ok((permit.into_work(), summary))
 }
 
 fn wrapping(node: &Node, opened: &Opened, told: Option<v1::ToldByHome>) -> Result<(HomeWork, String), Refusal> {
     let held = node.hsm_keys.get(&opened.intent().key).ok_or(Reason::KeyNotFound)?;
     let (key, known) = ((&*held.record, held.state()), node.freezes.known());
-    let work = admit_elsewhere(opened, key, &known, told_in(told)?, &node.bundle, now())?;
+    let work = admit_elsewhere(opened, key, &known, told_in(told)?, &node.bundle(), now())?;
     Ok((work, describe(opened.intent()).unwrap_or_default()))
 }
 

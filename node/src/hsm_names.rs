@@ -39,7 +39,8 @@ pub async fn announced(
     from: NodeName,
     request: v1::AnnounceKeyRequest,
 ) -> Result<v1::AnnounceKeyResponse, Refusal> {
-    let roster = node.bundle.roster();
+    let bundle = node.bundle();
+    let roster = bundle.roster();
     let bad = || Refusal::new(Reason::ProtocolViolation).with("round", "announce");
     let origin = Origin::Peer(from.clone());
     if request.statements.len() > roster.nodes.len() {
@@ -123,7 +124,7 @@ fn reachable(node: &Node) -> impl Iterator<Item = NodeName> {
 /// An announcement begins with the home's statement.
 fn home_first(node: &Node, held: &HsmHeld, certificate: &HsmKeyCertificate) -> Vec<Statement> {
     let by_home = |statement: &Statement| {
-        HsmKeyRecord::open(statement, node.bundle.roster()).is_ok_and(|(by, _)| by == held.record.home)
+        HsmKeyRecord::open(statement, node.bundle().roster()).is_ok_and(|(by, _)| by == held.record.home)
     };
     let (mut statements, others): (Vec<_>, Vec<_>) = certificate.statements.iter().cloned().partition(by_home);
     statements.extend(others);

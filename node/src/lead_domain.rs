@@ -72,7 +72,7 @@ fn admitted(node: &Arc<Node>, opened: &Opened) -> Result<(DomainPermit, Arc<Load
     let doing = loaded.as_ref().map(|loaded| loaded.doing);
     let view = DomainView { record: &held.record, state: held.state(), doing, freezes: &known };
     let spec = loaded.as_ref().map(|loaded| loaded.checked.spec());
-    let permit = admit_change_domain(opened.clone(), view, spec, node.name(), &node.bundle, now())?;
+    let permit = admit_change_domain(opened.clone(), view, spec, node.name(), &node.bundle(), now())?;
     Ok((permit, loaded.ok_or(Reason::Bug)?))
 }
 

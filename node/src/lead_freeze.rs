@@ -49,7 +49,7 @@ fn in_force(node: &Node, frozen: Frozen) -> Result<Frozen, Refusal> {
 
 async fn frozen(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<(Frozen, String), Refusal> {
     let known = node.freezes.known();
-    let admitted = admit_freeze(opened.clone(), owner(node, opened).as_ref(), &node.bundle, now())
+    let admitted = admit_freeze(opened.clone(), owner(node, opened).as_ref(), &node.bundle(), now())
         .and_then(|permit| known.check_room(node.name(), permit.scope()).map(|()| permit));
     let permit = match admitted {
         Ok(permit) => permit,
@@ -94,7 +94,7 @@ pub async fn unfreeze(node: &Arc<Node>, caller: ClientId, envelope: Envelope) ->
 async fn lifted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<(UnfreezeCertificate, String), Refusal> {
     let (permit, own) = own_word(node, opened, origin).await?;
     let certificate = UnfreezeCertificate { statements: majority(node, opened, &permit, own).await? };
-    let unfreeze = certificate.open(node.bundle.roster()).map_err(|_| Reason::Bug)?;
+    let unfreeze = certificate.open(node.bundle().roster()).map_err(|_| Reason::Bug)?;
     let _learning = node.freezes.learning().await;
     let mut step = lift_step(&unfreeze, &certificate, &node.boot, now());
     step.writes.push(complete_write(opened, certificate.encode_to_vec(), now()));
@@ -112,7 +112,8 @@ async fn majority(
     permit: &UnfreezePermit,
     own: Statement,
 ) -> Result<Vec<Statement>, Refusal> {
-    let roster = node.bundle.roster();
+    let bundle = node.bundle();
+    let roster = bundle.roster();
     let request = v1::ProposeUnfreezeRequest { intent: Some(convert::envelope_out(opened.envelope())) };
     let peers = node.peers.by_reachability();
     let answers = join_all(peers.iter().map(|peer| {
@@ -172,7 +173,7 @@ pub async fn propose_unfreeze(
 /// Decides here, and writes down the decision and then the word.
 async fn own_word(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<(UnfreezePermit, Statement), Refusal> {
     let (owner, known) = (owner(node, opened), node.freezes.known());
-    let permit = match admit_unfreeze(opened.clone(), owner.as_ref(), &known, &node.bundle, now()) {
+    let permit = match admit_unfreeze(opened.clone(), owner.as_ref(), &known, &node.bundle(), now()) {
         Ok(permit) => permit,
         Err(refusal) => return Err(decisions::refused(node, opened, origin, refusal).await),
     };

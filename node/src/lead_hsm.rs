@@ -1,5 +1,6 @@
 //! Signing with a key of this node's own HSM: admit, write down, sign, verify, write down, answer.
 
+use crate::approve;
 use crate::decisions;
 use crate::failpoint::{Moment, Place};
 use crate::home_claims;
@@ -12,7 +13,7 @@ use tally_audit::event::Origin;
 use tally_domain::ports::store::{Step, StoreError};
 use tally_domain::{Reason, Refusal};
 use tally_signer::admit::Opened;
-use tally_signer::hsm_sign::admit_hsm_sign;
+use tally_signer::hsm_sign::{self, admit_hsm_sign};
 
 /// Signs for a client; gives the result's bytes, the same for the same intent for ever. A signature that was made and not
 /// written down has never left: after a crash another one is made.
@@ -28,14 +29,16 @@ pub async fn sign(node: &Arc<Node>, opened: Opened, origin: Origin, held: HsmHel
         Err(refusal) => return Err(decisions::refused(node, &opened, origin, refusal).await),
     }
     let (key, known) = ((&*held.record, held.state()), node.freezes.known());
-    let admitted = admit_hsm_sign(opened.clone(), key, node.name(), &known, &node.bundle, now());
-    let permit = match admitted {
+    let bundle = node.bundle();
+    let decide = |opened: Opened| admit_hsm_sign(opened, key, node.name(), &known, &bundle, now());
+    let permit = match approve::decided(node, &opened, decide).await {
         Ok(permit) => permit,
         Err(refusal) if refusal.reason == Reason::HomeNode => return Err(refusal),
-        Err(refusal) => return Err(decisions::refused(node, &opened, origin, refusal).await),
+        Err(refusal) => return Err(approve::refused(node, &opened, origin, refusal).await),
     };
-    let summary = tally_policy::summary(&node.bundle, permit.subject().facts());
+    let summary = tally_policy::summary(&node.bundle(), permit.subject().facts());
     decisions::permitted(node, &opened, origin.clone(), permit.rule(), &summary, Vec::new()).await?;
+    let waited = !permit.approvals().is_empty();
     let leave = match home_claims::certify(node, &opened, permit.work(), None).await {
         Ok(leave) => leave,
         Err(refusal) => return Err(home_claims::refused(node, &opened, origin, refusal).await),
@@ -48,7 +51,29 @@ pub async fn sign(node: &Arc<Node>, opened: Opened, origin: Origin, held: HsmHel
         tracing::error!(key = %held.record.name, "the token's signature does not verify under the recorded key");
     })?;
     commit(node, completed.step(&node.boot, now())).await?;
-    Ok(completed.to_bytes())
+    let bytes = completed.to_bytes();
+    if waited {
+        // The others hold it too, and must know that it waits no longer.
+        approve::tell_result(node, &opened, &bytes);
+    }
+    Ok(bytes)
+}
+
+/// Keeps what another node's HSM has signed, if it verifies.
+///
+/// # Errors
+/// A [`Refusal`].
+pub async fn keep(
+    node: &Arc<Node>,
+    opened: &Opened,
+    origin: Origin,
+    held: &HsmHeld,
+    result: &[u8],
+) -> Result<(), Refusal> {
+    let subject = hsm_sign::subject(opened.clone(), &held.record, held.state())?;
+    let completed = hsm_sign::check_others(subject, result)?;
+    let leaves = vec![decisions::received(node, opened, origin)];
+    node.commit(Step { writes: vec![decisions::claim(opened), completed.write(now())], leaves }).await.map(|_| ())
 }
 
 /// The same, for a caller that puts right what does not fit.

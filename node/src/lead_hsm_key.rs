@@ -67,7 +67,7 @@ pub async fn create(node: &Arc<Node>, opened: Opened, origin: Origin) -> Result<
 async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<CreateHsmPermit, Refusal> {
     let intent = opened.intent();
     let known = node.freezes.known();
-    let outcome = admit_create_hsm(opened.clone(), node.name(), &known, &node.bundle, now()).and_then(|permit| {
+    let outcome = admit_create_hsm(opened.clone(), node.name(), &known, &node.bundle(), now()).and_then(|permit| {
         let own = |held: &HsmHeld| (&held.record.tenant, held.record.request_id) == (&intent.tenant, intent.request_id);
         let free = node.keys.get(&intent.key).is_none() && node.hsm_keys.get(&intent.key).is_none_or(|held| own(&held));
         if free { Ok(permit) } else { Err(Reason::KeyExists.into()) }
@@ -131,7 +131,8 @@ async fn signing_key(node: &Arc<Node>, id: ObjectId, scheme: HsmScheme) -> Resul
 
 /// The statements of a majority of nodes, this one's among them.
 async fn certified(node: &Arc<Node>, opened: &Opened, record: &HsmKeyRecord) -> Result<HsmKeyCertificate, Refusal> {
-    let roster = node.bundle.roster();
+    let bundle = node.bundle();
+    let roster = bundle.roster();
     let own = record.sign(node.boot.key(), node.boot.cert());
     let request = hsm_names::request(opened.envelope(), std::slice::from_ref(&own));
     let peers = node.peers.by_reachability();

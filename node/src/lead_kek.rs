@@ -99,7 +99,7 @@ async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<K
             let known = node.freezes.known();
             let kek = KekView { record: &held.record, state: held.state(), versions: &versions, freezes: &known };
             let delay = node.config.wrap.destroy_delay_min.ms;
-            admit_change_kek(opened.clone(), kek, delay, node.name(), &node.bundle, now())
+            admit_change_kek(opened.clone(), kek, delay, node.name(), &node.bundle(), now())
         }
         Err(refusal) => Err(refusal),
     };

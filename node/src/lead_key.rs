@@ -43,6 +43,7 @@ pub async fn create(node: &Arc<Node>, caller: ClientId, envelope: Envelope) -> R
             let (held, rule) = lead_hsm_key::create(node, opened, origin).await?;
             return Ok((convert::hsm_key_out(&held), rule));
         }
+        node.check_signer()?;
         lead(node, opened, origin).await.map(|(held, rule)| (convert::key_out(&held, None), rule))
     };
     tokio::time::timeout(CREATE_DEADLINE, work).await.unwrap_or(Err(Reason::Deadline.into()))
@@ -90,7 +91,7 @@ async fn lead(node: &Arc<Node>, opened: Opened, origin: Origin) -> Result<(Held,
         session: key.to_vec(),
         intent: Some(convert::envelope_out(opened.envelope())),
         participants: members.names().iter().map(ToString::to_string).collect(),
-        bundle_digest: node.bundle.digest().0.to_vec(),
+        bundle_digest: node.bundle().digest().0.to_vec(),
     };
     let others: Vec<NodeName> = members.others().map(|(_, n)| n.clone()).collect();
     let answers = join_all(others.iter().map(|peer| {
@@ -144,7 +145,7 @@ pub async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Resu
         }
         Some(_) => Err(Refusal::from(Reason::KeyExists)),
         None if node.hsm_keys.get(&opened.intent().key).is_some() => Err(Refusal::from(Reason::KeyExists)),
-        None => admit::admit_create(opened.clone(), &node.freezes.known(), &node.bundle, now()),
+        None => admit::admit_create(opened.clone(), &node.freezes.known(), &node.bundle(), now()),
     };
     match outcome {
         Ok(permit) => {
@@ -160,12 +161,14 @@ pub async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Resu
 /// All share-holders of a new key: the roster's signers, in its order.
 ///
 /// # Errors
-/// `ACL` when this node is not one of them.
+/// `NOT_A_SIGNER` when this node is not one of them.
 pub fn members(node: &Node) -> Result<Members, Refusal> {
-    let names = node.bundle.roster().signers().map(|n| n.name.clone());
+    node.check_signer()?;
+    let bundle = node.bundle();
+    let names = bundle.roster().signers().map(|n| n.name.clone());
     let numbered: std::collections::BTreeMap<PartyIndex, NodeName> =
         (1u8..).zip(names).filter_map(|(i, n)| Some((PartyIndex::new(i).ok()?, n))).collect();
-    let me = numbered.iter().find(|(_, n)| *n == node.name()).map(|(p, _)| *p).ok_or(Reason::Acl)?;
+    let me = numbered.iter().find(|(_, n)| *n == node.name()).map(|(p, _)| *p).ok_or(Reason::NotASigner)?;
     Ok(Members::new(me, numbered))
 }
 
@@ -180,7 +183,7 @@ pub async fn take_part(
     permit: CreatePermit,
 ) -> Result<Created, Failed> {
     let (me, names) = (members.me().get(), members.names());
-    let start = Start { permit, boot: node.boot.clone(), bundle: node.bundle.clone(), members };
+    let start = Start { permit, boot: node.boot.clone(), bundle: node.bundle(), members };
     let (session, actions) = KeygenSession::start(start, &mut fresh_rng());
     let created = drive(node, seat, me, names, session, actions).await?;
     node.keys.put(created.record.clone(), KeyState::Active);
@@ -205,7 +208,7 @@ pub fn certificate_for(node: &Node, opened: &Opened, held: &Held) -> Result<v1::
 /// Activates a pending key that another node proves to be certified by all.
 async fn adopt(node: &Arc<Node>, name: &KeyName, certificate: KeyCertificate) -> Result<Held, Refusal> {
     let bad = || Refusal::new(Reason::ProtocolViolation).with("round", "certify");
-    let record: KeyRecord = certificate.open(node.bundle.roster()).map_err(|_| bad())?;
+    let record: KeyRecord = certificate.open(node.bundle().roster()).map_err(|_| bad())?;
     let row = node.store.key(name).map_err(|e| reply::of_store(&e))?.ok_or(Reason::KeyNotFound)?;
     if record.name != *name || row.record != record.to_bytes() {
         return Err(bad());

@@ -2,11 +2,11 @@
 
 mod assemble;
 
-use crate::convert;
+use crate::approve;
 use crate::decisions;
 use crate::drive::{Failed, check_id, drive};
 use crate::lead_hsm;
-use crate::limits;
+use crate::limits::{self, Unplaced};
 use crate::node::{Node, fresh_rng, now};
 use crate::recover::{self, Known};
 use crate::sessions::SessionKey;
@@ -22,7 +22,6 @@ use tally_domain::boot::Statement;
 use tally_domain::dsse::Envelope;
 use tally_domain::ports::store::{AttemptState, Step, Write};
 use tally_domain::{Attempt, ClientId, NodeName, Reason, Refusal, Scheme};
-use tally_proto::v1;
 use tally_signer::admit::{self, Opened, Permit, Subject};
 use tally_signer::claims::{NoRoom, Placer, claim};
 use tally_signer::freeze::unless_frozen;
@@ -47,10 +46,21 @@ const CONTENTION_PAUSE_MS: std::ops::Range<u64> = 20..160;
 /// A [`Refusal`].
 pub async fn sign(node: &Arc<Node>, caller: ClientId, envelope: Envelope) -> Result<Vec<u8>, Refusal> {
     let (opened, origin) = decisions::opened(node, caller, envelope).await?;
+    resume(node, opened, origin).await
+}
+
+/// Signs what persons have approved, for a client that may be gone.
+///
+/// # Errors
+/// A [`Refusal`].
+pub async fn resume(node: &Arc<Node>, opened: Opened, origin: Origin) -> Result<Vec<u8>, Refusal> {
     let work = async {
         match node.hsm_keys.get(&opened.intent().key) {
             Some(held) => lead_hsm::sign(node, opened, origin, held).await,
-            None => lead(node, opened, origin).await,
+            None => {
+                node.check_signer()?;
+                lead(node, opened, origin).await
+            }
         }
     };
     tokio::time::timeout(SIGN_DEADLINE, work).await.unwrap_or(Err(Reason::Deadline.into()))
@@ -120,14 +130,18 @@ async fn unfinished(node: &Arc<Node>, opened: &Opened) -> Result<Option<Vec<u8>>
 async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<Permit, Refusal> {
     let held = node.keys.get(&opened.intent().key);
     let key = held.as_ref().map(|h| (&*h.record, h.state));
-    let charges = |subject: &Subject| limits::charges(&node.bundle, subject);
-    match admit::admit_sign(opened.clone(), key, &node.freezes.known(), &node.bundle, now(), charges) {
+    let bundle = node.bundle();
+    let decide = |opened: Opened| {
+        let charges = |subject: &Subject| limits::charges(&bundle, subject);
+        admit::admit_sign(opened, key, &node.freezes.known(), &bundle, now(), charges)
+    };
+    match approve::decided(node, opened, decide).await {
         Ok(permit) => {
-            let summary = tally_policy::summary(&node.bundle, permit.subject().facts());
-            decisions::permitted(node, opened, origin, permit.rule(), &summary, Vec::new()).await?;
+            let summary = tally_policy::summary(&bundle, permit.subject().facts());
+            decisions::permitted(node, opened, origin, permit.rule(), &summary, limits::names(node, &permit)).await?;
             Ok(permit)
         }
-        Err(refusal) => Err(decisions::refused(node, opened, origin, refusal).await),
+        Err(refusal) => Err(approve::refused(node, opened, origin, refusal).await),
     }
 }
 
@@ -136,13 +150,16 @@ async fn attempts(node: &Arc<Node>, permit: &Permit) -> Result<Vec<u8>, Refusal>
     let subject = permit.subject();
     let intent = subject.intent();
     let mut shunned = Shunned::default();
-    let mut placer = Placer::new(permit.charges());
+    let mut placer = limits::placer(node, permit);
     let mut last: Option<Refusal> = None;
     let mut hopeless = BTreeSet::new();
     let mut fresh =
         node.store.attempts(&intent.tenant, &intent.request_id).map_err(|e| crate::reply::of_store(&e))?.is_empty();
     let mut tried = 0;
     while tried < ATTEMPTS_MAX {
+        if node.bundle().digest() != permit.bundle() {
+            return Err(Reason::BundleMismatch.into());
+        }
         node.freezes.known().check(&intent.key)?;
         let plan = if fresh {
             Known::Next(Next::Start { attempt: Attempt(1), abandonments: Vec::new() })
@@ -170,7 +187,7 @@ async fn attempts(node: &Arc<Node>, permit: &Permit) -> Result<Vec<u8>, Refusal>
                     Err(Outcome::Prior) => fresh = false,
                     // What finds no room now may have had it before: others may know of an attempt, or of the result.
                     Err(Outcome::NoRoom(_)) if fresh => fresh = false,
-                    Err(Outcome::NoRoom(no_room)) => return Err(no_room.into()),
+                    Err(Outcome::NoRoom(no_room)) => return Err(limits::full(node, permit, no_room)?),
                     Err(Outcome::Met) => last = Some(Reason::Contention.into()),
                     Err(Outcome::Refused(refusal)) => return Err(with_earlier(refusal, last)),
                     Err(Outcome::Failed(failed)) => {
@@ -219,7 +236,10 @@ async fn attempt_once(
     shunned: &mut Shunned,
     placer: &mut Placer,
 ) -> Result<SignResult, Outcome> {
-    let claims = limits::place(node, permit.subject(), placer)?.map_err(Outcome::NoRoom)?;
+    let (claims, _hold) = limits::place(node, permit.subject(), placer)?.map_err(|unplaced| match unplaced {
+        Unplaced::Full(no_room) => Outcome::NoRoom(no_room),
+        Unplaced::Held => Outcome::Refused(Reason::Contention.into()),
+    })?;
     let Assembled { seat, members, signers } =
         assemble(node, permit, claims.as_ref(), &Try { attempt, abandonments }, shunned, placer).await?;
     let claimed = claim(permit.clone(), claims, now()).map_err(Refusal::from)?;
@@ -235,7 +255,7 @@ async fn attempt_once(
         claimed,
         share,
         boot: node.boot.clone(),
-        bundle: node.bundle.clone(),
+        bundle: node.bundle(),
         members,
         signers,
         attempt,
@@ -247,7 +267,7 @@ async fn attempt_once(
 
 /// Believes a result that a peer has, after checking it, and keeps it.
 async fn adopt(node: &Arc<Node>, subject: &Subject, bytes: Vec<u8>) -> Result<Vec<u8>, Refusal> {
-    let result = check(&bytes, subject, node.bundle.roster())?;
+    let result = check(&bytes, subject, node.bundle().roster())?;
     node.commit(complete_step(subject, &result, &node.boot, now())).await?;
     Ok(bytes)
 }
@@ -258,15 +278,11 @@ async fn finish(node: &Arc<Node>, subject: &Subject, result: &SignResult) -> Res
     Ok(told(node, subject, result))
 }
 
-/// Tells every other node of the result, in the background; each checks it for itself.
+/// Tells every other share-holder of the result, in the background; each checks it for itself.
 fn told(node: &Arc<Node>, subject: &Subject, result: &SignResult) -> Vec<u8> {
     let bytes = result.encode_to_vec();
-    let request =
-        v1::CompleteRequest { intent: Some(convert::envelope_out(subject.opened().envelope())), result: bytes.clone() };
-    for peer in node.peers.by_reachability() {
-        let (node, request) = (node.clone(), request.clone());
-        tokio::spawn(async move { node.peers.call(&peer, |mut p| async move { p.complete(request).await }).await });
-    }
+    // Nobody asks a witness for a result, unless it has heard that persons are to approve.
+    approve::tell_result(node, subject.opened(), &bytes);
     bytes
 }
 

@@ -80,7 +80,7 @@ fn admitted(node: &Arc<Node>, opened: &Opened) -> Result<(TokenPermit, Arc<Loade
     let known = node.freezes.known();
     let doing = loaded.as_ref().map(|loaded| loaded.doing);
     let view = DomainView { record: &held.record, state: held.state(), doing, freezes: &known };
-    let permit = admit_token(opened.clone(), view, node.name(), &node.bundle, now())?;
+    let permit = admit_token(opened.clone(), view, node.name(), &node.bundle(), now())?;
     Ok((permit, loaded.ok_or(Reason::Bug)?))
 }
 

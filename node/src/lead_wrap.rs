@@ -121,7 +121,7 @@ fn admitted(node: &Arc<Node>, opened: &Opened, beside: Beside, before: Option<&[
     let known = node.freezes.known();
     let kek = KekView { record: &held.record, state: held.state(), versions: &versions, freezes: &known };
     let before = before.as_ref().map(|b| b.wrapped.as_slice());
-    admit_wrap(opened.clone(), kek, beside, before, node.name(), &node.bundle, now())
+    admit_wrap(opened.clone(), kek, beside, before, node.name(), &node.bundle(), now())
 }
 
 /// What the token has given.

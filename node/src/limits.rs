@@ -1,7 +1,10 @@
 //! Limits at this node: what a request takes of them, where there may be room, and the votes of voters outside S.
 
+use crate::approve;
 use crate::convert;
 use crate::decisions;
+use crate::failpoint::{Moment, Place};
+use crate::holds::Hold;
 use crate::home_claims;
 use crate::lead_sign::of_the_node;
 use crate::node::{Node, fresh_rng, now};
@@ -9,17 +12,20 @@ use crate::participate;
 use crate::recover;
 use crate::reply;
 use crate::sessions::Inbound;
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use tally_audit::event::Origin;
-use tally_domain::claim::Claimant;
+use tally_domain::claim::{Claimant, LineMemory};
 use tally_domain::dsse::Envelope;
 use tally_domain::key::{KeyRecord, KeyState};
+use tally_domain::ports::store::Write;
 use tally_domain::vote::VoteBody;
 use tally_domain::{Charge, Claims, Digest, Interval, KeyName, LineId, NodeName, Reason, Refusal};
 use tally_policy::{Bundle, DecisionRequest, PolicyAction};
 use tally_proto::v1;
-use tally_signer::admit::{Subject, admit_sign};
-use tally_signer::claims::{self, InTheWay, NoRoom, Placer};
+use tally_signer::admit::{Permit, Subject, admit_sign};
+use tally_signer::approval::unless_rejected;
+use tally_signer::claims::{self, InTheWay, NoRoom, Part, Placer};
 use tally_signer::freeze::unless_frozen;
 use tokio::sync::mpsc;
 
@@ -36,6 +42,41 @@ pub fn charges(bundle: &Bundle, subject: &Subject) -> Result<Vec<Charge>, Refusa
     })
 }
 
+/// Words of the lines that a request is charged on, unless this start of the node has kept them already.
+pub fn names(node: &Node, permit: &Permit) -> Vec<Write> {
+    if permit.charges().iter().all(|charge| node.named_lines.has(&charge.line)) {
+        return Vec::new();
+    }
+    let subject = permit.subject();
+    let intent = subject.intent();
+    let action = PolicyAction::Sign(subject.facts());
+    let request = DecisionRequest { client: &intent.client, key: &intent.key, action };
+    let mut named = tally_policy::lines(&node.bundle(), &request);
+    named.retain(|named| node.named_lines.note(named.line));
+    named.into_iter().map(Write::NameLine).collect()
+}
+
+/// Lines whose words have been kept since the start; a few for each limit, or as many as there are destinations.
+#[derive(Default)]
+pub struct NamedLines(Mutex<BTreeSet<LineId>>);
+
+/// Most lines to remember; after that the words are written once more, which changes nothing.
+const NAMED_MAX: usize = 10_000;
+
+impl NamedLines {
+    fn has(&self, line: &LineId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(line)
+    }
+
+    fn note(&self, line: LineId) -> bool {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() >= NAMED_MAX {
+            lines.clear();
+        }
+        lines.insert(line)
+    }
+}
+
 /// Claims as a proposal carries them.
 ///
 /// # Errors
@@ -48,25 +89,82 @@ pub fn claims_in(bytes: &[u8]) -> Result<Option<Claims>, Refusal> {
     Claims::from_bytes(bytes).map(Some).map_err(malformed)
 }
 
-/// Claims on all lines that a request is charged on, by what this node remembers and `placer` has heard.
-///
-/// # Errors
-/// [`NoRoom`]; `STORAGE`.
-pub fn place(node: &Node, subject: &Subject, placer: &mut Placer) -> Result<Result<Option<Claims>, NoRoom>, Refusal> {
-    place_for(node, &claimant(subject), placer)
+/// A search for room that begins with this node's part of each line.
+pub fn placer(node: &Node, permit: &Permit) -> Placer {
+    let record = permit.subject().record();
+    let number = record.party(node.name()).map_or(0, |party| party.get().saturating_sub(1));
+    Placer::new(permit.charges()).beginning_with(Part { number, of: record.threshold.n() })
 }
 
-/// The same for whoever claims.
+/// Why there are no claims now.
+pub enum Unplaced {
+    /// A line is full, as far as this node knows.
+    Full(NoRoom),
+    /// What is left is held by sessions that may yet give it back.
+    Held,
+}
+
+/// Claims on all lines that a request is charged on, by what this node remembers and `placer` has heard, held until the
+/// session is over.
+///
+/// # Errors
+/// [`Unplaced`]; `STORAGE`.
+pub fn place(
+    node: &Node,
+    subject: &Subject,
+    placer: &mut Placer,
+) -> Result<Result<(Option<Claims>, Hold), Unplaced>, Refusal> {
+    let (by, at) = (claimant(subject), now());
+    remember(node, &by, placer)?;
+    let rng = &mut fresh_rng();
+    let placed =
+        node.holds.place(&by, |others| placer.place_beside(|line| others.of(line).collect(), at, &mut *rng).ok());
+    Ok(placed.ok_or_else(|| match placer.place(at, rng) {
+        Ok(_) => Unplaced::Held,
+        Err(full) => Unplaced::Full(full),
+    }))
+}
+
+/// Claims of this node's own work, by what it remembers and `placer` has heard. Nothing is held: its own searches take
+/// turns.
 ///
 /// # Errors
 /// [`NoRoom`]; `STORAGE`.
 pub fn place_for(node: &Node, by: &Claimant, placer: &mut Placer) -> Result<Result<Option<Claims>, NoRoom>, Refusal> {
+    remember(node, by, placer)?;
+    Ok(placer.place(now(), &mut fresh_rng()))
+}
+
+fn remember(node: &Node, by: &Claimant, placer: &mut Placer) -> Result<(), Refusal> {
     let at = now();
     for (line, window_ms) in placer.lines() {
-        let memory = node.store.line(&line).map_err(|e| reply::of_store(&e))?;
-        placer.remember(line, memory.taken(by, at, window_ms), memory.own(by));
+        let remember = |memory: &LineMemory| placer.remember(line, memory.taken(by, at, window_ms), memory.own(by));
+        look(node, line, remember)?;
     }
-    Ok(placer.place(at, &mut fresh_rng()))
+    Ok(())
+}
+
+/// Holds a leader's claims until the session is over, unless another request holds a part of them.
+///
+/// # Errors
+/// `CONTENTION`.
+pub fn hold(node: &Node, subject: &Subject, claims: Option<&Claims>) -> Result<Hold, Refusal> {
+    node.holds.take(&claimant(subject), claims).ok_or_else(|| Reason::Contention.into())
+}
+
+/// A full line as the caller is told of it: which limit, and in how many seconds there is room for what was asked, if
+/// nothing else takes it and as far as this node remembers.
+///
+/// # Errors
+/// `STORAGE`.
+pub fn full(node: &Node, permit: &Permit, full: NoRoom) -> Result<Refusal, Refusal> {
+    let (by, at) = (claimant(permit.subject()), now());
+    let mut room_at = at;
+    for charge in permit.charges() {
+        room_at = room_at.max(look(node, charge.line, |memory| claims::room_at(charge, &by, memory, at))?);
+    }
+    let seconds = room_at.0.saturating_sub(at.0).div_ceil(1_000);
+    Ok(Refusal::from(full).with("room_in_s", seconds.to_string()))
 }
 
 /// What this node remembers that is in the way of claims.
@@ -84,30 +182,24 @@ pub fn in_the_way(node: &Node, subject: &Subject, claims: Option<&Claims>) -> Re
 pub fn in_the_way_of(node: &Node, by: &Claimant, claims: &Claims) -> Result<Vec<InTheWay>, Refusal> {
     let mut found = Vec::new();
     for claim in claims.lines() {
-        let memory = node.store.line(&claim.line()).map_err(|e| reply::of_store(&e))?;
-        found.extend(claims::in_the_way(by, claim, claims.issued_at(), &memory)?);
+        let found_here = |memory: &LineMemory| claims::in_the_way(by, claim, claims.issued_at(), memory);
+        found.extend(look(node, claim.line(), found_here)??);
     }
     Ok(found)
 }
 
-/// Asks voters outside S, each in a task of its own; what they answer comes to the session's inbox.
-pub fn canvass(
-    node: &Arc<Node>,
-    inbox: &mpsc::Sender<Inbound>,
-    voters: Vec<NodeName>,
-    envelope: &Envelope,
-    body: &[u8],
-) {
-    let request = v1::VoteRequest {
+/// What a voter outside S is asked.
+pub fn vote_request(node: &Node, envelope: &Envelope, approvals: &[Envelope], vote: Vec<u8>) -> v1::VoteRequest {
+    v1::VoteRequest {
         intent: Some(convert::envelope_out(envelope)),
-        vote: body.to_vec(),
-        bundle_digest: node.bundle.digest().0.to_vec(),
+        vote,
+        bundle_digest: node.bundle().digest().0.to_vec(),
+        approvals: approvals.iter().map(convert::envelope_out).collect(),
         told: None,
-    };
-    ask(node, inbox, voters, &request);
+    }
 }
 
-/// Asks voters, each in a task of its own.
+/// Asks voters, each in a task of its own; what they answer comes to the inbox.
 pub fn ask(node: &Arc<Node>, inbox: &mpsc::Sender<Inbound>, voters: Vec<NodeName>, request: &v1::VoteRequest) {
     for voter in voters {
         let (node, inbox, request) = (node.clone(), inbox.clone(), request.clone());
@@ -140,7 +232,8 @@ fn answered(voter: NodeName, answer: Result<v1::VoteResponse, Refusal>) -> Inbou
 pub async fn vote(node: &Arc<Node>, leader: NodeName, request: v1::VoteRequest) -> Result<v1::VoteResponse, Refusal> {
     node.same_bundle(&leader, &request.bundle_digest)?;
     let origin = Origin::Peer(leader.clone());
-    let opened = participate::open(node, request.intent, &origin).await?;
+    let said = convert::envelopes_in(request.approvals);
+    let opened = participate::open(node, request.intent, &origin).await?.with_said(said);
     let asked =
         VoteBody::from_bytes(&request.vote).map_err(|_| Refusal::new(Reason::Malformed).with("field", "vote"))?;
     let intent = opened.intent();
@@ -154,9 +247,10 @@ pub async fn vote(node: &Arc<Node>, leader: NodeName, request: v1::VoteRequest) 
     }
     let held = known_key(node, &leader, &intent.key).await;
     let key = held.as_ref().map(|(record, state)| (&**record, *state));
-    let charges = |subject: &Subject| charges(&node.bundle, subject);
-    let admitted = admit_sign(opened.clone(), key, &node.freezes.known(), &node.bundle, now(), charges);
-    let admitted = admitted.and_then(|permit| claims::concur(permit, asked, now()));
+    let bundle = node.bundle();
+    let charges = |subject: &Subject| charges(&bundle, subject);
+    let admitted = admit_sign(opened.clone(), key, &node.freezes.known(), &bundle, now(), charges);
+    let admitted = admitted.and_then(|permit| claims::concur(permit, asked, node.name(), now()));
     let concurring = match admitted {
         Ok(concurring) => concurring,
         Err(refusal) => return Err(decisions::refused(node, &opened, origin, refusal).await),
@@ -166,21 +260,34 @@ pub async fn vote(node: &Arc<Node>, leader: NodeName, request: v1::VoteRequest) 
     if !found.is_empty() {
         return Ok(v1::VoteResponse { vote: None, in_the_way: in_the_way_out(&found) });
     }
-    let summary = tally_policy::summary(&node.bundle, subject.facts());
-    decisions::permitted(node, &opened, origin, concurring.permit().rule(), &summary, Vec::new()).await?;
+    approve::adopt(node, &opened, concurring.permit().approvals()).await?;
+    let summary = tally_policy::summary(&bundle, subject.facts());
+    let (rule, also) = (concurring.permit().rule(), names(node, concurring.permit()));
     let (vote, step) = concurring.vote(&node.boot, now());
-    node.commit(unless_frozen(step, &intent.key)).await?;
+    // In one step with the decision: a voter waits for the disk once.
+    let mut whole = decisions::permit_step(node, &opened, origin.clone(), rule, &summary, also);
+    whole.writes.extend(step.writes);
+    whole.leaves.extend(step.leaves);
+    let place = Place::of(&whole);
+    place.pass(Moment::Before);
+    if let Err(conflict) = node.commit(unless_rejected(unless_frozen(whole, &intent.key), intent)).await {
+        return Err(match conflict.reason {
+            Reason::BundleMismatch => conflict,
+            _ => decisions::unclaimed(node, &opened, origin, conflict).await,
+        });
+    }
+    place.pass(Moment::After);
     Ok(v1::VoteResponse { vote: Some(convert::statement_out(&vote)), in_the_way: Vec::new() })
 }
 
 /// The key that an intent names. A witness holds no share of any: it asks the leader for the certificate, which it checks.
-async fn known_key(node: &Arc<Node>, leader: &NodeName, name: &KeyName) -> Option<(Arc<KeyRecord>, KeyState)> {
+pub async fn known_key(node: &Arc<Node>, leader: &NodeName, name: &KeyName) -> Option<(Arc<KeyRecord>, KeyState)> {
     if let Some(held) = node.keys.get(name) {
         return Some((held.record, held.state));
     }
     let request = v1::FetchKeyRequest { name: name.to_string() };
     let answer = node.peers.call(leader, |mut p| async move { p.fetch_key(request).await }).await.ok()?;
-    let record = convert::key_certificate_in(answer.certificate).open(node.bundle.roster()).ok()?;
+    let record = convert::key_certificate_in(answer.certificate).open(node.bundle().roster()).ok()?;
     (record.name == *name).then(|| {
         node.keys.put(record.clone(), KeyState::Active);
         (Arc::new(record), KeyState::Active)
@@ -206,6 +313,10 @@ pub fn in_the_way_in(found: &[v1::InTheWay]) -> Vec<InTheWay> {
         Some(InTheWay { line: LineId(Digest::from_slice(&f.line)?), taken })
     };
     found.iter().filter_map(one).collect()
+}
+
+fn look<T>(node: &Node, line: LineId, look: impl FnOnce(&LineMemory) -> T) -> Result<T, Refusal> {
+    node.lines.look(&*node.store, line, look).map_err(|e| reply::of_store(&e))
 }
 
 fn claimant(subject: &Subject) -> Claimant {

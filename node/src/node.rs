@@ -1,22 +1,28 @@
 //! What all handlers of one node share.
 
+use crate::approvals::Approvals;
+use crate::bundles::Bundles;
 use crate::checkpoint::Checkpointer;
+pub use crate::clock::now;
 use crate::config::Config;
 use crate::freezes::Freezes;
+use crate::holds::Holds;
 use crate::hsm_keys::HsmKeys;
 use crate::inflight::Inflight;
 use crate::keks::Keks;
 use crate::keys::Keys;
+use crate::limits::NamedLines;
+use crate::lines::{Lines, Taking};
 use crate::peers::Peers;
 use crate::reply;
 use crate::sessions::Sessions;
 use crate::vault::Vaults;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 use tally_audit::event::What;
 use tally_domain::ports::hsm::Hsm;
 use tally_domain::ports::store::{Committed, Step, Store};
+use tally_domain::roster::NodeRole;
 use tally_domain::{Digest, NodeName, Reason, Refusal, UnixMillis};
 use tally_policy::Bundle;
 use tally_signer::boot::BootIdentity;
@@ -25,8 +31,8 @@ use tally_signer::boot::BootIdentity;
 pub struct Node {
     /// Configuration.
     pub config: Config,
-    /// The policy bundle.
-    pub bundle: Arc<Bundle>,
+    /// The policy bundle, and those that may follow it.
+    pub bundles: Bundles,
     /// This start of this node.
     pub boot: Arc<BootIdentity>,
     /// Durable state.
@@ -43,6 +49,8 @@ pub struct Node {
     pub vaults: Vaults,
     /// Freezes, this node's own and those of others.
     pub freezes: Freezes,
+    /// Requests that wait for persons.
+    pub approvals: Approvals,
     /// Links to the other nodes.
     pub peers: Peers,
     /// Sessions that this node takes part in.
@@ -51,6 +59,12 @@ pub struct Node {
     pub inflight: Arc<Inflight>,
     /// The right to look for room on lines for this node's own work.
     pub placing: tokio::sync::Mutex<()>,
+    /// Pieces of limits' lines that sessions here are about to vote for.
+    pub holds: Arc<Holds>,
+    /// What is remembered of lines.
+    pub lines: Lines,
+    /// Lines whose words are kept.
+    pub named_lines: NamedLines,
     /// The log's checkpoints.
     pub checkpoints: Checkpointer,
     /// When this start began.
@@ -60,6 +74,11 @@ pub struct Node {
 }
 
 impl Node {
+    /// The policy bundle that decides now.
+    pub fn bundle(&self) -> Arc<Bundle> {
+        self.bundles.active()
+    }
+
     /// This node's name.
     pub fn name(&self) -> &NodeName {
         &self.boot.node
@@ -70,7 +89,10 @@ impl Node {
     /// # Errors
     /// A refusal for the caller; what the operator needs is in this node's own log.
     pub async fn commit(&self, step: Step) -> Result<Committed, Refusal> {
-        self.store.commit(step).await.map_err(|e| reply::of_store(&e))
+        let taking = Taking::of(&step);
+        let committed = self.store.commit(step).await.map_err(|e| reply::of_store(&e))?;
+        self.lines.note(taking);
+        Ok(committed)
     }
 
     /// Refuses to take part in anything while peers have fenced this node.
@@ -79,6 +101,20 @@ impl Node {
     /// `RECOVERING`.
     pub fn check_standing(&self) -> Result<(), Refusal> {
         if self.recovering.load(Ordering::Relaxed) { Err(Reason::Recovering.into()) } else { Ok(()) }
+    }
+
+    /// Refuses what only a node with shares can do, and says who those are.
+    ///
+    /// # Errors
+    /// `NOT_A_SIGNER`.
+    pub fn check_signer(&self) -> Result<(), Refusal> {
+        let bundle = self.bundle();
+        let roster = bundle.roster();
+        if roster.node(self.name()).is_some_and(|own| own.role == NodeRole::Signer) {
+            return Ok(());
+        }
+        let signers: Vec<_> = roster.signers().map(|n| n.name.as_str()).collect();
+        Err(Refusal::new(Reason::NotASigner).with("node", self.name().as_str()).with("signers", signers.join(",")))
     }
 
     /// A leaf of this node at this moment.
@@ -91,7 +127,7 @@ impl Node {
     /// # Errors
     /// `BUNDLE_MISMATCH` with both digests.
     pub fn same_bundle(&self, peer: &NodeName, theirs: &[u8]) -> Result<(), Refusal> {
-        let ours = self.bundle.digest();
+        let ours = self.bundle().digest();
         if Digest::from_slice(theirs) == Some(ours) {
             return Ok(());
         }
@@ -101,12 +137,6 @@ impl Node {
             .with("ours", ours.to_string())
             .with("theirs", hex::encode(theirs)))
     }
-}
-
-/// The node's clock.
-pub fn now() -> UnixMillis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// A generator for one session, seeded by the operating system.

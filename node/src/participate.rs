@@ -1,9 +1,13 @@
 //! Taking part in what another node leads. Everything is admitted again, by this node alone.
 
+use crate::approve;
+use crate::bundle_news;
 use crate::convert;
 use crate::decisions;
 use crate::drive::drive;
+use crate::holds::Hold;
 use crate::inflight::Guard;
+use crate::lead_hsm;
 use crate::lead_key;
 use crate::lead_sign::pending_check;
 use crate::limits;
@@ -38,9 +42,11 @@ pub async fn propose_sign(
     leader: NodeName,
     request: v1::ProposeSignRequest,
 ) -> Result<v1::ProposeSignResponse, Refusal> {
-    node.same_bundle(&leader, &request.bundle_digest)?;
+    node.check_signer()?;
+    same_bundle(node, &leader, &request.bundle_digest).await?;
     let origin = Origin::Peer(leader.clone());
-    let opened = open(node, request.intent, &origin).await?;
+    let said = convert::envelopes_in(request.approvals);
+    let opened = open(node, request.intent, &origin).await?.with_said(said);
     tracing::Span::current().record("request", opened.intent().request_id.to_string());
     if let Some(result) = recover::completed(node, &opened)? {
         return Ok(v1::ProposeSignResponse { result, ..Default::default() });
@@ -54,8 +60,8 @@ pub async fn propose_sign(
     let session: SessionKey = convert::session(&request.session)?;
     let held = node.keys.get(&intent.key);
     let key = held.as_ref().map(|h| (&*h.record, h.state));
-    let charges = |subject: &Subject| limits::charges(&node.bundle, subject);
-    let admitted = admit::admit_sign(opened.clone(), key, &node.freezes.known(), &node.bundle, now(), charges)
+    let charges = |subject: &Subject| limits::charges(&node.bundle(), subject);
+    let admitted = admit::admit_sign(opened.clone(), key, &node.freezes.known(), &node.bundle(), now(), charges)
         .and_then(|permit| {
             let (members, signers) = join(node, &leader, &permit, &request.signers)?;
             Ok((claim(permit, limits::claims_in(&request.claims)?, now())?, members, signers))
@@ -72,23 +78,26 @@ pub async fn propose_sign(
     if !found.is_empty() {
         return Ok(v1::ProposeSignResponse { in_the_way: limits::in_the_way_out(&found), ..Default::default() });
     }
+    let hold = limits::hold(node, permit.subject(), claimed.claims())?;
     let record = permit.subject().record();
     let share = node.keys.share(record, node.name(), &*node.store, &*node.hsm).await?;
     let seat = node.sessions.open(session, &members)?;
-    let also = match record.scheme {
+    let mut also = match record.scheme {
         Scheme::EcdsaSecp256k1 => vec![pending_check(node, permit, session, &members)],
         Scheme::Ed25519 => Vec::new(),
     };
-    let summary = tally_policy::summary(&node.bundle, permit.subject().facts());
+    also.extend(limits::names(node, permit));
+    let summary = tally_policy::summary(&node.bundle(), permit.subject().facts());
     decisions::permitted(node, &opened, origin, permit.rule(), &summary, also).await?;
-    let (boot, bundle) = (node.boot.clone(), node.bundle.clone());
+    approve::adopt(node, &opened, permit.approvals()).await?;
+    let (boot, bundle) = (node.boot.clone(), node.bundle());
     let start = Start { claimed, share, boot, bundle, members, signers, attempt, leader };
-    take_part(node, guard, seat, start);
+    take_part(node, (guard, hold), seat, start);
     Ok(v1::ProposeSignResponse::default())
 }
 
 /// Runs this node's side of a session in the background.
-fn take_part(node: &Arc<Node>, guard: Guard, seat: Seat, start: Start) {
+fn take_part(node: &Arc<Node>, held: (Guard, Hold), seat: Seat, start: Start) {
     let (me, names) = (start.members.me().get(), start.members.names());
     let node = node.clone();
     let work = async move {
@@ -96,7 +105,7 @@ fn take_part(node: &Arc<Node>, guard: Guard, seat: Seat, start: Start) {
         let (session, actions) = SignSession::start(start, &mut fresh_rng());
         // A failure has been logged and told to the others by the driver.
         let _ = drive(&node, seat, me, names, session, actions).await;
-        drop(guard);
+        drop(held);
     };
     tokio::spawn(work.instrument(tracing::Span::current()));
 }
@@ -131,7 +140,7 @@ fn fit_attempt(node: &Node, subject: &Subject, attempt: Attempt, promises: &[Sta
         let body = row.vote_body.as_deref().ok_or(Reason::Tampered)?;
         voted.push((row.attempt, VoteBody::from_bytes(body).map_err(|_| Reason::Tampered)?.signers));
     }
-    if proves_dead(&voted, attempt, subject, promises, node.bundle.roster()) {
+    if proves_dead(&voted, attempt, subject, promises, node.bundle().roster()) {
         Ok(())
     } else {
         Err(Reason::InDoubt.into())
@@ -190,9 +199,12 @@ pub async fn complete(node: &Arc<Node>, peer: NodeName, request: v1::CompleteReq
     if recover::completed(node, &opened)?.is_some() {
         return Ok(());
     }
+    if let Some(held) = node.hsm_keys.get(&intent.key) {
+        return lead_hsm::keep(node, &opened, origin, &held, &request.result).await;
+    }
     let held = node.keys.get(&intent.key);
     let subject = admit::subject(opened.clone(), held.as_ref().map(|h| (&*h.record, h.state)))?;
-    let result = check(&request.result, &subject, node.bundle.roster())?;
+    let result = check(&request.result, &subject, node.bundle().roster())?;
     let done = complete_step(&subject, &result, &node.boot, now());
     let mut step =
         Step { writes: vec![decisions::claim(&opened)], leaves: vec![decisions::received(node, &opened, origin)] };
@@ -210,7 +222,7 @@ pub async fn propose_key(
     leader: NodeName,
     request: v1::ProposeKeyRequest,
 ) -> Result<v1::ProposeKeyResponse, Refusal> {
-    node.same_bundle(&leader, &request.bundle_digest)?;
+    same_bundle(node, &leader, &request.bundle_digest).await?;
     let origin = Origin::Peer(leader);
     let opened = open(node, request.intent, &origin).await?;
     let intent = opened.intent();
@@ -238,13 +250,21 @@ pub async fn propose_key(
     Ok(v1::ProposeKeyResponse { certificate: Vec::new() })
 }
 
+/// That the leader's bundle is ours, after asking the leader for what this node may have missed.
+async fn same_bundle(node: &Arc<Node>, leader: &NodeName, theirs: &[u8]) -> Result<(), Refusal> {
+    if node.same_bundle(leader, theirs).is_err() {
+        bundle_news::catch_up(node, leader).await;
+    }
+    node.same_bundle(leader, theirs)
+}
+
 /// Opens what a peer has brought; an intent that cannot be opened is written down.
 ///
 /// # Errors
 /// A [`Refusal`].
 pub async fn open(node: &Arc<Node>, envelope: Option<v1::Envelope>, origin: &Origin) -> Result<Opened, Refusal> {
     let envelope: Envelope = convert::envelope_in(envelope)?;
-    match admit::open(&node.bundle, envelope.clone()) {
+    match admit::open(&node.bundle(), envelope.clone()) {
         Ok(opened) => Ok(opened),
         Err(refusal) => Err(decisions::refuse_unopened(node, &envelope, origin.clone(), refusal).await),
     }

@@ -96,7 +96,7 @@ pub async fn gather(node: &Arc<Node>, subject: &Subject, hopeless: &BTreeSet<Att
     .await;
     for (peer, answer) in others.iter().zip(answers) {
         let Ok(answer) = answer else { continue };
-        if !answer.result.is_empty() && result::check(&answer.result, subject, node.bundle.roster()).is_ok() {
+        if !answer.result.is_empty() && result::check(&answer.result, subject, node.bundle().roster()).is_ok() {
             return Ok(Known::Completed(answer.result));
         }
         reports.extend(answer.attempts.into_iter().filter_map(|a| believed(node, subject, peer, a)));
@@ -114,7 +114,8 @@ pub async fn gather(node: &Arc<Node>, subject: &Subject, hopeless: &BTreeSet<Att
 
 /// A peer's report, if its statement or certificate proves it.
 fn believed(node: &Node, subject: &Subject, peer: &NodeName, a: v1::RecoveredAttempt) -> Option<Report> {
-    let roster = node.bundle.roster();
+    let bundle = node.bundle();
+    let roster = bundle.roster();
     let vote = VoteBody::from_bytes(&a.vote).ok()?;
     let intent = subject.intent();
     let about_this = vote.tenant == intent.tenant

@@ -54,6 +54,11 @@ pub fn of_store(error: &StoreError) -> Refusal {
     match error {
         StoreError::Conflict(Conflict::RequestDigest) => Reason::RequestIdConflict.into(),
         StoreError::Conflict(Conflict::KeyExists) => Reason::KeyExists.into(),
+        StoreError::Conflict(Conflict::Rejected(person)) => tally_signer::approval::rejected_by(person),
+        // The bundle changed between the decision and the step; asked again, the new one decides.
+        StoreError::Conflict(Conflict::OtherBundle) => Reason::BundleMismatch.into(),
+        StoreError::Conflict(Conflict::BundleForked) => Reason::BundleForked.into(),
+        StoreError::Conflict(Conflict::BundleVetoed) => Reason::BundleVetoed.into(),
         StoreError::Conflict(Conflict::Frozen(name, scope)) => tally_signer::freeze::refusal(name, scope),
         // A version's state changed between the decision and the step, and asked again the answer says so; or a claim that
         // was free when the node looked was taken before the vote was written.

@@ -1,9 +1,12 @@
 //! Serving: own accept loop with TLS, gRPC services with reflection and health, background work, and a clean stop.
 
+use crate::approve;
 use crate::boot::boot;
+use crate::bundle_news;
 use crate::caller::{Caller, CallerStream};
 use crate::config::Config;
 use crate::freeze_news;
+use crate::gate::Gate;
 use crate::greet;
 use crate::hsm_names;
 use crate::kek_care::KekCare;
@@ -18,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tally_domain::key::KeyState;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
@@ -32,8 +35,8 @@ const STREAMS_MAX: u32 = 100;
 /// Connections that are handshaken and not yet taken by the server.
 const ACCEPTED_MAX: usize = 32;
 
-/// How often peers are greeted, pending keys asked for, keys in the HSM and freezes announced, KEKs cared for and grown logs
-/// checkpointed.
+/// How often peers are greeted, pending keys asked for, keys in the HSM, freezes, bundles and what waits for persons
+/// announced, what they have approved led, KEKs cared for and grown logs checkpointed.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
 
 /// Runs a node until it is told to stop.
@@ -45,7 +48,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let listener = TcpListener::bind(node.config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", node.config.listen))?;
-    let connections = accept(listener, tls, node.clone());
+    let connections = accept(listener, tls);
     let (health, health_service) = tonic_health::server::health_reporter();
     let described = || {
         tonic_reflection::server::Builder::configure()
@@ -56,10 +59,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     // Older tools know only the alpha of the same protocol.
     let reflection_alpha = described().build_v1alpha().context("the contract's descriptors do not load")?;
     let limit = PEER_MESSAGE_MAX_BYTES;
+    let (open, gate) = watch::channel(false);
     let server = Server::builder()
         .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .layer(Gate(gate))
         .layer(TypedErrors)
         .add_service(health_service)
         .add_service(reflection)
@@ -69,10 +74,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         .add_service(services::wrap(node.clone()))
         .add_service(services::token(node.clone()))
         .add_service(services::freeze(node.clone(), limit))
-        .add_service(services::policy(node.clone(), limit))
+        .add_service(services::approval(node.clone(), limit))
+        .add_service(services::policy(node.clone()))
+        .add_service(services::limits(node.clone(), limit))
         .add_service(services::audit(node.clone(), limit))
         .add_service(services::node(node.clone(), limit))
-        .add_service(services::peer(node.clone(), limit));
+        .add_service(services::peer(node.clone(), limit))
+        .serve_with_incoming_shutdown(connections, stop_signal());
+    let server = tokio::spawn(server);
     // Peers may know that this node was restored from an older copy, and what was frozen while it was away; it must hear
     // so before it serves.
     let peers = node.peers.by_reachability();
@@ -81,14 +90,17 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         freeze_news::fetch(&node, peer).await;
     }))
     .await;
+    // Nor does it decide by a bundle that has been replaced meanwhile.
+    bundle_news::catch_up_with_all(&node).await;
+    open.send_replace(true);
     for service in std::iter::once("").chain(services::NAMES) {
         health.set_service_status(service, tonic_health::ServingStatus::Serving).await;
     }
     tracing::info!(node = %node.name(), address = %node.config.listen, incarnation = node.boot.incarnation.0,
-        bundle = %node.bundle.digest(), "serving");
+        bundle = %node.bundle().digest(), "serving");
     let housekeeping = tokio::spawn(keep_house(node.clone()));
     let vaults = tokio::spawn(vault::keep(node.clone()));
-    server.serve_with_incoming_shutdown(connections, stop_signal()).await.context("the server failed")?;
+    server.await.context("the server crashed")?.context("the server failed")?;
     housekeeping.abort();
     vaults.abort();
     if let Err(refusal) = node.checkpoints.note(&node).await {
@@ -99,7 +111,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 }
 
 /// Accepts connections and handshakes each in its own task, so that a slow peer does not hold up the others.
-fn accept(listener: TcpListener, tls: Tls, node: Arc<Node>) -> ReceiverStream<std::io::Result<CallerStream>> {
+fn accept(listener: TcpListener, tls: Tls) -> ReceiverStream<std::io::Result<CallerStream>> {
     let (out, accepted) = mpsc::channel(ACCEPTED_MAX);
     tokio::spawn(async move {
         loop {
@@ -112,9 +124,9 @@ fn accept(listener: TcpListener, tls: Tls, node: Arc<Node>) -> ReceiverStream<st
                     continue;
                 }
             };
-            let (acceptor, node, out) = (TlsAcceptor::from(tls.server.clone()), node.clone(), out.clone());
+            let (acceptor, out) = (TlsAcceptor::from(tls.server.clone()), out.clone());
             tokio::spawn(async move {
-                match handshake(acceptor, tcp, &node).await {
+                match handshake(acceptor, tcp).await {
                     // The server has gone when nobody takes it.
                     Ok(stream) => drop(out.send(Ok(stream)).await),
                     Err(error) => tracing::debug!(%error, "handshake refused"),
@@ -125,12 +137,12 @@ fn accept(listener: TcpListener, tls: Tls, node: Arc<Node>) -> ReceiverStream<st
     ReceiverStream::new(accepted)
 }
 
-async fn handshake(acceptor: TlsAcceptor, tcp: TcpStream, node: &Node) -> std::io::Result<CallerStream> {
+async fn handshake(acceptor: TlsAcceptor, tcp: TcpStream) -> std::io::Result<CallerStream> {
     tcp.set_nodelay(true)?;
     let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp)).await??;
     let caller = match stream.get_ref().1.peer_certificates().and_then(|c| c.first()) {
-        Some(certificate) => Caller::of(certificate, node.bundle.roster()),
-        None => Caller::Unknown,
+        Some(certificate) => Caller::of(certificate),
+        None => Caller::unknown(),
     };
     Ok(CallerStream::new(stream, caller))
 }
@@ -163,6 +175,9 @@ async fn keep_house(node: Arc<Node>) {
         }
         hsm_names::spread(&node).await;
         freeze_news::spread(&node);
+        approve::care(&node).await;
+        approve::spread(&node);
+        bundle_news::spread(&node);
         care.round(&node).await;
         if let Err(refusal) = node.checkpoints.note(&node).await {
             tracing::warn!(%refusal, "no checkpoint");

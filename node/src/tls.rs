@@ -87,8 +87,8 @@ impl Tls {
         tcp.set_nodelay(true)?;
         let stream = self.client.connect(name, tcp).await?;
         let certificate = stream.get_ref().1.peer_certificates().and_then(|c| c.first());
-        match certificate.map(|c| Caller::of(c, roster)) {
-            Some(Caller::Node(name)) if name == *peer => Ok(stream),
+        match certificate.map(|c| Caller::of(c)).as_ref().and_then(|caller| caller.node(roster)) {
+            Some(node) if node.name == *peer => Ok(stream),
             _ => Err(std::io::Error::other("the node at that address is not the one of the roster")),
         }
     }

@@ -1,9 +1,10 @@
 //! Approvals of persons: which count for a request, and whether a rule has enough of them (S-2.2 step 13).
 
 use crate::bundle::{APPROVALS_MAX, Bundle, DAY_MS, Quorum, missing};
+use crate::decide::Need;
 use std::collections::BTreeSet;
 use tally_domain::approval::{Approval, BadApproval, Verdict};
-use tally_domain::dsse::Envelope;
+use tally_domain::dsse::{Envelope, VerifyingKey};
 use tally_domain::time::CLOCK_TOLERANCE_MS;
 use tally_domain::{ClientId, Digest, PersonName, RequestId, Tenant, UnixMillis};
 
@@ -152,6 +153,34 @@ fn still_counts(
         return Err(VoidApproval::TooLong);
     }
     Ok(approval)
+}
+
+impl Bundle {
+    /// Whether any path of these needs asks a person.
+    pub fn asks(&self, needs: &[Need], person: &PersonName) -> bool {
+        let quorums = needs.iter().flat_map(|need| &need.paths).flat_map(|path| &path.needed);
+        quorums.into_iter().any(|q| self.groups.group(&q.group).is_some_and(|persons| persons.contains(person)))
+    }
+
+    /// Whether these persons are enough under the rule, or the rules with `,` between, that permitted what a client asks.
+    pub fn enough(&self, rule: &str, client: &ClientId, persons: &BTreeSet<PersonName>) -> bool {
+        let approvals = Approvals { approved: persons.clone(), rejected: BTreeSet::new() };
+        rule.split(',').all(|id| {
+            let rule = self.rules_in_full().iter().find(|rule| rule.id == id);
+            rule.is_some_and(|rule| approvals.missing(self, client, &rule.approvals).is_empty())
+        })
+    }
+
+    /// A person's keys.
+    pub fn keys_of(&self, person: &PersonName) -> Option<Vec<VerifyingKey>> {
+        self.groups.person(person).map(|person| person.keys.clone())
+    }
+
+    /// Whom these needs ask, with their keys, but for those who operate the client.
+    pub fn approvers(&self, needs: &[Need], client: &ClientId) -> Vec<(PersonName, Vec<VerifyingKey>)> {
+        let asked = self.groups.persons().filter(|(name, p)| self.asks(needs, name) && !p.clients.contains(client));
+        asked.map(|(name, person)| (name.clone(), person.keys.clone())).collect()
+    }
 }
 
 fn operates(bundle: &Bundle, person: &PersonName, client: &ClientId) -> bool {

@@ -22,7 +22,10 @@ pub(crate) use reading::{NAME_FORM, Source, plain_name, text as file_text, toml 
 pub(crate) use spans::DAY_MS;
 
 pub use admins::Admins;
-pub use header::{BUNDLE_TYPE, Header, LOOSENING_DELAY_DEFAULT_MS, LOOSENING_DELAY_MIN_MS, VALIDITY_MAX_MS, Validity};
+pub use header::{
+    BUNDLE_TYPE, Header, LOOSENING_DELAY_DEFAULT_MS, LOOSENING_DELAY_MIN_MS, VALIDITY_MAX_MS, VERSION_STEP_MAX,
+    Validity,
+};
 pub use limits::LIMITS_MAX;
 pub use quorums::{APPROVALS_MAX, Quorum};
 pub use signed::{SIGNED_BUNDLE_MAX_BYTES, SignedBundle, Trust};
@@ -102,6 +105,14 @@ impl Bundle {
     /// [`BundleError`] with file, line, column and what to do.
     pub fn load(files: &Files) -> Result<Self, BundleError> {
         content::load(files, None)
+    }
+
+    /// The same for asking what its rules say at any time, not for deciding: a draft's time has not come, or is long over
+    /// for requests of the past.
+    #[must_use]
+    pub fn timeless(mut self) -> Self {
+        self.header.validity = None;
+        self
     }
 
     /// Names the bundle: over what it says of itself, every path and every byte of it.

@@ -5,6 +5,7 @@ use crate::decide::{DecisionRequest, PolicyAction};
 use std::collections::BTreeMap;
 use tally_domain::claim::LINES_MAX;
 use tally_domain::facts::{Amount, AssetRef, Facts, PaymentFacts, TransactionFacts};
+use tally_domain::ports::store::NamedLine;
 use tally_domain::{Account, Charge, LimitId, LineId};
 
 /// A limit never allows the request, however much of it is left.
@@ -111,7 +112,8 @@ fn moves<'a>(bundle: &'a Bundle, action: PolicyAction<'a>) -> Vec<Moves<'a>> {
         | PolicyAction::ChangeKek(..)
         | PolicyAction::ManageDomain(_)
         | PolicyAction::Freeze(_)
-        | PolicyAction::Unfreeze(_) => Vec::new(),
+        | PolicyAction::Unfreeze(_)
+        | PolicyAction::VetoPolicy(_) => Vec::new(),
     }
 }
 
@@ -185,7 +187,27 @@ fn in_units(amount: &Amount, decimals: u8, counted: u8) -> Option<u128> {
     10u128.checked_pow(u32::from(counted.checked_sub(decimals)?))?.checked_mul(units)
 }
 
+/// What the lines are called that a request is charged on.
+pub fn lines(bundle: &Bundle, request: &DecisionRequest<'_>) -> Vec<NamedLine> {
+    let moves = moves(bundle, request.action);
+    let mut lines = BTreeMap::new();
+    for limit in &bundle.limits {
+        for what in moves.iter().filter(|what| matches(bundle, request, &limit.scope, what)) {
+            let by = counted_by(limit, request, what);
+            let by = by.into_iter().map(|(field, value)| (field.to_owned(), value.to_owned())).collect();
+            let line = line(limit, request, what);
+            lines.insert(line, NamedLine { line, limit: limit.id.clone(), by });
+        }
+    }
+    lines.into_values().collect()
+}
+
 fn line(limit: &Limit, request: &DecisionRequest<'_>, moves: &Moves<'_>) -> LineId {
+    LineId::of(&limit.id, &counted_by(limit, request, moves))
+}
+
+/// The fields that a limit counts separately by, with their values for one movement.
+fn counted_by<'a>(limit: &Limit, request: &DecisionRequest<'a>, moves: &Moves<'a>) -> Vec<(&'static str, &'a str)> {
     let value = |by: &By| match (by, &moves.what) {
         (By::Key, _) => request.subject(),
         (By::Client, _) => request.client.as_str(),
@@ -194,6 +216,5 @@ fn line(limit: &Limit, request: &DecisionRequest<'_>, moves: &Moves<'_>) -> Line
         (By::To, What::Asset { to, .. } | What::Anything { to }) => to,
         (By::Asset | By::To, What::Nothing | What::Anything { .. }) => "",
     };
-    let values: Vec<_> = limit.by.iter().map(|by| (by.as_str(), value(by))).collect();
-    LineId::of(&limit.id, &values)
+    limit.by.iter().map(|by| (by.as_str(), value(by))).collect()
 }

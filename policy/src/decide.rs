@@ -103,9 +103,11 @@ pub enum PolicyAction<'a> {
     Freeze(&'a Scope),
     /// Lift freezes of this.
     Unfreeze(&'a Scope),
+    /// Veto the bundle of this number.
+    VetoPolicy(u64),
 }
 
-/// What rules and limits see as the key when everything is frozen or unfrozen. No key has this name, so that a rule for one
+/// What rules and limits see as the key when everything is frozen or unfrozen, or a bundle vetoed. No key has this name, so that a rule for one
 /// key never permits that.
 const EVERY_KEY: &str = "*";
 
@@ -113,7 +115,9 @@ impl<'a> DecisionRequest<'a> {
     /// The key as rules and limits see it.
     pub(crate) fn subject(&self) -> &'a str {
         match self.action {
-            PolicyAction::Freeze(Scope::All) | PolicyAction::Unfreeze(Scope::All) => EVERY_KEY,
+            PolicyAction::Freeze(Scope::All) | PolicyAction::Unfreeze(Scope::All) | PolicyAction::VetoPolicy(_) => {
+                EVERY_KEY
+            }
             _ => self.key.as_str(),
         }
     }
@@ -165,6 +169,7 @@ fn by_rules(bundle: &Bundle, request: &DecisionRequest<'_>, approvals: &Approval
         PolicyAction::ManageDomain(facts) => case.manage_domain(&facts),
         PolicyAction::Freeze(scope) => case.ask("freeze", "freeze", scope_record(scope)),
         PolicyAction::Unfreeze(scope) => case.ask("unfreeze", "freeze", scope_record(scope)),
+        PolicyAction::VetoPolicy(version) => case.ask("veto_policy", "bundle", bundle_record(version)),
     }
 }
 
@@ -356,6 +361,11 @@ fn hsm_spec_record(spec: &HsmKeySpec) -> Fields {
         ("t".into(), RestrictedExpression::new_long(1)),
         ("n".into(), RestrictedExpression::new_long(1)),
     ]
+}
+
+fn bundle_record(version: u64) -> Fields {
+    let version = i64::try_from(version).unwrap_or(i64::MAX);
+    vec![("version".into(), RestrictedExpression::new_long(version))]
 }
 
 fn spec_record(spec: &KeySpec) -> Fields {

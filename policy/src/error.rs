@@ -266,9 +266,10 @@ pub enum OpenError {
     /// The active bundle itself.
     #[error("this is the bundle that is active already")]
     Known,
-    /// Not the one after the active one.
+    /// Not one that can follow the active one.
     #[error(
-        "version {version} does not follow: the next is {active_version} + 1, with {active} as the bundle before it"
+        "version {version} does not follow: the next is {active_version} + 1, or a few more where numbers were vetoed, with \
+         {active} as the bundle before it"
     )]
     BrokenChain {
         /// Its version.

@@ -25,6 +25,7 @@ mod decide;
 mod diff;
 mod error;
 mod example;
+mod limits_shown;
 mod rules;
 mod summary;
 mod vocabulary;
@@ -33,10 +34,10 @@ pub use approvals::{APPROVAL_VALIDITY_MAX_MS, ApprovalSubject, Approvals, VoidAp
 pub use bundle::{
     APPROVALS_MAX, Admins, BUNDLE_MAX_BYTES, BUNDLE_TYPE, Bundle, FILES_MAX, Files, Header, LIMITS_MAX,
     LOOSENING_DELAY_DEFAULT_MS, LOOSENING_DELAY_MIN_MS, Quorum, SIGNED_BUNDLE_MAX_BYTES, SignedBundle, Summary, Trust,
-    VALIDITY_MAX_MS, Validity, span_words,
+    VALIDITY_MAX_MS, VERSION_STEP_MAX, Validity, span_words,
 };
 pub use cases::{Case, CaseReport, Threshold, unnoticed};
-pub use charges::{OverLimit, charges};
+pub use charges::{OverLimit, charges, lines};
 pub use decide::{
     ApprovalPath, Decision, DecisionRequest, Denied, NEAR_MISSES_MAX, NearMiss, Need, PolicyAction, decide,
     decide_approved,
@@ -44,6 +45,7 @@ pub use decide::{
 pub use diff::{Change, Direction, changes, tightens_only};
 pub use error::{BundleError, OpenError, Place, Problem};
 pub use example::EXAMPLE;
+pub use limits_shown::LimitShown;
 pub use rules::{DEPTH_MAX, Effect, RULE_MAX_BYTES, RULES_MAX, Rule};
-pub use summary::{Shown, shown, summary};
+pub use summary::{Shown, shown, summary, summary_digest};
 pub use vocabulary::SCHEMA;

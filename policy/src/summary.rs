@@ -56,9 +56,15 @@ pub fn shown(bundle: &Bundle, request: &DecisionRequest<'_>) -> Shown {
         }
         PolicyAction::Freeze(scope) => format!("client {client} asks to freeze {scope}"),
         PolicyAction::Unfreeze(scope) => format!("client {client} asks to lift freezes of {scope}"),
+        PolicyAction::VetoPolicy(version) => format!("client {client} asks to veto version {version} of the policy"),
     };
-    let digest = TaggedHash::new("tally/v1/summary").field(text.as_bytes()).finish();
+    let digest = summary_digest(&text);
     Shown { text, digest }
+}
+
+/// The digest of a text that is shown: whoever shows it to a person computes it again.
+pub fn summary_digest(text: &str) -> Digest {
+    TaggedHash::new("tally/v1/summary").field(text.as_bytes()).finish()
 }
 
 /// Facts in words, on one line. Amounts are exact, in whole units where the bundle knows the asset.

@@ -11,10 +11,12 @@ fn the_descriptor_set_names_every_service() {
     let mut services: Vec<&str> = set.file.iter().flat_map(|f| &f.service).map(|s| s.name()).collect();
     services.sort_unstable();
     let expected = [
+        "ApprovalService",
         "AuditService",
         "FreezeService",
         "KeyService",
         "KeyWrapService",
+        "LimitService",
         "NodeService",
         "PeerService",
         "PolicyService",

@@ -2,13 +2,14 @@
 //!
 //! Nothing that the leader or another node says is an input here, except the client's signed bytes.
 
+use crate::approval::{Question, Ruled};
 use crate::freeze::Freezes;
 use tally_audit::event::Verdict;
 use tally_chains::ToSign;
 use tally_domain::dsse::{self, Envelope};
 use tally_domain::facts::Facts;
 use tally_domain::key::{KeyRecord, KeyState};
-use tally_domain::time::{CLOCK_TOLERANCE_MS, INTENT_VALIDITY_MAX_MS};
+use tally_domain::time::{APPROVED_INTENT_VALIDITY_MAX_MS, CLOCK_TOLERANCE_MS, INTENT_VALIDITY_MAX_MS};
 use tally_domain::{Action, Charge, Digest, Intent, KeySpec, Purpose, Reason, Refusal, UnixMillis};
 use tally_domain::{ContentKind, DerivationPath, Scheme};
 use tally_policy::{Bundle, Decision, DecisionRequest, NEAR_MISSES_MAX, Need, PolicyAction, decide};
@@ -21,6 +22,8 @@ pub struct Opened {
     intent: Intent,
     envelope: Envelope,
     digest: Digest,
+    said: Vec<Envelope>,
+    bundle: Digest,
 }
 
 impl Opened {
@@ -37,6 +40,21 @@ impl Opened {
     /// Digest of the signed bytes.
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// The same with what persons are said to have signed about it, which whoever decides checks.
+    pub fn with_said(self, said: Vec<Envelope>) -> Self {
+        Self { said, ..self }
+    }
+
+    /// What persons are said to have signed about it.
+    pub fn said(&self) -> &[Envelope] {
+        &self.said
+    }
+
+    /// The bundle whose roster names the client, and under which it is decided.
+    pub fn bundle(&self) -> Digest {
+        self.bundle
     }
 }
 
@@ -55,7 +73,7 @@ pub fn open(bundle: &Bundle, envelope: Envelope) -> Result<Opened, Refusal> {
         return Err(Reason::Acl.into());
     }
     let digest = dsse::content_digest(&envelope);
-    Ok(Opened { intent, envelope, digest })
+    Ok(Opened { intent, envelope, digest, said: Vec::new(), bundle: bundle.digest() })
 }
 
 /// A request to sign as this node reads it: the key, the facts and what is to be signed. Says nothing yet about
@@ -135,6 +153,7 @@ pub fn subject(opened: Opened, key: Option<(&KeyRecord, KeyState)>) -> Result<Su
 pub struct Permit {
     subject: Subject,
     rule: String,
+    approvals: Vec<Envelope>,
     bundle: Digest,
     charges: Vec<Charge>,
 }
@@ -148,6 +167,11 @@ impl Permit {
     /// The rule that decided.
     pub fn rule(&self) -> &str {
         &self.rule
+    }
+
+    /// Whose approvals the rule asked for, by person; none where it asks nobody.
+    pub fn approvals(&self) -> &[Envelope] {
+        &self.approvals
     }
 
     /// The bundle that decided.
@@ -164,7 +188,8 @@ impl Permit {
 /// Decides whether this node takes part in signing; `charges` says what this takes of limits.
 ///
 /// # Errors
-/// A [`Refusal`]; `POLICY_DENIED` and `TX_OPAQUE` carry the rule and condition in their metadata. Whatever `charges` refuses.
+/// A [`Refusal`]; `POLICY_DENIED` and `TX_OPAQUE` carry the rule and condition in their metadata, `APPROVALS_REQUIRED` what is
+/// missing. Whatever `charges` refuses.
 pub fn admit_sign(
     opened: Opened,
     key: Option<(&KeyRecord, KeyState)>,
@@ -174,16 +199,13 @@ pub fn admit_sign(
     charges: impl FnOnce(&Subject) -> Result<Vec<Charge>, Refusal>,
 ) -> Result<Permit, Refusal> {
     expect_action(&opened.intent, Action::Sign)?;
-    check_times(&opened.intent, now)?;
+    check_sign_times(&opened.intent, now)?;
     check_bundle_version(&opened.intent, bundle)?;
     let subject = subject(opened, key)?;
-    let intent = subject.intent();
-    freezes.check(&intent.key)?;
-    let request =
-        DecisionRequest { client: &intent.client, key: &intent.key, action: PolicyAction::Sign(&subject.facts) };
-    let rule = decided(decide(bundle, &request, now))?;
+    freezes.check(&subject.intent().key)?;
+    let Ruled { rule, approvals } = Question::new(&subject.opened, &subject.facts).decide(bundle, now)?;
     let charges = charges(&subject)?;
-    Ok(Permit { subject, rule, bundle: bundle.digest(), charges })
+    Ok(Permit { subject, rule, approvals, bundle: bundle.digest(), charges })
 }
 
 /// This node permits the creation of a key. Only [`admit_create`] mints it.
@@ -280,9 +302,28 @@ pub(crate) fn expect_action(intent: &Intent, action: Action) -> Result<(), Refus
 }
 
 pub(crate) fn check_times(intent: &Intent, now: UnixMillis) -> Result<(), Refusal> {
-    if intent.expires_at <= intent.not_before || intent.expires_at.0 - intent.not_before.0 > INTENT_VALIDITY_MAX_MS {
+    check_short(intent)?;
+    check_sign_times(intent, now)
+}
+
+/// Only what waits for persons may live for longer; whether it does is known after the decision.
+pub(crate) fn check_short(intent: &Intent) -> Result<(), Refusal> {
+    check_validity(intent, INTENT_VALIDITY_MAX_MS)
+}
+
+fn check_validity(intent: &Intent, longest_ms: u64) -> Result<(), Refusal> {
+    if intent.expires_at <= intent.not_before || intent.expires_at.0 - intent.not_before.0 > longest_ms {
         return Err(Reason::ValidityTooLong.into());
     }
+    Ok(())
+}
+
+/// The times of a request to sign, which persons may have to approve.
+///
+/// # Errors
+/// `VALIDITY_TOO_LONG`, `TOO_EARLY`, `EXPIRED`.
+pub fn check_sign_times(intent: &Intent, now: UnixMillis) -> Result<(), Refusal> {
+    check_validity(intent, APPROVED_INTENT_VALIDITY_MAX_MS)?;
     if now.plus(CLOCK_TOLERANCE_MS) < intent.not_before {
         return Err(Reason::TooEarly.into());
     }
@@ -301,7 +342,7 @@ pub(crate) fn check_bundle_version(intent: &Intent, bundle: &Bundle) -> Result<(
         .with("wanted", intent.min_bundle_version.to_string()))
 }
 
-fn check_purpose(intent: &Intent, record: &KeyRecord) -> Result<(), Refusal> {
+pub(crate) fn check_purpose(intent: &Intent, record: &KeyRecord) -> Result<(), Refusal> {
     let needed = match intent.kind {
         // A payment moves money: with a key for messages it could pass as one, under the rules for messages.
         ContentKind::EvmTransaction | ContentKind::Iso20022 => Purpose::Transaction,
@@ -314,6 +355,7 @@ fn check_purpose(intent: &Intent, record: &KeyRecord) -> Result<(), Refusal> {
         | ContentKind::KekSpec
         | ContentKind::FreezeSpec
         | ContentKind::UnfreezeSpec
+        | ContentKind::VetoSpec
         | ContentKind::DomainSpec
         | ContentKind::DomainChange
         | ContentKind::TokenCall => {

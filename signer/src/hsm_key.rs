@@ -5,7 +5,7 @@ use crate::admit::{Opened, check_bundle_version, check_times, decided};
 use crate::boot::BootIdentity;
 use crate::freeze::Freezes;
 use crate::hsm_sign::must_be_home;
-use crate::tokens::facts;
+use crate::tokens::domain_facts;
 use prost::Message as _;
 use tally_audit::event::What;
 use tally_domain::boot::Statement;
@@ -75,7 +75,7 @@ impl std::fmt::Display for Wish {
             }
             Self::Kek { home } => write!(f, "create a KEK in the HSM of {home}"),
             Self::Tokens(checked) => {
-                let facts = facts(checked.spec(), "create", "");
+                let facts = domain_facts(checked.spec(), "create", "");
                 let home = &checked.spec().home;
                 write!(f, "create a token domain ({}, {}) in the HSM of {home}", facts.mode, facts.format)
             }
@@ -205,7 +205,7 @@ pub fn admit_create_hsm(
     let action = match &wish {
         Wish::Signing(spec) => PolicyAction::CreateHsmKey(spec),
         Wish::Kek { .. } => PolicyAction::CreateKek,
-        Wish::Tokens(checked) => PolicyAction::ManageDomain(facts(checked.spec(), "create", "")),
+        Wish::Tokens(checked) => PolicyAction::ManageDomain(domain_facts(checked.spec(), "create", "")),
     };
     let rule = decided(decide(bundle, &DecisionRequest { client: &intent.client, key: &intent.key, action }, now))?;
     Ok(CreateHsmPermit { wish, rule, bundle: bundle.digest(), opened })

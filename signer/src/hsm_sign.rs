@@ -1,14 +1,16 @@
 //! Signing with a key that lives in this node's HSM: the same admission in the same order as for a threshold key, by this
 //! node alone, and a result only from a signature that has verified.
 
-use crate::admit::{Opened, check_bundle_version, check_times, expect_action};
+use crate::admit::{Opened, check_bundle_version, check_sign_times, expect_action};
+use crate::approval::{Question, unless_rejected};
 use crate::boot::BootIdentity;
-use crate::claims::{Cleared, HomeWork, decide_home};
+use crate::claims::{Cleared, HomeWork, decide_home_sign};
 use crate::freeze::{Freezes, unless_frozen};
 use crate::result::{SignResult, WireSignature};
 use prost::Message as _;
 use tally_audit::event::What;
 use tally_chains::ToSign;
+use tally_domain::dsse::Envelope;
 use tally_domain::facts::Facts;
 use tally_domain::key::KeyState;
 use tally_domain::ports::store::{Step, Write};
@@ -17,7 +19,7 @@ use tally_domain::{
     Action, ContentKind, Digest, HsmKeyRecord, HsmScheme, Intent, NodeName, PublicKey, Purpose, Reason, Refusal,
     UnixMillis,
 };
-use tally_policy::{Bundle, PolicyAction};
+use tally_policy::Bundle;
 
 /// A request to sign as the key's home reads it. Says nothing yet about whether it is permitted.
 #[derive(Debug, Clone)]
@@ -31,6 +33,11 @@ pub struct HsmSubject {
 }
 
 impl HsmSubject {
+    /// The request.
+    pub fn opened(&self) -> &Opened {
+        &self.opened
+    }
+
     /// The intent.
     pub fn intent(&self) -> &Intent {
         self.opened.intent()
@@ -127,6 +134,11 @@ impl HsmPermit {
         &self.work.task().rule
     }
 
+    /// Whose approvals the rule asked for, by person; none where it asks nobody.
+    pub fn approvals(&self) -> &[Envelope] {
+        self.work.approvals()
+    }
+
     /// The bundle that decided.
     pub fn bundle(&self) -> Digest {
         self.work.task().bundle
@@ -171,28 +183,45 @@ impl HsmSigning {
     /// # Errors
     /// `HSM` when it does not verify; `INTERNAL` when it does not fit the transaction.
     pub fn complete(self, signature: Vec<u8>) -> Result<Completed, Refusal> {
-        let HsmSubject { record, public_key, to_sign, opened, .. } = &self.subject;
-        let signed_bytes = self.subject.bytes_to_sign();
-        public_key.verify(&signed_bytes, &signature).map_err(|_| Reason::Hsm)?;
-        let recovery_id = match to_sign {
-            ToSign::Digest(digest) => public_key.recovery_id(&digest.0, &signature).unwrap_or_default(),
-            ToSign::Message(_) => 0,
-        };
-        let signed_payload = match opened.intent().kind {
-            ContentKind::EvmTransaction => transaction(&opened.intent().content, &signature, recovery_id)?,
-            _ => Vec::new(),
-        };
-        let result = SignResult {
-            signature: Some(WireSignature { bytes: signature, recovery_id: recovery_id.into() }),
-            signed_payload,
-            public_key: public_key.to_spki(),
-            rule: self.rule,
-            certificate: None,
-            signed_bytes,
-            home: record.home.as_str().into(),
-        };
-        Ok(Completed { subject: self.subject, result })
+        completed(self.subject, self.rule, signature)
     }
+}
+
+/// A result of another node's HSM, which that node has permitted and written down: the signature must verify here too. The
+/// store of this node keeps it; its log does not say that this node signed.
+///
+/// # Errors
+/// `PROTOCOL_VIOLATION` when it is not that key's signature of this, to the byte.
+pub fn check_others(subject: HsmSubject, bytes: &[u8]) -> Result<Completed, Refusal> {
+    let violation = || Refusal::new(Reason::ProtocolViolation).with("round", "complete");
+    let result = SignResult::decode(bytes).map_err(|_| violation())?;
+    let signature = result.signature.map(|s| s.bytes).unwrap_or_default();
+    let completed = completed(subject, result.rule, signature).map_err(|_| violation())?;
+    if completed.to_bytes() == bytes { Ok(completed) } else { Err(violation()) }
+}
+
+fn completed(subject: HsmSubject, rule: String, signature: Vec<u8>) -> Result<Completed, Refusal> {
+    let HsmSubject { record, public_key, to_sign, opened, .. } = &subject;
+    let signed_bytes = subject.bytes_to_sign();
+    public_key.verify(&signed_bytes, &signature).map_err(|_| Reason::Hsm)?;
+    let recovery_id = match to_sign {
+        ToSign::Digest(digest) => public_key.recovery_id(&digest.0, &signature).unwrap_or_default(),
+        ToSign::Message(_) => 0,
+    };
+    let signed_payload = match opened.intent().kind {
+        ContentKind::EvmTransaction => transaction(&opened.intent().content, &signature, recovery_id)?,
+        _ => Vec::new(),
+    };
+    let result = SignResult {
+        signature: Some(WireSignature { bytes: signature, recovery_id: recovery_id.into() }),
+        signed_payload,
+        public_key: public_key.to_spki(),
+        rule,
+        certificate: None,
+        signed_bytes,
+        home: record.home.as_str().into(),
+    };
+    Ok(Completed { subject, result })
 }
 
 fn transaction(content: &[u8], signature: &[u8], recovery_id: u8) -> Result<Vec<u8>, Refusal> {
@@ -210,7 +239,7 @@ pub struct Completed {
 }
 
 impl Completed {
-    /// The step that makes the result durable, with its leaf, unless the key is frozen by then.
+    /// The step that makes the result durable, with its leaf, unless the key is frozen or the request rejected by then.
     pub fn step(&self, boot: &BootIdentity, now: UnixMillis) -> Step {
         let intent = self.subject.intent();
         let leaf = boot.leaf(
@@ -226,13 +255,14 @@ impl Completed {
                 to_sign: self.result.signed_bytes.clone(),
             },
         );
-        let write = Write::Complete {
-            tenant: intent.tenant.clone(),
-            request: intent.request_id,
-            result: self.to_bytes(),
-            at: now,
-        };
-        unless_frozen(Step { writes: vec![write], leaves: vec![leaf] }, &intent.key)
+        unless_frozen(unless_rejected(Step { writes: vec![self.write(now)], leaves: vec![leaf] }, intent), &intent.key)
+    }
+
+    /// The write that answers the request.
+    pub fn write(&self, now: UnixMillis) -> Write {
+        let intent = self.subject.intent();
+        let (tenant, request) = (intent.tenant.clone(), intent.request_id);
+        Write::Complete { tenant, request, result: self.to_bytes(), at: now }
     }
 
     /// The answer, byte for byte as it is stored.
@@ -259,17 +289,16 @@ pub fn admit_hsm_sign(
         return Err(Reason::KeyNotFound.into());
     }
     must_be_home(&record.home, me, bundle.roster())?;
-    check_times(opened.intent(), now)?;
+    check_sign_times(opened.intent(), now)?;
     check_bundle_version(opened.intent(), bundle)?;
     let subject = subject(opened, record, state)?;
-    let intent = subject.intent();
-    freezes.check(&intent.key)?;
-    let action = PolicyAction::Sign(&subject.facts);
-    let work = decide_home(&subject.opened, &record.home, subject.digest_to_sign(), action, bundle, now)?;
+    freezes.check(&subject.intent().key)?;
+    let question = Question::new(&subject.opened, &subject.facts);
+    let work = decide_home_sign(&question, &record.home, subject.digest_to_sign(), bundle, now)?;
     Ok(HsmPermit { subject, work })
 }
 
-fn check_purpose(intent: &Intent, record: &HsmKeyRecord) -> Result<(), Refusal> {
+pub(crate) fn check_purpose(intent: &Intent, record: &HsmKeyRecord) -> Result<(), Refusal> {
     let needed = match intent.kind {
         ContentKind::EvmTransaction | ContentKind::Iso20022 => Purpose::Transaction,
         ContentKind::Message => Purpose::Message,
@@ -280,6 +309,7 @@ fn check_purpose(intent: &Intent, record: &HsmKeyRecord) -> Result<(), Refusal> 
         | ContentKind::KekSpec
         | ContentKind::FreezeSpec
         | ContentKind::UnfreezeSpec
+        | ContentKind::VetoSpec
         | ContentKind::DomainSpec
         | ContentKind::DomainChange
         | ContentKind::TokenCall => {

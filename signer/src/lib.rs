@@ -13,11 +13,13 @@
 //! [`wrap::WrapDone`]. Either goes on from its permit only with [`claims::Cleared`], leave of every limit that applies.
 
 pub mod admit;
+pub mod approval;
 pub mod boot;
 pub mod claims;
 pub mod freeze;
 pub mod hsm_key;
 pub mod hsm_sign;
+pub mod judge;
 pub mod kek;
 pub mod keygen_session;
 pub mod recovery;
@@ -26,6 +28,7 @@ pub mod result;
 pub mod session;
 pub mod sign_session;
 pub mod tokens;
+pub mod veto;
 mod wire;
 pub mod wrap;
 

@@ -82,6 +82,7 @@ pub fn build(
                 | ContentKind::KekSpec
                 | ContentKind::FreezeSpec
                 | ContentKind::UnfreezeSpec
+                | ContentKind::VetoSpec
                 | ContentKind::DomainSpec
                 | ContentKind::DomainChange
                 | ContentKind::TokenCall => Vec::new(),

@@ -43,6 +43,8 @@ pub enum Action<R> {
         voters: Vec<NodeName>,
         /// The client's intent, for each of them to admit.
         envelope: Box<Envelope>,
+        /// What persons have signed of it.
+        approvals: Vec<Envelope>,
         /// [`tally_domain::vote::VoteBody::to_bytes`].
         body: Vec<u8>,
     },

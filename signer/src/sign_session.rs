@@ -13,6 +13,7 @@ use crate::claims::{self, Ballot, Binding, Claimed};
 use crate::freeze::unless_frozen;
 use crate::result::{self, SignResult};
 use crate::session::{Action, Failure, Members, PersistId, Trouble, ban};
+use crate::veto::while_active;
 use crate::wire::{self, Message};
 use prost::Message as _;
 use rand_core::CryptoRng;
@@ -263,7 +264,7 @@ impl SignSession {
                 };
                 let body = claims::vote_body(&self.start.claimed, &binding);
                 let (statement, step) = claims::vote(&body, &self.start.boot, now);
-                let step = unless_frozen(step, self.key());
+                let step = while_active(unless_frozen(step, self.key()), body.bundle);
                 let id = self.persist_id();
                 self.stage = Stage::PersistingVote { id, body, statement, presignature };
                 actions.push(Action::Persist { id, step });
@@ -307,8 +308,10 @@ impl SignSession {
                 let mut actions = self.start.members.to_all(&bytes);
                 let voters = ballot.wanting();
                 if self.leads() && !voters.is_empty() {
-                    let envelope = Box::new(self.start.claimed.permit().subject().opened().envelope().clone());
-                    actions.push(Action::Canvass { voters, envelope, body: ballot.body().to_bytes() });
+                    let permit = self.start.claimed.permit();
+                    let envelope = Box::new(permit.subject().opened().envelope().clone());
+                    let (approvals, body) = (permit.approvals().to_vec(), ballot.body().to_bytes());
+                    actions.push(Action::Canvass { voters, envelope, approvals, body });
                 }
                 self.stage = Stage::Voting { ballot, presignature };
                 actions

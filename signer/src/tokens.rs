@@ -8,6 +8,7 @@ use crate::boot::BootIdentity;
 use crate::freeze::{Freezes, unless_frozen};
 use crate::hsm_sign::must_be_home;
 use crate::kek::asked;
+use crate::veto::while_active;
 use tally_audit::event::{DomainChanged, TokensUsed, What};
 use tally_domain::key::KeyState;
 use tally_domain::ports::store::{Step, Write};
@@ -136,7 +137,9 @@ impl TokenPermit {
         });
         let mut writes = writes;
         writes.extend(result.map(|result| complete(intent, result, now)));
-        unless_frozen(Step { writes, leaves: vec![boot.leaf(now, leaf)] }, &intent.key)
+        // A stream that goes on is not decided anew: it ends with the bundle that permitted it.
+        let step = unless_frozen(Step { writes, leaves: vec![boot.leaf(now, leaf)] }, &intent.key);
+        while_active(step, self.opened.bundle())
     }
 }
 
@@ -158,9 +161,8 @@ pub fn admit_token(
     if call.call.form().is_some() && call.purpose.is_empty() {
         return Err(Reason::PurposeRequired.into());
     }
-    let form = call.call.form().map_or("", |form| form.as_str());
-    let facts = TokenFacts { action: intent.action, purpose: &call.purpose, form, rows: call.call.rows() };
-    let request = DecisionRequest { client: &intent.client, key: &intent.key, action: PolicyAction::Token(facts) };
+    let action = PolicyAction::Token(token_facts(&call));
+    let request = DecisionRequest { client: &intent.client, key: &intent.key, action };
     let rule = decided(decide(bundle, &request, now))?;
     unlimited(bundle, &request)?;
     if doing == DomainState::Suspended && !matches!(call.call, Call::Delete { .. } | Call::DeleteSubject { .. }) {
@@ -242,13 +244,19 @@ pub fn admit_change_domain(
     let change = DomainChange::from_bytes(&intent.content)?;
     let spec = spec.ok_or(Reason::Tampered)?;
     let key = change.key().map_or("", |key| key.as_str());
-    let action = PolicyAction::ManageDomain(facts(spec, change.as_str(), key));
+    let action = PolicyAction::ManageDomain(domain_facts(spec, change.as_str(), key));
     let rule = decided(decide(bundle, &DecisionRequest { client: &intent.client, key: &intent.key, action }, now))?;
     Ok(DomainPermit { opened, change, rule })
 }
 
+/// What rules are asked about a call.
+pub(crate) fn token_facts(call: &TokenCall) -> TokenFacts<'_> {
+    let form = call.call.form().map_or("", |form| form.as_str());
+    TokenFacts { action: call.call.action(), purpose: &call.purpose, form, rows: call.call.rows() }
+}
+
 /// What rules are asked about a domain.
-pub(crate) fn facts<'a>(spec: &'a DomainSpec, change: &'a str, key: &'a str) -> DomainFacts<'a> {
+pub(crate) fn domain_facts<'a>(spec: &'a DomainSpec, change: &'a str, key: &'a str) -> DomainFacts<'a> {
     let mode = match spec.keeping {
         Keeping::Reversible { mode: Mode::Strict, .. } => "strict",
         Keeping::Reversible { mode: Mode::Hybrid, .. } => "hybrid",
@@ -267,7 +275,7 @@ pub fn describe(intent: &Intent) -> Option<String> {
     match intent.kind {
         ContentKind::DomainSpec => {
             let spec = DomainSpec::from_bytes(&intent.content).ok()?;
-            let facts = facts(&spec, "create", "");
+            let facts = domain_facts(&spec, "create", "");
             Some(format!("create a token domain ({}, {}) in the HSM of {}", facts.mode, facts.format, spec.home))
         }
         ContentKind::DomainChange => Some(DomainChange::from_bytes(&intent.content).ok()?.to_string()),

@@ -30,7 +30,7 @@ pub(crate) fn read(bytes: &[u8]) -> Option<Message> {
     if *version == VERSION { postcard::from_bytes(rest).ok() } else { None }
 }
 
-fn write(message: &Message) -> Vec<u8> {
+pub(crate) fn write(message: &Message) -> Vec<u8> {
     let mut bytes = vec![VERSION];
     bytes.extend(postcard::to_stdvec(message).expect("encoding to memory"));
     bytes

@@ -1,6 +1,7 @@
 //! The cluster and its scheduler: one event at a time, which one is drawn from the seed.
 
 use crate::byzantine::{Cheat, Message, read};
+use crate::evil::Evil;
 use crate::faults::Faults;
 use crate::genesis::Genesis;
 use crate::history::History;
@@ -50,6 +51,7 @@ pub struct Cluster {
     pub(crate) rng: StdRng,
     pub(crate) now: UnixMillis,
     pub(crate) cheat: Option<Cheat>,
+    pub(crate) evil: Option<Evil>,
     net: Vec<Packet>,
     /// Tidings of results for requests that are being worked on: they wait for their turn.
     pub(crate) parked: Vec<Packet>,
@@ -81,6 +83,7 @@ impl Cluster {
             rng: StdRng::seed_from_u64(seed),
             now: START_OF_TIME.plus(1),
             cheat: None,
+            evil: None,
             net: Vec::new(),
             parked: Vec::new(),
             arrivals: Vec::new(),
@@ -193,7 +196,7 @@ impl Cluster {
         if !self.arrivals.is_empty() && (calm && waiting.is_empty() || self.rng.random_bool(soon)) {
             let at = self.rng.random_range(0..self.arrivals.len());
             let arrival = self.arrivals.swap_remove(at);
-            self.sign(arrival);
+            self.called(arrival);
             return true;
         }
         if !waiting.is_empty() {
@@ -240,10 +243,10 @@ impl Cluster {
     }
 
     fn deliver(&mut self, packet: Packet) {
-        let Packet { from, to, body } = packet;
-        if self.nodes[&to].live.is_none() {
+        if self.nodes[&packet.to].live.is_none() {
             return;
         }
+        let Some(Packet { from, to, body }) = self.lure(packet) else { return };
         if let Some(cheat) = self.cheat.as_mut().filter(|c| c.node == to) {
             cheat.receives(&body);
         }
@@ -293,11 +296,18 @@ impl Cluster {
             }
             other => {
                 self.cheat = other;
-                self.history.leaves(from, &self.nodes[from], &body);
+                if !self.is_cheat(from) {
+                    self.history.leaves(from, &self.nodes[from], &body);
+                }
                 vec![body]
             }
         };
         self.net.extend(bodies.into_iter().map(|body| Packet { from: from.clone(), to: to.clone(), body }));
+    }
+
+    /// Something leaves a node that no correct node sends.
+    pub(crate) fn post(&mut self, from: &NodeName, to: &NodeName, body: Body) {
+        self.net.push(Packet { from: from.clone(), to: to.clone(), body });
     }
 
     /// Makes a step durable, or crashes before or after, or finds the disk full.
@@ -336,9 +346,10 @@ impl Cluster {
         }
     }
 
-    /// Whether this node is the one that cheats.
+    /// Whether this node is one of those that cheat.
     pub(crate) fn is_cheat(&self, at: &NodeName) -> bool {
-        self.cheat.as_ref().is_some_and(|cheat| cheat.node == *at)
+        let evil = self.evil.as_ref().is_some_and(|evil| evil.node == *at);
+        evil || self.cheat.as_ref().is_some_and(|cheat| cheat.node == *at)
     }
 
     /// A node goes down.
@@ -358,8 +369,13 @@ impl Cluster {
         if contention && arrival.tries < CONTENTION_TRIES_MAX {
             self.arrivals.push(Arrival { tries: arrival.tries + 1, ..arrival });
         } else {
-            self.answers.insert(arrival.call, answer);
+            self.conclude(arrival.call, answer);
         }
+    }
+
+    /// The call is over.
+    pub(crate) fn conclude(&mut self, call: Call, answer: Result<Vec<u8>, Refusal>) {
+        self.answers.insert(call, answer);
     }
 
     /// Tidings that waited for a request to be free go their way again.

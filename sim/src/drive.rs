@@ -49,6 +49,9 @@ impl Cluster {
             }
             return;
         };
+        if running.members.party(from).is_none() {
+            return;
+        }
         let event = Event::Message { from, bytes: &bytes };
         let outcome = running.session.handle(event, self.now, &mut self.rng);
         self.go_on(at, key, outcome);
@@ -89,7 +92,7 @@ impl Cluster {
                         Err(trouble) => return self.end_session(at, key, &trouble),
                     }
                 }
-                Action::Canvass { voters, envelope, body } => self.canvass(at, key, &voters, *envelope, body),
+                Action::Canvass { voters, envelope, body, .. } => self.canvass(at, key, &voters, *envelope, body),
                 Action::Seal(_) => panic!("a signing session seals nothing"),
                 Action::Done(result) => return self.session_done(at, key, &result),
             }

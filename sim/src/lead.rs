@@ -254,7 +254,8 @@ impl Cluster {
             attempt,
             signers: plan.signers.clone(),
             abandonments: plan.abandonments.clone(),
-            claims: plan.claims.clone(),
+            claims: plan.claims.as_ref().map(Claims::to_bytes).unwrap_or_default(),
+            bundle: self.world.bundle.digest(),
         });
         let waiting = peers.iter().cloned().collect();
         self.lead(at, call).phase = Phase::Proposing { rpc, waiting, plan, agreed: Vec::new(), refused: Vec::new() };

@@ -1,5 +1,6 @@
 //! The whole cluster in one thread, driven from a seed: the machines of `tally-signer`, a network that loses, repeats,
-//! reorders and cuts, nodes that crash before and after a write, leaders that race, and members that cheat.
+//! reorders and cuts, nodes that crash before and after a write, leaders that race, members that cheat,
+//! and leaders that lie.
 //!
 //! Does: plays a schedule, keeps a history of what left every node, and says what the history breaks: one digest for a
 //! request (I1), one partial for a nonce (I2, I3), certified claims disjoint and no limit exceeded (I4, I5), nothing
@@ -20,6 +21,7 @@
 pub mod byzantine;
 pub mod check;
 pub mod cluster;
+pub mod evil;
 pub mod faults;
 pub mod genesis;
 pub mod history;
@@ -37,6 +39,7 @@ mod recover;
 
 pub use byzantine::Behaviour;
 pub use cluster::Cluster;
+pub use evil::Lie;
 pub use faults::Faults;
 pub use genesis::Genesis;
 pub use world::World;

@@ -10,6 +10,7 @@ use tally_audit::event::Origin;
 use tally_domain::boot::Statement;
 use tally_domain::claim::Claimant;
 use tally_domain::dsse::Envelope;
+use tally_domain::ports::store::{Step, Write};
 use tally_domain::vote::VoteBody;
 use tally_domain::{Claims, NodeName, Reason, Refusal};
 use tally_signer::admit;
@@ -73,8 +74,8 @@ impl Cluster {
         envelope: &Envelope,
         body: &[u8],
     ) {
-        let body = VoteBody::from_bytes(body).expect("leaders send votes to vote for");
         if self.holds_to_nothing(at) {
+            let body = VoteBody::from_bytes(body).expect("it votes for what can be read");
             let boot = self.live(at).boot.clone();
             let answer = Ok(body.sign(boot.key(), boot.cert()).encode_to_vec());
             return self.send(at, leader, Body::Voted { key, answer });
@@ -93,14 +94,19 @@ impl Cluster {
         at: &NodeName,
         leader: &NodeName,
         envelope: &Envelope,
-        body: VoteBody,
+        body: &[u8],
     ) -> Result<Result<Vec<u8>, Vec<InTheWay>>, Stop> {
         let opened = admit::open(&self.world.bundle, envelope.clone())?;
+        let asked = VoteBody::from_bytes(body).map_err(|_| Refusal::new(Reason::Malformed).with("field", "vote"))?;
         if self.live(at).guards.contains(&request_key(&opened)) || self.completed(at, &opened)?.is_some() {
             return Err(Reason::Contention.into());
         }
-        let permit = self.admitted(at, &opened, Origin::Peer(leader.clone()))?;
-        let concurring = claims::concur(permit, body, self.clock(at))?;
+        let origin = Origin::Peer(leader.clone());
+        let permit = self.admitted(at, &opened, origin.clone())?;
+        let concurring = match claims::concur(permit, asked, at, self.clock(at)) {
+            Ok(concurring) => concurring,
+            Err(refusal) => return Err(self.refused(at, &opened, &origin, refusal)),
+        };
         let found = self.in_the_way(at, &opened, concurring.body().claims.as_ref())?;
         if !found.is_empty() {
             return Ok(Err(found));
@@ -109,6 +115,17 @@ impl Cluster {
         let (statement, step) = concurring.vote(&self.live(at).boot, now);
         self.commit(at, step)?;
         Ok(Ok(statement.encode_to_vec()))
+    }
+
+    /// Writes down why this node takes no part, with who brought it.
+    pub(crate) fn refused(&mut self, at: &NodeName, opened: &admit::Opened, from: &Origin, refusal: Refusal) -> Stop {
+        let (tenant, request) = request_key(opened);
+        let refuse = Write::Refuse { tenant, request, reason: refusal.reason.as_str().into(), at: self.now };
+        let leaves = self.decision_leaves(at, opened, from, Err(&refusal));
+        match self.commit(at, Step { writes: vec![refuse], leaves }) {
+            Ok(()) => Stop::Refused(refusal),
+            Err(stop) => stop,
+        }
     }
 
     /// A voter has answered the leader.
@@ -128,6 +145,14 @@ impl Cluster {
             }
         }
     }
+}
+
+/// Claims as a proposal carries them.
+pub(crate) fn claims_in(bytes: &[u8]) -> Result<Option<Claims>, Refusal> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    Claims::from_bytes(bytes).map(Some).map_err(|_| Refusal::new(Reason::Malformed).with("field", "claims"))
 }
 
 fn claimant(opened: &admit::Opened) -> Claimant {

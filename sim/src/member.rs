@@ -4,6 +4,7 @@
 use crate::cluster::{Cluster, Stop};
 use crate::drive::check_id;
 use crate::journal::RequestKey;
+use crate::limits::claims_in;
 use crate::node::{Held, SessionKey};
 use crate::packet::{Body, No, Packet, Proposal, Recovered};
 use prost::Message as _;
@@ -68,6 +69,9 @@ impl Cluster {
     }
 
     fn consider(&mut self, at: &NodeName, leader: &NodeName, proposal: &Proposal) -> Result<Joined, Stop> {
+        if proposal.bundle != self.world.bundle.digest() {
+            return Err(Reason::BundleMismatch.into());
+        }
         let opened = admit::open(&self.world.bundle, proposal.envelope.clone())?;
         if let Some(bytes) = self.completed(at, &opened)? {
             return Ok(Joined::Done(bytes));
@@ -85,10 +89,15 @@ impl Cluster {
 
     fn join(&mut self, at: &NodeName, leader: &NodeName, proposal: &Proposal, opened: &Opened) -> Result<Joined, Stop> {
         let origin = Origin::Peer(leader.clone());
-        let permit = self.admitted(at, opened, origin)?;
+        let permit = self.admitted(at, opened, origin.clone())?;
         let held = self.live(at).key(&opened.intent().key).ok_or(Reason::KeyNotFound)?;
-        let members = self.members(at, leader, &held, &proposal.signers)?;
-        let claimed = claim(permit, proposal.claims.clone(), self.clock(at)).map_err(Refusal::from)?;
+        let joined = self.members(at, leader, &held, &proposal.signers).and_then(|members| {
+            Ok((members, claim(permit, claims_in(&proposal.claims)?, self.clock(at)).map_err(Refusal::from)?))
+        });
+        let (members, claimed) = match joined {
+            Ok(joined) => joined,
+            Err(refusal) => return Err(self.refused(at, opened, &origin, refusal)),
+        };
         let found = self.in_the_way(at, opened, claimed.claims())?;
         if !found.is_empty() {
             return Ok(Joined::Met(found));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tally_domain::boot::Statement;
 use tally_domain::dsse::Envelope;
 use tally_domain::freeze::UnfreezeCertificate;
-use tally_domain::{Attempt, Claims, NodeName, Refusal, SignerSet};
+use tally_domain::{Attempt, Digest, NodeName, Refusal, SignerSet};
 use tally_signer::claims::InTheWay;
 use tally_signer::recovery::Report;
 
@@ -16,7 +16,9 @@ pub(crate) struct Proposal {
     pub(crate) attempt: Attempt,
     pub(crate) signers: SignerSet,
     pub(crate) abandonments: Vec<Statement>,
-    pub(crate) claims: Option<Claims>,
+    /// Encoded; empty when nothing is claimed.
+    pub(crate) claims: Vec<u8>,
+    pub(crate) bundle: Digest,
 }
 
 /// A no to a proposal or to a question for a vote, with what is in the way of its claims.

@@ -123,8 +123,13 @@ impl World {
         if amount > max {
             return Err(Reason::VelocityLimit.into());
         }
-        let limit = LimitId::parse("bytes").expect("a name");
+        let limit = self.limit_id();
         Ok(vec![Charge { line: LineId::of(&limit, &[]), limit, max, window_ms, amount }])
+    }
+
+    /// What the limit is called.
+    pub(crate) fn limit_id(&self) -> LimitId {
+        LimitId::parse("bytes").expect("a name")
     }
 
     /// A request to sign a message of its own.

@@ -1,8 +1,11 @@
 //! What each write does and when it is refused. Runs inside a savepoint, which the caller undoes on any error.
 
+use crate::approvals;
+use crate::bundle;
 use crate::claims;
 use crate::freeze;
 use crate::kek;
+use crate::lines;
 use crate::read::{self, log_size};
 use crate::sql::{all, column, first, run};
 use crate::vault;
@@ -32,6 +35,7 @@ fn apply_write(c: &Connection, write: &Write) -> Result<(), StoreError> {
         Write::Refuse { tenant, request, reason, at } => refuse(c, tenant, request, reason, *at),
         Write::Vote { attempt, statement, body } => vote(c, attempt, statement, body),
         Write::Claim { by, claims } => claims::claim(c, by, claims),
+        Write::NameLine(named) => lines::name(c, named),
         Write::Release { attempt, partial, certificate } => release(c, attempt, partial, certificate),
         Write::Abandon { attempt, statement } => abandon(c, attempt, statement),
         Write::Complete { tenant, request, result, at } => complete(c, tenant, request, result, *at),
@@ -44,6 +48,8 @@ fn apply_write(c: &Connection, write: &Write) -> Result<(), StoreError> {
         Write::Kek(write) => kek::apply(c, write),
         Write::Vault(write) => vault::apply(c, write),
         Write::Freeze(write) => freeze::apply(c, write),
+        Write::Approval(write) => approvals::apply(c, write),
+        Write::Bundle(write) => bundle::apply(c, write),
         Write::Ban { key, epoch, peer, what } => ban(c, key, *epoch, peer, what),
         Write::CheckPending { session, key, epoch, peers } => check_pending(c, session, key, *epoch, peers),
         Write::CheckDone { session } => run(c, "DELETE FROM pending_check WHERE session = ?1", [session.0]).map(|_| ()),
@@ -86,8 +92,12 @@ fn claim_request(c: &Connection, w: &ClaimRequest) -> Result<(), StoreError> {
 
 fn unclaim(c: &Connection, tenant: &Tenant, request: &RequestId) -> Result<(), StoreError> {
     let sql = "DELETE FROM request WHERE tenant = ?1 AND request = ?2 AND result IS NULL
-               AND NOT EXISTS (SELECT 1 FROM attempt WHERE tenant = ?1 AND request = ?2)";
-    run(c, sql, params![tenant.as_str(), request.0]).map(|_| ())
+               AND NOT EXISTS (SELECT 1 FROM attempt WHERE tenant = ?1 AND request = ?2)
+               AND NOT EXISTS (SELECT 1 FROM approval WHERE tenant = ?1 AND request = ?2)";
+    match run(c, sql, params![tenant.as_str(), request.0])? {
+        0 => Ok(()),
+        _ => approvals::forget(c, tenant, request),
+    }
 }
 
 fn request_state(c: &Connection, tenant: &Tenant, request: &RequestId) -> Result<RequestState, StoreError> {
@@ -104,6 +114,7 @@ fn refuse(
 ) -> Result<(), StoreError> {
     match request_state(c, tenant, request)? {
         RequestState::Completed(_) => Ok(()),
+        _ if approvals::rejected_by(c, tenant, request)?.is_some() => Ok(()),
         RequestState::Received | RequestState::Refused(_) => run(
             c,
             "UPDATE request SET refused = ?3, updated_at = ?4 WHERE tenant = ?1 AND request = ?2",
@@ -123,12 +134,14 @@ fn complete(
     match request_state(c, tenant, request)? {
         RequestState::Completed(known) if known == result => Ok(()),
         RequestState::Completed(_) => Err(Conflict::Completed.into()),
-        RequestState::Received | RequestState::Refused(_) => run(
-            c,
-            "UPDATE request SET result = ?3, refused = NULL, updated_at = ?4 WHERE tenant = ?1 AND request = ?2",
-            params![tenant.as_str(), request.0, result, at.0.cast_signed()],
-        )
-        .map(|_| ()),
+        RequestState::Received | RequestState::Refused(_) => {
+            run(
+                c,
+                "UPDATE request SET result = ?3, refused = NULL, updated_at = ?4 WHERE tenant = ?1 AND request = ?2",
+                params![tenant.as_str(), request.0, result, at.0.cast_signed()],
+            )?;
+            approvals::forget(c, tenant, request)
+        }
     }
 }
 
@@ -150,6 +163,7 @@ fn known(c: &Connection, a: &AttemptId) -> Result<Option<Known>, StoreError> {
 }
 
 fn vote(c: &Connection, a: &AttemptId, statement: &[u8], body: &[u8]) -> Result<(), StoreError> {
+    approvals::not_rejected(c, &a.tenant, &a.request)?;
     match known(c, a)? {
         Some(Known { state: AttemptState::Abandoned(_), .. }) => Err(Conflict::Abandoned.into()),
         Some(Known { statement: Some(voted), .. }) if voted == statement => Ok(()),
@@ -164,6 +178,7 @@ fn vote(c: &Connection, a: &AttemptId, statement: &[u8], body: &[u8]) -> Result<
 }
 
 fn release(c: &Connection, a: &AttemptId, partial: &[u8], certificate: &[u8]) -> Result<(), StoreError> {
+    approvals::not_rejected(c, &a.tenant, &a.request)?;
     match known(c, a)?.map(|k| k.state) {
         None => Err(Conflict::NotVoted.into()),
         Some(AttemptState::Abandoned(_)) => Err(Conflict::Abandoned.into()),

@@ -10,9 +10,12 @@
 //! the file is opened again: the kernel may have dropped the pages, so a later fsync that succeeds would prove nothing.
 
 mod apply;
+mod approvals;
+mod bundle;
 mod claims;
 mod freeze;
 mod kek;
+mod lines;
 mod migrate;
 mod open;
 mod read;
@@ -25,13 +28,15 @@ use rusqlite::Connection;
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use tally_domain::activation::BundleName;
 use tally_domain::claim::LineMemory;
 use tally_domain::ports::Pending;
 use tally_domain::ports::store::{
-    AttemptRow, BanRow, CheckpointRow, Committed, FreezeRow, Freezes, HsmKeyRow, KekVersionRow, KeyRow, PeerHead,
-    PendingCheck, RequestRow, Step, Store, StoreError, UnfreezeRow,
+    ApprovalRow, Approvals, AttemptRow, BanRow, BundleRow, Bundles, CheckpointRow, Committed, FreezeRow, Freezes,
+    HsmKeyRow, KekVersionRow, KeyRow, NamedLine, PeerHead, PendingCheck, RequestRow, Step, Store, StoreError,
+    UnfreezeRow, VetoRow, WaitingRow,
 };
-use tally_domain::{Incarnation, KeyName, LineId, NodeName, RequestId, Tenant};
+use tally_domain::{Digest, Incarnation, KeyName, LineId, NodeName, RequestId, Tenant};
 use writer::Writer;
 
 /// How a store is opened, besides where.
@@ -96,6 +101,10 @@ impl Store for SqliteStore {
         claims::line(&self.reader(), line)
     }
 
+    fn named_lines(&self, limit: u32) -> Result<Vec<NamedLine>, StoreError> {
+        lines::named(&self.reader(), limit)
+    }
+
     fn key(&self, name: &KeyName) -> Result<Option<KeyRow>, StoreError> {
         read::key(&self.reader(), name)
     }
@@ -149,6 +158,20 @@ impl Store for SqliteStore {
     }
 }
 
+impl Approvals for SqliteStore {
+    fn waiting(&self, tenant: &Tenant, request: &RequestId) -> Result<Option<WaitingRow>, StoreError> {
+        approvals::waiting(&self.reader(), tenant, request)
+    }
+
+    fn all_waiting(&self) -> Result<Vec<WaitingRow>, StoreError> {
+        approvals::all_waiting(&self.reader())
+    }
+
+    fn approvals(&self, tenant: &Tenant, request: &RequestId) -> Result<Vec<ApprovalRow>, StoreError> {
+        approvals::approvals(&self.reader(), tenant, request)
+    }
+}
+
 impl Freezes for SqliteStore {
     fn freezes(&self) -> Result<Vec<FreezeRow>, StoreError> {
         freeze::freezes(&self.reader())
@@ -156,5 +179,23 @@ impl Freezes for SqliteStore {
 
     fn unfreezes(&self) -> Result<Vec<UnfreezeRow>, StoreError> {
         freeze::unfreezes(&self.reader())
+    }
+}
+
+impl Bundles for SqliteStore {
+    fn active_bundle(&self) -> Result<Option<BundleName>, StoreError> {
+        bundle::active(&self.reader())
+    }
+
+    fn bundles(&self) -> Result<Vec<BundleRow>, StoreError> {
+        bundle::bundles(&self.reader())
+    }
+
+    fn bundle(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        bundle::envelope(&self.reader(), digest)
+    }
+
+    fn vetoes(&self) -> Result<Vec<VetoRow>, StoreError> {
+        bundle::vetoes(&self.reader())
     }
 }

@@ -45,6 +45,16 @@ pub fn run(root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How long the long storm lasts.
+const STORM_SECONDS: &str = "600";
+
+/// Tests that take longer than anyone wants to wait for at each change.
+pub fn long(root: &Path) -> anyhow::Result<()> {
+    let mut storm = Command::new("cargo");
+    storm.args(["test", "--locked", "-p", "tally-node", "--test", "e2e", "storm::", "--", "--nocapture"]);
+    gate(root, "storm", storm.env("TALLY_STORM_SECONDS", STORM_SECONDS))
+}
+
 fn target_dir(root: &Path) -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
 }

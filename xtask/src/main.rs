@@ -27,6 +27,8 @@ enum Command {
     Tidy,
     /// Run every gate in order, stopping at the first that fails
     Ci,
+    /// Run what takes too long for every change: ten minutes of storm over real processes
+    Long,
 }
 
 fn main() -> ExitCode {
@@ -46,6 +48,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Codegen { check: false } => codegen::write(&root),
         Command::Tidy => tidy::run(&root),
         Command::Ci => ci::run(&root),
+        Command::Long => ci::long(&root),
     }
 }
 

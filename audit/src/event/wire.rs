@@ -1,19 +1,21 @@
 //! The protobuf form of a leaf, and the way there and back. Every field is carried over as it is or refused, so two
 //! different leaves never read as the same event.
 
+mod approval;
+mod bundle;
+mod fields;
 mod kek;
 mod token;
 
 use super::{BadLeaf, Event, LEAF_VERSION, Origin, Verdict, What};
+use fields::{digest, key, node, request_id, tenant};
 use tally_domain::boot::Statement;
 use tally_domain::dsse::Envelope;
 use tally_domain::freeze::UnfreezeCertificate;
 use tally_domain::hsm_key::HsmKeyCertificate;
 use tally_domain::key::KeyCertificate;
 use tally_domain::vote::Certificate;
-use tally_domain::{
-    Attempt, ClientId, DerivationPath, Digest, Epoch, Incarnation, KeyName, NodeName, RequestId, Tenant, UnixMillis,
-};
+use tally_domain::{Attempt, ClientId, DerivationPath, Epoch, Incarnation, UnixMillis};
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Leaf {
@@ -27,7 +29,7 @@ pub(super) struct Leaf {
     time_ms: u64,
     #[prost(
         oneof = "Body",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 40, 41, 42, 70, 71, 72"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 40, 41, 42, 50, 51, 60, 70, 71, 72"
     )]
     body: Option<Body>,
 }
@@ -72,6 +74,12 @@ enum Body {
     Unfreezing(Statement),
     #[prost(message, tag = "42")]
     Unfrozen(UnfreezeCertificate),
+    #[prost(message, tag = "50")]
+    Waiting(approval::WaitingBody),
+    #[prost(message, tag = "51")]
+    Said(Envelope),
+    #[prost(message, tag = "60")]
+    Bundle(bundle::BundleBody),
     #[prost(message, tag = "70")]
     Certified(Certificate),
     #[prost(message, tag = "71")]
@@ -276,6 +284,9 @@ impl From<&What> for Body {
             What::Frozen { statement } => Self::Frozen(statement.clone()),
             What::Unfreezing { statement } => Self::Unfreezing(statement.clone()),
             What::Unfrozen { certificate } => Self::Unfrozen(certificate.clone()),
+            What::Waiting(waiting) => Self::Waiting(waiting.into()),
+            What::Said { approval } => Self::Said(approval.clone()),
+            What::Bundle(event) => Self::Bundle(event.into()),
             What::Banned { key, epoch, peer, what } => Self::Banned(Banned {
                 key: key.as_str().into(),
                 epoch: epoch.0,
@@ -373,6 +384,9 @@ impl TryFrom<Body> for What {
             Body::Frozen(statement) => Self::Frozen { statement },
             Body::Unfreezing(statement) => Self::Unfreezing { statement },
             Body::Unfrozen(certificate) => Self::Unfrozen { certificate },
+            Body::Waiting(waiting) => Self::Waiting(waiting.try_into()?),
+            Body::Said(approval) => Self::Said { approval },
+            Body::Bundle(event) => Self::Bundle(event.try_into()?),
             Body::Banned(b) => {
                 Self::Banned { key: key(&b.key)?, epoch: Epoch(b.epoch), peer: node("peer", &b.peer)?, what: b.what }
             }
@@ -392,24 +406,4 @@ impl From<Verdict_> for Verdict {
             Verdict_::Refused(r) => Self::Refused { reason: r.reason, rule: r.rule, condition: r.condition },
         }
     }
-}
-
-fn node(field: &'static str, s: &str) -> Result<NodeName, BadLeaf> {
-    NodeName::parse(s).map_err(|_| BadLeaf::Field(field))
-}
-
-fn key(s: &str) -> Result<KeyName, BadLeaf> {
-    KeyName::parse(s).map_err(|_| BadLeaf::Field("key"))
-}
-
-fn tenant(s: &str) -> Result<Tenant, BadLeaf> {
-    Tenant::parse(s).map_err(|_| BadLeaf::Field("tenant"))
-}
-
-fn request_id(bytes: &[u8]) -> Result<RequestId, BadLeaf> {
-    RequestId::from_slice(bytes).ok_or(BadLeaf::Field("request_id"))
-}
-
-fn digest(field: &'static str, bytes: &[u8]) -> Result<Digest, BadLeaf> {
-    Digest::from_slice(bytes).ok_or(BadLeaf::Field(field))
 }

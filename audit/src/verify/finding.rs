@@ -1,14 +1,20 @@
 //! What can be wrong with a log, in words that a person can act on.
 
+mod approval;
+mod bundle;
 mod freeze;
 mod home;
 mod kek;
 mod token;
+mod witness;
 
+pub use approval::ApprovalProblem;
+pub use bundle::BundleProblem;
 pub use freeze::FreezeProblem;
 pub use home::HomeProblem;
 pub use kek::KekProblem;
 pub use token::TokenProblem;
+pub use witness::Witness;
 
 use crate::event::BadLeaf;
 use crate::note::BadNote;
@@ -380,6 +386,12 @@ pub enum Problem {
     /// About freezes.
     #[error("{0}")]
     Freeze(#[from] FreezeProblem),
+    /// About approvals.
+    #[error("{0}")]
+    Approval(#[from] ApprovalProblem),
+    /// About policy bundles.
+    #[error("{0}")]
+    Bundle(#[from] BundleProblem),
     /// About limited work of one node.
     #[error("{0}")]
     Home(#[from] HomeProblem),
@@ -391,19 +403,4 @@ pub enum Problem {
         /// The key.
         key: KeyName,
     },
-}
-
-/// A leaf of another node's log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Witness {
-    /// Whose log.
-    pub node: NodeName,
-    /// Index of the leaf.
-    pub leaf: u64,
-}
-
-impl fmt::Display for Witness {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}'s leaf {}", self.node, self.leaf)
-    }
 }

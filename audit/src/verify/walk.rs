@@ -1,16 +1,20 @@
 //! One log from its first leaf to its last: each leaf by itself, and against what the same node wrote before it.
 
+mod bundles;
 mod frozen;
 mod home;
 mod keks;
+mod keys;
+mod said;
 mod tokens;
 
 pub(super) use frozen::Word;
 
+use super::bundles::Bundles;
 use super::finding::{Finding, Problem};
 use super::ledger::{Completion, Fact, How, Request};
 use super::warning::{Oddity, Warning};
-use super::{FINDINGS_MAX, PermitLine, RefusalLine, Report, signature};
+use super::{Approvers, Basis, FINDINGS_MAX, PermitLine, RefusalLine, Report, signature};
 use crate::checkpoint::{self, Checkpoint};
 use crate::event::{Event, Verdict, What};
 use crate::merkle::{Frontier, leaf_hash};
@@ -18,15 +22,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use tally_domain::boot::{BootCert, Statement};
 use tally_domain::dsse::{Envelope, content_digest};
-use tally_domain::hsm_key::HsmKeyCertificate;
-use tally_domain::key::{KeyCertificate, KeyRecord};
 use tally_domain::roster::Roster;
 use tally_domain::vote::{Abandonment, Certificate, VOTE_TYPE, VoteBody};
-use tally_domain::{Attempt, Digest, HsmKeyRecord, Incarnation, Intent, KeyName, NodeName, UnixMillis};
+use tally_domain::{Attempt, Digest, Incarnation, Intent, KeyName, NodeName, UnixMillis};
 
 /// What one log says, and what is wrong with it by itself.
 pub(super) struct Walk<'a> {
     roster: &'a Roster,
+    approvers: &'a [&'a dyn Approvers],
+    said: said::Trace,
+    known: &'a Bundles,
     /// What the log contains.
     pub(super) report: Report,
     /// What is wrong.
@@ -35,8 +40,9 @@ pub(super) struct Walk<'a> {
     pub(super) facts: Vec<Seen>,
     /// Time of the last leaf that was read.
     pub(super) time: UnixMillis,
-    /// What it says of freezes.
+    /// What it says of freezes and of bundles.
     pub(super) freezes: frozen::Trace,
+    pub(super) bundles: bundles::Trace,
     leaf: u64,
     incarnation: Option<Incarnation>,
     intents: BTreeMap<Digest, Result<Intent, Problem>>,
@@ -57,7 +63,7 @@ pub(super) struct Seen {
     pub(super) fact: Fact,
 }
 
-/// What a leaf says about the signature of a request.
+/// A leaf about the signature of a request.
 struct Completed<'e> {
     request: Request,
     intent_digest: Digest,
@@ -66,7 +72,7 @@ struct Completed<'e> {
 
 impl<'a> Walk<'a> {
     /// Walks over all leaves, then holds the checkpoint against them.
-    pub(super) fn over(roster: &'a Roster, node: &NodeName, entries: &[Vec<u8>], note: &str) -> Self {
+    pub(super) fn over(basis: Basis<'a>, node: &NodeName, entries: &[Vec<u8>], note: &str) -> Self {
         let mut frontier = Frontier::new();
         entries.iter().for_each(|leaf| frontier.append(leaf_hash(leaf)));
         let report = Report {
@@ -84,12 +90,16 @@ impl<'a> Walk<'a> {
             warnings: Vec::new(),
         };
         let mut this = Self {
-            roster,
+            roster: basis.roster,
+            approvers: basis.approvers,
+            said: said::Trace::default(),
+            known: basis.bundles,
             report,
             findings: Vec::new(),
             facts: Vec::new(),
             time: UnixMillis(0),
             freezes: frozen::Trace::default(),
+            bundles: bundles::Trace::default(),
             leaf: 0,
             incarnation: None,
             intents: BTreeMap::new(),
@@ -163,7 +173,8 @@ impl<'a> Walk<'a> {
         }
         self.time = event.time;
         let checked = match event.what {
-            What::Boot { .. } | What::SessionFailed { .. } => Ok(()),
+            What::SessionFailed { .. } => Ok(()),
+            What::Boot { bundle, .. } => self.booted_under(bundle),
             What::IntentReceived { envelope, digest, .. } => self.intent(&envelope, digest),
             What::Decided { tenant, request_id, intent_digest, verdict, bundle, summary } => {
                 self.decided((tenant, request_id), intent_digest, verdict, bundle, summary)
@@ -190,6 +201,9 @@ impl<'a> Walk<'a> {
             What::Frozen { statement } => self.frozen(&statement),
             What::Unfreezing { statement } => self.unfreezing(&statement),
             What::Unfrozen { certificate } => self.unfrozen(&certificate),
+            What::Waiting(waiting) => self.waiting(&waiting),
+            What::Said { approval } => self.said(&approval),
+            What::Bundle(event) => self.bundle(&event),
             What::Banned { key, peer, .. } => {
                 self.warn(Oddity::Banned { peer, key });
                 Ok(())
@@ -242,6 +256,7 @@ impl<'a> Walk<'a> {
         summary: String,
     ) -> Result<(), Problem> {
         let leaf = self.leaf;
+        self.is_active(request_id, bundle)?;
         match verdict {
             Verdict::Refused { reason, rule, condition } => {
                 let line = RefusalLine { leaf, tenant, request_id, reason, rule, condition, summary };
@@ -255,6 +270,7 @@ impl<'a> Walk<'a> {
                 if (&intent.tenant, intent.request_id) != (&tenant, request_id) {
                     return Err(Problem::IntentMismatch { request: request_id, field: "request_id" });
                 }
+                self.said.permitted((tenant.clone(), request_id), &rule, bundle);
                 self.permits.insert(((tenant.clone(), request_id), intent_digest, bundle));
                 self.report.permits.push(PermitLine { leaf, tenant, request_id, rule, summary });
                 Ok(())
@@ -276,6 +292,7 @@ impl<'a> Walk<'a> {
         if !self.permits.contains(&(request, body.intent_digest, body.bundle)) {
             return Err(Problem::VoteNotPermitted { request: body.request_id });
         }
+        self.vote_is_approved(&body)?;
         self.intent_is_not_frozen(body.intent_digest)
     }
 
@@ -324,6 +341,7 @@ impl<'a> Walk<'a> {
                 return Err(Problem::SignatureNotPermitted { request: request_id });
             }
             self.is_not_frozen(&completion.key, request_id)?;
+            self.resident_is_approved(&request, intent_digest)?;
             self.is_cleared(&request, signature::digest_of_resident(&completion.public_key, &completion.to_sign))?;
             How::Resident
         } else {
@@ -350,47 +368,5 @@ impl<'a> Walk<'a> {
     fn has_permitted(&self, request: &Request, intent: Digest) -> bool {
         let permit = |bundle| (request.clone(), intent, Digest([bundle; 32]));
         self.permits.range(permit(0)..=permit(0xff)).next().is_some()
-    }
-
-    fn key_pending(&mut self, record: &[u8]) -> Result<(), Problem> {
-        let record = KeyRecord::from_bytes(record).map_err(Problem::Key)?;
-        if record.cluster != self.roster.cluster {
-            return Err(Problem::OtherCluster { key: record.name });
-        }
-        if record.party(&self.report.node).is_none() {
-            return Err(Problem::NotAParticipant { key: record.name });
-        }
-        Ok(())
-    }
-
-    fn key_active(&mut self, certificate: &KeyCertificate) -> Result<(), Problem> {
-        let record = certificate.open(self.roster).map_err(Problem::Key)?;
-        if record.cluster != self.roster.cluster {
-            return Err(Problem::OtherCluster { key: record.name });
-        }
-        self.keys.insert(record.name.clone());
-        self.fact(Fact::Key { record: Rc::new(record) });
-        Ok(())
-    }
-
-    fn hsm_key_pending(&mut self, record: &[u8]) -> Result<(), Problem> {
-        let record = HsmKeyRecord::from_bytes(record).map_err(Problem::Key)?;
-        if record.cluster != self.roster.cluster {
-            return Err(Problem::OtherCluster { key: record.name });
-        }
-        let voter = self.report.node.clone();
-        self.fact(Fact::Name { voter, record: Rc::new(record) });
-        Ok(())
-    }
-
-    fn hsm_key_active(&mut self, certificate: &HsmKeyCertificate) -> Result<(), Problem> {
-        let record = Rc::new(certificate.open(self.roster).map_err(Problem::Key)?);
-        for statement in &certificate.statements {
-            let (voter, _) = HsmKeyRecord::open(statement, self.roster).map_err(Problem::Key)?;
-            self.fact(Fact::Name { voter, record: Rc::clone(&record) });
-        }
-        self.keys.insert(record.name.clone());
-        self.fact(Fact::HsmKey { record });
-        Ok(())
     }
 }

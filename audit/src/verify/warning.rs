@@ -65,6 +65,12 @@ pub enum Oddity {
         /// Who.
         node: NodeName,
     },
+    /// A node voted for a bundle that loosens before the active one's wait was over.
+    #[error("the node voted for policy version {version} before its wait was over; in development that may be so")]
+    VotedEarly {
+        /// Which.
+        version: u64,
+    },
     /// The key of a signature is certified in none of the logs that were given.
     #[error("key {key} is not certified in this log; check it with its participants' logs")]
     KeyElsewhere {

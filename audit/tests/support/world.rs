@@ -168,6 +168,7 @@ impl World {
             bundle: bundle(),
             rule: "payouts-small".into(),
             claims: None,
+            approvals: Vec::new(),
         }
     }
 

@@ -47,7 +47,7 @@ impl Token {
             let domain = Arc::clone(&domain);
             async move {
                 let id = c.draw_request_id()?;
-                let card = BoundCard::new(c.profile(), id, made_up(start.wrapping_add(number)), None);
+                let card = BoundCard::new(c.profile(), id, made_up(start.wrapping_add(number)), None)?;
                 let call = Call::Tokenize { card: card.commitment() };
                 let order = Order::tokens((*domain).clone(), "", call).request_id(id);
                 c.tokenize(&c.seal(order)?, &card).await.map(|_| ())

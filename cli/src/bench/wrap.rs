@@ -33,7 +33,7 @@ impl Wrap {
             let about = Arc::clone(&about);
             async move {
                 let id = c.draw_request_id()?;
-                let plain = Plain::new(c.profile(), id, something(number, bytes));
+                let plain = Plain::new(c.profile(), id, something(number, bytes))?;
                 let order = Order::wrap(about.0.clone(), about.1.clone(), &plain).request_id(id);
                 c.wrap(&c.seal(order)?, &plain).await.map(|_| ())
             }

@@ -2,6 +2,7 @@
 
 use super::tour::{Done, Told, Tour};
 use crate::dev::files::{USDC, USDC_UNIT, VENDOR};
+use crate::dev::init::SIGNERS;
 use crate::foreign;
 use anyhow::{bail, ensure};
 use tally_chains::{Eip1559, eip1559_unsigned, erc20_transfer_input, parse_evm_address};
@@ -63,7 +64,7 @@ pub async fn unknown(tour: &Tour) -> Told {
 pub async fn again(tour: &Tour) -> Told {
     let client = tour.client()?;
     let Some(done) = &tour.transfer else { bail!("there is no signed transfer") };
-    for index in 0..client.endpoints().count() {
+    for index in 0..usize::from(SIGNERS) {
         let Some(one) = client.only(index) else { continue };
         same(&one, done).await?;
     }
@@ -111,7 +112,12 @@ pub fn permitted(tour: &Tour, what: &str, intent: &SealedIntent, signed: &Signed
 
 /// A USDC transfer to the vendor.
 pub fn usdc_transfer(nonce: u64, whole: u128) -> anyhow::Result<Vec<u8>> {
-    to_usdc(nonce, erc20_transfer_input(parse_evm_address(VENDOR)?, amount(whole * u128::from(USDC_UNIT))))
+    usdc_to(VENDOR, nonce, whole)
+}
+
+/// A USDC transfer.
+pub fn usdc_to(to: &str, nonce: u64, whole: u128) -> anyhow::Result<Vec<u8>> {
+    to_usdc(nonce, erc20_transfer_input(parse_evm_address(to)?, amount(whole * u128::from(USDC_UNIT))))
 }
 
 fn to_usdc(nonce: u64, input: Vec<u8>) -> anyhow::Result<Vec<u8>> {

@@ -76,7 +76,7 @@ async fn created(client: &Client) -> anyhow::Result<(KeyName, String, String)> {
 
 fn bound(client: &Client) -> anyhow::Result<(tally_domain::RequestId, BoundCard)> {
     let id = client.draw_request_id()?;
-    Ok((id, BoundCard::new(client.profile(), id, SecretBytes::new(CARD.as_bytes().to_vec()), None)))
+    Ok((id, BoundCard::new(client.profile(), id, SecretBytes::new(CARD.as_bytes().to_vec()), None)?))
 }
 
 async fn tokenized(client: &Client, domain: &KeyName) -> anyhow::Result<Token> {

@@ -1,8 +1,8 @@
 //! The steps of the tour and what they share.
 
-use super::{freeze, jwt, logs, outage, sign, token, wrap};
+use super::{approve, freeze, jwt, limit, logs, outage, policy, sign, token, wrap};
 use crate::dev::cluster::Cluster;
-use crate::dev::init::Init;
+use crate::dev::init::{Init, SIGNERS, WITNESSES};
 use crate::{foreign, profile};
 use anyhow::{Context as _, bail, ensure};
 use std::path::PathBuf;
@@ -26,7 +26,10 @@ pub enum Step {
     TooMuch,
     Unknown,
     Again,
+    Approve,
+    Limit,
     Freeze,
+    Policy,
     OneDown,
     TwoDown,
     TokenLost,
@@ -47,7 +50,10 @@ impl Step {
         Self::TooMuch,
         Self::Unknown,
         Self::Again,
+        Self::Approve,
+        Self::Limit,
         Self::Freeze,
+        Self::Policy,
         Self::OneDown,
         Self::TwoDown,
         Self::TokenLost,
@@ -58,8 +64,8 @@ impl Step {
     /// What it shows.
     pub fn title(self) -> &'static str {
         match self {
-            Self::Start => "three nodes start, each with its own token, database and log",
-            Self::Keys => "two keys are made by all nodes; no machine ever has one",
+            Self::Start => "three signers and two witnesses start, each with its own token, database and log",
+            Self::Keys => "two keys are made by all signers; no machine ever has one",
             Self::Transfers => "transfers that policy permits are signed",
             Self::Message => "a message is signed with Ed25519",
             Self::Jwt => "a key in one node's HSM signs a JWT that a stock JOSE library verifies",
@@ -70,7 +76,10 @@ impl Step {
             Self::TooMuch => "the same transfer of 5000 is denied",
             Self::Unknown => "a contract call that nobody understands is denied",
             Self::Again => "the same request gives the same bytes, at any node; its id names nothing else",
+            Self::Approve => "a large transfer waits until two persons have approved it; another is rejected, finally",
+            Self::Limit => "a storm of small transfers through three leaders at once hits a limit exactly",
             Self::Freeze => "one node freezes a key for all of them; a majority lifts that, and it signs again",
+            Self::Policy => "a policy that tightens bites at once; one that loosens waits, and one node vetoes it",
             Self::OneDown => "with one node stopped the others still sign",
             Self::TwoDown => "with two nodes stopped nothing is signed, and nothing is half done",
             Self::TokenLost => "a node loses its token, goes on with the shares it has opened, and gets the token back",
@@ -114,7 +123,10 @@ impl Tour {
             Step::TooMuch => sign::too_much(self).await,
             Step::Unknown => sign::unknown(self).await,
             Step::Again => sign::again(self).await,
+            Step::Approve => approve::approved(self).await,
+            Step::Limit => limit::reached(self).await,
             Step::Freeze => freeze::frozen(self).await,
+            Step::Policy => policy::changed(self).await,
             Step::OneDown => outage::one_down(self).await,
             Step::TwoDown => outage::two_down(self).await,
             Step::TokenLost => outage::token_lost(self).await,
@@ -147,7 +159,13 @@ impl Tour {
     }
 
     async fn start(&mut self) -> Told {
-        let init = Init { dir: self.dir.clone(), nodes: 3, base_port: 0, tallyd: self.tallyd.clone() };
+        let init = Init {
+            dir: self.dir.clone(),
+            nodes: SIGNERS,
+            witnesses: WITNESSES,
+            base_port: 0,
+            tallyd: self.tallyd.clone(),
+        };
         let addresses = init.make()?;
         let mut cluster = Cluster::open(&self.dir, self.tallyd.as_deref())?;
         let client = profile::client(&self.dir.join(profile::DEFAULT))?;

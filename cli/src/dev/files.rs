@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use tally_chains::{erc20_transfer_input, parse_evm_address};
 use tally_domain::facts::Amount;
+use tally_domain::roster::NodeRole;
 
 /// Name of the cluster.
 pub const CLUSTER: &str = "dev";
@@ -16,6 +17,8 @@ pub const TENANT: &str = "acme";
 pub const CLIENT: &str = "payouts-1";
 /// A vendor on the list: the second account of every local EVM node (Anvil, Hardhat).
 pub const VENDOR: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
+/// Another one.
+pub const SECOND_VENDOR: &str = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC";
 /// USDC on Ethereum.
 pub const USDC: &str = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48";
 
@@ -38,6 +41,21 @@ contract = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48"
 decimals = 6
 "#;
 
+/// The limit that the tour takes all of, in whole units; see [`LIMITS`].
+pub const VENDOR_DAY: u64 = 5_000;
+
+/// `limits.toml`
+pub const LIMITS: &str = r#"# How much in all, whichever rule permits and whichever nodes sign. Counted over any 24 hours.
+
+[[limit]]
+id = "vendor-usdc-day"
+key = "hot"
+asset = "USDC"
+max = "5_000"
+per = "24h"
+by = ["to"]
+"#;
+
 /// `lists/vendors.txt`
 pub const VENDORS: &str = "\
 # Who is paid without asking anyone. The second and third accounts of every local EVM node.
@@ -52,6 +70,12 @@ pub const POLICY: &str = r#"// What is permitted. All else is denied. The fee is
 permit (principal in Group::"payouts", action == Action::"sign", resource == Key::"hot")
 when { context.tx.method == "transfer" && context.tx.asset == "USDC" && context.tx.to in List::"vendors"
        && context.tx.amount.lessThanOrEqual(decimal("1000"))
+       && context.tx.fee.lessThanOrEqual(decimal("0.05")) };
+
+@id("payouts-large") @approvals("2 of treasury")
+permit (principal in Group::"payouts", action == Action::"sign", resource == Key::"hot")
+when { context.tx.method == "transfer" && context.tx.asset == "USDC" && context.tx.to in List::"vendors"
+       && context.tx.amount.lessThanOrEqual(decimal("4000"))
        && context.tx.fee.lessThanOrEqual(decimal("0.05")) };
 
 @id("eth-small")
@@ -104,12 +128,38 @@ permit (principal in Group::"operators", action == Action::"freeze", resource);
 
 @id("operators-unfreeze")
 permit (principal in Group::"operators", action == Action::"unfreeze", resource);
+
+@id("operators-veto")
+permit (principal in Group::"operators", action == Action::"veto_policy", resource);
 "#;
+
+/// Who approves; the last one operates the client, and does not for what it asks.
+pub const PEOPLE: [&str; 3] = ["alice", "bob", "carol"];
+
+/// `groups.toml`, with the persons' public keys in the order of [`PEOPLE`].
+pub fn groups(keys: &[String]) -> String {
+    let mut text =
+        String::from("# Who approves what rules with @approvals permit. Their keys are in client/people/.\n");
+    for (name, key) in PEOPLE.iter().zip(keys) {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "\n[[person]]\nname = \"{name}\"\nkeys = [\"{key}\"]\n");
+    }
+    let names: Vec<_> = PEOPLE.iter().map(|name| format!("\"{name}\"")).collect();
+    let _ = write!(
+        text,
+        "clients = [\"{CLIENT}\"]    # carol operates it: what it asks for, others approve\n\n[[group]]\n\
+         name = \"treasury\"\npersons = [{}]\n",
+        names.join(", ")
+    );
+    text
+}
 
 /// A node as its files name it.
 pub struct NodeFacts {
     /// `node-1`
     pub name: String,
+    /// What it does.
+    pub role: NodeRole,
     /// `127.0.0.1:7101`
     pub address: String,
     /// `ed25519:<hex>`
@@ -118,15 +168,22 @@ pub struct NodeFacts {
     pub spki_sha256: String,
 }
 
-/// `roster.toml`
-pub fn roster(nodes: &[NodeFacts], intent_key: &str, client_spki_sha256: &str) -> String {
-    let mut text = format!("cluster = \"{CLUSTER}\"\n");
+/// Who signs bundles, any two of them.
+pub const ADMINS: [&str; 3] = ["alice", "bob", "carol"];
+
+/// `roster.toml`; `admins` are the public keys of [`ADMINS`].
+pub fn roster(nodes: &[NodeFacts], intent_key: &str, client_spki_sha256: &str, admins: &[String]) -> String {
+    let mut text = format!("cluster = \"{CLUSTER}\"\nadmins_needed = 2\n");
     for node in nodes {
         // Writing to a String cannot fail.
         let _ = write!(
             text,
-            "\n[[node]]\nname = \"{}\"\nrole = \"signer\"\naddress = \"{}\"\nidentity = \"{}\"\ntls_spki_sha256 = \"{}\"\n",
-            node.name, node.address, node.identity, node.spki_sha256
+            "\n[[node]]\nname = \"{}\"\nrole = \"{}\"\naddress = \"{}\"\nidentity = \"{}\"\ntls_spki_sha256 = \"{}\"\n",
+            node.name,
+            node.role.as_str(),
+            node.address,
+            node.identity,
+            node.spki_sha256
         );
     }
     let _ = write!(
@@ -134,6 +191,9 @@ pub fn roster(nodes: &[NodeFacts], intent_key: &str, client_spki_sha256: &str) -
         "\n[[client]]\nid = \"{CLIENT}\"\ntenant = \"{TENANT}\"\nintent_key = \"{intent_key}\"\n\
          tls_spki_sha256 = [\"{client_spki_sha256}\"]\ngroups = [\"payouts\", \"operators\", \"auditors\"]\n"
     );
+    for (name, key) in ADMINS.iter().zip(admins) {
+        let _ = write!(text, "\n[[admin]]\nname = \"{name}\"\nkeys = [\"{key}\"]\n");
+    }
     text
 }
 
@@ -146,7 +206,6 @@ name = "{name}"
 mode = "development"
 listen = "{address}"
 data_dir = "data"
-bundle_dir = "../policy"
 
 [tls]
 ca = "../ca.pem"
@@ -166,6 +225,11 @@ format = "text"
 level = "info"
 "#
     )
+}
+
+/// What is added to `node.toml` once there is a policy.
+pub fn pinned(digest: &str) -> String {
+    format!("\n[policy]\npinned = \"sha256:{digest}\"\nbundle = \"../policy.bundle\"\n")
 }
 
 /// `profile.toml`
@@ -209,13 +273,17 @@ pub enum Mode {
 
 /// Writes a new file.
 pub fn write(path: &Path, text: &str, mode: Mode) -> anyhow::Result<()> {
+    write_bytes(path, text.as_bytes(), mode)
+}
+
+/// The same with bytes.
+pub fn write_bytes(path: &Path, bytes: &[u8], mode: Mode) -> anyhow::Result<()> {
     let bits = match mode {
         Mode::Public => 0o644,
         Mode::Secret => 0o400,
     };
     let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(bits).open(path);
-    file.and_then(|mut f| f.write_all(text.as_bytes()))
-        .map_err(|e| anyhow::anyhow!("cannot write {}: {e}", path.display()))
+    file.and_then(|mut f| f.write_all(bytes)).map_err(|e| anyhow::anyhow!("cannot write {}: {e}", path.display()))
 }
 
 #[cfg(test)]
@@ -228,18 +296,24 @@ mod tests {
 
     fn bundle() -> tally_policy::Bundle {
         let key = |seed: u8| tally_domain::dsse::SigningKey::ed25519(&[seed; 32]).verifying_key().to_string();
-        let node = |i: u8| NodeFacts {
+        let node = |i: u8, role| NodeFacts {
             name: format!("node-{i}"),
+            role,
             address: format!("127.0.0.1:710{i}"),
             identity: key(i),
             spki_sha256: format!("{i:064x}"),
         };
-        let roster = roster(&[node(1), node(2), node(3)], &key(9), &format!("{:064x}", 9));
+        let nodes = [node(1, NodeRole::Signer), node(2, NodeRole::Signer), node(3, NodeRole::Witness)];
+        let admins = [key(11), key(12), key(13)];
+        let roster = roster(&nodes, &key(9), &format!("{:064x}", 9), &admins);
+        let groups = groups(&[key(21), key(22), key(23)]);
         let files = [
+            ("groups.toml", groups.as_str()),
             ("policy.cedar", POLICY),
             ("assets.toml", ASSETS),
             ("bundle.toml", BUNDLE),
             ("roster.toml", &roster),
+            ("limits.toml", LIMITS),
             ("lists/vendors.txt", VENDORS),
         ];
         let files: BTreeMap<_, _> = files.iter().map(|(p, t)| ((*p).to_owned(), t.as_bytes().to_vec())).collect();
@@ -251,6 +325,7 @@ mod tests {
         let summary = bundle().summary();
         let permits = [
             "payouts-small",
+            "payouts-large",
             "eth-small",
             "messages",
             "tokens",
@@ -260,10 +335,13 @@ mod tests {
             "operators-change-keks",
             "operators-freeze",
             "operators-unfreeze",
+            "operators-veto",
         ];
         assert_eq!(summary.permits, permits);
         assert_eq!((summary.nodes, summary.clients, summary.lists["vendors"]), (3, 1, 2));
-        assert!(VENDORS.contains(VENDOR) && ASSETS.contains(USDC));
+        assert!(VENDORS.contains(VENDOR) && VENDORS.contains(SECOND_VENDOR) && ASSETS.contains(USDC));
+        assert_eq!(summary.limits, ["vendor-usdc-day"]);
+        assert!(LIMITS.replace('_', "").contains(&format!("max = \"{VENDOR_DAY}\"")));
     }
 
     #[test]

@@ -3,18 +3,29 @@
 use super::certs::Authority;
 use super::files::{self, Mode, NodeFacts};
 use super::{cluster, softhsm};
+use crate::bundle;
 use crate::output::{Shown, Usage, field};
+use crate::policy::now;
 use crate::words::quoted;
 use anyhow::{Context as _, bail};
 use serde_json::json;
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tally_domain::dsse::{SigningKey, VerifyingKey};
+use tally_domain::roster::NodeRole;
+use tally_policy::{SignedBundle, VALIDITY_MAX_MS, Validity};
 use zeroize::Zeroizing;
 
 /// Where a cluster listens unless told otherwise.
 pub const BASE_PORT: u16 = 7101;
+
+/// The smallest cluster in which any one node may be away.
+pub const SIGNERS: u8 = 3;
+
+/// With as many witnesses, one of three signers may be away where a limit applies, too: four of five voters agree.
+pub const WITNESSES: u8 = 2;
 
 /// `tally dev init`
 #[derive(Debug, clap::Args)]
@@ -22,9 +33,12 @@ pub struct Init {
     /// A new or empty directory.
     #[arg(long)]
     pub dir: PathBuf,
-    /// How many nodes.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=16))]
+    /// How many nodes that sign.
+    #[arg(long, default_value_t = SIGNERS, value_parser = clap::value_parser!(u8).range(2..=16))]
     pub nodes: u8,
+    /// How many more nodes that vote where a limit applies, and hold no share of any key.
+    #[arg(long, default_value_t = WITNESSES, value_parser = clap::value_parser!(u8).range(0..=8))]
+    pub witnesses: u8,
     /// The first node listens here on 127.0.0.1, the others on the ports after it; 0 picks free ports.
     #[arg(long, default_value_t = BASE_PORT)]
     pub base_port: u16,
@@ -44,10 +58,12 @@ impl Init {
     pub fn run(self) -> anyhow::Result<Shown> {
         let addresses = self.make()?;
         let dir = self.dir.display();
-        let mut lines = vec![format!("a cluster of {} nodes is in {dir}", self.nodes)];
+        let (signers, witnesses) = (self.nodes, self.witnesses);
+        let mut lines = vec![format!("a cluster of {signers} signers and {witnesses} witnesses is in {dir}")];
         lines.extend(addresses.iter().enumerate().map(|(i, a)| field(&format!("node-{}", i + 1), a)));
         lines.push(field("profile", format!("{dir}/client/profile.toml")));
-        lines.push(field("policy", format!("{dir}/policy")));
+        lines.push(field("policy", format!("{dir}/policy, signed: {dir}/policy.bundle")));
+        lines.push(field("admins", format!("{dir}/client/admins, any two of them")));
         lines.push(format!("Run it: tally dev up --dir {}", quoted(&self.dir)));
         let profile = self.dir.join("client/profile.toml");
         Ok(Shown::done(lines.join("\n"), json!({ "dir": self.dir, "addresses": addresses, "profile": profile })))
@@ -72,21 +88,30 @@ impl Init {
             let name = format!("node-{}", index + 1);
             let spki_sha256 = node(&dir.join(&name), &name, address, &authority, &module)?;
             let identity = identity(&tallyd, &dir.join(&name).join("node.toml"))?;
-            nodes.push(NodeFacts { name, address: address.clone(), identity, spki_sha256 });
+            let role = if index < usize::from(self.nodes) { NodeRole::Signer } else { NodeRole::Witness };
+            nodes.push(NodeFacts { name, role, address: address.clone(), identity, spki_sha256 });
         }
-        policy(&dir.join("policy"), &files::roster(&nodes, &intent_key, &client_spki))?;
+        let admins = keys_of(&dir.join("client/admins"), &files::ADMINS)?;
+        let groups = files::groups(&public(&keys_of(&dir.join("client/people"), &files::PEOPLE)?));
+        let roster = files::roster(&nodes, &intent_key, &client_spki, &public(&admins));
+        policy(&dir.join("policy"), &roster, &groups)?;
+        pin(&dir, &nodes, &admins)?;
         examples(&dir.join("examples"))?;
         Ok(addresses)
     }
 
+    fn all(&self) -> u8 {
+        self.nodes.saturating_add(self.witnesses)
+    }
+
     fn addresses(&self) -> anyhow::Result<Vec<String>> {
         if self.base_port != 0 {
-            let ports = (0..u16::from(self.nodes)).map(|i| self.base_port.checked_add(i));
+            let ports = (0..u16::from(self.all())).map(|i| self.base_port.checked_add(i));
             let ports = ports.collect::<Option<Vec<_>>>().ok_or_else(|| Usage("--base-port is too high".into()))?;
             return Ok(ports.iter().map(|p| format!("127.0.0.1:{p}")).collect());
         }
         // All are held at once, so that no port is picked twice; the nodes take them when they start.
-        let held = (0..self.nodes).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>();
+        let held = (0..self.all()).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>();
         let held = held.context("cannot find free ports")?;
         held.iter().map(|l| Ok(l.local_addr()?.to_string())).collect()
     }
@@ -114,14 +139,46 @@ fn client(dir: &Path, authority: &Authority, addresses: &[String]) -> anyhow::Re
     let dir = dir.join("client");
     make_dir(&dir)?;
     let leaf = authority.client(files::CLIENT)?;
-    let mut seed = Zeroizing::new([0_u8; 32]);
-    getrandom::fill(seed.as_mut_slice()).context("the operating system gives no randomness")?;
-    let line = Zeroizing::new(format!("ed25519:{}\n", hex::encode(seed.as_slice())));
-    files::write(&dir.join("intent.key"), &line, Mode::Secret)?;
+    let intent_key = fresh_key(&dir.join("intent.key"))?;
     files::write(&dir.join("client.pem"), &leaf.cert, Mode::Public)?;
     files::write(&dir.join("client.key"), &leaf.key, Mode::Secret)?;
     files::write(&dir.join("profile.toml"), &files::profile(addresses), Mode::Public)?;
-    Ok((SigningKey::ed25519(&seed).verifying_key().to_string(), leaf.spki_sha256))
+    Ok((intent_key.verifying_key().to_string(), leaf.spki_sha256))
+}
+
+/// A new key, in a file of its own.
+fn fresh_key(path: &Path) -> anyhow::Result<SigningKey> {
+    let mut seed = Zeroizing::new([0_u8; 32]);
+    getrandom::fill(seed.as_mut_slice()).context("the operating system gives no randomness")?;
+    let line = Zeroizing::new(format!("ed25519:{}\n", hex::encode(seed.as_slice())));
+    files::write(path, &line, Mode::Secret)?;
+    Ok(SigningKey::ed25519(&seed))
+}
+
+/// A new key for each of those who approve requests or sign bundles.
+fn keys_of(dir: &Path, names: &[&str]) -> anyhow::Result<Vec<SigningKey>> {
+    make_dir(dir)?;
+    names.iter().map(|name| fresh_key(&dir.join(format!("{name}.key")))).collect()
+}
+
+fn public(keys: &[SigningKey]) -> Vec<String> {
+    keys.iter().map(|key| key.verifying_key().to_string()).collect()
+}
+
+/// Packs the policy, has the first two admins sign it, and makes every node begin with it.
+fn pin(dir: &Path, nodes: &[NodeFacts], admins: &[SigningKey]) -> anyhow::Result<()> {
+    let not_before = now();
+    let validity = Validity { not_before, not_after: not_before.plus(VALIDITY_MAX_MS) };
+    let mut signed = SignedBundle::pack(&bundle::files(&dir.join("policy"))?, None, validity)?;
+    admins.iter().take(2).for_each(|admin| signed.sign(admin));
+    files::write_bytes(&dir.join("policy.bundle"), &signed.to_bytes(), Mode::Public)?;
+    for node in nodes {
+        let config = dir.join(&node.name).join("node.toml");
+        let file = std::fs::OpenOptions::new().append(true).open(&config);
+        let added = file.and_then(|mut f| f.write_all(files::pinned(&signed.digest().to_string()).as_bytes()));
+        added.with_context(|| format!("cannot write {}", config.display()))?;
+    }
+    Ok(())
 }
 
 /// A node's files and token; gives the hash of its certificate's key.
@@ -153,22 +210,24 @@ fn identity(tallyd: &Path, config: &Path) -> anyhow::Result<String> {
     Ok(VerifyingKey::parse(&answer.identity).with_context(what)?.to_string())
 }
 
-/// Transfers to try: one that the policy permits and one that it denies.
+/// Transfers to try: one that the policy permits, one that persons must approve, and one that it denies.
 fn examples(dir: &Path) -> anyhow::Result<()> {
     make_dir(dir)?;
-    for whole in [250, 5_000] {
+    for whole in [250, 2_500, 5_000] {
         files::write(&dir.join(format!("usdc-{whole}.json")), &files::usdc_transfer(whole)?, Mode::Public)?;
     }
     Ok(())
 }
 
-fn policy(dir: &Path, roster: &str) -> anyhow::Result<()> {
+fn policy(dir: &Path, roster: &str, groups: &str) -> anyhow::Result<()> {
     make_dir(&dir.join("lists"))?;
     for (name, text) in [
         ("bundle.toml", files::BUNDLE),
         ("policy.cedar", files::POLICY),
         ("assets.toml", files::ASSETS),
+        ("limits.toml", files::LIMITS),
         ("roster.toml", roster),
+        ("groups.toml", groups),
         ("lists/vendors.txt", files::VENDORS),
     ] {
         files::write(&dir.join(name), text, Mode::Public)?;

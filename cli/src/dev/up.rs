@@ -127,11 +127,13 @@ pub fn hints(dir: &Path, client: &Client, keys: Keys) -> String {
     }
     lines.extend([
         format!("  tally sign hot --evm-tx {}", at("examples/usdc-250.json")),
+        format!("  tally sign hot --evm-tx {} --valid-for 1h", at("examples/usdc-2500.json")),
+        format!("  tally approvals; tally approve ID --key {}", at("client/people/alice.key")),
         format!("  tally sign hot --evm-tx {}", at("examples/usdc-5000.json")),
         "  echo hello | tally sign fast --message -".into(),
         "  tally request list".into(),
         format!("  tally audit export --out {}", at("exported")),
-        format!("  tally audit verify {} --bundle {} --verbose", at("exported"), at("policy")),
+        format!("  tally audit verify {} --bundle {} --verbose", at("exported"), at("policy.bundle")),
     ]);
     lines.join("\n")
 }

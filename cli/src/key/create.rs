@@ -5,7 +5,8 @@ use crate::input;
 use crate::intents::Kept;
 use crate::output::{Progress, Shown, Usage};
 use serde_json::Value;
-use tally_client::{Client, Order};
+use tally_client::{Client, NodeInfo, Order};
+use tally_domain::roster::NodeRole;
 use tally_domain::{Backing, HsmKeySpec, HsmScheme, KeyName, KeySpec, NodeName, Purpose, RequestId, Scheme, Threshold};
 
 /// `tally key create`
@@ -22,8 +23,8 @@ pub struct Create {
     /// How many nodes sign; not for a key in an HSM.
     #[arg(long, value_name = "T")]
     threshold: Option<u32>,
-    /// How many nodes hold shares. All signer nodes of the roster do, so that only their number is taken. Without it, all
-    /// nodes of the cluster; give it where some are witnesses, which vote and hold no share.
+    /// How many nodes hold shares. All signer nodes of the roster do, so that only their number is taken. Without it, so
+    /// many; witnesses vote and hold no share.
     #[arg(long, value_name = "N")]
     of: Option<u32>,
     /// The node whose HSM holds the key; without it the first that answers. Only with --backing hsm.
@@ -76,7 +77,7 @@ impl Create {
         }
         let n = match self.of {
             Some(n) => n,
-            None => u32::try_from(client.node().await?.peers.len())?.saturating_add(1),
+            None => signers(&client.node().await?)?,
         };
         let threshold = Threshold::new(t, n).map_err(|e| Usage(e.to_string()))?;
         let purpose = self.purpose.unwrap_or(usual_purpose(scheme));
@@ -103,6 +104,11 @@ impl Create {
 }
 
 /// What threshold keys of a scheme are mostly for.
+fn signers(node: &NodeInfo) -> anyhow::Result<u32> {
+    let roles = node.peers.iter().map(|peer| peer.role).chain([node.role]);
+    Ok(u32::try_from(roles.filter(|role| *role == NodeRole::Signer).count())?)
+}
+
 fn usual_purpose(scheme: Scheme) -> Purpose {
     match scheme {
         Scheme::EcdsaSecp256k1 => Purpose::Transaction,

@@ -1,10 +1,22 @@
 //! `tally policy diff`
 
 use super::read;
-use crate::output::{Shown, field};
+use crate::output::{Shown, Usage, field};
+use crate::profile::ProfileArg;
 use serde_json::{Value, json};
 use std::path::Path;
 use tally_policy::{Bundle, Change, Direction, changes, span_words, tightens_only};
+
+/// In place of a file: the bundle that a node has.
+pub const ACTIVE: &str = "ACTIVE";
+
+pub async fn with_active(profile: &ProfileArg, new: &Path) -> anyhow::Result<Shown> {
+    let bytes = profile.client()?.signed_policy().await?;
+    let bytes = bytes.ok_or_else(|| Usage("the node's policy is a directory that nobody signed; name it".into()))?;
+    let old = read::of_bytes(&bytes, "the node's bundle")?;
+    let (lines, json) = between(&old.bundle, &read::any(new)?.bundle);
+    Ok(Shown::done(lines.join("\n"), json))
+}
 
 pub fn run(old: &Path, new: &Path) -> anyhow::Result<Shown> {
     let (old, new) = (read::any(old)?, read::any(new)?);

@@ -21,8 +21,14 @@ pub fn any(path: &Path) -> anyhow::Result<Read> {
         let bundle = bundle::of(path, &files)?;
         return Ok(Read { bundle, files, signed: None });
     }
-    let signed = signed(path)?;
-    let named = |e| anyhow::anyhow!("{}: {e}", path.display());
+    let bytes = input::file(path, SIGNED_BUNDLE_MAX_BYTES as u64)?;
+    of_bytes(&bytes, &path.display().to_string())
+}
+
+/// A signed bundle from its bytes, of which `name` says where they are from.
+pub fn of_bytes(bytes: &[u8], name: &str) -> anyhow::Result<Read> {
+    let named = |e| anyhow::anyhow!("{name}: {e}");
+    let signed = SignedBundle::from_bytes(bytes).map_err(named)?;
     let bundle = signed.open(Trust::Reopened(signed.digest()), UnixMillis(0)).map_err(named)?;
     Ok(Read { bundle, files: signed.files().map_err(named)?, signed: Some(signed) })
 }

@@ -127,7 +127,7 @@ impl Seal {
             Some(id) => id,
             None => client.draw_request_id()?,
         };
-        let plain = Plain::new(client.profile(), id, plaintext);
+        let plain = Plain::new(client.profile(), id, plaintext)?;
         let order = Order::wrap(common.name.clone(), common.context()?, &plain).note(&common.note).request_id(id);
         let asked = kept.seal(client, order, common.request_id)?;
         let wrapped = kept.settle(&asked, client.wrap(&asked.intent, &plain).await)?;

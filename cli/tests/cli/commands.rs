@@ -79,6 +79,7 @@ fn without_nodes_everything_that_needs_one_ends_with_5() {
     let world = World::with_cluster(Stub::Ends);
     for args in [
         vec!["node", "status"],
+        vec!["policy", "limits"],
         vec!["key", "list"],
         vec!["request", "list"],
         vec!["wrap", "list"],
@@ -90,7 +91,7 @@ fn without_nodes_everything_that_needs_one_ends_with_5() {
         assert_eq!(ran.code, 5, "{args:?}: {}", ran.stderr);
     }
     let status = world.client(&["node", "status", "--json"]).json();
-    assert_eq!(status["nodes"].as_array().unwrap().len(), 3);
+    assert_eq!(status["nodes"].as_array().unwrap().len(), 5);
     assert_eq!(status["nodes"][2]["up"], false);
 }
 

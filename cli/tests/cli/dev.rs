@@ -8,7 +8,16 @@ use x509_parser::prelude::{FromDer as _, GeneralName, Pem, X509Certificate};
 #[test]
 fn init_makes_a_cluster_whose_secrets_are_its_owners_alone() {
     let world = World::with_cluster(Stub::Ends);
-    for secret in ["ca.key", "client/client.key", "client/intent.key", "node-1/node.key", "node-1/pin", "node-3/pin"] {
+    for secret in [
+        "ca.key",
+        "client/admins/alice.key",
+        "client/admins/carol.key",
+        "client/client.key",
+        "client/intent.key",
+        "node-1/node.key",
+        "node-1/pin",
+        "node-3/pin",
+    ] {
         let mode = std::fs::metadata(world.path("d").join(secret)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o400, "{secret}");
     }
@@ -17,7 +26,15 @@ fn init_makes_a_cluster_whose_secrets_are_its_owners_alone() {
     tally_client::Profile::load(&world.path("d/client/profile.toml")).unwrap();
     let checked = world.tally(&["policy", "check", "d/policy", "--json"]);
     assert_eq!(checked.code, 0, "{}", checked.stderr);
-    assert_eq!(checked.json()["nodes"], 3);
+    assert_eq!(checked.json()["nodes"], 5);
+    // Every node pins the bundle that two of the three admins have signed.
+    let shown = world.tally(&["policy", "show", "d/policy.bundle", "--json"]).json();
+    assert_eq!(shown["signatures"]["admins"].as_array().unwrap().len(), 2);
+    let pinned = format!("pinned = \"sha256:{}\"", shown["bundle"]["digest"].as_str().unwrap());
+    for node in ["node-1", "node-5"] {
+        let config = std::fs::read_to_string(world.path("d").join(node).join("node.toml")).unwrap();
+        assert!(config.contains(&pinned) && !config.contains("bundle_dir"), "{config}");
+    }
 }
 
 /// The URIs among a certificate's names, its extended key usages (server, client), and the hash of its public key.
@@ -49,6 +66,8 @@ fn certificates_say_who_they_are_for_and_the_roster_pins_their_keys() {
     // A client's certificate must not pass for a node's.
     assert!(!server && client);
     assert!(roster.contains(&spki));
+    let roles: Vec<_> = roster.lines().filter_map(|line| line.strip_prefix("role = ")).collect();
+    assert_eq!(roles, [r#""signer""#, r#""signer""#, r#""signer""#, r#""witness""#, r#""witness""#]);
 }
 
 #[test]
@@ -110,7 +129,7 @@ fn up(world: &World) -> (Child, Vec<String>) {
     let mut child = command.stderr(Stdio::null()).spawn().unwrap();
     let began = Instant::now();
     let listed = || std::fs::read_to_string(world.path("d/pids")).unwrap_or_default();
-    while listed().lines().count() < 3 {
+    while listed().lines().count() < 5 {
         if began.elapsed() > Duration::from_secs(20) {
             child.kill().unwrap();
             child.wait().unwrap();
@@ -150,7 +169,7 @@ fn down_stops_the_nodes_of_its_directory_and_no_one_else() {
     let noted = std::fs::read_to_string(world.path("d/pids")).unwrap();
     std::fs::write(world.path("d/pids"), format!("node-1 {me}\n{noted}")).unwrap();
     let down = world.tally(&["dev", "down", "--dir", "d", "--json"]);
-    assert_eq!(down.json()["stopped"], serde_json::json!(["node-1", "node-2", "node-3"]));
+    assert_eq!(down.json()["stopped"], serde_json::json!(["node-1", "node-2", "node-3", "node-4", "node-5"]));
     assert!(!pids.iter().any(runs));
     child.wait().unwrap();
 }

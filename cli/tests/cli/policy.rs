@@ -137,9 +137,9 @@ fn admins_sign_one_after_the_other_and_the_next_bundle_follows() {
         shown.stdout
     );
     assert!(world.tally(&["policy", "show", "2.bundle"]).stdout.contains("not checked"));
-    replace(&world, "p/bundle.toml", "version = 2", "version = 4");
+    replace(&world, "p/bundle.toml", "version = 2", "version = 40");
     let gap = sign(&["--previous", "2.bundle", "--dry-run"]);
-    assert!(gap.code == 1 && gap.stderr.contains("version 4 does not follow: the next is 2 + 1"), "{}", gap.stderr);
+    assert!(gap.code == 1 && gap.stderr.contains("version 40 does not follow: the next is 2 + 1"), "{}", gap.stderr);
     let long = sign(&["--days", "31", "--dry-run"]);
     assert!(long.code == 1 && long.stderr.contains("at most 2592000000 (30 days)"), "{}", long.stderr);
     let torn = std::fs::read(world.path("2.bundle")).unwrap();

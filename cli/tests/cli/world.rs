@@ -34,7 +34,7 @@ impl World {
     pub fn new(stub: Stub) -> Self {
         let world = Self { dir: tempfile::tempdir().unwrap() };
         let identity = |i: u8| format!("{{\"identity\":\"{}\"}}", SigningKey::ed25519(&[i; 32]).verifying_key());
-        let cases: String = (1..=3).map(|i| format!("  *node-{i}/*) echo '{}';;\n", identity(i))).collect();
+        let cases: String = (1..=5).map(|i| format!("  *node-{i}/*) echo '{}';;\n", identity(i))).collect();
         let run = match stub {
             Stub::Ends => "echo 'this is no node' >&2; exit 7",
             Stub::Runs => "trap 'exit 0' TERM; while :; do sleep 0.05; done",

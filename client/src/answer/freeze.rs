@@ -86,7 +86,7 @@ fn name(n: v1::FreezeName) -> Result<FreezeName, BadField> {
     Ok(FreezeName { by, id: FreezeId::from_slice(&n.id).ok_or(BadField("freeze.name.id"))? })
 }
 
-fn told(t: Option<v1::Told>) -> Result<Told, BadField> {
+pub(super) fn told(t: Option<v1::Told>) -> Result<Told, BadField> {
     let t = t.ok_or(BadField("told"))?;
     let names = |names: Vec<String>| {
         let names: Result<_, _> = names.iter().map(|n| NodeName::parse(n)).collect();

@@ -1,6 +1,7 @@
 //! Nodes and the policy that they hold.
 
 use super::{BadField, FreezeInfo, freezes};
+use tally_domain::roster::NodeRole;
 use tally_domain::{ClusterId, Digest, Epoch, Incarnation, KeyName, NodeName, UnixMillis};
 use tally_proto::v1;
 
@@ -39,6 +40,25 @@ pub struct NodeInfo {
     pub recovering: bool,
     /// Freezes in force there.
     pub freezes: Vec<FreezeInfo>,
+    /// What it does.
+    pub role: NodeRole,
+    /// How many voters must agree where a limit applies.
+    pub quorum: QuorumInfo,
+}
+
+/// How many voters must agree where a limit applies, by one node's bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuorumInfo {
+    /// All voters.
+    pub voters: u32,
+    /// Those that must agree.
+    pub votes: u32,
+    /// How many of them may be bad.
+    pub faulty: u32,
+    /// How many more may have forgotten what they voted.
+    pub restored: u32,
+    /// Whether the bundle has limits.
+    pub limits: bool,
 }
 
 /// A node's HSM.
@@ -112,10 +132,12 @@ pub struct PeerInfo {
     pub incarnation: Incarnation,
     /// Its policy bundle, once it is known.
     pub bundle_digest: Option<Digest>,
-    /// Its clock minus the telling node's, in milliseconds.
-    pub clock_offset_ms: i64,
+    /// Its clock minus the telling node's, in milliseconds, once it has been heard of.
+    pub clock_offset_ms: Option<i64>,
     /// The telling node has fenced it: it was restored from an older copy.
     pub fenced: bool,
+    /// What it does.
+    pub role: NodeRole,
 }
 
 /// A durable ban.
@@ -153,6 +175,7 @@ pub struct ActiveRule {
 
 pub(crate) fn node(s: v1::GetStatusResponse) -> Result<NodeInfo, BadField> {
     let hsm = s.hsm.ok_or(BadField("hsm"))?;
+    let quorum = s.quorum.ok_or(BadField("quorum"))?;
     Ok(NodeInfo {
         cluster: ClusterId::parse(&s.cluster).map_err(|_| BadField("cluster"))?,
         node: NodeName::parse(&s.node).map_err(|_| BadField("node"))?,
@@ -170,6 +193,14 @@ pub(crate) fn node(s: v1::GetStatusResponse) -> Result<NodeInfo, BadField> {
         bans: s.bans.into_iter().map(ban).collect::<Result<_, _>>()?,
         recovering: s.recovering,
         freezes: freezes(s.freezes)?,
+        role: NodeRole::parse(&s.role).ok_or(BadField("role"))?,
+        quorum: QuorumInfo {
+            voters: quorum.voters,
+            votes: quorum.votes,
+            faulty: quorum.faulty,
+            restored: quorum.restored,
+            limits: quorum.limits,
+        },
     })
 }
 
@@ -215,8 +246,9 @@ fn peer(p: v1::Peer) -> Result<PeerInfo, BadField> {
         reachable: p.reachable,
         incarnation: Incarnation(p.incarnation),
         bundle_digest: Digest::from_slice(&p.bundle_digest),
-        clock_offset_ms: p.clock_offset_ms,
+        clock_offset_ms: p.clock_known.then_some(p.clock_offset_ms),
         fenced: p.fenced,
+        role: NodeRole::parse(&p.role).ok_or(BadField("peers.role"))?,
     })
 }
 

@@ -1,6 +1,6 @@
 //! Requests and their results.
 
-use super::BadField;
+use super::{BadField, PendingInfo, SaidInfo};
 use tally_domain::vote::Certificate;
 use tally_domain::{ClientId, Digest, KeyName, NodeName, RequestId, Tenant, UnixMillis};
 use tally_proto::v1;
@@ -53,6 +53,8 @@ pub struct RequestInfo {
     pub received_at: UnixMillis,
     /// Last change.
     pub updated_at: UnixMillis,
+    /// What persons have said of it; not in lists.
+    pub said: Vec<SaidInfo>,
 }
 
 /// Where a request stands at one node.
@@ -60,6 +62,8 @@ pub struct RequestInfo {
 pub enum RequestState {
     /// Claimed; no result yet.
     Received,
+    /// Until enough persons have approved it; what is missing is not in lists.
+    AwaitingApproval(Option<Box<PendingInfo>>),
     /// Refused, with the reason's word. Not final: the same intent may be permitted later.
     Refused(String),
     /// Done; with the signature, if it was to sign.
@@ -105,6 +109,10 @@ pub(crate) fn request(r: Option<v1::Request>) -> Result<RequestInfo, BadField> {
     let r = r.ok_or(BadField("request"))?;
     let state = match v1::RequestState::try_from(r.state) {
         Ok(v1::RequestState::Received) => RequestState::Received,
+        Ok(v1::RequestState::AwaitingApproval) => {
+            let pending = r.pending.map(|p| super::pending(Some(p))).transpose()?;
+            RequestState::AwaitingApproval(pending.map(Box::new))
+        }
         Ok(v1::RequestState::Refused) => RequestState::Refused(r.reason),
         Ok(v1::RequestState::Completed) => RequestState::Completed(r.result.map(signed).transpose()?.map(Box::new)),
         Ok(v1::RequestState::Unspecified) | Err(_) => return Err(BadField("request.state")),
@@ -119,6 +127,7 @@ pub(crate) fn request(r: Option<v1::Request>) -> Result<RequestInfo, BadField> {
         state,
         received_at: UnixMillis(r.received_at_ms),
         updated_at: UnixMillis(r.updated_at_ms),
+        said: super::said(r.said)?,
     })
 }
 

@@ -27,6 +27,8 @@ pub enum Action {
     Freeze,
     /// Have freezes lifted; the content is a [`crate::freeze::UnfreezeSpec`].
     Unfreeze,
+    /// Have a policy bundle vetoed; the content is a [`crate::activation::VetoSpec`].
+    VetoPolicy,
     /// Make a token domain in a node's HSM; the content is what the domain is.
     CreateDomain,
     /// Rotate, suspend or delete a token domain; the content says which.
@@ -62,6 +64,7 @@ impl Action {
             Self::ChangeKek => "change_kek",
             Self::Freeze => "freeze",
             Self::Unfreeze => "unfreeze",
+            Self::VetoPolicy => "veto_policy",
             Self::CreateDomain => "create_domain",
             Self::ChangeDomain => "change_domain",
             Self::Tokenize => "tokenize",
@@ -99,6 +102,8 @@ pub enum ContentKind {
     FreezeSpec,
     /// A [`crate::freeze::UnfreezeSpec`].
     UnfreezeSpec,
+    /// A [`crate::activation::VetoSpec`].
+    VetoSpec,
     /// What a token domain is.
     DomainSpec,
     /// What is to become of a token domain.
@@ -135,6 +140,7 @@ numbers!(Action {
     ChangeKek = 9,
     Freeze = 20,
     Unfreeze = 21,
+    VetoPolicy = 30,
     CreateDomain = 40,
     ChangeDomain = 41,
     Tokenize = 42,
@@ -156,6 +162,7 @@ numbers!(ContentKind {
     KekSpec = 8,
     FreezeSpec = 20,
     UnfreezeSpec = 21,
+    VetoSpec = 30,
     DomainSpec = 40,
     DomainChange = 41,
     TokenCall = 42,

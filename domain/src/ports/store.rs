@@ -1,18 +1,25 @@
 //! The store port: a step's writes are all durable, or none is. Log leaves go in the same transaction as what they tell.
 
+mod approvals;
+mod bundle;
+mod error;
 mod freeze;
 mod kek;
+mod lines;
 mod rows;
 pub mod tokens;
 
+pub use approvals::*;
+pub use bundle::*;
+pub use error::*;
 pub use freeze::*;
 pub use kek::*;
+pub use lines::*;
 pub use rows::*;
 
 use super::Pending;
-use crate::claim::{Claimant, Claims, Excluded, LineMemory};
+use crate::claim::{Claimant, Claims, LineMemory};
 use crate::digest::Digest;
-use crate::freeze::{FreezeName, Scope};
 use crate::ids::{Epoch, Incarnation, KeyName, NodeName, RequestId, Tenant};
 use crate::limit::LineId;
 use crate::time::UnixMillis;
@@ -33,14 +40,14 @@ pub enum Write {
     /// With another: [`Conflict::RequestDigest`].
     ClaimRequest(ClaimRequest),
     /// Gives a request id back that this node took for an intent while others had it for another. Does nothing once this
-    /// node has voted in an attempt or has a result.
+    /// node has voted in an attempt, has a result or knows what a person said of it.
     Unclaim {
         /// Tenant.
         tenant: Tenant,
         /// Request.
         request: RequestId,
     },
-    /// Notes why a request was refused, unless it is completed. The request must be claimed.
+    /// Notes why a request was refused, unless it is completed or a person has rejected it. The request must be claimed.
     Refuse {
         /// Tenant.
         tenant: Tenant,
@@ -52,7 +59,7 @@ pub enum Write {
         at: UnixMillis,
     },
     /// This node's one vote for an attempt. The same statement again: nothing changes. Another, or after an
-    /// abandonment: [`Conflict::Voted`] or [`Conflict::Abandoned`].
+    /// abandonment: [`Conflict::Voted`] or [`Conflict::Abandoned`]. After a rejection: [`Conflict::Rejected`].
     Vote {
         /// The object.
         attempt: AttemptId,
@@ -70,8 +77,11 @@ pub enum Write {
         /// What.
         claims: Claims,
     },
+    /// Keeps what a line is called, for people. Again: nothing changes.
+    NameLine(NamedLine),
     /// The partial signature that is about to leave. Needs the vote; the same bytes again: nothing changes. Other
-    /// bytes: [`Conflict::Released`]. After an abandonment: [`Conflict::Abandoned`].
+    /// bytes: [`Conflict::Released`]. After an abandonment: [`Conflict::Abandoned`]. After a rejection:
+    /// [`Conflict::Rejected`].
     Release {
         /// The object.
         attempt: AttemptId,
@@ -153,6 +163,10 @@ pub enum Write {
     Vault(tokens::VaultWrite),
     /// About freezes; see there.
     Freeze(FreezeWrite),
+    /// About approvals; see there.
+    Approval(ApprovalWrite),
+    /// About policy bundles; see there.
+    Bundle(BundleWrite),
     /// Bans a peer for a key, for good.
     Ban {
         /// Key.
@@ -221,84 +235,8 @@ pub enum Write {
     },
 }
 
-/// A write did not fit what is stored; nothing of the step was kept.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Conflict {
-    /// The request id names another intent.
-    #[error("the request id names another intent")]
-    RequestDigest,
-    /// The request was never claimed here.
-    #[error("the request was never claimed")]
-    NoRequest,
-    /// Another vote was given for the attempt.
-    #[error("another vote was given for the attempt")]
-    Voted,
-    /// No vote was given for the attempt.
-    #[error("no vote was given for the attempt")]
-    NotVoted,
-    /// A partial signature was released.
-    #[error("a partial signature was released for the attempt")]
-    Released,
-    /// The attempt was abandoned.
-    #[error("the attempt was abandoned")]
-    Abandoned,
-    /// The request has another result.
-    #[error("the request has another result")]
-    Completed,
-    /// The name is taken.
-    #[error("the key name is taken")]
-    KeyExists,
-    /// There is no such key, or its record is another.
-    #[error("there is no such key with that record")]
-    NoKey,
-    /// The KEK's versions do not go on with this one.
-    #[error("the KEK's versions do not go on with this one")]
-    KekVersion,
-    /// The KEK's version is in another state.
-    #[error("the KEK's version is in another state")]
-    KekState,
-    /// A freeze in force covers the key.
-    #[error("freeze {0} stops {1}")]
-    Frozen(FreezeName, Scope),
-    /// A counter would go back.
-    #[error("a counter would go back")]
-    Backwards,
-    /// This node cannot vote for the claim any more.
-    #[error("the claim on line {}: {why}", .line.0)]
-    Claim {
-        /// On which line.
-        line: LineId,
-        /// Why.
-        why: Excluded,
-    },
-}
-
-/// Why the store did not do it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// The caller's write does not fit.
-    #[error(transparent)]
-    Conflict(#[from] Conflict),
-    /// The caller's write to the vault does not fit.
-    #[error(transparent)]
-    Vault(#[from] tokens::VaultConflict),
-    /// The disk or engine fails; nothing of the step was kept. `full` when there is no room.
-    #[error("the store cannot write: {what}")]
-    Unavailable {
-        /// For the operator.
-        what: String,
-    },
-    /// What is stored cannot be what was stored.
-    #[error("stored data is damaged: {what}")]
-    Damaged {
-        /// Which table and row.
-        what: String,
-    },
-}
-
 /// Durable state of one node. Reads see every step whose future was ready before they began.
-pub trait Store: Freezes + Send + Sync {
+pub trait Store: Approvals + Freezes + Bundles + Send + Sync {
     /// Applies a step; the future is ready when it is on the disk or refused.
     fn commit(&self, step: Step) -> Pending<Result<Committed, StoreError>>;
 
@@ -325,6 +263,12 @@ pub trait Store: Freezes + Send + Sync {
     /// # Errors
     /// [`StoreError`].
     fn line(&self, line: &LineId) -> Result<LineMemory, StoreError>;
+
+    /// Lines of which a claim is remembered and which have a name, at most `limit` of them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn named_lines(&self, limit: u32) -> Result<Vec<NamedLine>, StoreError>;
 
     /// One key.
     ///

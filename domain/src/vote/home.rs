@@ -29,6 +29,8 @@ pub struct HomeTask {
     pub bundle: Digest,
     /// The rule that decided.
     pub rule: String,
+    /// As in [`VoteBody::approvals`].
+    pub approvals: Vec<Digest>,
 }
 
 impl HomeTask {
@@ -46,6 +48,7 @@ impl HomeTask {
             bundle: self.bundle,
             rule: self.rule.clone(),
             claims: Some(claims),
+            approvals: self.approvals.clone(),
         };
         let [nonce_binding, session] = marks(&body, &self.home);
         VoteBody { nonce_binding, session, ..body }

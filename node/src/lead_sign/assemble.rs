@@ -184,6 +184,7 @@ async fn propose(
         attempt: attempt.attempt.0,
         signers: signers.to_bytes(),
         bundle_digest: permit.bundle().0.to_vec(),
+        approvals: permit.approvals().iter().map(convert::envelope_out).collect(),
         claims: claims.map(Claims::to_bytes).unwrap_or_default(),
         abandonments: attempt.abandonments.iter().map(convert::statement_out).collect(),
     };

@@ -1,6 +1,6 @@
 //! Reading the log, for clients of the group `auditors`.
 
-use super::{client, refused};
+use super::{client, is_auditor, refused};
 use crate::node::Node;
 use crate::reply::{self, status};
 use std::sync::Arc;
@@ -10,9 +10,6 @@ use tally_proto::v1::audit_service_server::{AuditService, AuditServiceServer};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
-
-/// Group whose clients may read logs: they show every tenant's requests.
-const AUDITORS: &str = "auditors";
 
 /// Leaves read from the store at once; and most bytes of one message of the stream.
 const READ_BATCH: u32 = 256;
@@ -28,7 +25,7 @@ pub fn service(node: Arc<Node>, limit: usize) -> AuditServiceServer<Audit> {
 
 fn auditor<T>(node: &Node, request: &Request<T>) -> Result<(), Status> {
     let client = client(node, request)?;
-    if client.groups.iter().any(|g| g == AUDITORS) { Ok(()) } else { Err(refused(Reason::Acl)) }
+    if is_auditor(&client) { Ok(()) } else { Err(refused(Reason::Acl)) }
 }
 
 #[tonic::async_trait]

@@ -1,6 +1,8 @@
-//! What clients call: signing, keys, policy, the node's state.
+//! What clients call: signing, keys, the node's state.
 
 use super::{FROZEN, client, is_stopped, refused, same_tenant};
+use crate::approve;
+use crate::bundle_news::again;
 use crate::convert;
 use crate::hsm_keys::HsmHeld;
 use crate::node::{Node, now};
@@ -10,12 +12,10 @@ use prost::Message as _;
 use std::sync::Arc;
 use tally_domain::key::KeyCertificate;
 use tally_domain::ports::store::{RequestRow, RequestState};
-use tally_domain::{DerivationPath, KeyName, Material, Reason, Refusal, Tenant};
-use tally_policy::Effect;
+use tally_domain::{DerivationPath, KeyName, Material, NodeName, Quorum, Reason, Refusal, Tenant};
 use tally_proto::v1;
 use tally_proto::v1::key_service_server::{KeyService, KeyServiceServer};
 use tally_proto::v1::node_service_server::{NodeService, NodeServiceServer};
-use tally_proto::v1::policy_service_server::{PolicyService, PolicyServiceServer};
 use tally_proto::v1::signing_service_server::{SigningService, SigningServiceServer};
 use tonic::{Request, Response, Status};
 use tracing::{Instrument as _, field};
@@ -37,11 +37,6 @@ pub fn key(node: Arc<Node>, limit: usize) -> KeyServiceServer<Clients> {
     KeyServiceServer::new(Clients(node)).max_decoding_message_size(limit)
 }
 
-/// `PolicyService`.
-pub fn policy(node: Arc<Node>, limit: usize) -> PolicyServiceServer<Clients> {
-    PolicyServiceServer::new(Clients(node)).max_decoding_message_size(limit)
-}
-
 /// `NodeService`.
 pub fn node(node: Arc<Node>, limit: usize) -> NodeServiceServer<Clients> {
     NodeServiceServer::new(Clients(node)).max_decoding_message_size(limit)
@@ -50,13 +45,16 @@ pub fn node(node: Arc<Node>, limit: usize) -> NodeServiceServer<Clients> {
 #[tonic::async_trait]
 impl SigningService for Clients {
     async fn sign(&self, request: Request<v1::SignRequest>) -> Result<Response<v1::SignResponse>, Status> {
-        let caller = client(&self.0, &request)?.id.clone();
+        let caller = client(&self.0, &request)?.id;
         let span = tracing::info_span!("sign", client = %caller, request = field::Empty);
         self.0.check_standing().map_err(|r| status(&r))?;
         let envelope = convert::envelope_in(request.into_inner().intent).map_err(|r| status(&r))?;
         let node = self.0.clone();
         // Its own task: a client that hangs up does not stop a session halfway.
-        let work = tokio::spawn(async move { lead_sign::sign(&node, caller, envelope).await }.instrument(span));
+        let work = tokio::spawn(
+            async move { again(&node, || lead_sign::sign(&node, caller.clone(), envelope.clone())).await }
+                .instrument(span),
+        );
         let bytes = work.await.map_err(|_| refused(Reason::Bug))?.map_err(|r| status(&r))?;
         let response = v1::SignResponse::decode(bytes.as_slice()).map_err(|_| refused(Reason::Tampered))?;
         Ok(Response::new(response))
@@ -69,10 +67,12 @@ impl SigningService for Clients {
         let client = client(&self.0, &request)?;
         let wanted = request.get_ref();
         let (tenant, id) = convert::request_name(&wanted.tenant, &wanted.request_id).map_err(|r| status(&r))?;
-        same_tenant(client, &tenant)?;
+        same_tenant(&client, &tenant)?;
         let row = self.0.store.request(&tenant, &id).map_err(|e| status(&reply::of_store(&e)))?;
-        let row = row.filter(|row| is_told_here(&self.0, row)).ok_or_else(|| refused(Reason::RequestNotFound))?;
-        Ok(Response::new(v1::GetRequestResponse { request: Some(convert::request_out(row)) }))
+        let here = |row: &RequestRow| is_told_here(&self.0, row) || approve::is_known(&self.0, row);
+        let row = row.filter(here).ok_or_else(|| refused(Reason::RequestNotFound))?;
+        let request = approve::of_request(&self.0, convert::request_out(row), &tenant).await;
+        Ok(Response::new(v1::GetRequestResponse { request: Some(request.map_err(|r| status(&r))?) }))
     }
 
     async fn list_requests(
@@ -83,7 +83,7 @@ impl SigningService for Clients {
         let wanted = request.get_ref();
         let field = |f| status(&Refusal::new(Reason::Malformed).with("field", f));
         let tenant = Tenant::parse(&wanted.tenant).map_err(|_| field("tenant"))?;
-        same_tenant(client, &tenant)?;
+        same_tenant(&client, &tenant)?;
         let size = match wanted.page_size {
             0 => PAGE_DEFAULT,
             n => n.min(PAGE_MAX),
@@ -107,12 +107,15 @@ impl KeyService for Clients {
         &self,
         request: Request<v1::CreateKeyRequest>,
     ) -> Result<Response<v1::CreateKeyResponse>, Status> {
-        let caller = client(&self.0, &request)?.id.clone();
+        let caller = client(&self.0, &request)?.id;
         let span = tracing::info_span!("create_key", client = %caller, request = field::Empty);
         self.0.check_standing().map_err(|r| status(&r))?;
         let envelope = convert::envelope_in(request.into_inner().intent).map_err(|r| status(&r))?;
         let node = self.0.clone();
-        let work = tokio::spawn(async move { lead_key::create(&node, caller, envelope).await }.instrument(span));
+        let work = tokio::spawn(
+            async move { again(&node, || lead_key::create(&node, caller.clone(), envelope.clone())).await }
+                .instrument(span),
+        );
         let (key, rule) = work.await.map_err(|_| refused(Reason::Bug))?.map_err(|r| status(&r))?;
         Ok(Response::new(v1::CreateKeyResponse { key: Some(key), rule }))
     }
@@ -175,24 +178,6 @@ impl KeyService for Clients {
 }
 
 #[tonic::async_trait]
-impl PolicyService for Clients {
-    async fn get_active(
-        &self,
-        request: Request<v1::GetActiveRequest>,
-    ) -> Result<Response<v1::GetActiveResponse>, Status> {
-        client(&self.0, &request)?;
-        let bundle = &self.0.bundle;
-        let rules = bundle.rules().map(|(id, effect)| v1::Rule { id: id.into(), effect: effect_word(effect).into() });
-        let response = v1::GetActiveResponse {
-            digest: bundle.digest().0.to_vec(),
-            version: bundle.version(),
-            rules: rules.collect(),
-        };
-        Ok(Response::new(response))
-    }
-}
-
-#[tonic::async_trait]
 impl NodeService for Clients {
     async fn get_status(
         &self,
@@ -212,8 +197,8 @@ impl NodeService for Clients {
             node: node.name().to_string(),
             version: env!("CARGO_PKG_VERSION").into(),
             incarnation: node.boot.incarnation.0,
-            bundle_digest: node.bundle.digest().0.to_vec(),
-            bundle_version: node.bundle.version(),
+            bundle_digest: node.bundle().digest().0.to_vec(),
+            bundle_version: node.bundle().version(),
             time_ms: now().0,
             started_at_ms: node.started_at.0,
             log_size: node.store.log_size().map_err(|e| status(&reply::of_store(&e)))?,
@@ -224,6 +209,8 @@ impl NodeService for Clients {
             bans: bans.collect(),
             recovering: node.check_standing().is_err(),
             freezes: node.freezes.known().in_force().map(convert::freeze_out).collect(),
+            role: role(node, node.name()),
+            quorum: Some(quorum(node)),
         }))
     }
 
@@ -236,10 +223,20 @@ impl NodeService for Clients {
     }
 }
 
-fn effect_word(effect: Effect) -> &'static str {
-    match effect {
-        Effect::Permit => "permit",
-        Effect::Forbid => "forbid",
+fn role(node: &Node, name: &NodeName) -> String {
+    node.bundle().roster().node(name).map(|n| n.role.as_str().into()).unwrap_or_default()
+}
+
+fn quorum(node: &Node) -> v1::Quorum {
+    let bundle = node.bundle();
+    let roster = bundle.roster();
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    v1::Quorum {
+        voters: count(roster.nodes.len()),
+        votes: count(Quorum::of(roster).votes()),
+        faulty: roster.tolerance.faulty.into(),
+        restored: roster.tolerance.restored.into(),
+        limits: bundle.has_limits(),
     }
 }
 
@@ -252,7 +249,8 @@ fn as_it_is(node: &Node, mut key: v1::Key) -> v1::Key {
 
 fn held(node: &Node, name: &str) -> Result<crate::keys::Held, Status> {
     let name = KeyName::parse(name).map_err(|_| refused(Reason::KeyNotFound))?;
-    node.keys.get(&name).ok_or_else(|| refused(Reason::KeyNotFound))
+    let unknown = || status(&node.check_signer().err().unwrap_or_else(|| Reason::KeyNotFound.into()));
+    node.keys.get(&name).ok_or_else(unknown)
 }
 
 /// A token domain has a key's name, and is no key.
@@ -271,7 +269,8 @@ fn hsm_held(node: &Node, name: &str) -> Option<HsmHeld> {
 }
 
 fn peers(node: &Node) -> Vec<v1::Peer> {
-    let others = node.bundle.roster().nodes.iter().filter(|n| n.name != *node.name());
+    let bundle = node.bundle();
+    let others = bundle.roster().nodes.iter().filter(|n| n.name != *node.name());
     others
         .map(|n| {
             let seen = node.peers.seen(&n.name);
@@ -283,6 +282,8 @@ fn peers(node: &Node) -> Vec<v1::Peer> {
                 bundle_digest: seen.bundle_digest,
                 clock_offset_ms: seen.clock_offset_ms,
                 fenced: seen.fenced,
+                role: n.role.as_str().into(),
+                clock_known: seen.incarnation.is_some(),
             }
         })
         .collect()

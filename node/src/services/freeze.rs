@@ -1,6 +1,7 @@
 //! What clients call to freeze, to have freezes lifted, and to see which are in force.
 
 use super::{client, refused};
+use crate::bundle_news::again;
 use crate::convert;
 use crate::lead_freeze;
 use crate::node::Node;
@@ -24,22 +25,28 @@ pub fn service(node: Arc<Node>, limit: usize) -> FreezeServiceServer<Freezing> {
 impl FreezeService for Freezing {
     async fn freeze(&self, request: Request<v1::FreezeRequest>) -> Result<Response<v1::FreezeResponse>, Status> {
         // At a node that its peers have fenced too: what it knows may be old, but stopping needs no more.
-        let caller = client(&self.0, &request)?.id.clone();
+        let caller = client(&self.0, &request)?.id;
         let span = tracing::info_span!("freeze", client = %caller, request = field::Empty);
         let envelope = convert::envelope_in(request.into_inner().intent).map_err(|r| status(&r))?;
         let node = self.0.clone();
         // Its own task: a client that hangs up does not stop it.
-        let work = tokio::spawn(async move { lead_freeze::freeze(&node, caller, envelope).await }.instrument(span));
+        let work = tokio::spawn(
+            async move { again(&node, || lead_freeze::freeze(&node, caller.clone(), envelope.clone())).await }
+                .instrument(span),
+        );
         work.await.map_err(|_| refused(Reason::Bug))?.map(Response::new).map_err(|r| status(&r))
     }
 
     async fn unfreeze(&self, request: Request<v1::UnfreezeRequest>) -> Result<Response<v1::UnfreezeResponse>, Status> {
-        let caller = client(&self.0, &request)?.id.clone();
+        let caller = client(&self.0, &request)?.id;
         let span = tracing::info_span!("unfreeze", client = %caller, request = field::Empty);
         self.0.check_standing().map_err(|r| status(&r))?;
         let envelope = convert::envelope_in(request.into_inner().intent).map_err(|r| status(&r))?;
         let node = self.0.clone();
-        let work = tokio::spawn(async move { lead_freeze::unfreeze(&node, caller, envelope).await }.instrument(span));
+        let work = tokio::spawn(
+            async move { again(&node, || lead_freeze::unfreeze(&node, caller.clone(), envelope.clone())).await }
+                .instrument(span),
+        );
         work.await.map_err(|_| refused(Reason::Bug))?.map(Response::new).map_err(|r| status(&r))
     }
 

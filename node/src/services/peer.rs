@@ -1,5 +1,7 @@
 //! What nodes call. The sender is who the TLS channel says.
 
+use crate::approve;
+use crate::bundle_news;
 use crate::caller;
 use crate::convert;
 use crate::freeze_news;
@@ -25,13 +27,13 @@ pub fn service(node: Arc<Node>, limit: usize) -> PeerServiceServer<Peer> {
     PeerServiceServer::new(Peer(node)).max_decoding_message_size(limit).max_encoding_message_size(limit)
 }
 
-fn peer<T>(request: &Request<T>) -> Result<NodeName, Status> {
-    caller::node(request).map_err(|r| status(&r))
+fn peer<T>(node: &Node, request: &Request<T>) -> Result<NodeName, Status> {
+    caller::node(request, node.bundle().roster()).map_err(|r| status(&r))
 }
 
 /// A peer with which this node works: neither of them is fenced.
 fn partner<T>(node: &Node, request: &Request<T>) -> Result<NodeName, Status> {
-    let from = peer(request)?;
+    let from = peer(node, request)?;
     let standing = node.check_standing().and_then(|()| node.peers.check_fence(&from));
     standing.map(|()| from).map_err(|r| status(&r))
 }
@@ -39,7 +41,7 @@ fn partner<T>(node: &Node, request: &Request<T>) -> Result<NodeName, Status> {
 #[tonic::async_trait]
 impl PeerService for Peer {
     async fn greet(&self, request: Request<v1::GreetRequest>) -> Result<Response<v1::GreetResponse>, Status> {
-        let from = peer(&request)?;
+        let from = peer(&self.0, &request)?;
         greeted(&self.0, &from, request.into_inner().greeting).await.map_err(|r| status(&r))?;
         let greeting = own(&self.0).await.map_err(|r| status(&r))?;
         Ok(Response::new(v1::GreetResponse { greeting: Some(greeting) }))
@@ -102,7 +104,7 @@ impl PeerService for Peer {
         &self,
         request: Request<v1::AnnounceKeyRequest>,
     ) -> Result<Response<v1::AnnounceKeyResponse>, Status> {
-        let from = peer(&request)?;
+        let from = peer(&self.0, &request)?;
         let span = tracing::info_span!("announced", home = %from, request = field::Empty);
         let node = self.0.clone();
         let work = async move { hsm_names::announced(&node, from, request.into_inner()).await };
@@ -114,7 +116,7 @@ impl PeerService for Peer {
         request: Request<v1::AnnounceFreezeRequest>,
     ) -> Result<Response<v1::AnnounceFreezeResponse>, Status> {
         // From a fenced node too: whatever stops is believed.
-        let from = peer(&request)?;
+        let from = peer(&self.0, &request)?;
         let node = self.0.clone();
         let work = async move { freeze_news::announced(&node, from, request.into_inner()).await };
         answer(tokio::spawn(work).await.map(|r| r.map(|()| v1::AnnounceFreezeResponse {})))
@@ -124,7 +126,7 @@ impl PeerService for Peer {
         &self,
         request: Request<v1::FetchFreezesRequest>,
     ) -> Result<Response<v1::FetchFreezesResponse>, Status> {
-        peer(&request)?;
+        peer(&self.0, &request)?;
         Ok(Response::new(freeze_news::page(&self.0, request.get_ref().skip)))
     }
 
@@ -137,6 +139,42 @@ impl PeerService for Peer {
         let node = self.0.clone();
         let work = async move { lead_freeze::propose_unfreeze(&node, from, request.into_inner()).await };
         answer(tokio::spawn(work.instrument(span)).await)
+    }
+
+    async fn announce_approval(
+        &self,
+        request: Request<v1::AnnounceApprovalRequest>,
+    ) -> Result<Response<v1::AnnounceApprovalResponse>, Status> {
+        let from = partner(&self.0, &request)?;
+        let span = tracing::info_span!("told_approval", from = %from, request = field::Empty);
+        let node = self.0.clone();
+        let work = async move { approve::announced(&node, from, request.into_inner()).await };
+        answer(tokio::spawn(work.instrument(span)).await)
+    }
+
+    async fn tell_bundle(
+        &self,
+        request: Request<v1::TellBundleRequest>,
+    ) -> Result<Response<v1::TellBundleResponse>, Status> {
+        let from = partner(&self.0, &request)?;
+        let node = self.0.clone();
+        answer(tokio::spawn(async move { bundle_news::told(&node, from, request.into_inner()).await }).await)
+    }
+
+    async fn fetch_bundle(
+        &self,
+        request: Request<v1::FetchBundleRequest>,
+    ) -> Result<Response<v1::FetchBundleResponse>, Status> {
+        peer(&self.0, &request)?;
+        bundle_news::piece(&self.0, request.get_ref()).map(Response::new).map_err(|r| status(&r))
+    }
+
+    async fn fetch_activations(
+        &self,
+        request: Request<v1::FetchActivationsRequest>,
+    ) -> Result<Response<v1::FetchActivationsResponse>, Status> {
+        peer(&self.0, &request)?;
+        bundle_news::activations(&self.0, request.get_ref()).map(Response::new).map_err(|r| status(&r))
     }
 
     async fn fetch_key(&self, request: Request<v1::FetchKeyRequest>) -> Result<Response<v1::FetchKeyResponse>, Status> {

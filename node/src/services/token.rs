@@ -187,7 +187,7 @@ impl TokenService for Tokens {
     ) -> Result<Response<v1::GetDomainResponse>, Status> {
         let tenant = &client(&self.0, &request)?.tenant;
         let held = self.own(&request.get_ref().name, tenant)?;
-        must_be_home(&held.record.home, self.0.name(), self.0.bundle.roster()).map_err(|r| status(&r))?;
+        must_be_home(&held.record.home, self.0.name(), self.0.bundle().roster()).map_err(|r| status(&r))?;
         Ok(Response::new(v1::GetDomainResponse { domain: Some(self.told(&held)?) }))
     }
 
@@ -298,7 +298,7 @@ async fn tokenize_all(
     let mut gone = answers.send(Ok(opened)).await.is_err();
     let mut ahead = futures_util::stream::FuturesOrdered::new();
     let mut ended = false;
-    while !gone && !(ended && ahead.is_empty()) {
+    while !(gone || ended && ahead.is_empty()) {
         let prepared = tokio::select! {
             message = inbound.message(), if !ended && ahead.len() < AHEAD_MAX => {
                 match message? {

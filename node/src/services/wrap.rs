@@ -38,7 +38,7 @@ impl Wrapping {
         action: Action,
         parts: impl FnOnce(Q) -> (Option<v1::Envelope>, Beside),
     ) -> Result<(A, Option<SecretBytes>), Status> {
-        let caller = client(&self.0, &request)?.id.clone();
+        let caller = client(&self.0, &request)?.id;
         let span = tracing::info_span!("wrap", call = action.as_str(), client = %caller, request = field::Empty);
         self.0.check_standing().map_err(|r| status(&r))?;
         let (envelope, beside) = parts(request.into_inner());
@@ -93,7 +93,7 @@ impl KeyWrapService for Wrapping {
         &self,
         request: Request<v1::CreateKekRequest>,
     ) -> Result<Response<v1::CreateKekResponse>, Status> {
-        let caller = client(&self.0, &request)?.id.clone();
+        let caller = client(&self.0, &request)?.id;
         let span = tracing::info_span!("create_kek", client = %caller, request = field::Empty);
         self.0.check_standing().map_err(|r| status(&r))?;
         let envelope = convert::envelope_in(request.into_inner().intent).map_err(|r| status(&r))?;
@@ -107,7 +107,7 @@ impl KeyWrapService for Wrapping {
         &self,
         request: Request<v1::ChangeKekRequest>,
     ) -> Result<Response<v1::ChangeKekResponse>, Status> {
-        let caller = client(&self.0, &request)?.id.clone();
+        let caller = client(&self.0, &request)?.id;
         let span = tracing::info_span!("change_kek", client = %caller, request = field::Empty);
         self.0.check_standing().map_err(|r| status(&r))?;
         let envelope = convert::envelope_in(request.into_inner().intent).map_err(|r| status(&r))?;
@@ -125,7 +125,7 @@ impl KeyWrapService for Wrapping {
         if !matches!(held.record.material, Material::Kek { .. }) {
             return Err(refused(Reason::KeyPurpose));
         }
-        must_be_home(&held.record.home, self.0.name(), self.0.bundle.roster()).map_err(|r| status(&r))?;
+        must_be_home(&held.record.home, self.0.name(), self.0.bundle().roster()).map_err(|r| status(&r))?;
         Ok(Response::new(v1::GetKekResponse { kek: Some(self.told(&held)?) }))
     }
 

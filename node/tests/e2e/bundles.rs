@@ -11,7 +11,7 @@ async fn a_node_with_another_bundle_is_refused_with_both_digests_and_the_others_
     cluster.kill(2);
     let (common, own) = (cluster.dir.path().join("policy"), cluster.nodes[2].dir.join("policy"));
     std::fs::create_dir_all(own.join("lists")).unwrap();
-    for file in ["bundle.toml", "assets.toml", "roster.toml", "policy.cedar", "lists/vendors.txt"] {
+    for file in ["bundle.toml", "assets.toml", "roster.toml", "policy.cedar", "groups.toml", "lists/vendors.txt"] {
         std::fs::copy(common.join(file), own.join(file)).unwrap();
     }
     let looser = std::fs::read_to_string(own.join("policy.cedar")).unwrap().replace("\"1000\"", "\"9000\"");

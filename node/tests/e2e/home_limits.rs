@@ -299,6 +299,7 @@ fn asked_for(bundle: &Bundle, intent: &Intent, from_unit: u128) -> VoteBody {
         digest: Digest::of(&intent.content),
         bundle: bundle.digest(),
         rule: "messages".into(),
+        approvals: Vec::new(),
     };
     task.body(Attempt(1), Claims::new(UnixMillis(now.try_into().unwrap()), lines).unwrap())
 }
@@ -312,6 +313,7 @@ async fn a_voter_votes_on_anothers_work_only_if_its_home_asks_for_what_the_voter
     let bundle = tally_node::load_bundle(&cluster.dir.path().join("policy")).unwrap();
     let ask = async |from: usize, intent: &Intent, body: &VoteBody| {
         let request = v1::VoteRequest {
+            approvals: Vec::new(),
             intent: Some(raw::signed(&cluster, intent)),
             vote: body.to_bytes(),
             bundle_digest: bundle.digest().0.to_vec(),
@@ -354,5 +356,6 @@ fn task_of(body: &VoteBody) -> HomeTask {
         digest: body.digest,
         bundle: body.bundle,
         rule: body.rule.clone(),
+        approvals: body.approvals.clone(),
     }
 }

@@ -9,35 +9,47 @@
     reason = "tests fail loudly"
 )]
 
+mod approvals;
 mod attempts;
+mod bad_approvals;
 mod bad_freezes;
 mod bad_input;
 mod bundles;
 mod cards;
 mod cards_bad;
 mod cards_keys;
+mod evil;
 mod freezes;
 mod frozen_keks;
 mod harness {
+    pub mod admins;
     pub mod cards;
     pub mod certs;
     pub mod cluster;
     pub mod orders;
+    pub mod people;
     pub mod raw;
     pub mod vault;
 }
 mod home_limits;
 mod kills;
+mod limits;
+mod limits_votes;
 mod main_job;
 mod outages;
 mod payments;
 mod peers;
+mod policies;
+mod policy_crashes;
+mod policy_questions;
+mod policy_refusals;
 mod processes;
 mod reads;
 mod resident;
 mod rollback;
 mod standby;
 mod starts;
+mod storm;
 mod tokens;
 mod wrap;
 mod wrap_life;

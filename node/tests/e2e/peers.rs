@@ -26,6 +26,7 @@ async fn propose(
         bundle_digest: bundle.digest().0.to_vec(),
         abandonments: Vec::new(),
         claims: Vec::new(),
+        approvals: vec![],
     })
     .await
 }
@@ -93,6 +94,7 @@ async fn proposals_are_admitted_by_the_peer_itself() {
         bundle_digest: bundle.digest().0.to_vec(),
         abandonments: Vec::new(),
         claims: Vec::new(),
+        approvals: vec![],
     };
     for signers in [vec![], vec![1], vec![1, 1], vec![1, 3], vec![2, 3], vec![1, 2, 3], vec![1, 9], vec![0, 1]] {
         request.signers.clone_from(&signers);

@@ -44,6 +44,8 @@ async fn requests_keys_policy_and_nodes_can_be_read() {
     let expected = [
         "payouts-small",
         "messages",
+        "minutes",
+        "payouts-large",
         "make-keys",
         "suppliers",
         "raw",
@@ -52,6 +54,7 @@ async fn requests_keys_policy_and_nodes_can_be_read() {
         "change-keks",
         "stop",
         "go-on",
+        "veto",
     ];
     assert_eq!(rules, expected);
     let limits = cluster.proc_file(0, "limits").unwrap();

@@ -91,6 +91,11 @@ impl Groups {
         self.persons.get(name)
     }
 
+    /// All persons.
+    pub(crate) fn persons(&self) -> impl Iterator<Item = (&PersonName, &Person)> {
+        self.persons.iter()
+    }
+
     /// The persons of a group.
     pub(crate) fn group(&self, name: &str) -> Option<&BTreeSet<PersonName>> {
         self.groups.get(name)

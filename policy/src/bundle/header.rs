@@ -20,6 +20,10 @@ pub const LOOSENING_DELAY_DEFAULT_MS: u64 = 24 * HOUR_MS;
 /// Shortest wait of a loosening: less, and no operator would see it in time to veto.
 pub const LOOSENING_DELAY_MIN_MS: u64 = HOUR_MS;
 
+/// How far a bundle's number may be above that of the one before it: each veto, and each proposal that another overtakes,
+/// uses up one, and a slip of the pen must not use up all.
+pub const VERSION_STEP_MAX: u64 = 16;
+
 /// The only layout of a body that this version reads.
 pub(super) const FORMAT: u32 = 1;
 
@@ -28,7 +32,7 @@ pub(super) const FORMAT: u32 = 1;
 pub struct Header {
     /// The cluster it is for.
     pub cluster: ClusterId,
-    /// Its number, one more than that of the bundle before it.
+    /// Its number, higher than that of the bundle before it: numbers of bundles that were vetoed are left out.
     pub version: u64,
     /// Digest of the bundle before it; none for the first.
     pub previous: Option<Digest>,

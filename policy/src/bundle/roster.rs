@@ -101,7 +101,7 @@ impl Reader<'_> {
                 self.once("node", &row.name, row.name.get_ref())?;
                 self.name(&row.name, "node name", |s| NodeName::parse(s).ok())?
             },
-            role: self.source.value(&row.role, "role", "`signer` or `witness`", role)?,
+            role: self.source.value(&row.role, "role", "`signer` or `witness`", NodeRole::parse)?,
             address: self.source.value(&row.address, "address", "host:port", host_and_port)?,
             identity: self.key(&row.identity)?,
             tls_spki_sha256: self.spki(&row.tls_spki_sha256)?,
@@ -164,14 +164,6 @@ impl Reader<'_> {
             return Ok(());
         }
         Err(self.source.error(at, Problem::Duplicate { what, value: value.into() }))
-    }
-}
-
-fn role(text: &str) -> Option<NodeRole> {
-    match text {
-        "signer" => Some(NodeRole::Signer),
-        "witness" => Some(NodeRole::Witness),
-        _ => None,
     }
 }
 

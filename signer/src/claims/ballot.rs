@@ -1,6 +1,7 @@
 //! This node's one vote for an attempt at a signature with all that it takes of limits, and the certificate that such
 //! votes make.
 
+use crate::approval;
 use crate::boot::BootIdentity;
 use crate::claims::voter::Claimed;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +44,7 @@ pub fn vote_body(claimed: &Claimed, binding: &Binding) -> VoteBody {
         bundle: permit.bundle(),
         rule: permit.rule().into(),
         claims: claimed.claims().cloned(),
+        approvals: approval::digests(permit.approvals()),
     }
 }
 

@@ -5,6 +5,7 @@
 //! Whatever a home is to do for a client goes through [`decide_home`], and can be done only with what comes of it.
 
 use crate::admit::{Opened, decided};
+use crate::approval::{self, Question, Ruled};
 use crate::boot::BootIdentity;
 use crate::claims::ballot::{BadVote, Ballot, Unclosed, vote, write};
 use crate::claims::voter::{NotAccepted, check};
@@ -12,6 +13,7 @@ use prost::Message as _;
 use tally_audit::event::What;
 use tally_domain::boot::Statement;
 use tally_domain::claim::Claimant;
+use tally_domain::dsse::Envelope;
 use tally_domain::ports::store::{AttemptId, Step, Write};
 use tally_domain::roster::Roster;
 use tally_domain::vote::{Certificate, HomeTask, VoteBody};
@@ -24,6 +26,7 @@ use tally_policy::{Bundle, DecisionRequest, PolicyAction, charges, decide};
 pub struct HomeWork {
     task: HomeTask,
     charges: Vec<Charge>,
+    approvals: Vec<Envelope>,
 }
 
 /// Decides what `home` is to do alone, and computes what that takes of limits. `digest` says what is done: see
@@ -42,7 +45,34 @@ pub fn decide_home(
     let intent = opened.intent();
     let request = DecisionRequest { client: &intent.client, key: &intent.key, action };
     let rule = decided(decide(bundle, &request, now))?;
-    let charges = charges(bundle, &request).map_err(|over| {
+    charged(opened, home, digest, &request, Ruled { rule, approvals: Vec::new() }, bundle)
+}
+
+/// The same for a signature, which persons may have to approve.
+///
+/// # Errors
+/// As [`decide_home`]; `APPROVALS_REQUIRED` with what is missing.
+pub(crate) fn decide_home_sign(
+    question: &Question<'_>,
+    home: &NodeName,
+    digest: Digest,
+    bundle: &Bundle,
+    now: UnixMillis,
+) -> Result<HomeWork, Refusal> {
+    let ruled = question.decide(bundle, now)?;
+    charged(question.opened(), home, digest, &question.request(), ruled, bundle)
+}
+
+fn charged(
+    opened: &Opened,
+    home: &NodeName,
+    digest: Digest,
+    request: &DecisionRequest<'_>,
+    ruled: Ruled,
+    bundle: &Bundle,
+) -> Result<HomeWork, Refusal> {
+    let intent = opened.intent();
+    let charges = charges(bundle, request).map_err(|over| {
         Refusal::new(Reason::VelocityLimit).with("limit", over.limit().as_str()).with("detail", over.to_string())
     })?;
     let task = HomeTask {
@@ -52,15 +82,21 @@ pub fn decide_home(
         home: home.clone(),
         digest,
         bundle: bundle.digest(),
-        rule,
+        rule: ruled.rule,
+        approvals: approval::digests(&ruled.approvals),
     };
-    Ok(HomeWork { task, charges })
+    Ok(HomeWork { task, charges, approvals: ruled.approvals })
 }
 
 impl HomeWork {
     /// What is done.
     pub fn task(&self) -> &HomeTask {
         &self.task
+    }
+
+    /// Whose approvals the rule asked for, by person; none where it asks nobody.
+    pub fn approvals(&self) -> &[Envelope] {
+        &self.approvals
     }
 
     /// What it takes of limits.

@@ -1,12 +1,13 @@
 //! Where on a line a leader asks for room. It goes by hints, its own memory and what voters say when they refuse; nothing
 //! here is trusted, because every voter checks by itself. A bad place costs a round, never a limit.
 //!
-//! The first try is the first place that fits, or, when nothing fits in one piece, up to eight of the largest. After a
-//! collision the leader looks elsewhere at random, so that leaders who saw the same line do not meet again.
+//! Each leader begins with a part of the line of its own, so that those who see the same line do not meet: the first place
+//! there that fits. When that part is full, or after a collision, it looks elsewhere at random; and when nothing fits in one
+//! piece, it takes up to eight.
 
 use crate::claims::voter::InTheWay;
 use rand_core::Rng;
-use tally_domain::claim::{BadClaim, INTERVALS_MAX};
+use tally_domain::claim::{BadClaim, Claimant, INTERVALS_MAX, LineMemory, horizon_ms};
 use tally_domain::{Charge, Claims, Interval, LimitId, LineClaim, LineId, Reason, Refusal, UnixMillis};
 
 /// Most occupied pieces of a line that are believed of voters in one call: a bad one must not fill a leader's memory.
@@ -24,7 +25,28 @@ pub struct NoRoom {
 #[derive(Debug, Clone)]
 pub struct Placer {
     lines: Vec<Line>,
+    part: Part,
     collided: bool,
+}
+
+/// Which part of every line a leader begins with: the `number`th, from 0, of `of` equal ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// Which.
+    pub number: u8,
+    /// Of how many.
+    pub of: u8,
+}
+
+impl Part {
+    /// The whole line.
+    pub const WHOLE: Self = Self { number: 0, of: 1 };
+
+    fn range(self, max: u128) -> Option<Interval> {
+        let length = max.div_ceil(u128::from(self.of.max(1)));
+        let from = length.checked_mul(u128::from(self.number))?;
+        Interval::new(from, from.saturating_add(length).min(max))
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -32,15 +54,23 @@ struct Line {
     charge: Charge,
     /// What an earlier attempt at the same request holds.
     held: Option<Vec<Interval>>,
-    occupied: Vec<Interval>,
-    hints: usize,
+    /// What others hold, as this leader remembers.
+    known: Vec<Interval>,
+    /// What others hold, as voters have said.
+    hints: Vec<Interval>,
 }
 
 impl Placer {
     /// Looks for room for these charges.
     pub fn new(charges: &[Charge]) -> Self {
-        let line = |charge: &Charge| Line { charge: charge.clone(), held: None, occupied: Vec::new(), hints: 0 };
-        Self { lines: charges.iter().map(line).collect(), collided: false }
+        let line = |charge: &Charge| Line { charge: charge.clone(), held: None, known: Vec::new(), hints: Vec::new() };
+        Self { lines: charges.iter().map(line).collect(), part: Part::WHOLE, collided: false }
+    }
+
+    /// Begins with a part of each line.
+    #[must_use]
+    pub fn beginning_with(self, part: Part) -> Self {
+        Self { part, ..self }
     }
 
     /// The lines that it looks at, each with its window.
@@ -52,7 +82,7 @@ impl Placer {
     /// request holds, which are kept while nobody objects.
     pub fn remember(&mut self, line: LineId, taken: impl IntoIterator<Item = Interval>, own: Option<&[Interval]>) {
         if let Some(line) = self.line(line) {
-            line.occupied.extend(taken);
+            line.known = taken.into_iter().collect();
             line.held = own.map(<[_]>::to_vec);
         }
     }
@@ -61,10 +91,8 @@ impl Placer {
     pub fn collided(&mut self, line: LineId, taken: impl IntoIterator<Item = Interval>) {
         self.collided = true;
         if let Some(line) = self.line(line) {
-            let left = HINTS_MAX.saturating_sub(line.hints);
-            let before = line.occupied.len();
-            line.occupied.extend(taken.into_iter().take(left));
-            line.hints += line.occupied.len() - before;
+            let left = HINTS_MAX.saturating_sub(line.hints.len());
+            line.hints.extend(taken.into_iter().take(left));
         }
     }
 
@@ -78,11 +106,27 @@ impl Placer {
     /// # Errors
     /// [`NoRoom`].
     pub fn place<R: Rng>(&self, now: UnixMillis, rng: &mut R) -> Result<Option<Claims>, NoRoom> {
+        self.place_beside(|_| Vec::new(), now, rng)
+    }
+
+    /// The same beside what is free again soon, and only now in the way.
+    ///
+    /// # Errors
+    /// [`NoRoom`].
+    pub fn place_beside<R: Rng>(
+        &self,
+        held: impl Fn(LineId) -> Vec<Interval>,
+        now: UnixMillis,
+        rng: &mut R,
+    ) -> Result<Option<Claims>, NoRoom> {
         let mut claims = Vec::new();
         for line in &self.lines {
             let no_room = || NoRoom { limit: line.charge.limit.clone() };
-            let drawn = if self.collided { Some(&mut *rng) } else { None };
-            let intervals = line.held().or_else(|| place(&line.charge, &line.occupied, drawn)).ok_or_else(no_room)?;
+            let mut occupied = held(line.charge.line);
+            occupied.extend(line.known.iter().chain(&line.hints));
+            let begin = if self.collided { None } else { self.part.range(line.charge.max) };
+            let found = line.kept(&occupied).or_else(|| place(&line.charge, &occupied, begin, rng));
+            let intervals = found.ok_or_else(no_room)?;
             claims.push(LineClaim::new(&line.charge, intervals).map_err(|_: BadClaim| no_room())?);
         }
         let Some(last) = self.lines.last() else { return Ok(None) };
@@ -104,28 +148,33 @@ impl From<NoRoom> for Refusal {
 
 impl Line {
     /// What an earlier attempt holds, unless the charge has changed or somebody is in the way by now.
-    fn held(&self) -> Option<Vec<Interval>> {
+    fn kept(&self, occupied: &[Interval]) -> Option<Vec<Interval>> {
         let held = self.held.as_ref()?;
-        let free = held.iter().all(|h| !self.occupied.iter().any(|o| o.overlaps(*h)));
+        let free = held.iter().all(|h| !occupied.iter().any(|o| o.overlaps(*h)));
         (free && LineClaim::new(&self.charge, held.clone()).is_ok()).then(|| held.clone())
     }
 }
 
-/// Room for a charge between what is occupied: in one piece if there is such a place, the first or one that is drawn;
-/// otherwise in up to eight. Finds room whenever eight gaps have it.
-pub fn place<R: Rng>(charge: &Charge, occupied: &[Interval], drawn: Option<&mut R>) -> Option<Vec<Interval>> {
+/// Room for a charge between what is occupied: the first place in the part to begin with, or one that is drawn; when there
+/// is none in one piece, up to eight. Finds room whenever eight gaps have it.
+pub fn place<R: Rng>(
+    charge: &Charge,
+    occupied: &[Interval],
+    begin: Option<Interval>,
+    rng: &mut R,
+) -> Option<Vec<Interval>> {
     let gaps = gaps(charge.max, occupied);
     let fits: Vec<Interval> = gaps.iter().copied().filter(|g| g.units() >= charge.amount).collect();
-    match drawn {
-        None => first(&fits, charge.amount).or_else(|| largest(gaps, charge.amount)),
-        Some(rng) => draw(&fits, charge.amount, rng)
-            .or_else(|| pieces(&shuffled(&gaps, rng), charge.amount))
-            .or_else(|| largest(gaps, charge.amount)),
-    }
+    let in_one = begin.and_then(|part| first(&fits, part, charge.amount)).or_else(|| draw(&fits, charge.amount, rng));
+    let scattered = || begin.is_none().then(|| pieces(&shuffled(&gaps, rng), charge.amount)).flatten();
+    in_one.or_else(scattered).or_else(|| largest(gaps.clone(), charge.amount))
 }
 
-fn first(fits: &[Interval], amount: u128) -> Option<Vec<Interval>> {
-    fits.first().and_then(|gap| piece(gap.from(), amount)).map(|piece| vec![piece])
+/// The first place in this part of the line.
+fn first(fits: &[Interval], part: Interval, amount: u128) -> Option<Vec<Interval>> {
+    let mut places =
+        fits.iter().filter_map(|gap| piece(gap.from().max(part.from()), amount).filter(|p| p.to() <= gap.to()));
+    places.find(|place| part.from() <= place.from() && place.from() < part.to()).map(|place| vec![place])
 }
 
 /// A place at random among all multiples of the amount from a gap's start: leaders with like amounts meet rarely and
@@ -160,6 +209,22 @@ fn pieces(gaps: &[Interval], amount: u128) -> Option<Vec<Interval>> {
     }
     taken.sort_unstable();
     (left == 0 && !taken.is_empty()).then_some(taken)
+}
+
+/// When there is room for a charge on a line, if nothing else takes it; now, if there is already.
+pub fn room_at(charge: &Charge, by: &Claimant, memory: &LineMemory, now: UnixMillis) -> UnixMillis {
+    let others = memory.voted().iter().filter(|v| v.by != *by);
+    let mut frees: Vec<_> = others.map(|v| v.last.plus(horizon_ms(charge.window_ms))).filter(|at| *at > now).collect();
+    frees.sort_unstable();
+    let has_room = |at: &UnixMillis| {
+        let taken: Vec<_> = memory.taken(by, *at, charge.window_ms).collect();
+        largest(gaps(charge.max, &taken), charge.amount).is_some()
+    };
+    if has_room(&now) {
+        return now;
+    }
+    let at = frees.partition_point(|at| !has_room(at));
+    frees.get(at).copied().unwrap_or(now)
 }
 
 /// As many gaps as a claim can have pieces, drawn.

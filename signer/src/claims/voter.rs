@@ -10,7 +10,9 @@ use tally_domain::boot::Statement;
 use tally_domain::claim::{Claimant, Excluded, ISSUED_AT_TOLERANCE_MS, LineMemory};
 use tally_domain::ports::store::Step;
 use tally_domain::vote::VoteBody;
-use tally_domain::{Charge, Claims, Interval, LimitId, LineClaim, LineId, Reason, Refusal, SignerSet, UnixMillis};
+use tally_domain::{
+    Charge, Claims, Interval, LimitId, LineClaim, LineId, NodeName, Reason, Refusal, SignerSet, UnixMillis,
+};
 
 /// Most pieces that a voter tells a leader to be in the way: a line in heavy use has more, but so many show where room is.
 pub const TAKEN_MAX: usize = 256;
@@ -114,10 +116,16 @@ pub fn check(charges: &[Charge], claims: Option<&Claims>, now: UnixMillis) -> Re
 /// session it knows only what the vote says: S alone is bound by the attempt and the one-time material, and a member's
 /// own vote is one for each. What such a voter guards is the request's one intent and the limits.
 ///
+/// A signer never votes here: asked for any attempt and any material, it would contradict its own vote in the session, and
+/// the proof of that would name a correct node.
+///
 /// # Errors
-/// `PROTOCOL_VIOLATION` or `CLOCK_SKEW`: the leader asks for something else, or by another time.
-pub fn concur(permit: Permit, asked: VoteBody, now: UnixMillis) -> Result<Concurring, Refusal> {
+/// `PROTOCOL_VIOLATION` or `CLOCK_SKEW`: the leader asks for something else, or whom it may not, or by another time.
+pub fn concur(permit: Permit, asked: VoteBody, me: &NodeName, now: UnixMillis) -> Result<Concurring, Refusal> {
     let violation = |what: &str| Refusal::new(Reason::ProtocolViolation).with("round", "claims").with("detail", what);
+    if asked.signers.contains(me) {
+        return Err(violation("a signer votes in the session"));
+    }
     let binding = Binding {
         attempt: asked.attempt,
         signers: asked.signers.clone(),

@@ -6,8 +6,8 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use std::collections::BTreeSet;
 use tally_domain::claim::INTERVALS_MAX;
-use tally_signer::claims::Placer;
 use tally_signer::claims::placement::{HINTS_MAX, place};
+use tally_signer::claims::{Part, Placer};
 
 /// Which units of a small line are taken.
 fn taken(max: u128, occupied: &[Interval]) -> Vec<bool> {
@@ -30,12 +30,13 @@ proptest! {
         amount in 1u128..60,
         occupied in proptest::collection::vec((0u128..70, 1u128..6), 0..24),
         seed in any::<u64>(),
-        drawn in any::<bool>(),
+        begin in proptest::option::of((0u128..70, 1u128..60)),
     ) {
         let occupied: Vec<_> = occupied.into_iter().map(|(from, units)| piece(from, from + units)).collect();
         let charge = charge(max, HOUR, amount);
         let mut rng = StdRng::seed_from_u64(seed);
-        let found = place(&charge, &occupied, drawn.then_some(&mut rng));
+        let begin = begin.map(|(from, units)| piece(from, from + units));
+        let found = place(&charge, &occupied, begin, &mut rng);
         let taken = taken(max, &occupied);
         let room = room(&taken);
         let amount = usize::try_from(amount).unwrap();
@@ -54,7 +55,7 @@ proptest! {
     fn the_longest_line_there_is_has_room(seed in any::<u64>(), amount in prop_oneof![Just(1), Just(u128::MAX / 2), Just(u128::MAX)]) {
         let whole = charge(u128::MAX, HOUR, amount);
         let mut rng = StdRng::seed_from_u64(seed);
-        for found in [place(&whole, &[], Some(&mut rng)), place::<StdRng>(&whole, &[], None)] {
+        for found in [place(&whole, &[], None, &mut rng), place(&whole, &[], Some(piece(7, 9)), &mut rng)] {
             prop_assert!(LineClaim::new(&whole, found.unwrap()).is_ok());
         }
     }
@@ -80,6 +81,28 @@ fn leaders_that_have_collided_scatter_and_the_same_seed_gives_the_same_place() {
     assert!(places.len() > 25, "{places:?}");
     assert!(places.iter().all(|p| p[0].from() >= 30));
     assert_eq!(placed(&placer, 7), placed(&placer, 7));
+}
+
+#[test]
+fn leaders_that_see_the_same_line_begin_with_different_parts_and_then_look_everywhere() {
+    let part = |number| placer().beginning_with(Part { number, of: 3 });
+    let first = [0, 1, 2].map(|number| placed(&part(number), 1));
+    assert_eq!(first, [[piece(0, 10)], [piece(334, 344)], [piece(668, 678)]]);
+    let mut second = part(1);
+    second.remember(line(1), [piece(0, 900)], None);
+    let places: BTreeSet<_> = (0..50).map(|seed| placed(&second, seed)).collect();
+    assert!(places.len() > 3 && places.iter().all(|p| p[0].from() >= 900), "{places:?}");
+    for part in (0..=255).flat_map(|number| [0, 1, 7, 255].map(|of| Part { number, of })) {
+        assert!(placer().beginning_with(part).place(NOW, &mut StdRng::seed_from_u64(1)).is_ok(), "{part:?}");
+    }
+}
+
+#[test]
+fn what_is_only_held_is_in_the_way_now_and_not_later() {
+    let placer = placer();
+    let held = |_| vec![piece(0, 995)];
+    assert!(placer.place_beside(held, NOW, &mut StdRng::seed_from_u64(1)).is_err());
+    assert_eq!(placed(&placer, 1), [piece(0, 10)]);
 }
 
 #[test]

@@ -208,7 +208,7 @@ fn s_3_19_votes_of_one_kind_of_work_are_worth_nothing_for_the_other() {
     // And no voter takes it for a session of a key that it knows.
     let charged = permit(&w, 1);
     let session = w.admit_charged(&w.note(), charged.work().charges()).unwrap();
-    assert_eq!(reason(concur(session, alone, NOW)), Reason::ProtocolViolation);
+    assert_eq!(reason(concur(session, alone, &name(2), NOW)), Reason::ProtocolViolation);
 }
 
 #[test]

@@ -117,7 +117,7 @@ fn the_step_of_a_vote_takes_the_claims_first() {
 }
 
 fn asked(w: &World, body: VoteBody) -> Result<Concurring, Refusal> {
-    concur(permit(w, 1), body, NOW)
+    concur(permit(w, 1), body, &name(2), NOW)
 }
 
 #[test]
@@ -149,8 +149,19 @@ fn a_voter_outside_s_votes_for_what_it_admits_itself_and_nothing_else() {
     let skewed = VoteBody { claims: Some(at(0, NOW.plus(day))), ..good };
     assert_eq!(asked(&w, skewed).unwrap_err().reason, Reason::ClockSkew);
     let unlimited = vote_body(&unlimited(&w.admit(&w.note()).unwrap()), &binding(1));
-    let no_limit = concur(w.admit(&w.note()).unwrap(), unlimited, NOW);
+    let no_limit = concur(w.admit(&w.note()).unwrap(), unlimited, &name(2), NOW);
     assert_eq!(no_limit.unwrap_err().reason, Reason::ProtocolViolation, "nobody outside S is asked without a limit");
+}
+
+/// Its vote in the session would contradict the one that it gave here, and the proof would name a correct node.
+#[test]
+fn a_signer_does_not_vote_as_if_it_were_none() {
+    let w = World::new();
+    for signers in [vec![name(0), name(2)], vec![name(2), name(1)]] {
+        let refusal = asked(&w, VoteBody { signers, ..body(&w, 1, 0) }).unwrap_err();
+        assert_eq!(refusal.reason, Reason::ProtocolViolation);
+        assert_eq!(refusal.metadata["detail"], "a signer votes in the session");
+    }
 }
 
 #[test]

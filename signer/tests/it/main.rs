@@ -9,6 +9,7 @@
 )]
 
 mod admission;
+mod approvals;
 mod ballots;
 mod frozen;
 mod frozen_keks;
@@ -19,4 +20,5 @@ mod recovery;
 mod resident;
 mod results;
 mod types;
+mod vetoes;
 mod world;

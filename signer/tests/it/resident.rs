@@ -5,7 +5,7 @@ use p256::ecdsa::signature::hazmat::PrehashSigner as _;
 use tally_domain::boot::Statement;
 use tally_domain::key::KeyState;
 use tally_domain::ports::hsm::{KekId, KeyCheckValue};
-use tally_domain::ports::store::{FreezeWrite, Write};
+use tally_domain::ports::store::{ApprovalWrite, FreezeWrite, Write};
 use tally_domain::time::{CLOCK_TOLERANCE_MS, INTENT_VALIDITY_MAX_MS};
 use tally_domain::*;
 use tally_signer::admit::open;
@@ -157,12 +157,16 @@ fn only_a_signature_that_verifies_completes_and_is_kept_as_it_is_answered() {
     }
     let completed = started(admit(&w, &intent, &jwt()).unwrap()).complete(good.clone()).unwrap();
     let step = completed.step(&w.boots[0], NOW);
-    let [Write::Freeze(FreezeWrite::Unfrozen { key }), Write::Complete { tenant, request, result, .. }] =
-        step.writes.as_slice()
+    let [
+        Write::Freeze(FreezeWrite::Unfrozen { key }),
+        Write::Approval(ApprovalWrite::NotRejected { request: not_rejected, .. }),
+        Write::Complete { tenant, request, result, .. },
+    ] = step.writes.as_slice()
     else {
         panic!("{:?}", step.writes)
     };
     assert_eq!(key, &intent.key, "the step needs that the key is not frozen by then");
+    assert_eq!(not_rejected, &intent.request_id, "nor the request rejected");
     assert_eq!((tenant, request, result), (&intent.tenant, &intent.request_id, &completed.to_bytes()));
     assert_eq!(step.leaves.len(), 1);
 }

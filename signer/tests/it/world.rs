@@ -46,9 +46,17 @@ when { context.raw.bytes == 32 };
 permit (principal in Group::"payouts", action == Action::"sign", resource == Key::"cold")
 when { context.tx.asset == "ETH" };
 
+@id("payouts-large") @approvals("2 of treasury")
+permit (principal in Group::"payouts", action == Action::"sign", resource == Key::"treasury")
+when { context.tx.asset == "ETH" };
+
 @id("stop")
 permit (principal in Group::"payouts", action == Action::"freeze", resource)
 when { context.freeze.scope == "all" || resource == Key::"notes" || resource == Key::"vault" };
+
+@id("veto")
+permit (principal in Group::"payouts", action == Action::"veto_policy", resource)
+when { context.bundle.version < 100 };
 
 @id("go-on")
 permit (principal in Group::"payouts", action == Action::"unfreeze", resource == Key::"notes");
@@ -76,6 +84,28 @@ pub struct World {
     clients: BTreeMap<&'static str, SigningKey>,
     identities: Vec<SigningKey>,
     ed25519: SigningKey,
+}
+
+/// Alice has two keys; carol operates the client that asks; dora is not of the treasury.
+pub fn person_key(person: &str) -> SigningKey {
+    let number = ["alice", "alice-2", "bob", "carol", "dora"].iter().position(|name| *name == person).unwrap();
+    SigningKey::ed25519(&[60 + u8::try_from(number).unwrap(); 32])
+}
+
+fn groups() -> String {
+    let key = |name| person_key(name).verifying_key();
+    format!(
+        "[[person]]\nname = \"alice\"\nkeys = [\"{}\", \"{}\"]\n[[person]]\nname = \"bob\"\nkeys = [\"{}\"]\n\
+         [[person]]\nname = \"carol\"\nkeys = [\"{}\"]\nclients = [\"edwards\"]\n\
+         [[person]]\nname = \"dora\"\nkeys = [\"{}\"]\n\
+         [[group]]\nname = \"treasury\"\npersons = [\"alice\", \"bob\", \"carol\"]\n\
+         [[group]]\nname = \"risk\"\npersons = [\"dora\"]\n",
+        key("alice"),
+        key("alice-2"),
+        key("bob"),
+        key("carol"),
+        key("dora")
+    )
 }
 
 pub fn name(i: usize) -> NodeName {
@@ -118,6 +148,7 @@ impl World {
             ("policy.cedar", POLICY),
             ("assets.toml", assets),
             ("roster.toml", &roster),
+            ("groups.toml", &groups()),
             ("bundle.toml", "version = 3\n"),
             ("limits.toml", limits),
         ];

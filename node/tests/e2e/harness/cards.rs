@@ -49,7 +49,7 @@ pub async fn change(client: &Client, domain: &str, change: DomainChange) -> Resu
 pub fn bound(client: &Client, card: &str, whose: Option<&str>) -> (tally_domain::RequestId, BoundCard) {
     let id = client.draw_request_id().unwrap();
     let subject = whose.map(|whose| Subject::parse(whose).unwrap());
-    (id, BoundCard::new(client.profile(), id, SecretBytes::new(card.as_bytes().to_vec()), subject))
+    (id, BoundCard::new(client.profile(), id, SecretBytes::new(card.as_bytes().to_vec()), subject).unwrap())
 }
 
 pub async fn tokenize_of(
@@ -108,7 +108,7 @@ pub async fn delete(client: &Client, domain: &str, token: &Token) -> Result<Dele
 
 pub async fn delete_subject(client: &Client, domain: &str, whose: &str) -> Result<Deleted, ClientError> {
     let id = client.draw_request_id().unwrap();
-    let whose = BoundCard::of_subject(client.profile(), id, Subject::parse(whose).unwrap());
+    let whose = BoundCard::of_subject(client.profile(), id, Subject::parse(whose).unwrap()).unwrap();
     let order = Order::tokens(key(domain), "", Call::DeleteSubject { subject: whose.commitment() }).request_id(id);
     client.delete_token(&client.seal(order).unwrap(), Some(&whose)).await
 }
@@ -121,7 +121,7 @@ pub fn nth_card(n: u64) -> String {
 }
 
 fn doubled(at: usize, digit: u32) -> u32 {
-    let value = if at % 2 == 0 { digit * 2 } else { digit };
+    let value = if at.is_multiple_of(2) { digit * 2 } else { digit };
     if value > 9 { value - 9 } else { value }
 }
 

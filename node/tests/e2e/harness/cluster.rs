@@ -1,6 +1,7 @@
 //! A cluster of real processes in a directory of its own, stopped when it is dropped.
 
 use super::certs::{Authority, Issued, write_secret};
+use super::people;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -26,8 +27,18 @@ pub struct Cluster {
     pub clients: BTreeMap<String, TestClient>,
 }
 
+/// What a cluster is made of.
+#[derive(Clone, Copy)]
+pub struct Makeup<'a> {
+    pub signers: usize,
+    pub witnesses: usize,
+    /// `limits.toml`
+    pub limits: Option<&'a str>,
+}
+
 pub struct NodeProcess {
     pub name: String,
+    role: &'static str,
     pub port: u16,
     pub dir: PathBuf,
     pub tls: Issued,
@@ -61,8 +72,23 @@ impl Cluster {
         cluster
     }
 
+    /// Three signers and two witnesses that serve, with these limits: four of five must agree.
+    pub async fn limited(limits: &str) -> Self {
+        let mut cluster = Self::prepare_as(Makeup { signers: 3, witnesses: 2, limits: Some(limits) });
+        for i in 0..cluster.nodes.len() {
+            cluster.launch(i, &[]);
+        }
+        cluster.all_serving().await;
+        cluster
+    }
+
     /// Everything on disk, nothing running.
     pub fn prepare(n: usize) -> Self {
+        Self::prepare_as(Makeup { signers: n, witnesses: 0, limits: None })
+    }
+
+    /// The same, made otherwise.
+    pub fn prepare_as(makeup: Makeup<'_>) -> Self {
         let dir = TempDir::new().unwrap();
         let authority = Authority::new();
         let mut clients = BTreeMap::new();
@@ -70,13 +96,15 @@ impl Cluster {
             let tls = authority.issue(&format!("spiffe://{CLUSTER}/client/{id}"));
             clients.insert(id.to_owned(), TestClient { tls, seed: [seed; 32], kind });
         }
-        let nodes = (1..=n).map(|i| node(dir.path(), &authority, i)).collect();
+        let role = |i| if i <= makeup.signers { "signer" } else { "witness" };
+        let nodes = 1..=makeup.signers + makeup.witnesses;
+        let nodes = nodes.map(|i| node(dir.path(), &authority, i, role(i))).collect();
         let cluster = Self { dir, nodes, authority, clients };
-        cluster.write_files();
+        cluster.write_files(makeup.limits);
         cluster
     }
 
-    fn write_files(&self) {
+    fn write_files(&self, limits: Option<&str>) {
         let root = self.dir.path();
         std::fs::write(root.join("ca.pem"), self.authority.pem()).unwrap();
         std::fs::create_dir(root.join("policy")).unwrap();
@@ -85,19 +113,23 @@ impl Cluster {
         let identities: Vec<String> = self.nodes.iter().map(NodeProcess::init_identity).collect();
         std::fs::write(root.join("policy/bundle.toml"), "version = 1\n").unwrap();
         std::fs::write(root.join("policy/policy.cedar"), include_str!("policy.cedar")).unwrap();
+        std::fs::write(root.join("policy/groups.toml"), people::groups()).unwrap();
         std::fs::write(root.join("policy/assets.toml"), include_str!("assets.toml")).unwrap();
         std::fs::write(root.join("policy/lists/vendors.txt"), format!("{VENDOR}\n")).unwrap();
         std::fs::write(root.join("policy/roster.toml"), self.roster(&identities)).unwrap();
+        if let Some(limits) = limits {
+            std::fs::write(root.join("policy/limits.toml"), limits).unwrap();
+        }
         self.clients.iter().for_each(|(id, c)| self.write_client(id, c));
     }
 
     fn roster(&self, identities: &[String]) -> String {
         let mut text = format!("cluster = \"{CLUSTER}\"\n");
         for (n, identity) in self.nodes.iter().zip(identities) {
-            let (name, port, spki) = (&n.name, n.port, &n.tls.spki);
+            let (name, role, port, spki) = (&n.name, n.role, n.port, &n.tls.spki);
             write!(
                 text,
-                "[[node]]\nname = \"{name}\"\nrole = \"signer\"\naddress = \"127.0.0.1:{port}\"\n\
+                "[[node]]\nname = \"{name}\"\nrole = \"{role}\"\naddress = \"127.0.0.1:{port}\"\n\
                  identity = \"{identity}\"\ntls_spki_sha256 = \"{spki}\"\n"
             )
             .unwrap();
@@ -227,7 +259,7 @@ impl NodeProcess {
         let (name, port, token) = (&self.name, self.port, &self.token);
         let config = format!(
             "cluster = \"{CLUSTER}\"\nname = \"{name}\"\nlisten = \"127.0.0.1:{port}\"\ndata_dir = \"data\"\n\
-             bundle_dir = \"../policy\"\n[tls]\nca = \"../ca.pem\"\ncert = \"node.pem\"\nkey = \"node.key\"\n\
+             mode = \"development\"\nbundle_dir = \"../policy\"\n[tls]\nca = \"../ca.pem\"\ncert = \"node.pem\"\nkey = \"node.key\"\n\
              [hsm]\nmodule = \"{}\"\ntoken_label = \"{}\"\ntoken_serial = \"{}\"\npin_file = \"{}\"\n\
              env = {{ {} = \"{}\" }}\n[log]\nlevel = \"info\"\n\
              [wrap]\ndestroy_delay_min = \"1s\"\n",
@@ -258,14 +290,14 @@ impl Drop for NodeProcess {
     }
 }
 
-fn node(root: &Path, authority: &Authority, i: usize) -> NodeProcess {
+fn node(root: &Path, authority: &Authority, i: usize, role: &'static str) -> NodeProcess {
     let name = format!("node-{i}");
     let dir = root.join(&name);
     std::fs::create_dir(&dir).unwrap();
     let token = SoftHsmToken::create(&dir.join("token"), &format!("tally-{name}")).unwrap();
     let tls = authority.issue(&format!("spiffe://{CLUSTER}/node/{name}"));
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    NodeProcess { name, port, dir, tls, token, child: None }
+    NodeProcess { name, role, port, dir, tls, token, child: None }
 }
 
 pub fn tallyd(config: &Path) -> Command {

@@ -31,7 +31,7 @@ pub async fn change(client: &Client, name: &str, change: KekChange) -> Result<Ch
 
 /// A plaintext bound to a request, and the order to wrap it.
 pub fn plain(client: &Client, name: &str, id: RequestId, bytes: &[u8]) -> (Order, Plain) {
-    let plain = Plain::new(client.profile(), id, SecretBytes::new(bytes.to_vec()));
+    let plain = Plain::new(client.profile(), id, SecretBytes::new(bytes.to_vec())).unwrap();
     (Order::wrap(key(name), ledger(), &plain).request_id(id), plain)
 }
 

@@ -1,0 +1,91 @@
+//! Writes and rows of requests that wait for persons, and of what persons have said.
+
+use super::StoreError;
+use crate::approval::Verdict;
+use crate::digest::Digest;
+use crate::ids::{NodeName, PersonName, RequestId, Tenant};
+use crate::time::UnixMillis;
+
+/// One write about approvals.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ApprovalWrite {
+    /// A request waits for persons. It must be claimed. Again: what is shown, and under which bundle, is as given now;
+    /// a request that is completed does not wait, and nothing changes.
+    Await(WaitingRow),
+    /// What a person said. An approval takes the place of the person's former one; a rejection is for good, and refuses
+    /// the request. An approval after any rejection: [`super::Conflict::Rejected`].
+    Put(ApprovalRow),
+    /// The request waits no longer: its time is over.
+    Forget {
+        /// Tenant.
+        tenant: Tenant,
+        /// Request.
+        request: RequestId,
+    },
+    /// Writes nothing: the step needs that nobody has rejected the request. Otherwise [`super::Conflict::Rejected`].
+    NotRejected {
+        /// Tenant.
+        tenant: Tenant,
+        /// Request.
+        request: RequestId,
+    },
+}
+
+/// A request that waits for persons, or has been rejected by one and is not past its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingRow {
+    /// Tenant.
+    pub tenant: Tenant,
+    /// Request.
+    pub request: RequestId,
+    /// Encoded envelope of the client's intent.
+    pub intent: Vec<u8>,
+    /// The node that the client asked, as far as this one knows: it leads once enough persons have approved.
+    pub owner: NodeName,
+    /// The bundle under which this node has looked at it last.
+    pub bundle: Digest,
+    /// Digest of what this node shows of it under that bundle.
+    pub summary: Digest,
+    /// When the intent expires.
+    pub expires_at: UnixMillis,
+    /// When this node wrote it down.
+    pub at: UnixMillis,
+}
+
+/// What a person said of a request, checked by this node when it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApprovalRow {
+    /// Tenant.
+    pub tenant: Tenant,
+    /// Request.
+    pub request: RequestId,
+    /// Who.
+    pub person: PersonName,
+    /// What.
+    pub verdict: Verdict,
+    /// Encoded envelope.
+    pub envelope: Vec<u8>,
+    /// When this node wrote it down.
+    pub at: UnixMillis,
+}
+
+/// What a store remembers of approvals.
+pub trait Approvals {
+    /// One request that waits.
+    ///
+    /// # Errors
+    /// [`StoreError`], here and below.
+    fn waiting(&self, tenant: &Tenant, request: &RequestId) -> Result<Option<WaitingRow>, StoreError>;
+
+    /// All requests that wait, those that expire first at the beginning.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn all_waiting(&self) -> Result<Vec<WaitingRow>, StoreError>;
+
+    /// What persons have said of a request, by person.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn approvals(&self, tenant: &Tenant, request: &RequestId) -> Result<Vec<ApprovalRow>, StoreError>;
+}

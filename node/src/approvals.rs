@@ -1,0 +1,167 @@
+//! Requests that wait for persons, as this start of the node minds them: whom it has told of what, and when it looks next.
+//! What they are and what persons have said is in the store.
+
+use crate::backoff::Backoff;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tally_domain::{NodeName, RequestId, Tenant};
+
+/// What names a request.
+pub type Name = (Tenant, RequestId);
+
+/// How often a request is looked at though nobody has said anything new: a rule may depend on the hour.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// How long a peer that refuses an item is left alone with it.
+const REFUSED: Duration = Duration::from_secs(60);
+
+/// All requests that wait here.
+#[derive(Default)]
+pub struct Approvals {
+    minded: Mutex<HashMap<Name, Minded>>,
+    /// Held while something is learnt, so that it is written down once, whoever tells it.
+    learning: tokio::sync::Mutex<()>,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Minded {
+    /// Grows with everything that is learnt of it.
+    version: u64,
+    /// What peers have answered.
+    told: BTreeMap<NodeName, Told>,
+    look: Instant,
+    /// Since when this node has seen enough approvals.
+    ready: Option<Instant>,
+    told_again: Instant,
+    leading: Backoff,
+    /// This node leads it at this moment.
+    led: bool,
+}
+
+/// What a peer made of it.
+#[derive(Debug, Clone, Copy)]
+enum Told {
+    /// It has this version on its disk.
+    Took(u64),
+    /// It refused one, and is asked again after this.
+    Refused(Instant),
+}
+
+impl Minded {
+    fn new(now: Instant) -> Self {
+        Self {
+            version: 1,
+            told: BTreeMap::new(),
+            look: now,
+            ready: None,
+            told_again: now,
+            leading: Backoff::default(),
+            led: false,
+        }
+    }
+}
+
+impl Approvals {
+    /// One at a time from here on, until the guard is dropped.
+    pub async fn learning(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.learning.lock().await
+    }
+
+    /// Something new is on the disk: it is looked at, and every peer told.
+    pub fn changed(&self, name: &Name) {
+        let now = Instant::now();
+        let mut all = self.all();
+        let minded = all.entry(name.clone()).or_insert_with(|| Minded::new(now));
+        minded.version += 1;
+        minded.look = now;
+    }
+
+    /// Minds exactly these from now on.
+    pub fn keep(&self, names: &[Name]) {
+        let now = Instant::now();
+        let mut all = self.all();
+        all.retain(|name, _| names.contains(name));
+        for name in names {
+            all.entry(name.clone()).or_insert_with(|| Minded::new(now));
+        }
+    }
+
+    /// Those whose last version a peer has not got, with that version.
+    pub fn untold(&self, peer: &NodeName) -> Vec<(Name, u64)> {
+        let now = Instant::now();
+        let due = |minded: &Minded| match minded.told.get(peer) {
+            None => true,
+            Some(Told::Took(version)) => *version < minded.version,
+            Some(Told::Refused(again)) => *again <= now,
+        };
+        let all = self.all();
+        all.iter().filter(|(_, minded)| due(minded)).map(|(name, minded)| (name.clone(), minded.version)).collect()
+    }
+
+    /// A peer has a version on its disk.
+    pub fn took(&self, name: &Name, peer: &NodeName, version: u64) {
+        self.note(name, peer, Told::Took(version));
+    }
+
+    /// A peer refuses it.
+    pub fn refused(&self, name: &Name, peer: &NodeName) {
+        self.note(name, peer, Told::Refused(Instant::now() + REFUSED));
+    }
+
+    fn note(&self, name: &Name, peer: &NodeName, told: Told) {
+        if let Some(minded) = self.all().get_mut(name) {
+            minded.told.insert(peer.clone(), told);
+        }
+    }
+
+    /// Whether it is time to look at a request, which is noted.
+    pub fn looks(&self, name: &Name) -> bool {
+        let now = Instant::now();
+        match self.all().get_mut(name) {
+            Some(minded) if minded.look <= now => {
+                minded.look = now + LOOK;
+                true
+            }
+            Some(minded) => minded.ready.is_some(),
+            None => false,
+        }
+    }
+
+    /// Notes whether enough persons have approved; since when, if they have.
+    pub fn ready(&self, name: &Name, ready: bool) -> Option<Instant> {
+        let mut all = self.all();
+        let minded = all.get_mut(name)?;
+        minded.ready = ready.then(|| minded.ready.unwrap_or_else(Instant::now));
+        minded.ready
+    }
+
+    /// Every peer is told once more, now and then.
+    pub fn tell_again(&self, name: &Name) {
+        let now = Instant::now();
+        if let Some(minded) = self.all().get_mut(name).filter(|minded| minded.told_again + LOOK <= now) {
+            minded.told_again = now;
+            minded.told.clear();
+        }
+    }
+
+    /// Whether it is time to lead a request that is ready, and nobody does yet; whoever asks does from now on.
+    pub fn begins(&self, name: &Name) -> bool {
+        let mut all = self.all();
+        let free = all.get_mut(name).filter(|minded| !minded.led && minded.leading.is_due(Instant::now()));
+        free.map(|minded| minded.led = true).is_some()
+    }
+
+    /// Leading is over; whether it is news why it has failed.
+    pub fn ended(&self, name: &Name, failed: Option<&str>) -> bool {
+        let mut all = self.all();
+        let Some(minded) = all.get_mut(name) else { return failed.is_some() };
+        minded.led = false;
+        failed.is_some_and(|why| minded.leading.failed(why, Instant::now()))
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<Name, Minded>> {
+        self.minded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,121 @@
+//! A request that waits, as clients and persons see it.
+
+use super::{Read, read_row, said};
+use crate::node::{Node, now};
+use crate::reply;
+use std::sync::Arc;
+use tally_domain::approval::Verdict;
+use tally_domain::ports::store::{ApprovalRow, WaitingRow};
+use tally_domain::{Refusal, Tenant};
+use tally_policy::{ApprovalPath, Need, Quorum};
+use tally_proto::v1;
+use tally_signer::approval::Standing;
+
+/// One request in full.
+///
+/// # Errors
+/// A [`Refusal`] when this node cannot decode it.
+pub async fn view(node: &Arc<Node>, row: &WaitingRow) -> Result<v1::PendingRequest, Refusal> {
+    let read = read_row(node, row).await?;
+    let said = said(node, &row.tenant, row.request)?;
+    Ok(shown(node, row, &read, &said))
+}
+
+/// The tenant's requests, without what is shown of them. One that this node cannot decode now is left out.
+///
+/// # Errors
+/// `STORAGE`, `TAMPERED`.
+pub async fn list(node: &Arc<Node>, tenant: &Tenant) -> Result<Vec<v1::PendingRequest>, Refusal> {
+    let rows = node.store.all_waiting().map_err(|e| reply::of_store(&e))?;
+    let mut all = Vec::new();
+    for row in rows.iter().filter(|row| row.tenant == *tenant) {
+        if let Ok(read) = read_row(node, row).await {
+            let said = said(node, &row.tenant, row.request)?;
+            all.push(v1::PendingRequest {
+                summary: String::new(),
+                approvers: Vec::new(),
+                ..shown(node, row, &read, &said)
+            });
+        }
+    }
+    Ok(all)
+}
+
+/// Adds to a request what persons have said, and while it waits what is missing.
+///
+/// # Errors
+/// `STORAGE`, `TAMPERED`.
+pub async fn of_request(node: &Arc<Node>, mut request: v1::Request, tenant: &Tenant) -> Result<v1::Request, Refusal> {
+    let Some(id) = tally_domain::RequestId::from_slice(&request.request_id) else { return Ok(request) };
+    let rows = said(node, tenant, id)?;
+    request.said = rows.iter().map(person_said).collect();
+    if let Some(row) = super::waiting(node, tenant, id)?
+        && super::not_rejected(&rows).is_ok()
+    {
+        request.state = v1::RequestState::AwaitingApproval.into();
+        request.reason = String::new();
+        request.pending = view(node, &row).await.ok();
+    }
+    Ok(request)
+}
+
+fn shown(node: &Node, row: &WaitingRow, read: &Read, said: &[ApprovalRow]) -> v1::PendingRequest {
+    let (question, intent, now) = (read.question(), read.opened().intent(), now());
+    let shown = question.shown(&node.bundle());
+    let counting = question.counting(&node.bundle(), said, now);
+    let counts = |row: &&ApprovalRow| {
+        let envelope = tally_signer::approval::envelope_of(row);
+        row.verdict == Verdict::Reject || envelope.is_some_and(|e| counting.contains(&e))
+    };
+    let (state, reason, needs) = match question.standing(&node.bundle(), said, now) {
+        Standing::Waiting(needs) => ("waiting", String::new(), needs),
+        Standing::Approved => ("approved", String::new(), Vec::new()),
+        Standing::Rejected(_) => ("rejected", String::new(), Vec::new()),
+        Standing::Denied(refusal) => ("denied", refusal.reason.as_str().into(), Vec::new()),
+    };
+    let approvers = node.bundle().approvers(&question.needs(&node.bundle(), now), &intent.client);
+    v1::PendingRequest {
+        node: node.name().to_string(),
+        tenant: intent.tenant.to_string(),
+        request_id: intent.request_id.0.to_vec(),
+        client: intent.client.to_string(),
+        key: intent.key.to_string(),
+        intent_digest: read.opened().digest().0.to_vec(),
+        bundle_digest: node.bundle().digest().0.to_vec(),
+        summary: shown.text,
+        summary_digest: shown.digest.0.to_vec(),
+        expires_at_ms: intent.expires_at.0,
+        owner: row.owner.to_string(),
+        signers: read.signers(),
+        state: state.into(),
+        reason,
+        needs: needs.iter().map(need).collect(),
+        said: said.iter().filter(counts).map(person_said).collect(),
+        approvers: approvers.into_iter().map(|(person, keys)| approver(&person, &keys)).collect(),
+    }
+}
+
+fn need(need: &Need) -> v1::ApprovalNeed {
+    v1::ApprovalNeed { paths: need.paths.iter().map(path).collect() }
+}
+
+fn path(path: &ApprovalPath) -> v1::ApprovalPath {
+    let quorums = |all: &[Quorum]| all.iter().map(quorum).collect();
+    v1::ApprovalPath { rule: path.rule.clone(), needed: quorums(&path.needed), missing: quorums(&path.missing) }
+}
+
+fn quorum(quorum: &Quorum) -> v1::GroupQuorum {
+    v1::GroupQuorum { group: quorum.group.clone(), persons: u32::try_from(quorum.needed).unwrap_or(u32::MAX) }
+}
+
+fn person_said(row: &ApprovalRow) -> v1::PersonSaid {
+    let verdict = match row.verdict {
+        Verdict::Approve => "approved",
+        Verdict::Reject => "rejected",
+    };
+    v1::PersonSaid { person: row.person.to_string(), verdict: verdict.into(), at_ms: row.at.0 }
+}
+
+fn approver(person: &tally_domain::PersonName, keys: &[tally_domain::dsse::VerifyingKey]) -> v1::Approver {
+    v1::Approver { person: person.to_string(), keys: keys.iter().map(ToString::to_string).collect() }
+}

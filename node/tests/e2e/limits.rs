@@ -1,0 +1,179 @@
+//! Limits in real processes: three signers and two witnesses, of whom four must agree.
+
+use crate::harness::cluster::Cluster;
+use crate::harness::orders::*;
+use crate::harness::raw::{self, typed};
+use crate::harness::vault::verified;
+use crate::limits_votes::Asker;
+use std::collections::BTreeMap;
+use tally_client::{Client, ClientError, Signed};
+use tally_domain::{Reason, RequestId};
+use tonic::Code;
+
+/// Three messages an hour, and a thousand USDC a day.
+const LIMITS: &str = r#"
+[[limit]]
+id = "fast-hour"
+key = "fast"
+action = "sign_message"
+count = 3
+per = "1h"
+
+[[limit]]
+id = "hot-usdc-day"
+key = "hot"
+asset = "USDC"
+max = "1_000"
+per = "24h"
+"#;
+
+/// The fourth and fifth node.
+const WITNESSES: [usize; 2] = [3, 4];
+
+/// A refusal's reason and facts; anything else fails the test.
+fn refused(outcome: Result<Signed, ClientError>) -> (Reason, BTreeMap<String, String>) {
+    let error = outcome.expect_err("this must be refused");
+    let refused = error.refused().unwrap_or_else(|| panic!("not a typed refusal: {error:?}"));
+    (refused.reason, refused.metadata.clone())
+}
+
+/// Refused for this limit, with room in so many seconds at most.
+fn full(outcome: Result<Signed, ClientError>, limit: &str, window_s: u64) {
+    let (reason, facts) = refused(outcome);
+    assert_eq!((reason, facts["limit"].as_str()), (Reason::VelocityLimit, limit), "{facts:?}");
+    let room_in_s: u64 = facts["room_in_s"].parse().unwrap();
+    // What is voted for excludes others for the window, a certificate's life and what clocks may be off.
+    assert!((window_s - 120..=window_s + 67).contains(&room_in_s), "{facts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_holds_exactly_whichever_leader_is_asked() {
+    let cluster = Cluster::limited(LIMITS).await;
+    let client = cluster.client("payouts-1");
+    let public_key = create_fast(&client).await;
+    create_hot(&client).await;
+    for leader in 0..3 {
+        let signed = sign(&cluster.at(leader), say(&format!("by leader {leader}"))).await.unwrap();
+        verified_ed25519(&public_key, &signed.signed_bytes, &signed.signature);
+        assert_eq!(signed.certificate.votes.len(), 2, "a result carries the votes of those who signed");
+    }
+    for leader in 0..3 {
+        full(sign(&cluster.at(leader), say(&format!("too many {leader}"))).await, "fast-hour", 3_600);
+    }
+    // Amounts, to the last unit.
+    for (nonce, leader, whole) in [(0, 0, 600), (1, 1, 399)] {
+        sign(&cluster.at(leader), pay(nonce, whole)).await.unwrap();
+    }
+    full(sign(&cluster.at(2), pay(2, 2)).await, "hot-usdc-day", 86_400);
+    sign(&cluster.at(2), pay(3, 1)).await.unwrap();
+    full(sign(&cluster.at(0), pay(4, 1)).await, "hot-usdc-day", 86_400);
+    // Every certificate is of a quorum, and no unit was certified twice.
+    assert_eq!(verified(&cluster).await.len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_witness_signs_nothing_says_who_does_and_the_sdk_goes_there() {
+    let cluster = Cluster::limited(LIMITS).await;
+    let client = cluster.client("payouts-1");
+    // Keys are made by the signers, also when a witness is asked first.
+    create_fast(&client.rotated(WITNESSES[0])).await;
+    let at = |witness| cluster.at(witness);
+    for witness in WITNESSES {
+        let (why, facts) = refused(sign(&at(witness), say("to a witness")).await);
+        assert_eq!((why, facts["signers"].as_str()), (Reason::NotASigner, "node-1,node-2,node-3"));
+        assert_eq!(reason(at(witness).key(&key("unheard-of")).await), Reason::NotASigner);
+        assert_eq!(at(witness).node().await.unwrap().role.as_str(), "witness");
+        sign(&client.rotated(witness), say(&format!("past witness {witness}"))).await.unwrap();
+    }
+    let intent = client.seal(say("as it goes over the wire")).unwrap();
+    let outcome = raw::sign(raw::as_client(&cluster, WITNESSES[1]).await, raw::signed(&cluster, intent.intent())).await;
+    assert_eq!(typed(outcome), (Code::Unavailable, Reason::NotASigner));
+    assert_eq!(at(WITNESSES[0]).node().await.unwrap().quorum.votes, 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_voter_may_be_away_two_may_not_and_what_an_attempt_had_taken_is_its_requests_again() {
+    let mut cluster = Cluster::limited(LIMITS).await;
+    let client = cluster.client("payouts-1");
+    create_fast(&client).await;
+    cluster.kill(WITNESSES[0]);
+    sign(&client, say("four of five")).await.unwrap();
+    cluster.kill(WITNESSES[1]);
+    let third = client.seal(say("three of five")).unwrap();
+    let (reason, facts) = refused(cluster.at(0).sign(&third).await);
+    assert_eq!(reason, Reason::Voters, "{facts:?}");
+    // Its votes were written down; whoever leads it next has no other pieces to ask for.
+    let second = client.seal(say("meanwhile")).unwrap();
+    assert_eq!(refused(cluster.at(1).sign(&second).await).0, Reason::Voters);
+    // A signer away and both witnesses back is four again.
+    for witness in WITNESSES {
+        cluster.launch(witness, &[]);
+        cluster.serving(witness).await;
+    }
+    cluster.kill(2);
+    cluster.at(0).sign(&third).await.unwrap();
+    cluster.at(1).sign(&second).await.unwrap();
+    full(sign(&cluster.at(0), say("one too many")).await, "fast-hour", 3_600);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_a_day_off_is_named_and_the_others_go_on() {
+    let mut cluster = Cluster::limited(LIMITS).await;
+    let client = cluster.client("payouts-1");
+    create_fast(&client).await;
+    let day = 24 * 60 * 60 * 1_000;
+    for (node, offset) in [(2, day), (WITNESSES[0], -day)] {
+        cluster.kill(node);
+        cluster.launch(node, &[("TALLY_TEST_CLOCK_OFFSET_MS", &i64::to_string(&offset))]);
+        cluster.serving(node).await;
+        // It is one of five: the other four agree, whoever leads.
+        sign(&cluster.at(0), say(&format!("without node {node}"))).await.unwrap();
+        if node == 2 {
+            let (reason, facts) = refused(sign(&cluster.at(node), say("to the one that is off")).await);
+            assert_eq!((reason, facts["node"].as_str()), (Reason::ClockSkew, "node-3"), "{facts:?}");
+            cluster.kill(node);
+            cluster.launch(node, &[]);
+            cluster.serving(node).await;
+        }
+    }
+    let status = cluster.at(0).node().await.unwrap();
+    let off = |name: &str| status.peers.iter().find(|p| p.node.as_str() == name).unwrap().clock_offset_ms.unwrap();
+    assert!(off("node-4").abs_diff(-day) < 60_000 && off("node-2").abs() < 60_000, "{status:?}");
+    // Back with the right clock, it votes again: the second witness may now be away.
+    cluster.kill(WITNESSES[0]);
+    cluster.launch(WITNESSES[0], &[]);
+    cluster.serving(WITNESSES[0]).await;
+    cluster.kill(WITNESSES[1]);
+    sign(&client, say("the third")).await.unwrap();
+}
+
+/// The request that is made of a voter which dies at its vote.
+async fn past_a_dying_voter(cluster: &mut Cluster, client: &Client, place: &str, id: u8) {
+    cluster.kill(WITNESSES[0]);
+    cluster.launch(WITNESSES[0], &[("TALLY_FAILPOINT", place)]);
+    cluster.serving(WITNESSES[0]).await;
+    let intent = client.seal(say(place).request_id(RequestId([id; 16]))).unwrap();
+    cluster.at(0).sign(&intent).await.unwrap();
+    cluster.died(WITNESSES[0]).await;
+    cluster.launch(WITNESSES[0], &[]);
+    cluster.serving(WITNESSES[0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s_3_3_a_voter_killed_at_its_vote_remembers_what_it_wrote_and_nothing_else() {
+    let mut cluster = Cluster::limited(LIMITS).await;
+    let client = cluster.client("payouts-1");
+    create_fast(&client).await;
+    past_a_dying_voter(&mut cluster, &client, "concur.before", 1).await;
+    past_a_dying_voter(&mut cluster, &client, "concur.after", 2).await;
+    // Node 1 led both and began with its part of the line: the first unit, and then another.
+    let asker = Asker::new(&cluster, 0, WITNESSES[0]).await;
+    let first_unit = asker.ask_unit(&asker.intent(&client, 40), 0).await.unwrap();
+    assert!(first_unit.vote.is_some(), "what was not written is not remembered");
+    let mut taken = 0;
+    for (id, unit) in [(41, 1), (42, 2)] {
+        let answer = asker.ask_unit(&asker.intent(&client, id), unit).await.unwrap();
+        taken += usize::from(answer.vote.is_none() && !answer.in_the_way.is_empty());
+    }
+    assert_eq!(taken, 1, "what was written is in the way of others");
+}

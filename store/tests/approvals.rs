@@ -1,0 +1,139 @@
+//! Requests that wait for persons: what is kept of them, and that a rejection is final from the step on in which it is written.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "tests fail loudly"
+)]
+
+#[path = "support/helpers.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod helpers;
+
+use helpers::*;
+use tally_domain::approval::Verdict;
+use tally_domain::ports::store::*;
+use tally_domain::*;
+use tally_store::SqliteStore;
+use tempfile::TempDir;
+
+fn store() -> (TempDir, SqliteStore) {
+    let dir = TempDir::new().unwrap();
+    let store = SqliteStore::open(&dir.path().join("tally.db")).unwrap();
+    (dir, store)
+}
+
+fn waiting(n: u64, bundle: u8) -> WaitingRow {
+    WaitingRow {
+        tenant: tenant(),
+        request: request(n),
+        intent: b"envelope".to_vec(),
+        owner: node("node-2"),
+        bundle: Digest([bundle; 32]),
+        summary: Digest([7; 32]),
+        expires_at: UnixMillis(1_000 - n),
+        at: UnixMillis(5),
+    }
+}
+
+fn wait_for(n: u64, bundle: u8) -> Write {
+    Write::Approval(ApprovalWrite::Await(waiting(n, bundle)))
+}
+
+fn said(n: u64, person: &str, verdict: Verdict, envelope: &[u8]) -> ApprovalRow {
+    let person = PersonName::parse(person).unwrap();
+    ApprovalRow {
+        tenant: tenant(),
+        request: request(n),
+        person,
+        verdict,
+        envelope: envelope.to_vec(),
+        at: UnixMillis(6),
+    }
+}
+
+fn say(n: u64, person: &str, verdict: Verdict, envelope: &[u8]) -> Write {
+    Write::Approval(ApprovalWrite::Put(said(n, person, verdict, envelope)))
+}
+
+fn rejected(person: &str) -> Conflict {
+    Conflict::Rejected(PersonName::parse(person).unwrap())
+}
+
+fn not_rejected(n: u64) -> Write {
+    Write::Approval(ApprovalWrite::NotRejected { tenant: tenant(), request: request(n) })
+}
+
+fn state(s: &SqliteStore, n: u64) -> RequestState {
+    s.request(&tenant(), &request(n)).unwrap().unwrap().state
+}
+
+#[test]
+fn a_request_waits_with_what_is_shown_last_until_it_is_done_or_forgotten() {
+    let (dir, s) = store();
+    clashes(&s, wait_for(1, 1), Conflict::NoRequest);
+    for n in [1, 2, 3] {
+        fits(&s, claim(n));
+        fits(&s, wait_for(n, 1));
+    }
+    fits(&s, refuse(1, "POLICY_DENIED"));
+    fits(&s, wait_for(1, 2));
+    assert_eq!(state(&s, 1), RequestState::Received, "whatever was said of it before, it waits");
+    drop(s);
+    let s = SqliteStore::open(&dir.path().join("tally.db")).unwrap();
+    assert_eq!(s.waiting(&tenant(), &request(1)).unwrap(), Some(waiting(1, 2)));
+    assert_eq!(s.all_waiting().unwrap(), [waiting(3, 1), waiting(2, 1), waiting(1, 2)], "the first to expire first");
+    fits(&s, complete(1, b"result"));
+    fits(&s, wait_for(1, 3));
+    fits(&s, Write::Approval(ApprovalWrite::Forget { tenant: tenant(), request: request(2) }));
+    assert_eq!(s.all_waiting().unwrap(), [waiting(3, 1)]);
+}
+
+#[test]
+fn a_rejection_is_final_and_stops_what_would_be_signed() {
+    let (_dir, s) = store();
+    clashes(&s, say(1, "alice", Verdict::Approve, b"a"), Conflict::NoRequest);
+    for n in [1, 2] {
+        fits(&s, claim(n));
+        fits(&s, wait_for(n, 1));
+        fits(&s, say(n, "alice", Verdict::Approve, b"a"));
+    }
+    fits(&s, vote(1, b"voted"));
+    fits(&s, say(1, "alice", Verdict::Approve, b"a again"));
+    fits(&s, not_rejected(1));
+    fits(&s, say(1, "bob", Verdict::Reject, b"b"));
+    fits(&s, say(1, "bob", Verdict::Reject, b"another"));
+    let kept = [said(1, "alice", Verdict::Approve, b"a again"), said(1, "bob", Verdict::Reject, b"b")];
+    assert_eq!(s.approvals(&tenant(), &request(1)).unwrap(), kept);
+    for write in [
+        not_rejected(1),
+        say(1, "carol", Verdict::Approve, b"c"),
+        wait_for(1, 2),
+        vote(1, b"voted"),
+        release(1, b"partial"),
+    ] {
+        clashes(&s, write, rejected("bob"));
+    }
+    fits(&s, refuse(1, "EXPIRED"));
+    fits(&s, Write::Unclaim { tenant: tenant(), request: request(1) });
+    assert_eq!(state(&s, 1), RequestState::Refused("REJECTED".into()));
+    fits(&s, say(1, "alice", Verdict::Reject, b"she too"));
+    // Another request is left alone, and a result that others have made is kept.
+    fits(&s, not_rejected(2));
+    fits(&s, vote(2, b"voted"));
+    fits(&s, complete(1, b"result"));
+    assert_eq!(state(&s, 1), RequestState::Completed(b"result".to_vec()));
+    fits(&s, say(1, "dora", Verdict::Reject, b"too late"));
+    assert_eq!(state(&s, 1), RequestState::Completed(b"result".to_vec()));
+}
+
+#[test]
+fn an_id_that_is_given_back_waits_no_longer() {
+    let (_dir, s) = store();
+    fits(&s, claim(1));
+    fits(&s, wait_for(1, 1));
+    fits(&s, Write::Unclaim { tenant: tenant(), request: request(1) });
+    assert_eq!((s.request(&tenant(), &request(1)).unwrap(), s.all_waiting().unwrap()), (None, vec![]));
+}
