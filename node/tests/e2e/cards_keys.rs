@@ -11,6 +11,7 @@ use tally_domain::ports::hsm::{Hsm as _, HsmError, Seal, SealedRow, StrictKey, V
 use tally_domain::ports::store::tokens::{KekKind, Vault as _};
 use tally_domain::token::Token;
 use tally_domain::{Reason, SecretBytes};
+use tally_hsm_adapter::testing::SoftHsmToken;
 use tally_hsm_adapter::{Mode, PinSource, RemoteConfig, RemoteHsm, Role};
 use tally_store::SqliteStore;
 use tally_tokenization::bind::{data_key_aad, row_aad};
@@ -203,6 +204,28 @@ fn wait<T>(future: tally_domain::ports::Pending<T>) -> T {
     tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(future))
 }
 
+/// The thief has the token, too, in a process of their own. It is connected to anew, because what a session has
+/// unwrapped while it might it keeps.
+fn thief(token: &SoftHsmToken) -> RemoteHsm {
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_tallyd")).with_file_name("hsmd");
+    RemoteHsm::connect(RemoteConfig {
+        program,
+        env: [(token.env.0.to_owned(), token.env.1.clone())].into(),
+        module: token.module.clone(),
+        token_label: token.label.clone(),
+        token_serial: Some(token.serial.clone()),
+        pin: PinSource::File(token.pin_file.clone()),
+        workers: 1,
+        deadline: Duration::from_secs(5),
+        role: Role::Only,
+        mode: Mode::Production,
+        profile: None,
+        log_level: "error".into(),
+        log_json: false,
+    })
+    .unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_old_copy_of_the_database_opens_nothing_that_was_shredded_even_with_the_live_token() {
     let mut cluster = Cluster::start().await;
@@ -225,28 +248,7 @@ async fn an_old_copy_of_the_database_opens_nothing_that_was_shredded_even_with_t
     for (name, deleted, _) in &given {
         delete(&client, name, deleted).await.unwrap();
     }
-    let token = &cluster.nodes[0].token;
-    // The thief has the token, too, in a process of their own; it is connected to anew, because what a session has
-    // unwrapped while it might it keeps.
-    let thief = || {
-        let program = std::path::Path::new(env!("CARGO_BIN_EXE_tallyd")).with_file_name("hsmd");
-        RemoteHsm::connect(RemoteConfig {
-            program,
-            env: [(token.env.0.to_owned(), token.env.1.clone())].into(),
-            module: token.module.clone(),
-            token_label: token.label.clone(),
-            token_serial: Some(token.serial.clone()),
-            pin: PinSource::File(token.pin_file.clone()),
-            workers: 1,
-            deadline: Duration::from_secs(5),
-            role: Role::Only,
-            mode: Mode::Production,
-            profile: None,
-            log_level: "error".into(),
-            log_json: false,
-        })
-        .unwrap()
-    };
+    let thief = || thief(&cluster.nodes[0].token);
     let hsm = tokio::task::block_in_place(thief);
     // Deleted only: the copy still opens it, which is why there is shredding.
     for (name, deleted, _) in &given {
