@@ -1,6 +1,7 @@
 //! Why content is refused. All but [`ChainError::PublicKey`] and [`ChainError::Signature`] are the caller's fault.
 
 use crate::iso20022::BadPayment;
+use crate::typed_data::BadTypedData;
 use tally_domain::{HsmScheme, Reason, Scheme};
 
 /// Why content cannot be signed, or a signature not be put into it.
@@ -10,37 +11,55 @@ pub enum ChainError {
     /// No bytes at all.
     #[error("the content is empty")]
     Empty,
-    /// A known or unknown type of transaction that is not EIP-1559.
+    /// A type of transaction that is not known.
     #[error(
-        "the content starts with 0x{first_byte:02x}, but only unsigned EIP-1559 transactions (0x02) can be signed; \
-         build the transaction with maxFeePerGas"
+        "the content starts with 0x{first_byte:02x}, which is no transaction of a known type; build one of EIP-1559 (0x02), \
+         EIP-2930 (0x01) or a legacy one with EIP-155"
     )]
     TxType {
-        /// First byte of the content: the EIP-2718 type, or the RLP list of a legacy transaction.
+        /// First byte of the content, where EIP-2718 has the type.
         first_byte: u8,
     },
-    /// Not the nine fields of an unsigned EIP-1559 transaction.
-    #[error("the content is not the nine RLP fields of an unsigned EIP-1559 transaction; a signed one has twelve")]
+    /// A transaction with blobs.
+    #[error("transactions with blobs (EIP-4844, type 0x03) are not signed; build one of EIP-1559 (type 0x02)")]
+    Blob,
+    /// A transaction that delegates accounts.
+    #[error(
+        "transactions that delegate accounts (EIP-7702, type 0x04) are not signed: the code that an account is given can \
+         move all of it; build one of EIP-1559 (type 0x02)"
+    )]
+    SetCode,
+    /// A legacy transaction without a chain id.
+    #[error(
+        "a legacy transaction without EIP-155 holds on every chain and is not signed; add the chain id, or build one of \
+         EIP-1559 (type 0x02)"
+    )]
+    NoReplayProtection,
+    /// Not the fields of an unsigned transaction of its type.
+    #[error(
+        "the content is not the RLP fields of an unsigned transaction of its type: nine of EIP-1559, eight of EIP-2930, or \
+         six, the chain id and two zeros of a legacy one; a signed one has three more"
+    )]
     TxFields,
     /// Readable, but encoding what was read gives other bytes.
     #[error("the transaction is not in its one canonical RLP encoding, or bytes follow it")]
     TxNotCanonical,
-    /// The transaction is for another chain than the intent says, or for none.
-    #[error("the transaction is for chain id {chain_id}, but the intent names chain `{intent}`")]
+    /// The transaction or typed data is for another chain than the intent says, or for none.
+    #[error("the content is for chain id {chain_id}, but the intent names chain `{intent}`")]
     ChainMismatch {
-        /// Chain id in the transaction; 0 is none.
-        chain_id: u64,
+        /// Chain id in the content; 0 and `none` are none.
+        chain_id: String,
         /// Chain in the intent.
         intent: String,
     },
     /// The key's scheme does not sign this kind of content.
-    #[error("a key of scheme `{scheme}` cannot sign an EVM transaction; use one of scheme `ecdsa-secp256k1`")]
+    #[error("a key of scheme `{scheme}` cannot sign for an EVM chain; use one of scheme `ecdsa-secp256k1`")]
     KeyScheme {
         /// The key's scheme.
         scheme: Scheme,
     },
     /// The HSM key's scheme does not sign this kind of content.
-    #[error("an HSM key of scheme `{scheme}` cannot sign an EVM transaction; use one of scheme `ecdsa-secp256k1`")]
+    #[error("an HSM key of scheme `{scheme}` cannot sign for an EVM chain; use one of scheme `ecdsa-secp256k1`")]
     HsmKeyScheme {
         /// The key's scheme.
         scheme: HsmScheme,
@@ -60,6 +79,9 @@ pub enum ChainError {
     /// Not a payment file that is understood in full.
     #[error("payment file: {0}")]
     Payment(#[from] BadPayment),
+    /// Not typed data that every wallet reads alike.
+    #[error("typed data: {0}")]
+    TypedData(#[from] BadTypedData),
     /// The content is of a kind that is not signed.
     #[error("the content is a key specification, which is not signed with a key")]
     NothingToSign,
@@ -81,6 +103,8 @@ impl ChainError {
     /// The reason that goes to the caller.
     pub fn reason(&self) -> Reason {
         match self {
+            Self::Blob | Self::SetCode | Self::NoReplayProtection => Reason::TxType,
+            Self::TypedData(_) => Reason::TypedDataInvalid,
             Self::TxType { .. } | Self::TxFields | Self::TxNotCanonical => Reason::TxUnparseable,
             Self::ChainMismatch { .. } => Reason::ChainMismatch,
             Self::KeyScheme { .. } | Self::HsmKeyScheme { .. } => Reason::KeyScheme,

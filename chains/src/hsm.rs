@@ -1,10 +1,10 @@
 //! What keys in an HSM sign: the bytes of a message as they are (JWS and COSE have their own framing), a file of bank
-//! payments, a raw digest, or an EVM transaction exactly as a threshold key would. ECDSA and RSA sign SHA-256 of a message, which is hashed here and not
-//! by the token.
+//! payments, a raw digest, or what is for an EVM chain exactly as a threshold key would. ECDSA and RSA sign SHA-256 of a
+//! message, which is hashed here and not by the token.
 
-use crate::{ChainError, Decoded, ToSign, evm, iso20022};
+use crate::{ChainError, Decoded, ToSign, evm, iso20022, typed_data};
 use tally_domain::facts::{Facts, MessageFacts, RawFacts};
-use tally_domain::{ContentKind, Digest, HsmScheme};
+use tally_domain::{ContentKind, Digest, HsmScheme, Scheme};
 
 /// Reads the content of an intent for a key in an HSM, as [`crate::decode`] does for a threshold key.
 ///
@@ -14,9 +14,17 @@ use tally_domain::{ContentKind, Digest, HsmScheme};
 pub fn decode_hsm(kind: ContentKind, scheme: HsmScheme, chain: &str, content: &[u8]) -> Result<Decoded, ChainError> {
     match (kind, scheme) {
         (ContentKind::EvmTransaction, HsmScheme::EcdsaSecp256k1) => evm::decode(chain, content),
-        (ContentKind::EvmTransaction, _) => Err(ChainError::HsmKeyScheme { scheme }),
-        (ContentKind::Message | ContentKind::RawDigest, _) if !chain.is_empty() => Err(ChainError::MessageForChain),
+        (ContentKind::TypedData, HsmScheme::EcdsaSecp256k1) => typed_data::decode(chain, content),
+        (ContentKind::Message | ContentKind::PersonalMessage | ContentKind::RawDigest, _) if !chain.is_empty() => {
+            Err(ChainError::MessageForChain)
+        }
         (ContentKind::Iso20022, _) if !chain.is_empty() => Err(ChainError::PaymentForChain),
+        (ContentKind::PersonalMessage, HsmScheme::EcdsaSecp256k1) => {
+            crate::message::decode(Scheme::EcdsaSecp256k1, content)
+        }
+        (ContentKind::EvmTransaction | ContentKind::TypedData | ContentKind::PersonalMessage, _) => {
+            Err(ChainError::HsmKeyScheme { scheme })
+        }
         (ContentKind::Message, _) => message(scheme, content),
         (ContentKind::Iso20022, _) => payment(scheme, content),
         (ContentKind::RawDigest, _) => raw(scheme, content),

@@ -1,11 +1,13 @@
 //! Payload bytes to [`Facts`] and the exact digest to sign, both from the same parsed value.
 //!
-//! Does: decodes unsigned EIP-1559 transactions (EVM), files of bank payments (ISO 20022 pain.001) and messages, says
-//! what they move, computes what is signed (EIP-1559 signing hash, SHA-256 of a file, EIP-191 hash, or the bytes
-//! themselves for Ed25519; for keys in an HSM SHA-256 of a message, or a digest as it is), puts a signature back into a transaction, and writes addresses (EIP-55).
+//! Does: decodes unsigned EVM transactions (legacy with EIP-155, EIP-2930, EIP-1559) and the calls of token contracts in
+//! them, typed data (EIP-712), files of bank payments (ISO 20022 pain.001) and messages, says what they move and what they
+//! give others leave to move, computes what is signed (a transaction's signing hash, EIP-712's or EIP-191's hash, SHA-256
+//! of a file, or the bytes themselves for Ed25519; for keys in an HSM SHA-256 of a message, or a digest as it is), puts a
+//! signature back into a transaction, and writes addresses (EIP-55).
 //! Does not: hold keys, sign, or ask a chain anything. What it cannot read it refuses; what it can read but does not
-//! understand it calls [`Facts::Opaque`], and only a rule that says so permits that. Other transaction types than
-//! EIP-1559 are refused, because no digest is computed for them yet. A payment file is understood in full or refused.
+//! understand it calls [`Facts::Opaque`], and only a rule that says so permits that. Transactions with blobs (EIP-4844) or
+//! delegations (EIP-7702), and those that are bound to no chain, are refused. A payment file is understood in full or refused.
 
 mod address;
 mod error;
@@ -13,11 +15,16 @@ mod evm;
 mod hsm;
 pub mod iso20022;
 mod message;
+mod typed_data;
 
 pub use address::{evm_address, parse_evm_address};
 pub use error::ChainError;
-pub use evm::{Eip1559, eip1559_unsigned, erc20_transfer_input, signed_transaction};
+pub use evm::{
+    AccessListItem, Eip1559, EvmFees, EvmFields, eip1559_unsigned, erc20_transfer_input, evm_unsigned,
+    signed_transaction,
+};
 pub use hsm::decode_hsm;
+pub use typed_data::{BadTypedData, SHOWN_MAX_BYTES, VALUES_MAX};
 
 use tally_domain::facts::Facts;
 use tally_domain::{ContentKind, Digest, Scheme};
@@ -42,16 +49,22 @@ pub enum ToSign {
 
 /// Reads the content of an intent: what it says, and what is to be signed, from one parsed value.
 ///
-/// `chain` is the intent's CAIP-2 chain: the transaction's own chain id must be the same, and it is empty for anything else.
+/// `chain` is the intent's CAIP-2 chain: the chain id of the transaction or of the typed data's domain must be the same, and it
+/// is empty for anything else.
 ///
 /// # Errors
 /// [`ChainError`] when the content is not of that kind, is for another chain, or cannot be signed with that scheme.
 pub fn decode(kind: ContentKind, scheme: Scheme, chain: &str, content: &[u8]) -> Result<Decoded, ChainError> {
     match (kind, scheme) {
         (ContentKind::EvmTransaction, Scheme::EcdsaSecp256k1) => evm::decode(chain, content),
-        (ContentKind::EvmTransaction, Scheme::Ed25519) => Err(ChainError::KeyScheme { scheme }),
-        (ContentKind::Message, _) if !chain.is_empty() => Err(ChainError::MessageForChain),
-        (ContentKind::Message, _) => message::decode(scheme, content),
+        (ContentKind::TypedData, Scheme::EcdsaSecp256k1) => typed_data::decode(chain, content),
+        (ContentKind::EvmTransaction | ContentKind::TypedData | ContentKind::PersonalMessage, Scheme::Ed25519) => {
+            Err(ChainError::KeyScheme { scheme })
+        }
+        (ContentKind::Message | ContentKind::PersonalMessage, _) if !chain.is_empty() => {
+            Err(ChainError::MessageForChain)
+        }
+        (ContentKind::Message | ContentKind::PersonalMessage, _) => message::decode(scheme, content),
         (ContentKind::Iso20022, _) if !chain.is_empty() => Err(ChainError::PaymentForChain),
         (ContentKind::Iso20022, _) => iso20022::decode(scheme, content),
         (ContentKind::RawDigest, _) => Err(ChainError::RawNeedsHsm),
@@ -69,4 +82,18 @@ pub fn decode(kind: ContentKind, scheme: Scheme, chain: &str, content: &[u8]) ->
             _,
         ) => Err(ChainError::NothingToSign),
     }
+}
+
+/// The CAIP-2 chain that a transaction or typed data names by itself; empty for typed data that names none.
+///
+/// # Errors
+/// [`ChainError`] when [`decode`] refuses the content whatever the intent says.
+pub fn chain_of(kind: ContentKind, content: &[u8]) -> Result<String, ChainError> {
+    let scheme = Scheme::EcdsaSecp256k1;
+    // The one decoder says it, by saying that it is not the empty one.
+    let chain = match decode(kind, scheme, "", content) {
+        Err(ChainError::ChainMismatch { chain_id, .. }) => format!("eip155:{chain_id}"),
+        other => return other.map(|_| String::new()),
+    };
+    decode(kind, scheme, &chain, content).map(|_| chain)
 }

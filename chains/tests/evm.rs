@@ -91,7 +91,8 @@ fn signing_hashes_match_vectors_of_other_implementations() {
     let content = eip1559_unsigned(&fields);
     let d = evm("eip155:1", &content).unwrap();
     assert_eq!(digest(&d).to_string(), "0d5688ac3897124635b6cf1bc0e29d6dfebceebdc10a54d74f2ef8b56535b682");
-    assert_eq!(why_opaque(&fields), "contract call with selector 0xa22cb465");
+    let operator = transaction(evm("eip155:1", &content).unwrap()).allowances;
+    assert_eq!(operator[0].spender, "0x5eee75727d804a2b13038928d36f8b188945a57a");
     let r = bytes32("840cfc572845f5786e702984c2a582528cad4b49b2a10b9db1be7fca90058565");
     let s = bytes32("25e7109ceb98168d95b09b18bbf6b685130e0562f233877d492b94eee0c5b6d1");
     let raw = signed_transaction(&content, r, s, 0).unwrap();
@@ -206,20 +207,26 @@ fn addresses_have_the_checksum_of_eip_55() {
 #[test]
 fn transfers_are_decoded_to_their_movements() {
     let native = transaction(evm("eip155:1", &eip1559_unsigned(&transfer_of_one_ether())).unwrap());
-    let ether = Movement { asset: AssetRef::Native, amount: amount(10u128.pow(18)), to: VENDOR.into() };
+    let ether =
+        Movement { asset: AssetRef::Native, amount: amount(10u128.pow(18)), from: String::new(), to: VENDOR.into() };
     assert_eq!(
         (native.chain.as_str(), native.method.as_str(), native.movements),
         ("eip155:1", "transfer", vec![ether])
     );
     assert_eq!(native.fee_max, amount(21_000 * 13_000_000_000));
 
-    let usdc = Movement { asset: AssetRef::Contract(USDC.into()), amount: amount(999), to: VENDOR.into() };
+    let usdc = Movement {
+        asset: AssetRef::Contract(USDC.into()),
+        amount: amount(999),
+        from: String::new(),
+        to: VENDOR.into(),
+    };
     let token = transaction(evm("eip155:1", &eip1559_unsigned(&token_transfer(999))).unwrap());
     assert_eq!(token.movements, vec![usdc.clone()]);
 
     let both = Eip1559 { value: amount(5), ..token_transfer(999) };
     let both = transaction(evm("eip155:1", &eip1559_unsigned(&both)).unwrap());
-    let sent_along = Movement { asset: AssetRef::Native, amount: amount(5), to: USDC.into() };
+    let sent_along = Movement { asset: AssetRef::Native, amount: amount(5), from: String::new(), to: USDC.into() };
     assert_eq!(both.movements, vec![sent_along, usdc]);
 
     let zero = Eip1559 { value: amount(0), ..transfer_of_one_ether() };
@@ -235,7 +242,7 @@ fn transfers_are_decoded_to_their_movements() {
 fn what_is_not_understood_is_opaque() {
     let create = Eip1559 { to: None, input: vec![0x60], ..transfer_of_one_ether() };
     assert_eq!(why_opaque(&create), "contract creation");
-    let unlike = "token transfer whose call data is not the exact 68 bytes of transfer(address,uint256)";
+    let unlike = "call whose data is not the one encoding of transfer(address,uint256)";
     let good = token_transfer(1);
     for (change, why) in [
         (vec![0xa9, 0x05, 0x9c], "contract call with 3 bytes of call data, too few for a selector"),
@@ -250,8 +257,7 @@ fn what_is_not_understood_is_opaque() {
         dirty.input[padding] = 1;
         assert_eq!(why_opaque(&dirty), unlike, "byte {padding}");
     }
-    // approve, transferFrom and permit move value in ways that are not decoded yet.
-    for selector in ["095ea7b3", "23b872dd", "d505accf"] {
+    for selector in ["deadbeef", "39509351", "5ae401dc"] {
         let mut other = good.clone();
         other.input[..4].copy_from_slice(&hex::decode(selector).unwrap());
         assert_eq!(why_opaque(&other), format!("contract call with selector 0x{selector}"));
@@ -261,11 +267,21 @@ fn what_is_not_understood_is_opaque() {
 #[test]
 fn other_types_chains_schemes_and_encodings_are_refused() {
     let content = eip1559_unsigned(&transfer_of_one_ether());
-    for first_byte in [0x00, 0x01, 0x03, 0x04, 0xc0, 0xf8] {
+    for (first_byte, reason, error) in [
+        (0x00, Reason::TxUnparseable, ChainError::TxType { first_byte: 0x00 }),
+        (0x01, Reason::TxUnparseable, ChainError::TxFields),
+        (0x03, Reason::TxType, ChainError::Blob),
+        (0x04, Reason::TxType, ChainError::SetCode),
+        (0x05, Reason::TxUnparseable, ChainError::TxType { first_byte: 0x05 }),
+        (0x7f, Reason::TxUnparseable, ChainError::TxType { first_byte: 0x7f }),
+        (0xbf, Reason::TxUnparseable, ChainError::TxType { first_byte: 0xbf }),
+        (0xc0, Reason::TxUnparseable, ChainError::TxFields),
+        (0xf8, Reason::TxUnparseable, ChainError::TxFields),
+    ] {
         let mut other = content.clone();
         other[0] = first_byte;
         let e = evm("eip155:1", &other).unwrap_err();
-        assert_eq!((e.reason(), &e), (Reason::TxUnparseable, &ChainError::TxType { first_byte }));
+        assert_eq!((e.reason(), e), (reason, error), "{first_byte:#x}");
     }
     assert_eq!(evm("eip155:1", &[]).unwrap_err().reason(), Reason::Malformed);
     assert_eq!(evm("eip155:1", &[content.as_slice(), &[0]].concat()).unwrap_err(), ChainError::TxNotCanonical);

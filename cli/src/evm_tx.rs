@@ -1,15 +1,12 @@
-//! Unsigned EIP-1559 transactions from a file: hex of the payload, or JSON as wallets and libraries write it.
+//! Unsigned EVM transactions from a file: hex of the payload, or JSON as wallets and libraries write it.
 
 use crate::output::Usage;
 use alloy_primitives::U256;
 use serde::Deserialize;
 use serde_json::Value;
-use tally_chains::{ChainError, Eip1559, decode, eip1559_unsigned, parse_evm_address};
+use tally_chains::{AccessListItem, ChainError, EvmFees, EvmFields, chain_of, evm_unsigned, parse_evm_address};
+use tally_domain::ContentKind;
 use tally_domain::facts::Amount;
-use tally_domain::{ContentKind, Scheme};
-
-/// EIP-2718 type of EIP-1559.
-const EIP1559_TYPE: u64 = 2;
 
 /// What a transaction costs before it does anything (the yellow paper's G_transaction).
 const GAS_MIN: u64 = 21_000;
@@ -19,7 +16,7 @@ const GAS_MIN: u64 = 21_000;
 pub struct Payload {
     /// `eip155:<chain id>`.
     pub chain: String,
-    /// `0x02 || rlp([..nine fields])`.
+    /// The unsigned transaction as nodes read it.
     pub bytes: Vec<u8>,
 }
 
@@ -30,48 +27,39 @@ struct Json {
     kind: Option<Value>,
     chain_id: Value,
     nonce: Value,
-    max_priority_fee_per_gas: Value,
-    max_fee_per_gas: Value,
+    gas_price: Option<Value>,
+    max_priority_fee_per_gas: Option<Value>,
+    max_fee_per_gas: Option<Value>,
     #[serde(alias = "gas")]
     gas_limit: Value,
     to: Option<String>,
     value: Option<Value>,
     #[serde(alias = "data")]
     input: Option<String>,
+    access_list: Option<Vec<JsonAccess>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct JsonAccess {
+    address: String,
+    storage_keys: Vec<String>,
 }
 
 /// Reads either form; the first character tells which.
 pub fn parse(file: &[u8]) -> Result<Payload, Usage> {
     let text = std::str::from_utf8(file).map_err(|_| Usage("the transaction is neither JSON nor hex".into()))?.trim();
     let bytes = if text.starts_with('{') { from_json(text)? } else { from_hex("the transaction", text)? };
-    let chain = chain_of(&bytes)?;
+    let chain = chain_of(ContentKind::EvmTransaction, &bytes).map_err(|e| match e {
+        ChainError::ChainMismatch { .. } => Usage("the transaction names no chain (chainId 0)".into()),
+        other => Usage(other.to_string()),
+    })?;
     Ok(Payload { chain, bytes })
-}
-
-/// The chain that the payload itself names. The nodes' own decoder reads it, by saying that it is not the empty one.
-fn chain_of(payload: &[u8]) -> Result<String, Usage> {
-    match decode(ContentKind::EvmTransaction, Scheme::EcdsaSecp256k1, "", payload) {
-        Err(ChainError::ChainMismatch { chain_id, .. }) if chain_id != 0 => Ok(format!("eip155:{chain_id}")),
-        Err(ChainError::ChainMismatch { .. }) => Err(Usage("the transaction names no chain (chainId 0)".into())),
-        Err(other) => Err(Usage(other.to_string())),
-        Ok(_) => Err(Usage("the transaction names no chain".into())),
-    }
 }
 
 fn from_json(text: &str) -> Result<Vec<u8>, Usage> {
     let tx: Json = serde_json::from_str(text).map_err(|e| Usage(format!("the transaction's JSON: {e}")))?;
-    if let Some(kind) = &tx.kind
-        && number("type", kind)? != U256::from(EIP1559_TYPE)
-    {
-        return Err(Usage("`type` must be 2: only EIP-1559 transactions can be signed".into()));
-    }
-    let fees: (u128, u128) =
-        (small("maxPriorityFeePerGas", &tx.max_priority_fee_per_gas)?, small("maxFeePerGas", &tx.max_fee_per_gas)?);
-    if fees.0 > fees.1 {
-        let what =
-            "`maxPriorityFeePerGas` is more than `maxFeePerGas`; the tip is a part of the fee, no chain takes more";
-        return Err(Usage(what.into()));
-    }
+    let fees = fees(&tx)?;
     let gas_limit = small("gasLimit", &tx.gas_limit)?;
     if gas_limit < GAS_MIN {
         let what =
@@ -80,16 +68,57 @@ fn from_json(text: &str) -> Result<Vec<u8>, Usage> {
     }
     let to = tx.to.as_deref().map(parse_evm_address).transpose().map_err(|e| Usage(format!("`to`: {e}")))?;
     let value = tx.value.as_ref().map(|v| number("value", v)).transpose()?.unwrap_or_default();
-    Ok(eip1559_unsigned(&Eip1559 {
+    Ok(evm_unsigned(&EvmFields {
         chain_id: small("chainId", &tx.chain_id)?,
         nonce: small("nonce", &tx.nonce)?,
-        max_priority_fee_per_gas: fees.0,
-        max_fee_per_gas: fees.1,
+        fees,
         gas_limit,
         to,
         value: Amount(value.to_be_bytes()),
         input: tx.input.as_deref().map_or(Ok(Vec::new()), |data| from_hex("`input`", data))?,
     }))
+}
+
+/// The fees, and so the type of the transaction: as `type` says, else by which fees are there.
+fn fees(tx: &Json) -> Result<EvmFees, Usage> {
+    let kind = tx.kind.as_ref().map(|kind| small::<u64>("type", kind)).transpose()?;
+    let access_list = tx.access_list.as_deref().map(access_list).transpose()?;
+    match (kind, &tx.gas_price, &tx.max_priority_fee_per_gas, &tx.max_fee_per_gas, access_list) {
+        (Some(0) | None, Some(price), None, None, None) => Ok(EvmFees::Legacy { gas_price: small("gasPrice", price)? }),
+        (Some(1) | None, Some(price), None, None, list) if kind.is_some() || list.is_some() => {
+            Ok(EvmFees::AccessList { gas_price: small("gasPrice", price)?, access_list: list.unwrap_or_default() })
+        }
+        (Some(2) | None, None, Some(tip), Some(fee), list) => {
+            let tip = small("maxPriorityFeePerGas", tip)?;
+            let fee = small("maxFeePerGas", fee)?;
+            if tip > fee {
+                let what = "`maxPriorityFeePerGas` is more than `maxFeePerGas`; the tip is a part of the fee, no chain takes more";
+                return Err(Usage(what.into()));
+            }
+            let access_list = list.unwrap_or_default();
+            Ok(EvmFees::FeeMarket { max_priority_fee_per_gas: tip, max_fee_per_gas: fee, access_list })
+        }
+        (Some(3..), ..) => {
+            Err(Usage("`type` must be 0, 1 or 2: blobs (EIP-4844) and delegations (EIP-7702) are not signed".into()))
+        }
+        _ => {
+            let what = "`type` and fees do not fit: `maxFeePerGas` and `maxPriorityFeePerGas` for type 2, `gasPrice` for \
+                        types 0 and 1, `accessList` not for type 0";
+            Err(Usage(what.into()))
+        }
+    }
+}
+
+fn access_list(items: &[JsonAccess]) -> Result<Vec<AccessListItem>, Usage> {
+    let item = |item: &JsonAccess| {
+        let address = parse_evm_address(&item.address).map_err(|e| Usage(format!("`accessList`: {e}")))?;
+        let keys = item.storage_keys.iter().map(|key| {
+            let bytes = from_hex("`accessList`", key)?;
+            <[u8; 32]>::try_from(bytes).map_err(|_| Usage("`accessList`: a storage key is 32 bytes".into()))
+        });
+        Ok(AccessListItem { address, storage_keys: keys.collect::<Result<_, _>>()? })
+    };
+    items.iter().map(item).collect()
 }
 
 fn small<T: TryFrom<U256>>(field: &str, value: &Value) -> Result<T, Usage> {
@@ -154,8 +183,33 @@ mod tests {
         assert_eq!(parse(&spelled).unwrap(), expected);
     }
 
+    /// The transaction of EIP-155 with its bytes, and one with an access list by the same encoder of ten lines.
     #[test]
-    fn what_is_not_an_eip_1559_transaction_is_refused_with_the_fields_name() {
+    fn fees_make_the_type() {
+        let priced = |list: Option<Value>, kind: Option<u64>| {
+            let mut tx = serde_json::json!({
+                "chainId": 1, "nonce": 9, "gasPrice": "20000000000", "gas": 21_000,
+                "to": "0x3535353535353535353535353535353535353535", "value": "1000000000000000000",
+            });
+            let fields = tx.as_object_mut().unwrap();
+            fields.extend(list.map(|list| ("accessList".into(), list)));
+            fields.extend(kind.map(|kind| ("type".into(), kind.into())));
+            hex::encode(parse(tx.to_string().as_bytes()).unwrap().bytes)
+        };
+        let eip155 = "ec098504a817c800825208943535353535353535353535353535353535353535880de0b6b3a764000080018080";
+        assert_eq!(priced(None, None), eip155);
+        assert_eq!(priced(None, Some(0)), eip155);
+        let empty = "01eb01098504a817c800825208943535353535353535353535353535353535353535880de0b6b3a764000080c0";
+        assert_eq!(priced(None, Some(1)), empty);
+        assert_eq!(priced(Some(serde_json::json!([])), None), empty);
+        let key = format!("0x{}", "09".repeat(32));
+        let list = serde_json::json!([{ "address": format!("0x{}", "07".repeat(20)), "storageKeys": [key] }]);
+        let listed = priced(Some(list), Some(1));
+        assert!(listed.ends_with(&format!("f838f794{}e1a0{}", "07".repeat(20), "09".repeat(32))), "{listed}");
+    }
+
+    #[test]
+    fn what_is_no_transaction_of_its_type_is_refused_with_the_fields_name() {
         let change = |name: &'static str, value: Value| parse(&json(|tx| drop(tx.insert(name.into(), value.clone()))));
         for (name, value) in [
             ("chainId", Value::from(0)),
@@ -174,10 +228,24 @@ mod tests {
             ("gasLimit", 20_999.into()),
             ("maxFeePerGas", 999_999_999.into()),
             ("maxPriorityFeePerGas", 20_000_000_001_u64.into()),
-            ("accessList", Value::Array(vec![])),
+            ("accessList", serde_json::json!([{ "address": "0x1", "storageKeys": [] }])),
+            ("accessList", serde_json::json!([{ "address": TO, "storageKeys": ["0x01"] }])),
+            ("accessList", serde_json::json!([{ "address": TO, "storageKeys": [], "more": 1 }])),
+            ("gasPrice", 1.into()),
+            ("type", 1.into()),
+            ("type", 3.into()),
+            ("type", 4.into()),
         ] {
             let error = change(name, value.clone()).unwrap_err().to_string();
-            assert!(error.contains(name) || error.contains("gasLimit") || name == "input", "{name} {value}: {error}");
+            let of_fees = name == "gasPrice" && error.contains("`type` and fees do not fit");
+            assert!(
+                of_fees
+                    || error.contains("unknown field `more`")
+                    || error.contains(name)
+                    || error.contains("gasLimit")
+                    || name == "input",
+                "{name} {value}: {error}"
+            );
         }
         for bad in ["", "{", "0xzz", "f86c", "02c0", "\u{ff}"] {
             assert!(parse(bad.as_bytes()).is_err(), "{bad:?}");

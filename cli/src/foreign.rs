@@ -38,14 +38,18 @@ pub fn verify(intent: &Intent, signed: &Signed) -> anyhow::Result<Verified> {
             if intent.kind == ContentKind::EvmTransaction {
                 check_transaction(&intent.content, signed)?;
             }
-            let of_a_chain = intent.kind == ContentKind::EvmTransaction;
-            Ok(Verified { sender: of_a_chain.then(|| evm_address(&signer)).transpose()? })
+            Ok(Verified { sender: is_for_evm(intent.kind).then(|| evm_address(&signer)).transpose()? })
         }
         ToSign::Message(message) => {
             ed25519(&signed.public_key, &message, &signed.signature)?;
             Ok(Verified { sender: None })
         }
     }
+}
+
+/// Whether contracts and people know the signer by its EVM address.
+fn is_for_evm(kind: ContentKind) -> bool {
+    matches!(kind, ContentKind::EvmTransaction | ContentKind::TypedData | ContentKind::PersonalMessage)
 }
 
 /// Verifies what a key in an HSM has signed.
@@ -55,10 +59,12 @@ fn verify_resident(intent: &Intent, signed: &Signed) -> anyhow::Result<Verified>
         (ToSign::Digest(digest), Parts::Point { .. }) if key.scheme() == HsmScheme::EcdsaSecp256k1 => {
             let signer = recover(digest.0, &signed.signature, signed.recovery_id)?;
             ensure!(Some(&signer) == key.secp256k1_compressed().as_ref(), "the signature is by another key");
-            if intent.kind != ContentKind::EvmTransaction {
+            if !is_for_evm(intent.kind) {
                 return Ok(Verified { sender: None });
             }
-            check_transaction(&intent.content, signed)?;
+            if intent.kind == ContentKind::EvmTransaction {
+                check_transaction(&intent.content, signed)?;
+            }
             return Ok(Verified { sender: Some(evm_address(&signer)?) });
         }
         (ToSign::Digest(digest), Parts::Point { x, y }) => {

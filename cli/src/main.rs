@@ -82,7 +82,7 @@ enum Command {
     /// Show requests.
     #[command(subcommand)]
     Request(request::Request),
-    /// Check a policy bundle.
+    /// Check, sign, propose and try policy bundles, and show what is left of their limits.
     #[command(subcommand)]
     Policy(policy::Policy),
     /// Export and verify the nodes' audit logs.

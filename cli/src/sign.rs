@@ -9,10 +9,11 @@ use crate::{evm_tx, output::Usage};
 use alloy_primitives::keccak256;
 use serde_json::{Value, json};
 use std::path::PathBuf;
+use tally_chains::chain_of;
 use tally_client::{Order, SealedIntent, Signed};
-use tally_domain::{DerivationPath, Digest, KeyName, RequestId};
+use tally_domain::{ContentKind, DerivationPath, Digest, KeyName, RequestId};
 
-/// `tally sign NAME --evm-tx FILE | --message FILE | --payment FILE | --raw-digest HEX`
+/// `tally sign NAME --evm-tx FILE | --typed-data FILE | --personal-message FILE | --message FILE | --payment FILE | --raw-digest HEX`
 #[derive(Debug, clap::Args)]
 pub struct Sign {
     /// The key.
@@ -38,10 +39,17 @@ pub struct Sign {
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 pub struct Content {
-    /// An unsigned EIP-1559 transaction: hex of its payload (0x02...), or JSON. `-` is standard input.
+    /// An unsigned EVM transaction (EIP-1559, EIP-2930, or a legacy one with EIP-155): hex of its payload, or JSON. `-` is
+    /// standard input.
     #[arg(long, value_name = "FILE")]
     evm_tx: Option<PathBuf>,
-    /// A message, signed byte for byte. `-` is standard input.
+    /// Typed data (EIP-712): the JSON that wallets are given. With a key for transactions. `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    typed_data: Option<PathBuf>,
+    /// A message for EVM wallets, signed under the prefix of EIP-191, also by a key in an HSM. `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    personal_message: Option<PathBuf>,
+    /// A message, signed byte for byte; by a threshold key of secp256k1 under the prefix of EIP-191. `-` is standard input.
     #[arg(long, value_name = "FILE")]
     message: Option<PathBuf>,
     /// A digest of something that nobody will look at: 64 hex digits. Only with a key in an HSM whose purpose is raw.
@@ -55,17 +63,22 @@ pub struct Content {
 impl Content {
     /// What it asks for.
     pub fn order(&self, key: KeyName) -> anyhow::Result<Order> {
-        let Content { evm_tx, message, payment, raw_digest } = self;
-        match (evm_tx, message, payment, raw_digest) {
-            (Some(file), None, None, None) => {
-                let payload = evm_tx::parse(&input::read(file)?)?;
-                Ok(Order::sign_evm(key, &payload.chain, payload.bytes))
-            }
-            (None, Some(file), None, None) => Ok(Order::sign_message(key, input::read(file)?)),
-            (None, None, Some(file), None) => Ok(Order::sign_payment(key, input::read(file)?)),
-            (None, None, None, Some(digest)) => Ok(Order::sign_raw(key, digest.0)),
-            _ => Err(Usage("give one of --evm-tx, --message, --payment and --raw-digest".into()).into()),
+        if let Some(file) = &self.evm_tx {
+            let payload = evm_tx::parse(&input::read(file)?)?;
+            return Ok(Order::sign_evm(key, &payload.chain, payload.bytes));
         }
+        if let Some(file) = &self.typed_data {
+            let json = input::read(file)?;
+            let chain = chain_of(ContentKind::TypedData, &json).map_err(|e| Usage(e.to_string()))?;
+            return Ok(Order::sign_typed_data(key, &chain, json));
+        }
+        Ok(match (&self.personal_message, &self.message, &self.payment, &self.raw_digest) {
+            (Some(file), ..) => Order::sign_personal_message(key, input::read(file)?),
+            (_, Some(file), ..) => Order::sign_message(key, input::read(file)?),
+            (_, _, Some(file), _) => Order::sign_payment(key, input::read(file)?),
+            (_, _, _, Some(digest)) => Order::sign_raw(key, digest.0),
+            (None, None, None, None) => return Err(Usage("give one thing to sign".into()).into()),
+        })
     }
 }
 

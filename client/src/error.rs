@@ -40,6 +40,8 @@ impl Exit {
     pub fn of(reason: Reason) -> Self {
         match reason.class() {
             _ if reason == Reason::ApprovalsRequired => Self::NeedsApproval,
+            // The nodes are there and say no, if only for now.
+            _ if reason == Reason::VelocityLimit => Self::Denied,
             Class::PermissionDenied | Class::Unauthenticated => Self::Denied,
             Class::Unavailable | Class::DeadlineExceeded | Class::Aborted | Class::ResourceExhausted => {
                 Self::Unavailable

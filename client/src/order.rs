@@ -53,6 +53,17 @@ impl Order {
         Self::new(Action::Sign, key, ContentKind::Message, Purpose::Message, message)
     }
 
+    /// To sign typed data (EIP-712), as the JSON that wallets are given, for `chain` (CAIP-2); empty where its domain names no
+    /// chain.
+    pub fn sign_typed_data(key: KeyName, chain: &str, json: Vec<u8>) -> Self {
+        Self::new(Action::Sign, key, ContentKind::TypedData, Purpose::Transaction, json).on(chain)
+    }
+
+    /// To sign a message under the prefix of EIP-191, as wallets do for `personal_sign`.
+    pub fn sign_personal_message(key: KeyName, message: Vec<u8>) -> Self {
+        Self::new(Action::Sign, key, ContentKind::PersonalMessage, Purpose::Message, message)
+    }
+
     /// To sign a file of bank payments (ISO 20022 pain.001), byte for byte.
     pub fn sign_payment(key: KeyName, file: Vec<u8>) -> Self {
         Self::new(Action::Sign, key, ContentKind::Iso20022, Purpose::Transaction, file)

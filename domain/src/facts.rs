@@ -1,7 +1,9 @@
 //! What a node decoded by itself out of an intent's content. Never taken from a client, a leader or a database.
 
+mod allowance;
 mod payment;
 
+pub use allowance::{Allowance, Most, TypedDataFacts};
 pub use payment::{CreditTransfer, PaymentBlock, PaymentFacts, PaymentTerms};
 
 /// What a chain's payload says, in the chain's own smallest units.
@@ -17,17 +19,21 @@ pub enum Facts {
     Opaque(OpaqueFacts),
     /// A file of bank payments, decoded in full.
     Payment(PaymentFacts),
+    /// Typed data, decoded down to what it gives leave to, or to its values.
+    TypedData(TypedDataFacts),
 }
 
-/// A decoded transaction.
+/// A decoded transaction: what it moves, and what it lets others move. At least one of the two is not empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransactionFacts {
     /// CAIP-2 chain, such as `eip155:1`.
     pub chain: String,
-    /// `transfer` for native and token transfers.
+    /// `transfer` for native and token transfers, else the name of the function that is called.
     pub method: String,
-    /// Every movement of value; never empty.
+    /// Every movement of value.
     pub movements: Vec<Movement>,
+    /// All that the transaction gives leave to move.
+    pub allowances: Vec<Allowance>,
     /// The most that the transaction can cost in fees, in the chain's native smallest unit.
     pub fee_max: Amount,
     /// The sender's transaction counter.
@@ -35,8 +41,13 @@ pub struct TransactionFacts {
 }
 
 /// An unsigned 256-bit amount in the asset's smallest unit, big-endian.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Amount(pub [u8; 32]);
+
+impl Amount {
+    /// The most that 256 bits can say.
+    pub const MAX: Self = Self([0xff; 32]);
+}
 
 impl From<u128> for Amount {
     fn from(n: u128) -> Self {
@@ -76,6 +87,8 @@ pub struct Movement {
     pub asset: AssetRef,
     /// How much.
     pub amount: Amount,
+    /// Out of whose hands, where the content says so; empty where it is the signing key's own.
+    pub from: String,
     /// Destination as the chain writes it; EVM: `0x` and 40 lower-case hex digits.
     pub to: String,
 }
@@ -85,8 +98,28 @@ pub struct Movement {
 pub enum AssetRef {
     /// The chain's own coin.
     Native,
-    /// A token contract; EVM: `0x` and 40 lower-case hex digits.
+    /// A token contract; EVM: `0x` and 40 lower-case hex digits. ERC-20 and ERC-721 share functions, so that with a
+    /// contract of single pieces what is called the amount is the number of one piece.
     Contract(String),
+    /// One piece, or one kind of pieces, of a contract (ERC-721, ERC-1155).
+    Item {
+        /// The contract.
+        contract: String,
+        /// Number of the piece or kind.
+        id: Amount,
+    },
+    /// All pieces of a contract that the owner has or will have.
+    Collection(String),
+}
+
+impl AssetRef {
+    /// The contract, unless it is the chain's own coin.
+    pub fn contract(&self) -> Option<&str> {
+        match self {
+            Self::Native => None,
+            Self::Contract(contract) | Self::Item { contract, .. } | Self::Collection(contract) => Some(contract),
+        }
+    }
 }
 
 /// A message to be signed.

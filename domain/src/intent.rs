@@ -43,7 +43,7 @@ pub struct Intent {
     pub path: DerivationPath,
     /// What the content is.
     pub kind: ContentKind,
-    /// The chain a transaction is for, as CAIP-2 (`eip155:1`); empty for anything else.
+    /// The chain that a transaction or typed data is for, as CAIP-2 (`eip155:1`); empty for anything else.
     pub chain: String,
     /// The raw unsigned transaction, message or key specification.
     pub content: Vec<u8>,

@@ -74,6 +74,10 @@ reasons! {
     Oversized = "OVERSIZED", InvalidArgument, "The request is larger than the limit; send less.";
     /// The transaction cannot be read at all.
     TxUnparseable = "TX_UNPARSEABLE", InvalidArgument, "The content is not an unsigned transaction of a supported type; check its encoding.";
+    /// The transaction's type is known, and never signed.
+    TxType = "TX_TYPE", InvalidArgument, "Transactions of this type are not signed here; the detail in the metadata says why, and which type to build instead.";
+    /// Typed data is not well-formed.
+    TypedDataInvalid = "TYPED_DATA_INVALID", InvalidArgument, "The content is not typed data (EIP-712) that every wallet reads alike; see the detail in the metadata.";
     /// The payment file cannot be read in full.
     PaymentInvalid = "PAYMENT_INVALID", InvalidArgument, "The content is not a pain.001 payment file of which every part that a bank acts on is understood; see the detail in the metadata.";
     /// The transaction is read, but what it does is not known, and no rule permits that.

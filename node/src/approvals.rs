@@ -13,9 +13,6 @@ pub type Name = (Tenant, RequestId);
 /// How often a request is looked at though nobody has said anything new: a rule may depend on the hour.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// How long a peer that refuses an item is left alone with it.
-const REFUSED: Duration = Duration::from_secs(60);
-
 /// All requests that wait here.
 #[derive(Default)]
 pub struct Approvals {
@@ -41,12 +38,12 @@ struct Minded {
 }
 
 /// What a peer made of it.
-#[derive(Debug, Clone, Copy)]
-enum Told {
-    /// It has this version on its disk.
-    Took(u64),
-    /// It refused one, and is asked again after this.
-    Refused(Instant),
+#[derive(Debug, Default)]
+struct Told {
+    /// The last version that it has on its disk; 0 for none.
+    took: u64,
+    /// It may only not know the key yet, or have another bundle for a moment: it is asked again, ever less often.
+    refusing: Backoff,
 }
 
 impl Minded {
@@ -91,10 +88,9 @@ impl Approvals {
     /// Those whose last version a peer has not got, with that version.
     pub fn untold(&self, peer: &NodeName) -> Vec<(Name, u64)> {
         let now = Instant::now();
-        let due = |minded: &Minded| match minded.told.get(peer) {
-            None => true,
-            Some(Told::Took(version)) => *version < minded.version,
-            Some(Told::Refused(again)) => *again <= now,
+        let due = |minded: &Minded| {
+            let told = minded.told.get(peer);
+            told.is_none_or(|told| told.took < minded.version && told.refusing.is_due(now))
         };
         let all = self.all();
         all.iter().filter(|(_, minded)| due(minded)).map(|(name, minded)| (name.clone(), minded.version)).collect()
@@ -102,18 +98,16 @@ impl Approvals {
 
     /// A peer has a version on its disk.
     pub fn took(&self, name: &Name, peer: &NodeName, version: u64) {
-        self.note(name, peer, Told::Took(version));
-    }
-
-    /// A peer refuses it.
-    pub fn refused(&self, name: &Name, peer: &NodeName) {
-        self.note(name, peer, Told::Refused(Instant::now() + REFUSED));
-    }
-
-    fn note(&self, name: &Name, peer: &NodeName, told: Told) {
         if let Some(minded) = self.all().get_mut(name) {
-            minded.told.insert(peer.clone(), told);
+            minded.told.insert(peer.clone(), Told { took: version, refusing: Backoff::default() });
         }
+    }
+
+    /// A peer refuses it; whether that is news.
+    pub fn refused(&self, name: &Name, peer: &NodeName, why: &str) -> bool {
+        let mut all = self.all();
+        let Some(minded) = all.get_mut(name) else { return true };
+        minded.told.entry(peer.clone()).or_default().refusing.failed(why, Instant::now())
     }
 
     /// Whether it is time to look at a request, which is noted.
@@ -151,6 +145,11 @@ impl Approvals {
         let mut all = self.all();
         let free = all.get_mut(name).filter(|minded| !minded.led && minded.leading.is_due(Instant::now()));
         free.map(|minded| minded.led = true).is_some()
+    }
+
+    /// Why this node has not signed it though enough have approved, if it has tried.
+    pub fn why_not(&self, name: &Name) -> Option<String> {
+        self.all().get(name).and_then(|minded| minded.leading.why().map(str::to_owned))
     }
 
     /// Leading is over; whether it is news why it has failed.

@@ -13,7 +13,7 @@ mod roster;
 mod signed;
 mod spans;
 
-pub(crate) use assets::{Asset, Assets};
+pub(crate) use assets::{Asset, Assets, Counted};
 pub(crate) use groups::Groups;
 pub(crate) use limits::{By, Limit, Most, Scope, exact_units, numbers as limit_numbers};
 pub(crate) use lists::{ACCOUNT_FORM, ADDRESS_FORM, Listed, Lists, evm_address};

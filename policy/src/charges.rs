@@ -1,10 +1,10 @@
 //! What a request takes of each limit that matches it, exactly.
 
-use crate::bundle::{Bundle, By, Limit, Listed, Most, Scope, evm_address};
+use crate::bundle::{Bundle, By, Counted, Limit, Listed, Most, Scope, evm_address};
 use crate::decide::{DecisionRequest, PolicyAction};
 use std::collections::BTreeMap;
 use tally_domain::claim::LINES_MAX;
-use tally_domain::facts::{Amount, AssetRef, Facts, PaymentFacts, TransactionFacts};
+use tally_domain::facts::{Allowance, Amount, Facts, PaymentFacts, TransactionFacts};
 use tally_domain::ports::store::NamedLine;
 use tally_domain::{Account, Charge, LimitId, LineId};
 
@@ -44,9 +44,9 @@ impl OverLimit {
 
 /// What the request takes, of every limit that matches it, whichever rule permits it; in the order of the lines.
 ///
-/// An amount of none takes nothing. A limit with `count` counts movements and transfers, and requests that move nothing.
-/// Fees are not movements: rules bound them. What is not known to move nothing (opaque transactions, raw digests, assets
-/// that `assets.toml` does not name) matches every asset, destination and list, and has an infinite amount.
+/// Leave to move an amount takes that amount, and leave to move everything takes more than any amount. An amount of none takes nothing. A limit with `count` counts movements and transfers, and requests that move nothing.
+/// Fees are not movements: rules bound them. What is not known to move nothing (opaque transactions, raw digests, typed
+/// data that is not understood, assets that `assets.toml` does not name) matches every asset, destination and list, and has an infinite amount.
 ///
 /// # Errors
 /// [`OverLimit`] when a limit would never allow it.
@@ -91,7 +91,7 @@ enum What<'a> {
     /// Whatever it may be.
     Anything { to: &'a str },
     /// So much of this.
-    Asset { symbol: &'a str, decimals: u8, amount: &'a Amount, to: &'a str },
+    Asset { symbol: &'a str, decimals: u8, amount: Amount, to: &'a str },
 }
 
 fn moves<'a>(bundle: &'a Bundle, action: PolicyAction<'a>) -> Vec<Moves<'a>> {
@@ -99,6 +99,12 @@ fn moves<'a>(bundle: &'a Bundle, action: PolicyAction<'a>) -> Vec<Moves<'a>> {
     match action {
         PolicyAction::Sign(Facts::Transaction(tx)) => transaction(bundle, tx),
         PolicyAction::Sign(Facts::Payment(payment)) => transfers(payment),
+        PolicyAction::Sign(Facts::TypedData(typed)) if typed.allowances.is_empty() => {
+            one("sign_typed_data", What::Anything { to: &typed.contract })
+        }
+        PolicyAction::Sign(Facts::TypedData(typed)) => {
+            typed.allowances.iter().map(|allowance| allowed(bundle, &typed.chain, allowance)).collect()
+        }
         PolicyAction::Sign(Facts::Message(_)) => one("sign_message", What::Nothing),
         PolicyAction::Sign(Facts::Opaque(opaque)) => one("sign_opaque", What::Anything { to: &opaque.to }),
         PolicyAction::Sign(Facts::Raw(_)) => one("sign_raw", What::Anything { to: "" }),
@@ -118,28 +124,35 @@ fn moves<'a>(bundle: &'a Bundle, action: PolicyAction<'a>) -> Vec<Moves<'a>> {
 }
 
 fn transaction<'a>(bundle: &'a Bundle, tx: &'a TransactionFacts) -> Vec<Moves<'a>> {
-    let moves = tx.movements.iter().map(|movement| match bundle.assets.find(&tx.chain, &movement.asset) {
-        Some(asset) => {
-            let (symbol, to) = (asset.symbol.as_str(), movement.to.as_str());
-            let what = What::Asset { symbol, decimals: asset.decimals, amount: &movement.amount, to };
-            Moves { action: "sign", what }
-        }
-        // Decided as opaque, too.
-        None => {
-            let to = match &movement.asset {
-                AssetRef::Native => &movement.to,
-                AssetRef::Contract(contract) => contract,
-            };
-            Moves { action: "sign_opaque", what: What::Anything { to } }
-        }
+    let moved = tx.movements.iter().map(|m| {
+        let counted = bundle.assets.counted(&tx.chain, &m.asset, m.amount);
+        part("sign", counted, &m.to, m.asset.contract().unwrap_or(&m.to))
     });
-    moves.collect()
+    moved.chain(tx.allowances.iter().map(|allowance| allowed(bundle, &tx.chain, allowance))).collect()
+}
+
+/// It goes to whoever may move it.
+fn allowed<'a>(bundle: &'a Bundle, chain: &str, allowance: &'a Allowance) -> Moves<'a> {
+    let spender = &allowance.spender;
+    let contract = allowance.asset.contract().unwrap_or(spender);
+    part("sign_allowance", bundle.assets.allowed(chain, allowance), spender, contract)
+}
+
+/// So much of an asset, to there. Where the bundle does not know the asset it is decided as opaque, too, for its contract.
+fn part<'a>(action: &'static str, counted: Option<Counted<'a>>, to: &'a str, contract: &'a str) -> Moves<'a> {
+    match counted {
+        Some(Counted { asset, amount, .. }) => {
+            let what = What::Asset { symbol: &asset.symbol, decimals: asset.decimals, amount, to };
+            Moves { action, what }
+        }
+        None => Moves { action: "sign_opaque", what: What::Anything { to: contract } },
+    }
 }
 
 fn transfers(payment: &PaymentFacts) -> Vec<Moves<'_>> {
     let (symbol, decimals) = (payment.currency.code(), payment.currency.decimals());
     let transfers = payment.blocks.iter().flat_map(|block| &block.transfers);
-    let what = transfers.map(|t| What::Asset { symbol, decimals, amount: &t.amount, to: t.creditor.as_str() });
+    let what = transfers.map(|t| What::Asset { symbol, decimals, amount: t.amount, to: t.creditor.as_str() });
     what.map(|what| Moves { action: "sign_payment", what }).collect()
 }
 
@@ -172,13 +185,13 @@ fn taken(limit: &Limit, moves: &Moves<'_>) -> Result<u128, OverLimit> {
         (Most::Amount { .. }, What::Nothing) => Ok(0),
         (Most::Amount { .. }, What::Anything { .. }) => Err(OverLimit::Unknown { limit: limit.id.clone() }),
         (Most::Amount { decimals: counted, .. }, What::Asset { decimals, amount, .. }) => {
-            in_units(amount, *decimals, counted).ok_or_else(|| OverLimit::Amount { limit: limit.id.clone() })
+            in_units(*amount, *decimals, counted).ok_or_else(|| OverLimit::Amount { limit: limit.id.clone() })
         }
     }
 }
 
 /// The amount in the units of a limit, which has at least as many decimals; none when it is more than can be counted.
-fn in_units(amount: &Amount, decimals: u8, counted: u8) -> Option<u128> {
+fn in_units(amount: Amount, decimals: u8, counted: u8) -> Option<u128> {
     let (high, low) = amount.0.split_last_chunk::<16>()?;
     let units = high.iter().all(|b| *b == 0).then(|| u128::from_be_bytes(*low))?;
     if units == 0 {

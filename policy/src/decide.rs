@@ -1,5 +1,7 @@
 //! The decision. Default deny, `forbid` wins, and whatever cannot be evaluated denies.
 
+mod allowance;
+mod payment;
 mod token;
 mod waiting;
 mod wrap;
@@ -11,14 +13,11 @@ use crate::approvals::Approvals;
 use crate::bundle::{Asset, Bundle};
 use crate::charges::charges;
 use cedar_policy::{Context, Request, RestrictedExpression};
-use tally_domain::facts::{
-    Amount, AssetRef, CreditTransfer, Facts, MessageFacts, Movement, OpaqueFacts, PaymentBlock, PaymentFacts, RawFacts,
-    TransactionFacts,
-};
+use tally_domain::facts::{Amount, AssetRef, Facts, MessageFacts, Movement, OpaqueFacts, RawFacts, TransactionFacts};
 use tally_domain::token::{DomainFacts, TokenFacts};
 use tally_domain::{
-    Account, Agent, Backing, ClientId, HsmKeySpec, KekChange, KekNumber, KeyName, KeySpec, LimitId, PersonName, Reason,
-    Scope, UnixMillis, WrapFacts,
+    Backing, ClientId, HsmKeySpec, KekChange, KekNumber, KeyName, KeySpec, LimitId, PersonName, Reason, Scope,
+    UnixMillis, WrapFacts,
 };
 
 /// Most near misses that a denial names: they go into an error's metadata, of which gRPC takes 8 KiB.
@@ -160,6 +159,7 @@ fn by_rules(bundle: &Bundle, request: &DecisionRequest<'_>, approvals: &Approval
         PolicyAction::Sign(Facts::Opaque(opaque)) => case.opaque(opaque),
         PolicyAction::Sign(Facts::Raw(raw)) => case.ask("sign_raw", "raw", raw_record(raw)),
         PolicyAction::Sign(Facts::Payment(payment)) => case.payment(payment),
+        PolicyAction::Sign(Facts::TypedData(typed)) => case.typed_data(typed),
         PolicyAction::CreateKey(spec) => case.ask("create_key", "spec", spec_record(spec)),
         PolicyAction::CreateHsmKey(spec) => case.ask("create_key", "spec", hsm_spec_record(spec)),
         PolicyAction::Wrap(facts) => case.wrap(&facts),
@@ -186,19 +186,19 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// Each movement is decided alone, and all must be permitted.
+    /// Each movement and each leave is decided alone, and all must be permitted.
     fn transaction(&self, tx: &TransactionFacts) -> Decision {
-        let decisions = tx.movements.iter().map(|movement| self.movement(tx, movement));
-        waiting::all(decisions).unwrap_or_else(|| inexpressible("the transaction has no movements".into()))
+        let movements = tx.movements.iter().map(|movement| self.movement(tx, movement));
+        let all = movements.chain(tx.allowances.iter().map(|allowance| self.allowance_of_transaction(tx, allowance)));
+        waiting::all(all).unwrap_or_else(|| inexpressible("the transaction does nothing".into()))
     }
 
     fn movement(&self, tx: &TransactionFacts, movement: &Movement) -> Decision {
-        let asset = |asset| self.bundle.assets.find(&tx.chain, asset);
-        let (Some(moved), Some(native)) = (asset(&movement.asset), asset(&AssetRef::Native)) else {
-            return self.opaque(&unknown_asset(&tx.chain, movement));
+        let counted = self.bundle.assets.counted(&tx.chain, &movement.asset, movement.amount);
+        let (Some(moved), Some(native)) = (counted, self.native(&tx.chain)) else {
+            return self.opaque(&unknown_asset(&tx.chain, &movement.asset, &movement.to));
         };
-        let in_units = |what, amount, asset: &Asset| decimal(what, amount, &asset.symbol, asset.decimals);
-        let expressed = (in_units("amount", &movement.amount, moved), in_units("fee", &tx.fee_max, native));
+        let expressed = (in_units("amount", &moved.amount, moved.asset), in_units("fee", &tx.fee_max, native));
         let (amount, fee) = match expressed {
             (Ok(amount), Ok(fee)) => (amount, fee),
             (Err(too_large), _) | (_, Err(too_large)) => return inexpressible(too_large),
@@ -206,45 +206,18 @@ impl Case<'_> {
         let record = vec![
             ("chain".into(), text(&tx.chain)),
             ("method".into(), text(&tx.method)),
-            ("asset".into(), text(&moved.symbol)),
+            ("asset".into(), text(&moved.asset.symbol)),
+            ("item".into(), text(&moved.item)),
             ("amount".into(), amount),
+            ("from".into(), self.address(&movement.from)),
             ("to".into(), self.address(&movement.to)),
             ("fee".into(), fee),
         ];
         self.ask("sign", "tx", record)
     }
 
-    /// Each transfer is decided alone, and all must be permitted.
-    fn payment(&self, payment: &PaymentFacts) -> Decision {
-        let transfers = payment.blocks.iter().flat_map(|block| block.transfers.iter().map(move |t| (block, t)));
-        let decisions = transfers.map(|(block, transfer)| self.transfer(payment, block, transfer));
-        waiting::all(decisions).unwrap_or_else(|| inexpressible("the file has no transfers".into()))
-    }
-
-    fn transfer(&self, payment: &PaymentFacts, block: &PaymentBlock, transfer: &CreditTransfer) -> Decision {
-        let (code, decimals) = (payment.currency.code(), payment.currency.decimals());
-        let expressed =
-            (decimal("amount", &transfer.amount, code, decimals), decimal("total", &payment.total, code, decimals));
-        let (amount, total) = match expressed {
-            (Ok(amount), Ok(total)) => (amount, total),
-            (Err(too_large), _) | (_, Err(too_large)) => return inexpressible(too_large),
-        };
-        let account = |a: &Account| RestrictedExpression::new_entity_uid(self.bundle.vocabulary.account(a.as_str()));
-        let count = i64::try_from(payment.count()).unwrap_or(i64::MAX);
-        let record = vec![
-            ("debtor".into(), account(&block.debtor)),
-            ("creditor".into(), account(&transfer.creditor)),
-            ("bank".into(), text(transfer.bank.as_ref().map_or("", Agent::as_str))),
-            ("currency".into(), text(code)),
-            ("amount".into(), amount),
-            ("total".into(), total),
-            ("count".into(), RestrictedExpression::new_long(count)),
-            ("service".into(), text(&transfer.terms.service)),
-            ("instrument".into(), text(&transfer.terms.instrument)),
-            ("charges".into(), text(&transfer.terms.charges)),
-            ("urgent".into(), RestrictedExpression::new_bool(transfer.terms.urgent)),
-        ];
-        self.ask("sign_payment", "payment", record)
+    fn native(&self, chain: &str) -> Option<&Asset> {
+        self.bundle.assets.find(chain, &AssetRef::Native)
     }
 
     fn opaque(&self, facts: &OpaqueFacts) -> Decision {
@@ -325,13 +298,24 @@ fn inexpressible(error: String) -> Decision {
     Decision::Deny(Denied { errors: vec![error], ..Denied::because(Reason::PolicyDenied) })
 }
 
-/// A movement of something that assets.toml does not name: how much it is worth is not known.
-fn unknown_asset(chain: &str, movement: &Movement) -> OpaqueFacts {
-    let (to, asset) = match &movement.asset {
-        AssetRef::Native => (&movement.to, format!("the native coin of `{chain}`")),
-        AssetRef::Contract(contract) => (contract, format!("token contract {contract} of `{chain}`")),
+/// Something that assets.toml does not name, or names as another sort: how much it is worth is not known.
+fn unknown_asset(chain: &str, asset: &AssetRef, to: &str) -> OpaqueFacts {
+    let (to, what) = match asset.contract() {
+        None => (to, format!("the native coin of `{chain}`")),
+        Some(contract) => (contract, format!("{} {contract} of `{chain}`", sort(asset))),
     };
-    OpaqueFacts { chain: chain.into(), to: to.clone(), why: format!("{asset} is not in assets.toml") }
+    OpaqueFacts { chain: chain.into(), to: to.into(), why: format!("{what} is not in assets.toml") }
+}
+
+fn sort(asset: &AssetRef) -> &'static str {
+    match asset {
+        AssetRef::Native | AssetRef::Contract(_) => "token contract",
+        AssetRef::Item { .. } | AssetRef::Collection(_) => "contract of pieces (`items = true`)",
+    }
+}
+
+fn in_units(what: &str, amount: &Amount, asset: &Asset) -> Result<RestrictedExpression, String> {
+    decimal(what, amount, &asset.symbol, asset.decimals)
 }
 
 fn decimal(what: &str, amount: &Amount, unit: &str, decimals: u8) -> Result<RestrictedExpression, String> {

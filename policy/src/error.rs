@@ -113,6 +113,12 @@ pub enum Problem {
     /// Only what permits can wait for persons.
     #[error("a forbid has no @approvals: it forbids whoever approves; remove them, or give them to a permit")]
     ForbidWithApprovals,
+    /// Nodes wait for persons only before they sign.
+    #[error("a rule with @approvals is for signatures, and names action `{action}`; nodes would refuse that for ever")]
+    ApprovalsOfAction {
+        /// The action.
+        action: String,
+    },
     /// A quorum that nobody could ever meet.
     #[error(
         "group `{group}` has {persons} persons, fewer than the {needed} that the rule needs; add persons or ask fewer"

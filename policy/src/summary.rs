@@ -1,12 +1,14 @@
 //! What people are shown of a request: a pure function of what was decoded, the same at every node and on every desk
 //! (S-2.2 step 14). An approval is over its digest.
 
+mod allowance;
+
 use crate::bundle::Bundle;
 use crate::decide::{DecisionRequest, PolicyAction};
 use std::fmt::Write as _;
 use tally_domain::Digest;
 use tally_domain::digest::TaggedHash;
-use tally_domain::facts::{Amount, AssetRef, Facts, Movement, PaymentFacts, TransactionFacts};
+use tally_domain::facts::{Amount, AssetRef, Facts, PaymentFacts, TransactionFacts};
 
 /// What an approver sees, and the digest that the approval is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +77,7 @@ pub fn summary(bundle: &Bundle, facts: &Facts) -> String {
         Facts::Message(m) => format!("message of {} bytes", m.bytes),
         Facts::Raw(raw) => format!("raw digest of {} bytes, of something that is not known", raw.bytes),
         Facts::Payment(payment) => payment_file(payment),
+        Facts::TypedData(typed) => allowance::typed_data(bundle, typed),
         Facts::Opaque(o) => {
             format!("opaque on {}, to {}: {}", plain(&o.chain), plain(&o.to), plain(&o.why))
         }
@@ -85,24 +88,32 @@ fn transaction(bundle: &Bundle, tx: &TransactionFacts) -> String {
     let mut text = format!("{} on {}", plain(&tx.method), plain(&tx.chain));
     for movement in &tx.movements {
         // Writing to a string does not fail.
-        let _ = write!(text, "; {} to {}", moved(bundle, &tx.chain, movement), plain(&movement.to));
+        let _ = write!(text, "; {}", amount_of(bundle, &tx.chain, &movement.asset, movement.amount));
+        if !movement.from.is_empty() {
+            let _ = write!(text, " from {}", plain(&movement.from));
+        }
+        let _ = write!(text, " to {}", plain(&movement.to));
     }
-    let fee = Movement { asset: AssetRef::Native, amount: tx.fee_max, to: String::new() };
-    let _ = write!(text, "; fee at most {}", moved(bundle, &tx.chain, &fee));
+    for allowance in &tx.allowances {
+        let _ = write!(text, "; {}", allowance::allowance(bundle, &tx.chain, allowance));
+    }
+    let _ = write!(text, "; fee at most {}", amount_of(bundle, &tx.chain, &AssetRef::Native, tx.fee_max));
     text
 }
 
-fn moved(bundle: &Bundle, chain: &str, movement: &Movement) -> String {
-    let name = match &movement.asset {
-        AssetRef::Native => "the native coin",
-        AssetRef::Contract(address) => address,
+fn amount_of(bundle: &Bundle, chain: &str, asset: &AssetRef, amount: Amount) -> String {
+    let name = plain(asset.contract().unwrap_or("the native coin"));
+    let Some(counted) = bundle.assets.counted(chain, asset, amount) else {
+        return match asset {
+            AssetRef::Item { id, .. } => format!("{amount} of piece {id} of {name}"),
+            _ => format!("{amount} smallest units of {name}"),
+        };
     };
-    match (bundle.assets.find(chain, &movement.asset), &movement.asset) {
-        (Some(asset), AssetRef::Native) => format!("{} {}", exact(&movement.amount, asset.decimals), asset.symbol),
-        (Some(asset), AssetRef::Contract(address)) => {
-            format!("{} {} ({})", exact(&movement.amount, asset.decimals), asset.symbol, plain(address))
-        }
-        (None, _) => format!("{} smallest units of {}", movement.amount, plain(name)),
+    let (amount, symbol) = (exact(&counted.amount, counted.asset.decimals), &counted.asset.symbol);
+    match (asset, counted.item.as_str()) {
+        (AssetRef::Native, _) => format!("{amount} {symbol}"),
+        (_, "") => format!("{amount} {symbol} ({name})"),
+        (_, item) => format!("{amount} {symbol} number {item} ({name})"),
     }
 }
 

@@ -10,8 +10,23 @@ use tally_domain::roster::Roster;
 /// What rules can speak about, as a Cedar schema. Every bundle is checked against it.
 pub const SCHEMA: &str = include_str!("schema.cedarschema");
 
-/// The only method that facts have; `transfer` is for native coins and tokens.
-pub(crate) const METHODS: &[&str] = &["transfer"];
+/// The methods that facts have: functions that are called, and types of typed data. `transfer` is for native coins, too.
+/// Coins that are sent along with a call have the method of the call.
+pub(crate) const METHODS: &[&str] = &[
+    "transfer",
+    "transferFrom",
+    "safeTransferFrom",
+    "safeBatchTransferFrom",
+    "approve",
+    "permit",
+    "setApprovalForAll",
+    "multicall",
+    "Permit",
+    "PermitSingle",
+    "PermitBatch",
+    "PermitTransferFrom",
+    "PermitBatchTransferFrom",
+];
 
 /// Who can bear the charges of a payment (ISO 20022 `ChargeBearerType1Code`), or none where the file does not say.
 pub(crate) const CHARGES: &[&str] = &["CRED", "DEBT", "SHAR", "SLEV", ""];

@@ -8,8 +8,8 @@ mod common {
 use common::bundle::*;
 use proptest::prelude::*;
 use tally_domain::facts::{
-    Amount, AssetRef, CreditTransfer, Facts, MessageFacts, Movement, OpaqueFacts, PaymentBlock, PaymentFacts,
-    PaymentTerms, RawFacts, TransactionFacts,
+    Allowance, Amount, AssetRef, CreditTransfer, Facts, MessageFacts, Most, Movement, OpaqueFacts, PaymentBlock,
+    PaymentFacts, PaymentTerms, RawFacts, TransactionFacts, TypedDataFacts,
 };
 use tally_domain::{
     Account, Currency, HsmKeySpec, HsmScheme, KeySpec, NodeName, Purpose, Reason, Scheme, Threshold, UnixMillis,
@@ -62,7 +62,8 @@ fn a_denial_names_the_first_condition_that_does_not_hold() {
     let d = denied(sign(&b, &stranger));
     assert_eq!(near(&d)[0], ("payouts-small", r#"context.tx.to in List::"vendors""#));
 
-    let mut gas = transfer(vec![Movement { asset: AssetRef::Native, amount: amount(1), to: VENDOR.into() }]);
+    let mut gas =
+        transfer(vec![Movement { asset: AssetRef::Native, amount: amount(1), from: String::new(), to: VENDOR.into() }]);
     assert_eq!(sign(&b, &Facts::Transaction(gas.clone())), permit("payouts-gas"));
     gas.fee_max = amount(10_000_000_000_000_001);
     let d = denied(sign(&b, &Facts::Transaction(gas)));
@@ -136,7 +137,7 @@ fn what_a_decimal_cannot_hold_is_denied() {
 #[test]
 fn every_movement_must_be_permitted() {
     let b = bundle(&example());
-    let gas = |wei| Movement { asset: AssetRef::Native, amount: amount(wei), to: VENDOR.into() };
+    let gas = |wei| Movement { asset: AssetRef::Native, amount: amount(wei), from: String::new(), to: VENDOR.into() };
     let both = Facts::Transaction(transfer(vec![gas(1), usdc(1, VENDOR), gas(2)]));
     assert_eq!(sign(&b, &both), permit("payouts-gas,payouts-small"));
     for movements in [
@@ -158,7 +159,12 @@ fn opaque_transactions_need_a_rule_of_their_own() {
         to: STRANGER.into(),
         why: "contract call with selector 0xdeadbeef".into(),
     });
-    let token = Movement { asset: AssetRef::Contract(STRANGER.into()), amount: amount(0), to: VENDOR.into() };
+    let token = Movement {
+        asset: AssetRef::Contract(STRANGER.into()),
+        amount: amount(0),
+        from: String::new(),
+        to: VENDOR.into(),
+    };
     let unknown_token = Facts::Transaction(transfer(vec![token]));
     let unknown_chain =
         Facts::Transaction(TransactionFacts { chain: "eip155:5".into(), ..transfer(vec![usdc(0, VENDOR)]) });
@@ -285,9 +291,20 @@ fn any_movement() -> impl Strategy<Value = Movement> {
         Movement {
             asset,
             amount: if vendor { amount(narrow >> 64) } else { Amount(wide) },
+            from: String::new(),
             to: if vendor { VENDOR.into() } else { other },
         }
     })
+}
+
+fn allowances() -> impl Strategy<Value = Vec<Allowance>> {
+    let one = (any_movement(), any::<bool>(), any::<Option<u64>>(), any::<Option<u64>>()).prop_map(
+        |(Movement { asset, amount, from, to }, unlimited, use_by, ends)| {
+            let most = if unlimited { Most::Unlimited } else { Most::UpTo(amount) };
+            Allowance { asset, most, owner: from, keeper: to.clone(), spender: to, use_by, ends }
+        },
+    );
+    proptest::collection::vec(one, 0..2)
 }
 
 fn any_facts() -> impl Strategy<Value = Facts> {
@@ -295,8 +312,15 @@ fn any_facts() -> impl Strategy<Value = Facts> {
     let fee = prop_oneof![any::<u64>().prop_map(|f| amount(f.into())), any::<[u8; 32]>().prop_map(Amount)];
     let movements = proptest::collection::vec(any_movement(), 0..3);
     prop_oneof![
-        (chain(), ".*", movements, fee, any::<u64>()).prop_map(|(chain, method, movements, fee_max, nonce)| {
-            Facts::Transaction(TransactionFacts { chain, method, movements, fee_max, nonce })
+        (chain(), ".*", movements, allowances(), fee, any::<u64>()).prop_map(
+            |(chain, method, movements, allowances, fee_max, nonce)| {
+                Facts::Transaction(TransactionFacts { chain, method, movements, allowances, fee_max, nonce })
+            }
+        ),
+        (chain(), ".*", ".*", allowances()).prop_map(|(chain, name, to, allowances)| {
+            let (version, contract, primary_type) = (name.clone(), to.clone(), name.clone());
+            let fields = vec![(name.clone(), to)];
+            Facts::TypedData(TypedDataFacts { chain, name, version, contract, primary_type, allowances, fields })
         }),
         (any::<u64>(), any::<bool>()).prop_map(|(bytes, text)| Facts::Message(MessageFacts { bytes, text })),
         any::<u64>().prop_map(|bytes| Facts::Raw(RawFacts { bytes })),
@@ -333,9 +357,11 @@ proptest! {
         prop_assert_eq!(&first, &sign_as(b, "payout-service", &key, &facts, UnixMillis(now)));
         if let Decision::Permit { .. } = first {
             let fits = match &facts {
-                Facts::Transaction(t) => key == "hot" && t.movements.iter().all(|m| m.to == VENDOR),
+                Facts::Transaction(t) => {
+                    key == "hot" && t.allowances.is_empty() && t.movements.iter().all(|m| m.to == VENDOR)
+                }
                 Facts::Message(m) => key == "receipts" && m.text,
-                Facts::Opaque(_) | Facts::Payment(_) | Facts::Raw(_) => false,
+                Facts::Opaque(_) | Facts::Payment(_) | Facts::Raw(_) | Facts::TypedData(_) => false,
             };
             prop_assert!(fits);
         }

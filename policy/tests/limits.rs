@@ -70,7 +70,7 @@ fn every_limit_that_matches_is_charged_exactly() {
     );
     // Other keys and assets are other matters; nothing takes nothing, but it is a movement.
     assert_eq!(amounts(charge_as(&files, "payout-service", "cold", &payout(1))), [pair("vendor-hour", 1)]);
-    let eth = Movement { asset: AssetRef::Native, amount: amount(5), to: STRANGER.into() };
+    let eth = Movement { asset: AssetRef::Native, amount: amount(5), from: String::new(), to: STRANGER.into() };
     assert_eq!(amounts(charge(&files, &moving(vec![eth]))), []);
     assert_eq!(amounts(charge(&files, &payout(0))), [pair("vendor-hour", 1)]);
 }
@@ -103,7 +103,12 @@ fn a_request_above_the_limit_is_refused_at_once() {
 #[test]
 fn what_is_not_known_is_infinite() {
     let opaque = Facts::Opaque(OpaqueFacts { chain: "eip155:1".into(), to: STRANGER.into(), why: "a call".into() });
-    let token = Movement { asset: AssetRef::Contract(STRANGER.into()), amount: amount(0), to: VENDOR.into() };
+    let token = Movement {
+        asset: AssetRef::Contract(STRANGER.into()),
+        amount: amount(0),
+        from: String::new(),
+        to: VENDOR.into(),
+    };
     for facts in [opaque, moving(vec![token]), Facts::Raw(RawFacts { bytes: 32 })] {
         let over = OverLimit::Unknown { limit: limit_id("hot-usdc-day") };
         assert_eq!(charge(&treasury(), &facts), Err(over));

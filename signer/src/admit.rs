@@ -128,8 +128,8 @@ impl Subject {
 /// Decodes a request to sign against its key: state, purpose, path, content.
 ///
 /// # Errors
-/// `KEY_NOT_FOUND`, `KEY_NOT_ACTIVE`, `KEY_PURPOSE`, `KEY_SCHEME`, `PARAMETER_RANGE`, `TX_UNPARSEABLE`, `CHAIN_MISMATCH`,
-/// `MALFORMED`.
+/// `KEY_NOT_FOUND`, `KEY_NOT_ACTIVE`, `KEY_PURPOSE`, `KEY_SCHEME`, `PARAMETER_RANGE`, `TX_UNPARSEABLE`, `TX_TYPE`,
+/// `TYPED_DATA_INVALID`, `CHAIN_MISMATCH`, `MALFORMED`.
 pub fn subject(opened: Opened, key: Option<(&KeyRecord, KeyState)>) -> Result<Subject, Refusal> {
     let intent = &opened.intent;
     expect_action(intent, Action::Sign)?;
@@ -345,8 +345,9 @@ pub(crate) fn check_bundle_version(intent: &Intent, bundle: &Bundle) -> Result<(
 pub(crate) fn check_purpose(intent: &Intent, record: &KeyRecord) -> Result<(), Refusal> {
     let needed = match intent.kind {
         // A payment moves money: with a key for messages it could pass as one, under the rules for messages.
-        ContentKind::EvmTransaction | ContentKind::Iso20022 => Purpose::Transaction,
-        ContentKind::Message => Purpose::Message,
+        // So may typed data: contracts move value upon it.
+        ContentKind::EvmTransaction | ContentKind::Iso20022 | ContentKind::TypedData => Purpose::Transaction,
+        ContentKind::Message | ContentKind::PersonalMessage => Purpose::Message,
         // Also where the key would not sign it: what is asked for is a purpose that no threshold key has.
         ContentKind::RawDigest => Purpose::Raw,
         ContentKind::KeySpec

@@ -93,7 +93,8 @@ pub fn must_be_home(home: &NodeName, me: &NodeName, roster: &Roster) -> Result<(
 /// Decodes a request to sign against its key: state, purpose, path, content.
 ///
 /// # Errors
-/// `KEY_NOT_FOUND`, `KEY_NOT_ACTIVE`, `KEY_PURPOSE`, `KEY_SCHEME`, `PARAMETER_RANGE`, `TX_UNPARSEABLE`, `CHAIN_MISMATCH`,
+/// `KEY_NOT_FOUND`, `KEY_NOT_ACTIVE`, `KEY_PURPOSE`, `KEY_SCHEME`, `PARAMETER_RANGE`, `TX_UNPARSEABLE`, `TX_TYPE`,
+/// `TYPED_DATA_INVALID`, `CHAIN_MISMATCH`,
 /// `MALFORMED`.
 pub fn subject(opened: Opened, record: &HsmKeyRecord, state: KeyState) -> Result<HsmSubject, Refusal> {
     let intent = opened.intent();
@@ -300,8 +301,8 @@ pub fn admit_hsm_sign(
 
 pub(crate) fn check_purpose(intent: &Intent, record: &HsmKeyRecord) -> Result<(), Refusal> {
     let needed = match intent.kind {
-        ContentKind::EvmTransaction | ContentKind::Iso20022 => Purpose::Transaction,
-        ContentKind::Message => Purpose::Message,
+        ContentKind::EvmTransaction | ContentKind::Iso20022 | ContentKind::TypedData => Purpose::Transaction,
+        ContentKind::Message | ContentKind::PersonalMessage => Purpose::Message,
         ContentKind::RawDigest => Purpose::Raw,
         ContentKind::KeySpec
         | ContentKind::HsmKeySpec

@@ -74,6 +74,8 @@ pub fn build(
                     tally_chains::signed_transaction(&intent.content, *r, *s, *recovery_id).map_err(|_| Reason::Bug)?
                 }
                 ContentKind::Message
+                | ContentKind::TypedData
+                | ContentKind::PersonalMessage
                 | ContentKind::KeySpec
                 | ContentKind::RawDigest
                 | ContentKind::Iso20022

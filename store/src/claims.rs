@@ -16,14 +16,19 @@ pub fn claim(c: &Connection, by: &Claimant, claims: &Claims) -> Result<(), Store
 
 /// All that is remembered of a line.
 pub fn line(c: &Connection, line: &LineId) -> Result<LineMemory, StoreError> {
-    let pieces = all(c, &format!("{COLUMNS} WHERE line = ?1"), [line.0.0], piece)?;
-    Ok(LineMemory::new(about(c, line)?.forgotten, together(pieces)))
+    Ok(LineMemory::new(about(c, line)?.forgotten, together(whole(c, line)?)))
+}
+
+fn whole(c: &Connection, line: &LineId) -> Result<Vec<Piece>, StoreError> {
+    all(c, &format!("{COLUMNS} WHERE line = ?1"), [line.0.0], piece)
 }
 
 fn take(c: &Connection, by: &Claimant, claim: &LineClaim, issued_at: UnixMillis) -> Result<(), StoreError> {
     let line = claim.line();
     let about = about(c, &line)?;
-    let mut memory = LineMemory::new(about.forgotten, together(near(c, by, claim, about.longest)?));
+    let pieces =
+        if is_beyond(c, claim, about.longest)? { whole(c, &line)? } else { near(c, by, claim, about.longest)? };
+    let mut memory = LineMemory::new(about.forgotten, together(pieces));
     let voted = memory.consider(by, claim, issued_at).map_err(|why| Conflict::Claim { line, why })?;
     for interval in &voted.intervals {
         run(
@@ -66,6 +71,14 @@ fn about(c: &Connection, line: &LineId) -> Result<About, StoreError> {
         Ok(About { forgotten: time(row, 0)?, longest: u128::from_be_bytes(column(row, 1)?) })
     })?;
     Ok(known.unwrap_or(About { forgotten: UnixMillis(0), longest: 0 }))
+}
+
+/// Whether something is remembered beyond the line's end: the limit was higher once.
+fn is_beyond(c: &Connection, claim: &LineClaim, longest: u128) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM claim WHERE line = ?1 AND from_unit >= ?2 AND to_unit > ?3 LIMIT 1";
+    let from_unit = claim.max().saturating_sub(longest).to_be_bytes();
+    let bounds = params![claim.line().0.0, from_unit, claim.max().to_be_bytes()];
+    Ok(first(c, sql, bounds, |row| column::<i64>(row, 0))?.is_some())
 }
 
 /// Every piece that shares a unit with the claim, and all of the same request.

@@ -50,6 +50,30 @@ fn taken(line: LineId, from: u128, to: u128) -> Conflict {
     Conflict::Claim { line, why: Excluded::Taken(Interval::new(from, to).unwrap()) }
 }
 
+/// Of a limit of so much.
+fn of_limit(max: u128, from: u128, to: u128) -> LineClaim {
+    let charge =
+        Charge { limit: LimitId::parse("day").unwrap(), line: line(1), max, window_ms: WINDOW, amount: to - from };
+    LineClaim::new(&charge, vec![Interval::new(from, to).unwrap()]).unwrap()
+}
+
+#[test]
+fn i5_a_lowered_limit_counts_what_was_taken_beyond_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let s = open(dir.path());
+    let take = |n, claim| {
+        let step = Step { writes: vec![claims(n, NOW, vec![claim])], leaves: Vec::new() };
+        wait(s.commit(step)).map(|_| ())
+    };
+    take(1, of_limit(5_000, 0, 500)).unwrap();
+    take(2, of_limit(5_000, 1_700, 2_000)).unwrap();
+    take(3, of_limit(5_000, 3_400, 3_700)).unwrap();
+    take(4, of_limit(1_200, 500, 600)).unwrap();
+    let lowered = StoreError::Conflict(Conflict::Claim { line: line(1), why: Excluded::Lowered });
+    assert_eq!(take(5, of_limit(1_200, 600, 601)), Err(lowered));
+    take(5, of_limit(1_201, 600, 601)).unwrap();
+}
+
 #[test]
 fn i4_two_votes_at_once_for_one_unit_cannot_both_be_written() {
     let dir = tempfile::tempdir().unwrap();

@@ -33,7 +33,9 @@ pub async fn list(client: &Client) -> anyhow::Result<Shown> {
 
 fn line(p: &PendingInfo) -> String {
     let missing: Vec<_> = p.needs.iter().filter_map(|paths| paths.first()).map(missing).collect();
-    let state = if missing.is_empty() { p.state.clone() } else { format!("needs {}", missing.join(" and ")) };
+    let why = p.reason.as_ref().map(|reason| format!(" {reason}")).unwrap_or_default();
+    let state =
+        if missing.is_empty() { format!("{}{why}", p.state) } else { format!("needs {}", missing.join(" and ")) };
     format!("{}  {:<16} {:<16} until {}  {state}", p.request_id, p.key.as_str(), p.client.as_str(), utc(p.expires_at))
 }
 
@@ -46,6 +48,7 @@ fn missing(path: &PathInfo) -> String {
 pub fn pending_lines(p: &PendingInfo) -> Vec<String> {
     let mut lines: Vec<_> = p.summary.lines().map(|line| format!("  | {line}")).collect();
     lines.push(field("until", utc(p.expires_at)));
+    lines.extend(p.reason.as_ref().map(|reason| field(&p.state, reason)));
     lines.extend(missing_lines(p));
     lines
 }

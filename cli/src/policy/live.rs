@@ -8,7 +8,7 @@ use crate::profile::ProfileArg;
 use crate::words::utc;
 use serde_json::{Value, json};
 use std::path::Path;
-use tally_client::{Client, NodeInfo, Order, ProposalInfo};
+use tally_client::{Client, Exit, NodeInfo, Order, ProposalInfo};
 use tally_domain::NodeName;
 
 /// `tally policy propose FILE`
@@ -23,7 +23,9 @@ pub async fn propose(profile: &ProfileArg, file: &Path) -> anyhow::Result<Shown>
     let mut lines = vec![meaning(p)];
     lines.extend(facts(p));
     lines.extend(told_lines(&proposed.told));
-    Ok(Shown::done(lines.join("\n"), to_json(p)))
+    // Vetoed or overtaken it never becomes active, whoever proposes it again.
+    let exit = if ["active", "waiting", "ready"].contains(&p.state.as_str()) { Exit::Done } else { Exit::Other };
+    Ok(Shown::with_exit(exit, lines.join("\n"), to_json(p)))
 }
 
 /// `tally policy activate VERSION`

@@ -3,6 +3,9 @@ use crate::world::{Stub, World, ran};
 pub const TX: &str = r#"{"chainId":1,"nonce":0,"maxPriorityFeePerGas":1,"maxFeePerGas":2,"gas":21000,
     "to":"0x70997970C51812dc3A010C7d01b50e0d17dc79C8","value":"1"}"#;
 
+/// An id that no request has.
+const GOOD_ID: &str = "0123456789abcdef0123456789abcdef";
+
 #[test]
 fn commands_that_are_wrong_end_with_2() {
     let world = World::with_cluster(Stub::Ends);
@@ -16,6 +19,11 @@ fn commands_that_are_wrong_end_with_2() {
         vec!["sign", "hot", "--evm-tx", "tx.json", "--message", "tx.json"],
         vec!["sign", "hot", "--evm-tx", "bad.json"],
         vec!["sign", "hot", "--evm-tx", "missing.json"],
+        vec!["sign", "hot", "--typed-data", "bad.json"],
+        vec!["sign", "hot", "--typed-data", "tx.json"],
+        vec!["sign", "hot", "--typed-data", "missing.json"],
+        vec!["sign", "hot", "--personal-message", "missing.json"],
+        vec!["sign", "hot", "--personal-message", "tx.json", "--typed-data", "tx.json"],
         vec!["sign", "hot", "--evm-tx", "tx.json", "--request-id", &id],
         vec!["sign", "hot", "--evm-tx", "tx.json", "--path", "m/0'"],
         vec!["sign", "hot", "--evm-tx", "tx.json", "--note", "two\nlines"],
@@ -46,6 +54,14 @@ fn commands_that_are_wrong_end_with_2() {
             "--home",
             "node-1",
         ],
+        // Without a terminal nobody has seen what is signed.
+        vec!["approve", GOOD_ID, "--key", "d/client/people/alice.key"],
+        vec!["reject", GOOD_ID, "--key", "d/client/people/alice.key"],
+        vec!["approve", GOOD_ID, "--yes"],
+        vec!["approve", &id, "--key", "d/client/people/alice.key", "--yes"],
+        vec!["approve", GOOD_ID, "--key", "tx.json", "--yes"],
+        vec!["approve", GOOD_ID, "--key", "missing", "--yes"],
+        vec!["sign", "hot", "--evm-tx", "tx.json", "--valid-for", "soon"],
         vec!["freeze", "hot"],
         vec!["freeze", "--key", "h o t"],
         vec!["freeze", "--note", "two\nlines"],

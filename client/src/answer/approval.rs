@@ -34,7 +34,7 @@ pub struct PendingInfo {
     pub signers: u32,
     /// `waiting`, `approved`, `rejected`, or `denied`.
     pub state: String,
-    /// Why it is denied.
+    /// Why it is denied, or not signed yet though enough have approved.
     pub reason: Option<String>,
     /// What is missing: of each need, one path is enough.
     pub needs: Vec<Vec<PathInfo>>,

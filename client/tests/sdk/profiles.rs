@@ -1,5 +1,6 @@
 use crate::files::Files;
-use tally_client::{Exit, Profile, ProfileError};
+use tally_client::{Client, ClientError, Exit, Order, Profile, ProfileError};
+use tally_domain::KeyName;
 
 fn some() -> Files {
     Files::new(&["https://127.0.0.1:7101".to_owned()])
@@ -59,6 +60,17 @@ fn both_kinds_of_intent_key_load_and_anything_else_is_refused_without_showing_it
         assert!(matches!(error, ProfileError::IntentKey { .. }), "{bad:?}");
         assert!(!format!("{error} {error:?}").contains("5ec2e7"));
     }
+}
+
+#[tokio::test]
+async fn whoever_only_approves_needs_no_intent_key_and_cannot_ask() {
+    let files = some();
+    let text = std::fs::read_to_string(files.path()).unwrap();
+    files.write("profile.toml", &text.replace("intent_key = \"intent.key\"\n", ""), 0o644);
+    let client = Client::new(Profile::load(&files.path()).unwrap()).unwrap();
+    let error = client.seal(Order::sign_message(KeyName::parse("hot").unwrap(), b"hello".to_vec())).unwrap_err();
+    assert!(matches!(error, ClientError::Order { field: "profile", .. }), "{error:?}");
+    assert!(error.to_string().contains("intent_key"));
 }
 
 #[test]

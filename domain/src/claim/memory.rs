@@ -4,6 +4,7 @@
 use super::{CLAIMS_MAX, ISSUED_AT_TOLERANCE_MS, Interval, LineClaim, horizon_ms};
 use crate::ids::{RequestId, Tenant};
 use crate::time::{CLOCK_TOLERANCE_MS, UnixMillis};
+use std::collections::BTreeMap;
 
 /// Whose claim it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,6 +48,9 @@ pub enum Excluded {
     /// Another request's claim is in the way.
     #[error("another request has claimed a part of the interval")]
     Taken(Interval),
+    /// The limit was lowered: together with what other requests hold, beyond its end too, it would be too much.
+    #[error("the limit was lowered, and what others hold leaves too little of it")]
+    Lowered,
     /// It was issued so early that the voter may have forgotten what is in the way.
     #[error("the claim was issued too early for what this node remembers of the line")]
     Forgotten,
@@ -56,7 +60,7 @@ pub enum Excluded {
 }
 
 /// What a voter remembers of one line. For a question about one claim it is enough to have all that shares a unit with
-/// it and all of the same request.
+/// it and all of the same request, unless something is held beyond the line's end: then it takes all.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LineMemory {
     forgotten: UnixMillis,
@@ -100,6 +104,11 @@ impl LineMemory {
         if let Some(taken) = others.filter_map(|v| v.overlap(claim)).next() {
             return Err(Excluded::Taken(taken));
         }
+        if self.is_beyond(by, issued_at, claim.max, horizon)
+            && self.held(by, issued_at, claim.window_ms).saturating_add(claim.amount()) > claim.max
+        {
+            return Err(Excluded::Lowered);
+        }
         let own = || self.voted.iter().filter(|v| v.by == *by);
         if let Some(again) = own().find(|v| v.intervals == claim.intervals) {
             let (first, last) = (again.first.min(issued_at), again.last.max(issued_at));
@@ -110,6 +119,25 @@ impl LineMemory {
         }
         let nth = own().map(|v| v.nth).max().unwrap_or(0).saturating_add(1);
         Ok(Voted { by: by.clone(), nth, intervals: claim.intervals.clone(), first: issued_at, last: issued_at })
+    }
+
+    /// Units that other requests hold at `at`, of each those of its largest claim, for it is signed once.
+    pub fn held(&self, by: &Claimant, at: UnixMillis, window_ms: u64) -> u128 {
+        let horizon = horizon_ms(window_ms);
+        let mut requests: BTreeMap<&Claimant, u128> = BTreeMap::new();
+        for other in self.voted.iter().filter(|v| v.by != *by && v.is_near(at, horizon)) {
+            let units = other.intervals.iter().fold(0_u128, |sum, i| sum.saturating_add(i.units()));
+            let most = requests.entry(&other.by).or_default();
+            *most = units.max(*most);
+        }
+        requests.values().fold(0, |sum, units| sum.saturating_add(*units))
+    }
+
+    /// Whether others hold units beyond a line of this length, from when the limit was higher. Only then do pieces that are
+    /// apart sum to more than the limit.
+    fn is_beyond(&self, by: &Claimant, at: UnixMillis, max: u128, horizon: u64) -> bool {
+        let others = self.voted.iter().filter(|v| v.by != *by && v.is_near(at, horizon));
+        others.flat_map(|v| &v.intervals).any(|piece| piece.to() > max)
     }
 
     /// Pieces that would be in the way of a claim issued at `at`: where a leader does not look for room.

@@ -110,6 +110,11 @@ pub enum ContentKind {
     DomainChange,
     /// What is to be done with cards and tokens.
     TokenCall,
+    /// Typed data (EIP-712) as the JSON that wallets are given; for keys of purpose [`Purpose::Transaction`], because
+    /// contracts move value upon it.
+    TypedData,
+    /// A message under the EIP-191 prefix, whatever backs the key.
+    PersonalMessage,
 }
 
 /// Numbers on the wire; zero is never a value, so that a missing field is refused.
@@ -166,6 +171,8 @@ numbers!(ContentKind {
     DomainSpec = 40,
     DomainChange = 41,
     TokenCall = 42,
+    TypedData = 50,
+    PersonalMessage = 51,
 });
 numbers!(Scheme { EcdsaSecp256k1 = 1, Ed25519 = 2 });
 numbers!(HsmScheme { EcdsaP256 = 1, EcdsaSecp256k1 = 2, Ed25519 = 3, Rsa3072 = 4 });

@@ -63,16 +63,17 @@ async fn tell(node: &Arc<Node>, peer: &NodeName) {
             Ok(answer) if answer.result.is_empty() => node.approvals.took(&name, peer, version),
             Ok(v1::AnnounceApprovalResponse { result }) => {
                 let done = v1::CompleteRequest { intent, result };
-                if let Err(refusal) = participate::complete(node, peer.clone(), done).await {
+                if let Err(refusal) = participate::complete(node, peer.clone(), done).await
+                    && node.approvals.refused(&name, peer, refusal.reason.as_str())
+                {
                     tracing::warn!(peer = %peer, request = %name.1, reason = refusal.reason.as_str(), "the peer's result is not taken");
-                    node.approvals.refused(&name, peer);
                 }
             }
             Err(refusal) if refusal.reason == Reason::Signers || refusal.reason == Reason::Deadline => return,
-            Err(refusal) => {
+            Err(refusal) if node.approvals.refused(&name, peer, refusal.reason.as_str()) => {
                 tracing::warn!(peer = %peer, request = %name.1, reason = refusal.reason.as_str(), "the peer has not taken it");
-                node.approvals.refused(&name, peer);
             }
+            Err(_) => {}
         }
     }
 }

@@ -60,20 +60,24 @@ pub async fn of_request(node: &Arc<Node>, mut request: v1::Request, tenant: &Ten
 }
 
 fn shown(node: &Node, row: &WaitingRow, read: &Read, said: &[ApprovalRow]) -> v1::PendingRequest {
-    let (question, intent, now) = (read.question(), read.opened().intent(), now());
-    let shown = question.shown(&node.bundle());
-    let counting = question.counting(&node.bundle(), said, now);
+    // One bundle for all of it: another may become active in between.
+    let (question, intent, bundle, now) = (read.question(), read.opened().intent(), node.bundle(), now());
+    let shown = question.shown(&bundle);
+    let counting = question.counting(&bundle, said, now);
     let counts = |row: &&ApprovalRow| {
         let envelope = tally_signer::approval::envelope_of(row);
         row.verdict == Verdict::Reject || envelope.is_some_and(|e| counting.contains(&e))
     };
-    let (state, reason, needs) = match question.standing(&node.bundle(), said, now) {
+    let (state, reason, needs) = match question.standing(&bundle, said, now) {
         Standing::Waiting(needs) => ("waiting", String::new(), needs),
-        Standing::Approved => ("approved", String::new(), Vec::new()),
+        Standing::Approved => {
+            let name = (row.tenant.clone(), row.request);
+            ("approved", node.approvals.why_not(&name).unwrap_or_default(), Vec::new())
+        }
         Standing::Rejected(_) => ("rejected", String::new(), Vec::new()),
         Standing::Denied(refusal) => ("denied", refusal.reason.as_str().into(), Vec::new()),
     };
-    let approvers = node.bundle().approvers(&question.needs(&node.bundle(), now), &intent.client);
+    let approvers = bundle.approvers(&question.needs(&bundle, now), &intent.client);
     v1::PendingRequest {
         node: node.name().to_string(),
         tenant: intent.tenant.to_string(),
@@ -81,7 +85,7 @@ fn shown(node: &Node, row: &WaitingRow, read: &Read, said: &[ApprovalRow]) -> v1
         client: intent.client.to_string(),
         key: intent.key.to_string(),
         intent_digest: read.opened().digest().0.to_vec(),
-        bundle_digest: node.bundle().digest().0.to_vec(),
+        bundle_digest: bundle.digest().0.to_vec(),
         summary: shown.text,
         summary_digest: shown.digest.0.to_vec(),
         expires_at_ms: intent.expires_at.0,

@@ -261,6 +261,36 @@ async fn s_3_3_a_node_killed_around_a_durable_step_of_an_approval_loses_nothing(
     logs_verify(&cluster).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn witnesses_vote_on_what_persons_approved_and_a_limit_holds_for_it_too() {
+    let limit = "[[limit]]\nid = \"board-hour\"\nkey = \"board\"\ncount = 1\nper = \"1h\"\n";
+    let cluster = Cluster::limited(limit).await;
+    let client = cluster.client("payouts-1");
+    let board = create_board(&client).await;
+    let one = asked(&client, minute("one")).await.request_id();
+    for i in 0..5 {
+        holds(&cluster, i, one, 0).await;
+    }
+    // Through a witness, which holds no share and tells the others.
+    approves(&cluster.at(4), one, "alice").await.unwrap();
+    holds(&cluster, 1, one, 1).await;
+    approves(&cluster.at(1), one, "bob").await.unwrap();
+    let signed = done(&cluster, 0, one).await;
+    verified_ed25519(&board, b"one", &signed.signature);
+
+    // Approved all the same, and no unit is left: it waits on, and says why.
+    let two = asked(&client, minute("two")).await;
+    approves(&cluster.at(0), two.request_id(), "alice").await.unwrap();
+    approves(&cluster.at(0), two.request_id(), "bob").await.unwrap();
+    let full = async |c: Client| {
+        let pending = c.summary(two.request_id()).await.ok()?;
+        (pending.state == "approved" && pending.reason.as_deref() == Some("VELOCITY_LIMIT")).then_some(())
+    };
+    until(&cluster, 0, "it must say why it is not signed", full).await;
+    assert_eq!(reason(cluster.at(0).sign(&two).await), Reason::VelocityLimit);
+    logs_verify(&cluster).await;
+}
+
 async fn holds_any(cluster: &Cluster, i: usize, id: RequestId) -> tally_client::PendingInfo {
     until(cluster, i, "it must hold the request", async |c: Client| c.summary(id).await.ok()).await
 }

@@ -24,7 +24,7 @@ async fn a_card_is_kept_found_shown_and_deleted_whichever_node_is_asked_and_is_i
     let mut cluster = Cluster::start().await;
     let client = cluster.client("payouts-1");
     for (name, keeping) in [("fast-cards", hybrid()), ("safe-cards", strict())] {
-        let made = create(&client.rotated(1), &spec(name, keeping)).await.unwrap();
+        let made = make_domain(&client.rotated(1), &spec(name, keeping)).await.unwrap();
         assert_eq!((made.home, made.state.as_str(), made.keys.len()), (home(0), "active", 3));
         let spaced = "4000 0566-5566 5556";
         let given = tokenize(&client.rotated(2), name, spaced).await.unwrap();
@@ -78,7 +78,7 @@ async fn the_same_intent_gives_the_same_token_and_counts_as_one_use() {
     let counted =
         Keeping::Reversible { mode: tally_tokenization::spec::Mode::Hybrid, uses: std::num::NonZeroU32::new(2) };
     let single = DomainSpec { reuse: Reuse::Random, ..spec("single", counted) };
-    create(&client, &single).await.unwrap();
+    make_domain(&client, &single).await.unwrap();
     let (id, card) = bound(&client, CANARY, Some("customer-7"));
     let order = Order::tokens(key("single"), "", Call::Tokenize { card: card.commitment() }).request_id(id);
     let intent = client.seal(order).unwrap();
@@ -111,7 +111,7 @@ async fn many_cards_go_in_and_come_out_in_streams_and_a_bad_row_is_named() {
     let cluster = Cluster::start().await;
     let client = cluster.client("payouts-1");
     for (name, keeping) in [("fast-cards", hybrid()), ("safe-cards", strict())] {
-        create(&client, &spec(name, keeping)).await.unwrap();
+        make_domain(&client, &spec(name, keeping)).await.unwrap();
         let cards: Vec<String> = (0..600).map(nth_card).collect();
         let tokens = many(&client, name, &cards).await;
         assert_eq!(tokens.iter().collect::<std::collections::BTreeSet<_>>().len(), 600);
@@ -171,7 +171,7 @@ async fn all_cards_of_a_subject_are_deleted_and_those_of_others_stay() {
     let cluster = Cluster::start().await;
     let client = cluster.client("payouts-1");
     let per_subject = DomainSpec { reuse: Reuse::PerSubject, format: Format::Uuid, ..spec("cards", hybrid()) };
-    create(&client, &per_subject).await.unwrap();
+    make_domain(&client, &per_subject).await.unwrap();
     let mut of_one = Vec::new();
     for n in 0..3 {
         of_one.push(tokenize_of(&client, "cards", &nth_card(n), Some("one")).await.unwrap().token);

@@ -24,8 +24,8 @@ async fn what_is_no_card_or_not_taken_is_said_to_be_so_and_is_not_repeated() {
     let mut cluster = Cluster::start().await;
     let client = cluster.client("payouts-1");
     let visa_only = DomainSpec { brands: [Brand::Visa].into(), ..spec("visa", hybrid()) };
-    create(&client, &visa_only).await.unwrap();
-    create(&client, &DomainSpec { format: Format::Bin6Last4LuhnInvalid, ..spec("kept", hybrid()) }).await.unwrap();
+    make_domain(&client, &visa_only).await.unwrap();
+    make_domain(&client, &DomainSpec { format: Format::Bin6Last4LuhnInvalid, ..spec("kept", hybrid()) }).await.unwrap();
     let bad = ["4111111111111112", "4111 1111 1111 111a", "41111111111", "41111111111111111111", "", "not-a-card"];
     for card in bad {
         let error = tokenize(&client, "visa", card).await.unwrap_err();
@@ -51,8 +51,8 @@ async fn what_is_no_card_or_not_taken_is_said_to_be_so_and_is_not_repeated() {
 async fn tokens_purposes_and_domains_that_do_not_fit_are_refused_with_a_reason() {
     let cluster = Cluster::start().await;
     let (client, reader) = (cluster.client("payouts-1"), cluster.client("reader"));
-    create(&client, &spec("cards", hybrid())).await.unwrap();
-    create(&client, &spec("others", hybrid())).await.unwrap();
+    make_domain(&client, &spec("cards", hybrid())).await.unwrap();
+    make_domain(&client, &spec("others", hybrid())).await.unwrap();
     let token = tokenize(&client, "cards", CANARY).await.unwrap().token;
     // Unknown, and another domain's, are the same.
     let foreign = reveal(&client, "others", &token).await.unwrap_err();
@@ -72,13 +72,13 @@ async fn tokens_purposes_and_domains_that_do_not_fit_are_refused_with_a_reason()
     assert_eq!(reason(full), Reason::PolicyDenied);
     assert_eq!(reason(reveal(&reader, "cards", &token).await), Reason::PolicyDenied);
     assert_eq!(reason(tokenize(&reader, "cards", CANARY).await), Reason::PolicyDenied);
-    assert_eq!(reason(create(&reader, &spec("mine", hybrid())).await), Reason::PolicyDenied);
+    assert_eq!(reason(make_domain(&reader, &spec("mine", hybrid())).await), Reason::PolicyDenied);
     assert_eq!(reason(change(&reader, "cards", DomainChange::Delete).await), Reason::PolicyDenied);
     // A name is a key's or a domain's; a domain never changes what it is.
     create_fast(&client).await;
-    assert_eq!(reason(create(&client, &spec("fast", hybrid())).await), Reason::KeyExists);
+    assert_eq!(reason(make_domain(&client, &spec("fast", hybrid())).await), Reason::KeyExists);
     for other in [spec("cards", strict()), DomainSpec { format: Format::Uuid, ..spec("cards", hybrid()) }] {
-        assert_eq!(reason(create(&client, &other).await), Reason::KeyExists);
+        assert_eq!(reason(make_domain(&client, &other).await), Reason::KeyExists);
     }
     assert_eq!(reason(sign(&client, Order::sign_message(key("cards"), b"x".to_vec())).await), Reason::KeyPurpose);
     assert_eq!(reason(client.key(&key("cards")).await), Reason::KeyPurpose);
@@ -94,19 +94,19 @@ async fn tokens_purposes_and_domains_that_do_not_fit_are_refused_with_a_reason()
         DomainSpec { life_s: NonZeroU32::new(1), ..spec("short", hybrid()) },
         DomainSpec { home: tally_domain::NodeName::parse("node-9").unwrap(), ..spec("away", hybrid()) },
     ] {
-        let error = create(&client, &bad).await.unwrap_err();
+        let error = make_domain(&client, &bad).await.unwrap_err();
         assert_eq!(error.refused().unwrap().reason, Reason::ParameterRange);
         assert!(detail(&error).len() > 20, "{error:?}");
     }
     let mut of_another = spec("theirs", hybrid());
     of_another.domain.tenant = Tenant::parse("other").unwrap();
-    assert_eq!(reason(create(&client, &of_another).await), Reason::Malformed);
+    assert_eq!(reason(make_domain(&client, &of_another).await), Reason::Malformed);
     of_another.domain = tally_domain::token::TokenDomain {
         tenant: Tenant::parse("acme").unwrap(),
         name: DomainName::parse("elsewhere").unwrap(),
     };
     of_another.home = home(2);
-    assert_eq!(create(&client, &of_another).await.unwrap().home, home(2));
+    assert_eq!(make_domain(&client, &of_another).await.unwrap().home, home(2));
     verified(&cluster).await;
 }
 
@@ -114,7 +114,7 @@ async fn tokens_purposes_and_domains_that_do_not_fit_are_refused_with_a_reason()
 async fn a_one_way_domain_finds_and_reveals_nothing() {
     let cluster = Cluster::start().await;
     let client = cluster.client("payouts-1");
-    create(&client, &spec("marks", Keeping::OneWay)).await.unwrap();
+    make_domain(&client, &spec("marks", Keeping::OneWay)).await.unwrap();
     let token = tokenize(&client, "marks", CANARY).await.unwrap().token;
     assert_eq!(tokenize(&client, "marks", CANARY).await.unwrap().token, token);
     assert_eq!(search(&client, "marks", CANARY).await.unwrap().tokens, std::slice::from_ref(&token));
@@ -132,8 +132,8 @@ async fn a_one_way_domain_finds_and_reveals_nothing() {
 async fn whoever_feels_their_way_along_card_numbers_is_stopped() {
     let cluster = Cluster::start().await;
     let (client, other) = (cluster.client("payouts-1"), cluster.client("payouts-2"));
-    create(&client, &spec("cards", hybrid())).await.unwrap();
-    create(&client, &DomainSpec { reuse: Reuse::Random, ..spec("free", hybrid()) }).await.unwrap();
+    make_domain(&client, &spec("cards", hybrid())).await.unwrap();
+    make_domain(&client, &DomainSpec { reuse: Reuse::Random, ..spec("free", hybrid()) }).await.unwrap();
     let neighbours = neighbours(21);
     for card in &neighbours[..20] {
         search(&client, "cards", card).await.unwrap();
@@ -161,7 +161,7 @@ async fn rows_that_were_swapped_restored_or_edited_are_data_loss() {
     let mut cluster = Cluster::start().await;
     let client = cluster.client("payouts-1");
     for (name, keeping) in [("fast-cards", hybrid()), ("safe-cards", strict())] {
-        create(&client, &spec(name, keeping)).await.unwrap();
+        make_domain(&client, &spec(name, keeping)).await.unwrap();
         let mut tokens = Vec::new();
         for n in 0..4 {
             tokens.push(tokenize(&client, name, &nth_card(n)).await.unwrap().token);
@@ -231,7 +231,7 @@ async fn rotated(client: &tally_client::Client, name: &str) {
 async fn what_travels_beside_an_intent_must_be_what_it_binds_and_a_cut_stream_keeps_what_it_answered() {
     let cluster = Cluster::start().await;
     let client = cluster.client("payouts-1");
-    create(&client, &spec("cards", hybrid())).await.unwrap();
+    make_domain(&client, &spec("cards", hybrid())).await.unwrap();
     let (id, card) = bound(&client, CANARY, None);
     let order = Order::tokens(key("cards"), "", Call::Tokenize { card: card.commitment() }).request_id(id);
     let signed = raw::signed(&cluster, client.seal(order).unwrap().intent());

@@ -49,7 +49,7 @@ async fn every_key_is_rotated_and_tokens_stay_as_they_are() {
     let cluster = Cluster::start().await;
     let client = cluster.client("payouts-1");
     for (name, keeping) in [("fast-cards", hybrid()), ("safe-cards", strict())] {
-        create(&client, &spec(name, keeping)).await.unwrap();
+        make_domain(&client, &spec(name, keeping)).await.unwrap();
         let cards: Vec<String> = (0..700).map(nth_card).collect();
         let tokens = many(&client, name, &cards).await;
         for rotated in RotatedKey::ALL {
@@ -93,7 +93,7 @@ async fn every_key_is_rotated_and_tokens_stay_as_they_are() {
 async fn s_3_3_a_rotation_goes_on_after_a_kill_at_any_durable_step() {
     let mut cluster = Cluster::start().await;
     let client = cluster.client("payouts-1");
-    create(&client, &spec("cards", hybrid())).await.unwrap();
+    make_domain(&client, &spec("cards", hybrid())).await.unwrap();
     let cards: Vec<String> = (0..600).map(nth_card).collect();
     let tokens = many(&client, "cards", &cards).await;
     for place in
@@ -131,7 +131,7 @@ async fn s_3_3_a_rotation_goes_on_after_a_kill_at_any_durable_step() {
 async fn a_rotation_is_paused_and_goes_on_also_after_a_restart() {
     let mut cluster = Cluster::start().await;
     let client = cluster.client("payouts-1");
-    create(&client, &spec("cards", hybrid())).await.unwrap();
+    make_domain(&client, &spec("cards", hybrid())).await.unwrap();
     let cards: Vec<String> = (0..600).map(nth_card).collect();
     let tokens = many(&client, "cards", &cards).await;
     assert_eq!(reason(change(&client, "cards", DomainChange::Pause(RotatedKey::Data)).await), Reason::RotationState);
@@ -234,7 +234,7 @@ async fn an_old_copy_of_the_database_opens_nothing_that_was_shredded_even_with_t
     let domains = [("fast-cards", hybrid()), ("safe-cards", strict()), ("gone-cards", hybrid())];
     let mut given = Vec::new();
     for (name, keeping) in domains {
-        create(&client, &spec(name, keeping)).await.unwrap();
+        make_domain(&client, &spec(name, keeping)).await.unwrap();
         let deleted = tokenize(&client, name, CANARY).await.unwrap().token;
         given.push((name, deleted, tokenize(&client, name, &nth_card(1)).await.unwrap().token));
     }
@@ -275,7 +275,7 @@ async fn an_old_copy_of_the_database_opens_nothing_that_was_shredded_even_with_t
             _ => assert_eq!(now.unwrap(), nth_card(1)),
         }
     }
-    let again = create(&client, &spec("gone-cards", hybrid())).await;
+    let again = make_domain(&client, &spec("gone-cards", hybrid())).await;
     assert_eq!(reason(again), Reason::KeyExists, "its name stays taken");
     verified(&cluster).await;
 }

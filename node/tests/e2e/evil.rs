@@ -208,7 +208,7 @@ async fn s_2_1_a_voter_says_no_to_each_lie_of_a_leader_and_yes_to_what_it_charge
     // A witness has no share: it joins no session.
     let session = witness.proposal(&cluster, &second, claims(&charge(), 1, now()).to_bytes());
     let (code, reason, facts) = refused(witness.peer.propose_sign(session).await);
-    assert_eq!((code, reason, facts["field"].as_str()), (Code::InvalidArgument, Reason::ParameterRange, "signers"));
+    assert_eq!((code, reason, facts["node"].as_str()), (Code::Unavailable, Reason::NotASigner, "node-4"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

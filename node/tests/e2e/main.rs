@@ -19,6 +19,7 @@ mod cards;
 mod cards_bad;
 mod cards_keys;
 mod evil;
+mod evm;
 mod freezes;
 mod frozen_keks;
 mod harness {

@@ -5,7 +5,7 @@ use super::reading::{self, NAME_FORM, Source, plain_name};
 use crate::amount::DECIMALS_MAX;
 use crate::error::{BundleError, Problem};
 use std::collections::{BTreeMap, BTreeSet};
-use tally_domain::facts::AssetRef;
+use tally_domain::facts::{Allowance, Amount, AssetRef, Most};
 use toml::Spanned;
 
 /// An asset as rules know it.
@@ -13,6 +13,17 @@ use toml::Spanned;
 pub(crate) struct Asset {
     pub(crate) symbol: String,
     pub(crate) decimals: u8,
+    /// Whether it is counted by the piece (ERC-721, ERC-1155).
+    items: bool,
+}
+
+/// So much of an asset, as the bundle counts it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Counted<'a> {
+    pub(crate) asset: &'a Asset,
+    pub(crate) amount: Amount,
+    /// Number of the piece or kind in decimal digits; empty where pieces have none, or all of them are meant.
+    pub(crate) item: String,
 }
 
 /// Assets by chain and by what the chain calls them.
@@ -33,6 +44,8 @@ struct AssetToml {
     chain: Spanned<String>,
     contract: Option<Spanned<String>>,
     decimals: Spanned<u8>,
+    #[serde(default)]
+    items: bool,
 }
 
 impl Assets {
@@ -54,12 +67,19 @@ impl Assets {
                     Problem::Value { what: "number of decimals", given: decimals.to_string(), want: "0 to 77" };
                 return Err(source.error(&row.decimals, problem));
             }
+            if row.items && (decimals != 0 || row.contract.is_none()) {
+                let given = decimals.to_string();
+                let want = "0, and a contract: pieces are whole";
+                return Err(
+                    source.error(&row.decimals, Problem::Value { what: "number of decimals of pieces", given, want })
+                );
+            }
             // One symbol for two contracts of a chain would let a worthless token pass for another.
             if !symbols.insert((chain.clone(), symbol.clone())) {
                 let value = format!("{symbol} on {chain}");
                 return Err(source.error(&row.symbol, Problem::Duplicate { what: "asset", value }));
             }
-            if assets.insert((chain, asset), Asset { symbol, decimals }).is_some() {
+            if assets.insert((chain, asset), Asset { symbol, decimals, items: row.items }).is_some() {
                 let at = row.contract.as_ref().unwrap_or(&row.chain);
                 let value = at.get_ref().clone();
                 return Err(source.error(at, Problem::Duplicate { what: "contract or native coin of", value }));
@@ -78,6 +98,34 @@ impl Assets {
     /// The asset that a chain calls so.
     pub(crate) fn find(&self, chain: &str, asset: &AssetRef) -> Option<&Asset> {
         self.0.get(&(chain.to_owned(), asset.clone()))
+    }
+
+    /// How the bundle counts so much of an asset; none where it does not know the asset, or knows it to be of another sort.
+    /// ERC-20 and ERC-721 share functions: the bundle knows which of the two a contract is.
+    pub(crate) fn counted(&self, chain: &str, asset: &AssetRef, amount: Amount) -> Option<Counted<'_>> {
+        let known = match asset {
+            AssetRef::Native => self.find(chain, asset)?,
+            other => self.find(chain, &AssetRef::Contract(other.contract()?.to_owned()))?,
+        };
+        let (amount, item) = match (asset, known.items) {
+            (AssetRef::Native | AssetRef::Contract(_), false) => (amount, String::new()),
+            (AssetRef::Contract(_), true) => (Amount::from(1), amount.to_string()),
+            (AssetRef::Item { id, .. }, true) => (amount, id.to_string()),
+            (AssetRef::Collection(_), true) => (amount, String::new()),
+            (AssetRef::Item { .. } | AssetRef::Collection(_), false) | (AssetRef::Native, true) => return None,
+        };
+        Some(Counted { asset: known, amount, item })
+    }
+
+    /// How the bundle counts what may be moved; all there is and will be as the largest number.
+    pub(crate) fn allowed(&self, chain: &str, allowance: &Allowance) -> Option<Counted<'_>> {
+        match allowance.most {
+            Most::UpTo(amount) => self.counted(chain, &allowance.asset, amount),
+            // A function of ERC-20 says nothing of all pieces: with a contract of pieces it is not understood.
+            Most::Unlimited => self
+                .counted(chain, &allowance.asset, Amount::MAX)
+                .filter(|c| !c.asset.items || matches!(allowance.asset, AssetRef::Collection(_))),
+        }
     }
 
     pub(crate) fn has_symbol(&self, symbol: &str) -> bool {

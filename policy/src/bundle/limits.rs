@@ -23,8 +23,10 @@ const WINDOW_MIN_MS: u64 = 60 * 1_000;
 const WINDOW_MAX_MS: u64 = 366 * DAY_MS;
 
 /// What limits bound: the use of keys. Making, changing and freezing them are for rules alone.
-const LIMITED: [&str; 9] = [
+const LIMITED: [&str; 11] = [
     "sign",
+    "sign_allowance",
+    "sign_typed_data",
     "sign_payment",
     "sign_message",
     "sign_opaque",

@@ -1,5 +1,7 @@
 //! Reading cases, strictly: a case that is half understood would pass for the wrong reason.
 
+mod evm;
+
 use super::{Asked, Case, DENY, Expected, NEEDS_APPROVAL, PERMIT};
 use crate::approvals::Approvals;
 use crate::bundle::{
@@ -9,8 +11,7 @@ use crate::bundle::{
 use crate::error::{BundleError, Problem};
 use std::collections::{BTreeMap, BTreeSet};
 use tally_domain::facts::{
-    Amount, AssetRef, CreditTransfer, Facts, MessageFacts, Movement, OpaqueFacts, PaymentBlock, PaymentFacts,
-    PaymentTerms, RawFacts, TransactionFacts,
+    Amount, CreditTransfer, Facts, MessageFacts, OpaqueFacts, PaymentBlock, PaymentFacts, PaymentTerms, RawFacts,
 };
 use tally_domain::{
     Account, Backing, ClientId, Currency, HsmKeySpec, HsmScheme, KeyName, KeySpec, NodeName, PersonName, Purpose,
@@ -18,9 +19,6 @@ use tally_domain::{
 };
 use toml::Spanned;
 use toml::value::Datetime;
-
-/// Most times that one movement is repeated: as many outputs as a transaction has (DESIGN 10).
-const TIMES_MAX: usize = 256;
 
 const AMOUNT_FORM: &str =
     "whole units in quotes, such as \"1_000\" or \"0.5\", with no more decimals than the asset has";
@@ -45,8 +43,10 @@ struct CaseToml {
     client: Spanned<String>,
     key: Spanned<String>,
     at: Spanned<Datetime>,
-    transfer: Option<TransferToml>,
+    transfer: Option<evm::TransferToml>,
     payment: Option<PaymentToml>,
+    allowance: Option<evm::AllowanceToml>,
+    typed_data: Option<evm::TypedDataToml>,
     message: Option<MessageFactsToml>,
     raw: Option<RawToml>,
     opaque: Option<OpaqueToml>,
@@ -59,28 +59,6 @@ struct CaseToml {
     rule: Option<Spanned<String>>,
     reason: Option<Spanned<String>>,
     charges: Option<BTreeMap<Spanned<String>, Spanned<String>>>,
-}
-
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TransferToml {
-    chain: Spanned<String>,
-    asset: Spanned<String>,
-    amount: Spanned<String>,
-    to: Spanned<String>,
-    fee: Spanned<String>,
-    /// Further movements of the same transaction.
-    #[serde(default)]
-    also: Vec<MoveToml>,
-}
-
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct MoveToml {
-    asset: Spanned<String>,
-    amount: Spanned<String>,
-    to: Spanned<String>,
-    times: Option<Spanned<usize>>,
 }
 
 #[derive(serde::Deserialize)]
@@ -232,6 +210,12 @@ impl Reader<'_> {
         if let Some(transfer) = &row.transfer {
             asked.push(Asked::Sign(Facts::Transaction(self.transaction(transfer)?)));
         }
+        if let Some(allowance) = &row.allowance {
+            asked.push(Asked::Sign(self.allowance(allowance)?));
+        }
+        if let Some(typed) = &row.typed_data {
+            asked.push(Asked::Sign(Facts::TypedData(self.typed_data(typed)?)));
+        }
         if let Some(payment) = &row.payment {
             asked.push(Asked::Sign(Facts::Payment(self.payment(payment)?)));
         }
@@ -256,38 +240,6 @@ impl Reader<'_> {
 
     fn address(&self, given: &Spanned<String>) -> Result<String, BundleError> {
         self.source.value(given, "address", ADDRESS_FORM, evm_address)
-    }
-
-    fn transaction(&self, row: &TransferToml) -> Result<TransactionFacts, BundleError> {
-        let chain = row.chain.get_ref();
-        let mut movements = vec![self.movement(chain, &row.asset, &row.amount, &row.to)?];
-        for also in &row.also {
-            let times = also.times.as_ref().map_or(1, |times| *times.get_ref());
-            let movement = self.movement(chain, &also.asset, &also.amount, &also.to)?;
-            movements.extend(std::iter::repeat_n(movement, times.min(TIMES_MAX)));
-        }
-        let native = self.bundle.assets.find(chain, &AssetRef::Native);
-        let native = native.ok_or_else(|| self.unknown(&row.chain, "chain", "chains are those of assets.toml"))?;
-        Ok(TransactionFacts {
-            chain: chain.clone(),
-            method: "transfer".into(),
-            movements,
-            fee_max: Amount::from(self.units(&row.fee, native.decimals)?),
-            nonce: 0,
-        })
-    }
-
-    fn movement(
-        &self,
-        chain: &str,
-        asset: &Spanned<String>,
-        amount: &Spanned<String>,
-        to: &Spanned<String>,
-    ) -> Result<Movement, BundleError> {
-        let known = "assets of a chain are those of assets.toml";
-        let found = self.bundle.assets.by_symbol(chain, asset.get_ref());
-        let (asset, decimals) = found.ok_or_else(|| self.unknown(asset, "asset", known))?;
-        Ok(Movement { asset, amount: Amount::from(self.units(amount, decimals)?), to: self.address(to)? })
     }
 
     fn payment(&self, row: &PaymentToml) -> Result<PaymentFacts, BundleError> {

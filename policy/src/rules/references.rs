@@ -82,9 +82,16 @@ impl Known<'_> {
 
     fn word(&self, (record, attribute): (&str, &str), text: &str) -> Option<Unknown> {
         let (exists, what, known) = match (record, attribute) {
-            ("tx", "asset") => (self.assets.has_symbol(text), "asset", "assets are those of assets.toml"),
-            ("tx", "chain") => (self.assets.has_chain(text), "chain", "decoded chains are those of assets.toml"),
-            ("tx", "method") => (METHODS.contains(&text), "method", "the only decoded method is `transfer`"),
+            ("tx" | "allowance", "asset") => (self.assets.has_symbol(text), "asset", "assets are those of assets.toml"),
+            ("tx" | "allowance", "chain") => {
+                (self.assets.has_chain(text), "chain", "decoded chains are those of assets.toml")
+            }
+            ("tx" | "allowance", "method") => (
+                METHODS.contains(&text),
+                "method",
+                "decoded are `transfer`, `transferFrom`, `approve` and others: see the schema",
+            ),
+            ("typed", "fields") => (text.contains('='), "value of typed data", "a value is written `path=value`"),
             ("payment", "currency") => {
                 (Currency::parse(text).is_some(), "currency", "currencies are codes of ISO 4217 such as `EUR`")
             }

@@ -57,12 +57,12 @@ pub fn amount(n: u128) -> Amount {
 }
 
 pub fn usdc(units: u128, to: &str) -> Movement {
-    Movement { asset: AssetRef::Contract(USDC.into()), amount: amount(units), to: to.into() }
+    Movement { asset: AssetRef::Contract(USDC.into()), amount: amount(units), from: String::new(), to: to.into() }
 }
 
 pub fn transfer(movements: Vec<Movement>) -> TransactionFacts {
     let (chain, method) = ("eip155:1".into(), "transfer".into());
-    TransactionFacts { chain, method, movements, fee_max: amount(1_000_000_000_000_000), nonce: 7 }
+    TransactionFacts { chain, method, movements, allowances: vec![], fee_max: amount(1_000_000_000_000_000), nonce: 7 }
 }
 
 /// A payout of so many millionths of a USDC to a vendor.

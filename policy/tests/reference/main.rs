@@ -110,12 +110,14 @@ fn facts(asked: &Asked) -> Facts {
                     model::Asset::Unknown => AssetRef::Contract(model::ADDRESSES[3].into()),
                 },
                 amount: m.amount.map_or(Amount([0xff; 32]), Amount::from),
+                from: String::new(),
                 to: model::ADDRESSES[m.to].into(),
             };
             Facts::Transaction(TransactionFacts {
                 chain: model::CHAIN.into(),
                 method: "transfer".into(),
                 movements: moves.iter().map(movement).collect(),
+                allowances: vec![],
                 fee_max: Amount::from(*fee),
                 nonce: 0,
             })

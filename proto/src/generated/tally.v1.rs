@@ -41,10 +41,10 @@ pub struct IntentBody {
     pub path: ::prost::alloc::vec::Vec<u32>,
     /// 1 = raw unsigned EVM transaction, 2 = message, 3 = KeySpecBody, 4 = raw digest (32 bytes, HSM keys of purpose raw only),
     /// 5 = file of bank payments (ISO 20022 pain.001), 6 = HsmKeySpecBody, 7 = WrapSpecBody, 8 = KekSpecBody,
-    /// 20 = FreezeSpecBody, 21 = UnfreezeSpecBody.
+    /// 20 = FreezeSpecBody, 21 = UnfreezeSpecBody, 50 = typed data (EIP-712, JSON), 51 = message under the EIP-191 prefix.
     #[prost(uint32, tag = "7")]
     pub kind: u32,
-    /// CAIP-2 chain of a transaction, such as "eip155:1"; empty otherwise.
+    /// CAIP-2 chain of a transaction or of typed data, such as "eip155:1"; empty otherwise.
     #[prost(string, tag = "8")]
     pub chain: ::prost::alloc::string::String,
     #[prost(bytes = "vec", tag = "9")]
@@ -224,7 +224,8 @@ pub struct PendingRequest {
     /// How many nodes sign with the key: 1 where it is in the HSM of the owner.
     #[prost(uint32, tag = "12")]
     pub signers: u32,
-    /// "waiting", "approved", "rejected", or "denied" with the reason.
+    /// "waiting", "approved" with the reason why the node has not signed it yet, if it has tried, "rejected", or "denied" with
+    /// the reason.
     #[prost(string, tag = "13")]
     pub state: ::prost::alloc::string::String,
     #[prost(string, tag = "14")]

@@ -122,6 +122,9 @@ impl Placer {
         let mut claims = Vec::new();
         for line in &self.lines {
             let no_room = || NoRoom { limit: line.charge.limit.clone() };
+            if line.is_overdrawn() {
+                return Err(no_room());
+            }
             let mut occupied = held(line.charge.line);
             occupied.extend(line.known.iter().chain(&line.hints));
             let begin = if self.collided { None } else { self.part.range(line.charge.max) };
@@ -147,6 +150,11 @@ impl From<NoRoom> for Refusal {
 }
 
 impl Line {
+    /// Voters would say so too.
+    fn is_overdrawn(&self) -> bool {
+        overdrawn(&self.charge, &self.known)
+    }
+
     /// What an earlier attempt holds, unless the charge has changed or somebody is in the way by now.
     fn kept(&self, occupied: &[Interval]) -> Option<Vec<Interval>> {
         let held = self.held.as_ref()?;
@@ -211,6 +219,13 @@ fn pieces(gaps: &[Interval], amount: u128) -> Option<Vec<Interval>> {
     (left == 0 && !taken.is_empty()).then_some(taken)
 }
 
+/// Whether the limit was lowered below what others hold and this charge: they are still within their windows, some of them
+/// beyond the line's end, where they are in nobody's way.
+fn overdrawn(charge: &Charge, taken: &[Interval]) -> bool {
+    let held = || taken.iter().fold(charge.amount, |sum, piece| sum.saturating_add(piece.units()));
+    taken.iter().any(|piece| piece.to() > charge.max) && held() > charge.max
+}
+
 /// When there is room for a charge on a line, if nothing else takes it; now, if there is already.
 pub fn room_at(charge: &Charge, by: &Claimant, memory: &LineMemory, now: UnixMillis) -> UnixMillis {
     let others = memory.voted().iter().filter(|v| v.by != *by);
@@ -218,7 +233,7 @@ pub fn room_at(charge: &Charge, by: &Claimant, memory: &LineMemory, now: UnixMil
     frees.sort_unstable();
     let has_room = |at: &UnixMillis| {
         let taken: Vec<_> = memory.taken(by, *at, charge.window_ms).collect();
-        largest(gaps(charge.max, &taken), charge.amount).is_some()
+        !overdrawn(charge, &taken) && largest(gaps(charge.max, &taken), charge.amount).is_some()
     };
     if has_room(&now) {
         return now;

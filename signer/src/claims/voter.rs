@@ -201,7 +201,7 @@ pub fn in_the_way(
             return Ok(Some(InTheWay { line: claim.line(), taken }));
         }
         Err(why @ Excluded::Forgotten) => (Reason::ClockSkew, why),
-        Err(why @ Excluded::TooMany) => (Reason::VelocityLimit, why),
+        Err(why @ (Excluded::TooMany | Excluded::Lowered)) => (Reason::VelocityLimit, why),
     };
     Err(Refusal::new(reason).with("round", "claims").with("detail", why.to_string()))
 }

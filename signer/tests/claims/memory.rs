@@ -41,6 +41,22 @@ fn neighbours_do_not_meet_and_pieces_are_looked_at_one_by_one() {
 }
 
 #[test]
+fn a_lowered_limit_counts_what_is_held_beyond_its_end() {
+    let mut memory = LineMemory::default();
+    vote(&mut memory, 1, &claim(50, WINDOW, &[(0, 4)]), NOW).unwrap();
+    vote(&mut memory, 2, &claim(50, WINDOW, &[(30, 34)]), NOW).unwrap();
+    // A retry elsewhere: the request is signed once.
+    vote(&mut memory, 2, &claim(50, WINDOW, &[(40, 44)]), NOW).unwrap();
+    for (max, to, outcome) in [(10, 6, Ok(())), (10, 7, Err(Excluded::Lowered)), (8, 5, Err(Excluded::Lowered))] {
+        let asked = memory.consider(&who(3), &claim(max, WINDOW, &[(4, to)]), NOW).map(|_| ());
+        assert_eq!(asked, outcome, "{max}");
+    }
+    // The whole window later they count no more.
+    let later = NOW.plus(horizon_ms(WINDOW));
+    memory.consider(&who(3), &claim(10, WINDOW, &[(0, 10)]), later).unwrap();
+}
+
+#[test]
 fn the_same_request_id_of_another_tenant_is_another_request() {
     let mut memory = LineMemory::default();
     let claim = claim(10, WINDOW, &[(0, 4)]);

@@ -36,7 +36,7 @@ pub fn spec(name: &str, keeping: Keeping) -> DomainSpec {
     }
 }
 
-pub async fn create(client: &Client, spec: &DomainSpec) -> Result<DomainInfo, ClientError> {
+pub async fn make_domain(client: &Client, spec: &DomainSpec) -> Result<DomainInfo, ClientError> {
     let intent = client.seal(Order::create_domain(spec).unwrap()).unwrap();
     Ok(client.create_domain(&intent).await?.0)
 }

@@ -53,7 +53,8 @@ pub async fn create_hot(client: &Client) -> Vec<u8> {
     create(client, "hot", Scheme::EcdsaSecp256k1, Purpose::Transaction).await
 }
 
-async fn create(client: &Client, name: &str, scheme: Scheme, purpose: Purpose) -> Vec<u8> {
+/// A key in shares, 2 of 3.
+pub async fn create(client: &Client, name: &str, scheme: Scheme, purpose: Purpose) -> Vec<u8> {
     let spec = KeySpec { scheme, threshold: Threshold::new(2, 3).unwrap(), purpose };
     let intent = client.seal(Order::create_key(key(name), spec)).unwrap();
     client.create_key(&intent).await.unwrap().key.public_key
