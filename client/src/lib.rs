@@ -37,4 +37,5 @@ pub use error::{ClientError, Exit, Refused};
 pub use order::{APPROVAL_TIME_MAX_MS, Order, SealedIntent, VALIDITY_MS};
 pub use profile::{ENDPOINTS_MAX, Profile, ProfileError, signing_key};
 pub use retry::ATTEMPTS_MAX;
+pub use tonic::Code;
 pub use wrap::Plain;

@@ -191,7 +191,10 @@ async fn what_needs_nobody_or_is_denied_does_not_wait_and_nothing_waits_for_long
     create_fast(&client).await;
     // Policy asks nobody: a long life is refused as ever.
     assert_eq!(reason(sign(&client, say("long").valid_for(HOUR)).await), Reason::ValidityTooLong);
-    assert_eq!(reason(sign(&client, minute("too long").valid_for(u64::MAX)).await), Reason::ApprovalsRequired);
+    assert_eq!(reason(sign(&client, minute("a day").valid_for(24 * HOUR)).await), Reason::ApprovalsRequired);
+    for more in [25 * HOUR, u64::MAX] {
+        assert_eq!(reason(sign(&client, minute("too long").valid_for(more)).await), Reason::ValidityTooLong);
+    }
     // A client without the right is denied, whoever would approve.
     let reader = cluster.client("reader");
     let denied = reader.seal(minute("not yours")).unwrap();
