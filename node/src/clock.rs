@@ -41,5 +41,5 @@ pub fn explained(node: &Node, refusal: Refusal) -> Refusal {
     }
     Refusal::new(Reason::ClockSkew)
         .with("node", node.name().as_str())
-        .with("detail", format!("this node's clock is {} of most nodes' clocks", offset_words(apart.saturating_neg())))
+        .with("detail", format!("this node's clock is {}, by most nodes' clocks", offset_words(apart.saturating_neg())))
 }

@@ -17,7 +17,7 @@ pub struct Approvals {
 }
 
 impl Approvals {
-    /// Runs it: those that any endpoint knows. Scripts are given the text of each, too.
+    /// Runs it: those that any endpoint knows. Scripts are given the text of each too, and who is asked.
     pub async fn run(self, client: &Client, out: Out) -> anyhow::Result<Shown> {
         let now = crate::policy::now();
         let (mut listed, over): (Vec<_>, Vec<_>) = known(client).await?.into_iter().partition(|p| waits(p, now));
@@ -27,8 +27,10 @@ impl Approvals {
         }
         if out.is_json() {
             for one in &mut listed {
-                // One that ends just now is listed without its text.
-                one.summary = client.summary(one.request_id).await.map(|whole| whole.summary).unwrap_or_default();
+                // One that ends just now is listed without.
+                if let Ok(whole) = client.summary(one.request_id).await {
+                    (one.summary, one.approvers) = (whole.summary, whole.approvers);
+                }
             }
         }
         Ok(listing(&listed, left_out, now))

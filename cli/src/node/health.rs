@@ -81,7 +81,7 @@ pub fn troubles(answers: &[Answer<'_>]) -> Vec<String> {
     found.extend(
         clocks_off(answers)
             .iter()
-            .map(|(node, off)| format!("the clock of {node} is {} of most nodes' clocks: set it", offset_words(*off))),
+            .map(|(node, off)| format!("the clock of {node} is {}, by most nodes' clocks: set it", offset_words(*off))),
     );
     found.extend(Votes::of(answers).filter(|votes| !votes.suffice()).map(|votes| votes.words()));
     found
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(found, expected);
         let found: Vec<_> = off(&[("c", Ok(wrong()))]);
         assert_eq!(found, [("node-3".to_owned(), DAY_MS - 40)]);
-        assert_eq!(of_one(right()), ["the clock of node-3 is 1 day ahead of most nodes' clocks: set it"]);
+        assert_eq!(of_one(right()), ["the clock of node-3 is 1 day ahead, by most nodes' clocks: set it"]);
         assert!(of_one(among("node-1", &[("node-2", 4_999), ("node-3", -5_000)])).is_empty());
     }
 
