@@ -28,6 +28,7 @@ use tally_domain::vote::Abandonment;
 use tally_domain::{Attempt, Digest, Electorate, KeyName, NodeName, PartyIndex, Refusal, SignerSet, UnixMillis};
 use tally_mpc::{KeyShare, Offline, Progress, Protocol, SessionContext};
 use tally_policy::Bundle;
+pub use votes::Quorum;
 
 /// What happens to a session.
 #[derive(Debug)]
@@ -155,16 +156,17 @@ impl SignSession {
             step.leaves.extend(abandon.leaves);
         }
         let refusal = trouble.refusal(name);
-        let culprits = trouble.culprits(name);
+        let (culprits, missing) = (trouble.culprits(name), trouble.missing());
         step.leaves.push(boot.leaf(
             now,
             What::SessionFailed {
                 request_id: Some(intent.request_id),
                 what: refusal.reason.as_str().into(),
                 culprit: culprits.first().cloned(),
+                missing: missing.clone(),
             },
         ));
-        Failure { step, refusal, culprits }
+        Failure { step, refusal, culprits, missing }
     }
 
     /// The message that tells the other members that this node has left.
