@@ -12,8 +12,10 @@ mod memory;
 mod model;
 mod placement;
 mod roster_change;
+mod room;
 mod time;
 mod voter;
+mod walk;
 
 use tally_domain::claim::{Claimant, Claims};
 use tally_domain::*;
