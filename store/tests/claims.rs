@@ -147,6 +147,24 @@ fn old_claims_leave_the_table() {
     );
 }
 
+/// Lengths from one unit to nearly all that there are: whichever comes first, the other meets it.
+#[test]
+fn pieces_of_all_lengths_meet_pieces_of_all_lengths() {
+    let lengths: Vec<u128> = (0..128).step_by(3).map(|bits| 1 << bits).collect();
+    for (n, first) in (0_u64..).zip(&lengths) {
+        let dir = tempfile::tempdir().unwrap();
+        let s = open(dir.path());
+        let from = 1 << 126;
+        fits(&s, claims(n, NOW, vec![of_line(1, &[(from, from + first)])]));
+        for second in &lengths {
+            let within = from + first - 1;
+            clashes(&s, claims(99, NOW, vec![of_line(1, &[(within, within + second)])]), taken(line(1), from, from + first));
+            let before = (from + 1).saturating_sub(*second);
+            clashes(&s, claims(99, NOW, vec![of_line(1, &[(before, from + 1)])]), taken(line(1), from, from + first));
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
@@ -154,7 +172,7 @@ proptest! {
     #[test]
     fn the_store_decides_as_the_rule_does(
         asked in proptest::collection::vec(
-            (0u64..60_000, 0u64..5_000, 0u64..8, proptest::collection::vec((0u128..12, 1u128..5), 1..4)), 1..60,
+            (0u64..60_000, 0u64..5_000, 0u64..8, proptest::collection::vec((0u128..12, prop_oneof![1u128..5, 14u128..20]), 1..4)), 1..60,
         ),
     ) {
         let dir = tempfile::tempdir().unwrap();
