@@ -53,7 +53,8 @@ impl Lines {
     ) -> Result<T, StoreError> {
         let mut lines = self.lock();
         let Line { memory, room } = known(&mut lines, store, charge.line)?;
-        let mut free = room.take().filter(|room| room.is_of(charge, at)).unwrap_or_else(|| Room::of(memory, charge, at));
+        let mut free =
+            room.take().filter(|room| room.is_of(charge, at)).unwrap_or_else(|| Room::of(memory, charge, at));
         free.advance(memory, at);
         Ok(look(memory, room.insert(free)))
     }

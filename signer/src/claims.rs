@@ -14,6 +14,7 @@ pub mod placement;
 pub mod room;
 pub mod voter;
 
+pub(crate) use ballot::wanted;
 pub use ballot::{BadVote, Ballot, Binding, Certified, Unclosed, vote, vote_body};
 pub(crate) use home::decide_home_sign;
 pub use home::{Cleared, HomeBallot, HomeCertified, HomeClaim, HomeWork, decide_home};

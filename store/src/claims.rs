@@ -107,7 +107,8 @@ fn near(c: &Connection, by: &Claimant, claim: &LineClaim, known: i64) -> Result<
     let line = claim.line().0.0;
     let sql = format!("{COLUMNS} WHERE tenant = ?1 AND request = ?2 AND line = ?3");
     let mut pieces = all(c, &sql, params![by.tenant.as_str(), by.request.0, line], piece)?;
-    let sql = format!("{COLUMNS} WHERE line = ?1 AND size = ?2 AND from_unit >= ?3 AND from_unit < ?4 AND to_unit > ?5");
+    let sql =
+        format!("{COLUMNS} WHERE line = ?1 AND size = ?2 AND from_unit >= ?3 AND from_unit < ?4 AND to_unit > ?5");
     for interval in claim.intervals() {
         let (from, to) = (interval.from().to_be_bytes(), interval.to().to_be_bytes());
         for (size, longer) in sizes(known) {

@@ -158,7 +158,11 @@ fn pieces_of_all_lengths_meet_pieces_of_all_lengths() {
         fits(&s, claims(n, NOW, vec![of_line(1, &[(from, from + first)])]));
         for second in &lengths {
             let within = from + first - 1;
-            clashes(&s, claims(99, NOW, vec![of_line(1, &[(within, within + second)])]), taken(line(1), from, from + first));
+            clashes(
+                &s,
+                claims(99, NOW, vec![of_line(1, &[(within, within + second)])]),
+                taken(line(1), from, from + first),
+            );
             let before = (from + 1).saturating_sub(*second);
             clashes(&s, claims(99, NOW, vec![of_line(1, &[(before, from + 1)])]), taken(line(1), from, from + first));
         }

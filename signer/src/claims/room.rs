@@ -113,9 +113,8 @@ impl Room {
         let beside = joined(held.chain(search.hints.iter().copied()).collect());
         let own = memory.own(by).max_by_key(|v| v.nth);
         let kept = own.filter(|voted| {
-            let is_free = |piece: &Interval| {
-                self.others(memory, by, *piece).is_empty() && without(*piece, &beside) == [*piece]
-            };
+            let is_free =
+                |piece: &Interval| self.others(memory, by, *piece).is_empty() && without(*piece, &beside) == [*piece];
             voted.intervals.iter().all(is_free) && LineClaim::new(charge, voted.intervals.clone()).is_ok()
         });
         Seen {

@@ -11,8 +11,8 @@
 mod memory;
 mod model;
 mod placement;
-mod roster_change;
 mod room;
+mod roster_change;
 mod time;
 mod voter;
 mod walk;

@@ -78,7 +78,8 @@ impl Index {
 
     /// Units that requests other than this one hold near this time, of each those of its largest claim.
     pub(super) fn held(&self, by: &Claimant, at: UnixMillis, horizon_ms: u64) -> u128 {
-        let apart: BTreeSet<&Claimant> = self.apart(at, horizon_ms).map(|v| &v.by).filter(|other| *other != by).collect();
+        let apart: BTreeSet<&Claimant> =
+            self.apart(at, horizon_ms).map(|v| &v.by).filter(|other| *other != by).collect();
         let mut held = self.total.less(most(self.of(by)));
         for other in apart {
             let near = most(self.of(other).filter(|v| v.is_near(at, horizon_ms)));
