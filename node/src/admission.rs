@@ -37,7 +37,7 @@ const CALLS_OF_ONE_MAX: usize = (WORK_MAX + QUEUE_MAX) / 2;
 const CALLS_OF_A_PEER_MAX: usize = 4 * crate::sessions::SESSIONS_MAX;
 
 /// What takes rounds, a token or both. The rest is answered from memory or the store.
-const WORK: [&str; 8] = [
+const WORK: [&str; 14] = [
     "/tally.v1.SigningService/Sign",
     "/tally.v1.KeyService/CreateKey",
     "/tally.v1.KeyWrapService/GenerateDataKey",
@@ -46,6 +46,12 @@ const WORK: [&str; 8] = [
     "/tally.v1.KeyWrapService/Rewrap",
     "/tally.v1.KeyWrapService/CreateKek",
     "/tally.v1.KeyWrapService/ChangeKek",
+    "/tally.v1.TokenService/Tokenize",
+    "/tally.v1.TokenService/Reveal",
+    "/tally.v1.TokenService/Search",
+    "/tally.v1.TokenService/DeleteToken",
+    "/tally.v1.TokenService/CreateDomain",
+    "/tally.v1.TokenService/ChangeDomain",
 ];
 
 /// Calls of nodes.

@@ -14,7 +14,7 @@ tokio::task_local! {
 #[derive(Clone)]
 struct Errand {
     until: Instant,
-    _place: Place,
+    place: Place,
 }
 
 /// Given back on drop.
@@ -28,14 +28,25 @@ const DIGITS_MAX: usize = 8;
 
 /// Does `work` for a caller that waits until then, in its place.
 pub async fn until<T>(until: Instant, place: Place, work: impl Future<Output = T>) -> T {
-    ERRAND.scope(Errand { until, _place: place }, work).await
+    ERRAND.scope(Errand { until, place }, work).await
 }
 
 /// The same work in a task of its own, for the same caller, in the same place.
 pub fn carried<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
-    let nobodys = || Errand { until: Instant::now() + CALL_MAX, _place: Arc::new(()) };
+    let nobodys = || Errand { until: Instant::now() + CALL_MAX, place: Arc::new(()) };
     let errand = ERRAND.try_with(Errand::clone).unwrap_or_else(|_| nobodys());
     ERRAND.scope(errand, work)
+}
+
+/// What goes on when the caller has gone, in a task of its own, in the same place: what was begun must be finished, or has
+/// no end that a caller could know.
+pub fn placed<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
+    let place = ERRAND.try_with(|errand| errand.place.clone()).unwrap_or_else(|_| Arc::new(()));
+    async move {
+        let outcome = work.await;
+        drop(place);
+        outcome
+    }
 }
 
 /// How long the caller still waits; nothing if nobody does.

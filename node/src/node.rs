@@ -20,6 +20,7 @@ use crate::reload::LastReload;
 use crate::reply;
 use crate::sessions::Sessions;
 use crate::signed::{Part, Signed};
+use crate::vault::Vaults;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tally_audit::event::What;
@@ -48,6 +49,8 @@ pub struct Node {
     pub hsm_keys: HsmKeys,
     /// Versions of this node's own KEKs.
     pub keks: Keks,
+    /// The vault of card numbers.
+    pub vaults: Vaults,
     /// Freezes, this node's own and those of others.
     pub freezes: Freezes,
     /// Requests that wait for persons.

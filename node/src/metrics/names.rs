@@ -61,6 +61,7 @@ table! {
     REFUSALS = counter("tally_refusals_total", &["reason", "rule", "from"], "Requests refused after a decision, by reason and deciding rule.");
     SESSION_FAILURES = counter("tally_session_failures_total", &["session", "reason"], "Sessions that ended without a result.");
     BLAME = counter("tally_blame_total", &["peer"], "Sessions whose failure this node attributes to a peer.");
+    MISSING = counter("tally_missing_total", &["peer"], "Sessions that ended because a peer was silent or away.");
     SESSIONS = gauge("tally_sessions", &[], "Sessions whose rounds are pending.");
     REQUESTS = gauge("tally_requests_inflight", &[], "Requests that are being worked on.");
     WAITING = gauge("tally_requests_waiting_for_persons", &[], "Requests that wait for approvals.");

@@ -81,6 +81,7 @@ impl Page {
         metrics.set(&names::STARTED, &[], seconds(self.node.started_at.0));
         for peer in self.node.peers.by_reachability() {
             metrics.add(&names::BLAME, &[peer.as_str()], 0);
+            metrics.add(&names::MISSING, &[peer.as_str()], 0);
         }
         for session in ["sign", "key"] {
             metrics.add(&names::SESSION_FAILURES, &[session, "SESSION_ABORTED"], 0);

@@ -7,8 +7,10 @@ use std::time::Instant;
 use tally_domain::dsse::VerifyingKey;
 use tally_domain::ports::Pending;
 use tally_domain::ports::hsm::{
-    DataKey, Hsm, HsmError, HsmStatus, KekId, KekMade, KeyCheckValue, ObjectId, Seal, SealingKeyId,
+    DataKey, Hsm, HsmError, HsmStatus, IndexKeyId, KekId, KekMade, KeyCheckValue, ObjectId, PlainRow, RowSeal, Seal,
+    SealedRow, SealingKeyId, StrictKey, VaultHsm, VaultKey,
 };
+use tally_domain::token::Fingerprint;
 use tally_domain::{HsmScheme, PublicKey, SecretBytes};
 
 /// A token that is counted.
@@ -104,5 +106,32 @@ impl Hsm for Metered {
     }
     fn status(&self) -> Pending<HsmStatus> {
         self.inner.status()
+    }
+}
+
+impl VaultHsm for Metered {
+    fn create_vault_key(&self, key: VaultKey) -> Pending<Result<(), HsmError>> {
+        self.timed("create_vault_key", self.inner.create_vault_key(key))
+    }
+    fn destroy_vault_key(&self, key: VaultKey) -> Pending<Result<(), HsmError>> {
+        self.timed("destroy_vault_key", self.inner.destroy_vault_key(key))
+    }
+    fn fingerprints(&self, key: IndexKeyId, inputs: Vec<SecretBytes>) -> Pending<Result<Vec<Fingerprint>, HsmError>> {
+        self.timed("fingerprints", self.inner.fingerprints(key, inputs))
+    }
+    fn create_strict_key(&self, kek: KekId) -> Pending<Result<Vec<u8>, HsmError>> {
+        self.timed("create_strict_key", self.inner.create_strict_key(kek))
+    }
+    fn rewrap_strict_key(&self, key: StrictKey, to: KekId) -> Pending<Result<Vec<u8>, HsmError>> {
+        self.timed("rewrap_strict_key", self.inner.rewrap_strict_key(key, to))
+    }
+    fn seal_rows(&self, key: StrictKey, rows: Vec<PlainRow>) -> Pending<Result<Vec<RowSeal>, HsmError>> {
+        self.timed("seal_rows", self.inner.seal_rows(key, rows))
+    }
+    fn open_rows(&self, key: StrictKey, rows: Vec<SealedRow>) -> Pending<Result<Vec<Option<SecretBytes>>, HsmError>> {
+        self.timed("open_rows", self.inner.open_rows(key, rows))
+    }
+    fn forget_strict_keys(&self) -> Pending<Result<(), HsmError>> {
+        self.timed("forget_strict_keys", self.inner.forget_strict_keys())
     }
 }

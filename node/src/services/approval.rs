@@ -4,6 +4,7 @@
 use super::{client, same_tenant};
 use crate::approve;
 use crate::convert;
+use crate::deadline;
 use crate::node::Node;
 use crate::reply::status;
 use std::sync::Arc;
@@ -61,7 +62,9 @@ impl ApprovalService for Approving {
         let envelope = convert::envelope_in(request.into_inner().approval).map_err(|r| status(&r))?;
         let node = self.0.clone();
         // Its own task: what is on the disk is told even if the caller hangs up.
-        let work = tokio::spawn(async move { approve::submit(&node, &tenant, envelope).await }.instrument(span));
+        let work = tokio::spawn(deadline::placed(
+            async move { approve::submit(&node, &tenant, envelope).await }.instrument(span),
+        ));
         let request = work.await.map_err(|_| super::refused(Reason::Bug))?.map_err(|r| status(&r))?;
         Ok(Response::new(v1::SubmitApprovalResponse { request: Some(request) }))
     }

@@ -3,6 +3,7 @@
 use super::{client, refused};
 use crate::bundle_news::again;
 use crate::convert;
+use crate::deadline;
 use crate::lead_freeze;
 use crate::node::Node;
 use crate::reply::status;
@@ -30,10 +31,8 @@ impl FreezeService for Freezing {
         let envelope = convert::envelope_in(request.into_inner().intent).map_err(|r| status(&r))?;
         let node = self.0.clone();
         // Its own task: a client that hangs up does not stop it.
-        let work = tokio::spawn(
-            async move { again(&node, || lead_freeze::freeze(&node, caller.clone(), envelope.clone())).await }
-                .instrument(span),
-        );
+        let work = async move { again(&node, || lead_freeze::freeze(&node, caller.clone(), envelope.clone())).await };
+        let work = tokio::spawn(deadline::placed(work.instrument(span)));
         work.await.map_err(|_| refused(Reason::Bug))?.map(Response::new).map_err(|r| status(&r))
     }
 
@@ -43,10 +42,8 @@ impl FreezeService for Freezing {
         self.0.check_standing().map_err(|r| status(&r))?;
         let envelope = convert::envelope_in(request.into_inner().intent).map_err(|r| status(&r))?;
         let node = self.0.clone();
-        let work = tokio::spawn(
-            async move { again(&node, || lead_freeze::unfreeze(&node, caller.clone(), envelope.clone())).await }
-                .instrument(span),
-        );
+        let work = async move { again(&node, || lead_freeze::unfreeze(&node, caller.clone(), envelope.clone())).await };
+        let work = tokio::spawn(deadline::placed(work.instrument(span)));
         work.await.map_err(|_| refused(Reason::Bug))?.map(Response::new).map_err(|r| status(&r))
     }
 

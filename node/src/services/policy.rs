@@ -4,6 +4,7 @@ use super::{client, is_auditor, refused, same_tenant};
 use crate::bundle_news::again;
 use crate::bundles::{self, BUNDLE_MAX_BYTES};
 use crate::convert;
+use crate::deadline;
 use crate::judgements::{self, Sight};
 use crate::lead_bundle;
 use crate::node::Node;
@@ -67,7 +68,10 @@ impl PolicyService for Policies {
         self.0.check_standing().map_err(|r| status(&r))?;
         let span = tracing::info_span!("propose_policy", client = %caller);
         let (node, bytes) = (self.0.clone(), request.into_inner().bundle);
-        done(tokio::spawn(async move { lead_bundle::propose(&node, &bytes).await }.instrument(span)).await)
+        done(
+            tokio::spawn(deadline::placed(async move { lead_bundle::propose(&node, &bytes).await }.instrument(span)))
+                .await,
+        )
     }
 
     async fn activate(&self, request: Request<v1::ActivateRequest>) -> Result<Response<v1::ActivateResponse>, Status> {
@@ -75,7 +79,10 @@ impl PolicyService for Policies {
         self.0.check_standing().map_err(|r| status(&r))?;
         let span = tracing::info_span!("activate_policy", client = %caller);
         let (node, version) = (self.0.clone(), request.get_ref().version);
-        done(tokio::spawn(async move { lead_bundle::activate(&node, version).await }.instrument(span)).await)
+        done(
+            tokio::spawn(deadline::placed(async move { lead_bundle::activate(&node, version).await }.instrument(span)))
+                .await,
+        )
     }
 
     async fn veto(&self, request: Request<v1::VetoRequest>) -> Result<Response<v1::VetoResponse>, Status> {
@@ -85,7 +92,7 @@ impl PolicyService for Policies {
         let envelope = convert::envelope_in(request.into_inner().intent).map_err(|r| status(&r))?;
         let node = self.0.clone();
         let work = async move { again(&node, || lead_bundle::veto(&node, caller.clone(), envelope.clone())).await };
-        done(tokio::spawn(work.instrument(span)).await)
+        done(tokio::spawn(deadline::placed(work.instrument(span))).await)
     }
 
     async fn history(&self, request: Request<v1::HistoryRequest>) -> Result<Response<v1::HistoryResponse>, Status> {

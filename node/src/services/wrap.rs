@@ -99,7 +99,9 @@ impl KeyWrapService for Wrapping {
         self.0.check_standing().map_err(|r| status(&r))?;
         let envelope = convert::envelope_in(request.into_inner().intent).map_err(|r| status(&r))?;
         let node = self.0.clone();
-        let work = tokio::spawn(async move { lead_key::create_kek(&node, caller, envelope).await }.instrument(span));
+        let work = tokio::spawn(deadline::carried(
+            async move { lead_key::create_kek(&node, caller, envelope).await }.instrument(span),
+        ));
         let (held, rule) = work.await.map_err(|_| refused(Reason::Bug))?.map_err(|r| status(&r))?;
         Ok(Response::new(v1::CreateKekResponse { kek: Some(self.told(&held)?), rule }))
     }
@@ -113,7 +115,9 @@ impl KeyWrapService for Wrapping {
         self.0.check_standing().map_err(|r| status(&r))?;
         let envelope = convert::envelope_in(request.into_inner().intent).map_err(|r| status(&r))?;
         let node = self.0.clone();
-        let work = tokio::spawn(async move { lead_kek::change(&node, caller, envelope).await }.instrument(span));
+        let work = tokio::spawn(deadline::carried(
+            async move { lead_kek::change(&node, caller, envelope).await }.instrument(span),
+        ));
         let bytes = work.await.map_err(|_| refused(Reason::Bug))?.map_err(|r| status(&r))?;
         let answer = v1::ChangeKekResponse::decode(bytes.as_slice()).map_err(|_| refused(Reason::Tampered))?;
         Ok(Response::new(answer))
