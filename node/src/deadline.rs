@@ -120,10 +120,11 @@ mod tests {
     async fn a_place_is_taken_until_what_was_begun_in_it_has_ended() {
         let place: Place = Arc::new(());
         let (end, ended) = tokio::sync::oneshot::channel::<()>();
-        let begun = until(Instant::now(), place.clone(), async { tokio::spawn(carried(ended)) }).await;
+        let mut begun = None;
+        until(Instant::now(), place.clone(), async { begun = Some(tokio::spawn(carried(ended))) }).await;
         assert_eq!(Arc::strong_count(&place), 2, "the caller has gone, its work has not");
         end.send(()).unwrap();
-        begun.await.unwrap().unwrap();
+        begun.unwrap().await.unwrap().unwrap();
         assert_eq!(Arc::strong_count(&place), 1);
     }
 }
