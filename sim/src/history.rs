@@ -197,7 +197,7 @@ impl History {
         let by = Claimant { tenant: vote.tenant, request: vote.request_id };
         for claim in vote.claims.expect("a vote for a limited request").lines() {
             let memory = node.journal.line(&claim.line());
-            if !memory.voted().iter().any(|v| v.by == by && v.intervals == claim.intervals()) {
+            if !memory.voted().any(|v| v.by == by && v.intervals == claim.intervals()) {
                 self.broken(format!("I8: {from} votes without having written down what it takes"));
             }
         }

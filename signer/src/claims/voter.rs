@@ -198,7 +198,7 @@ pub fn in_the_way(
     let (reason, why) = match memory.consider(by, claim, at) {
         Ok(_) => return Ok(None),
         Err(Excluded::Taken(_)) => {
-            let taken = memory.taken(by, at, claim.window_ms()).take(TAKEN_MAX).collect();
+            let taken = memory.around(by, claim, at).take(TAKEN_MAX).collect();
             return Ok(Some(InTheWay { line: claim.line(), taken }));
         }
         Err(why @ Excluded::Forgotten) => (Reason::ClockSkew, why),
