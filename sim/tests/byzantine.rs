@@ -24,6 +24,8 @@ enum Blame {
     Named,
     /// The cheat is named and banned.
     Banned,
+    /// The cheat is missing, which could be the network's doing.
+    Missing,
     /// Members differ, and it could be anyone's doing.
     Nobody,
 }
@@ -39,7 +41,7 @@ const BEHAVIOURS: [(Behaviour, Blame, &str); 21] = [
     (Behaviour::Oversized, Named, "Oversized"),
     (Behaviour::FlipProtocol, Named, "Malformed"),
     (Behaviour::HelloForVote, Named, "message of an earlier stage"),
-    (Behaviour::PartialForHello, Named, "Silent"),
+    (Behaviour::PartialForHello, Missing, "Silent"),
     (Behaviour::Twice, Named, ""),
     (Behaviour::Flood, Named, "too many messages ahead of time"),
     (Behaviour::Replay, Named, "OtherSession"),
@@ -104,7 +106,9 @@ impl<'a> Run<'a> {
             assert!(failure.culprits.iter().all(|c| *c == self.cheat), "{}: {failure:?}", self.what);
         }
         let named = failures.iter().any(|f| !f.culprits.is_empty());
-        assert_eq!(named, blame != Nobody && !harmless, "{}: {failures:#?}", self.what);
+        assert_eq!(named, matches!(blame, Named | Banned) && !harmless, "{}: {failures:#?}", self.what);
+        let missed = failures.iter().any(|f| f.missing.contains(&self.cheat));
+        assert!(missed || blame != Missing, "{}: {failures:#?}", self.what);
         // The correct machine inside may be the first to see that greetings differ. Its leaving is then all that is heard.
         let left = self.behaviour == Behaviour::EquivocateHello
             && failures.iter().all(|f| f.trouble.contains("PeerAborted") && f.trouble.contains("SESSION_ABORTED"));
@@ -130,7 +134,7 @@ fn runs(usual: u64) -> u64 {
 fn behaviours() -> Vec<(Behaviour, Blame, &'static str)> {
     let mut all = BEHAVIOURS.to_vec();
     for stage in STAGES {
-        all.push((Behaviour::SilentAt(stage), Named, "Silent"));
+        all.push((Behaviour::SilentAt(stage), Missing, "Silent"));
         all.push((Behaviour::AbortAt(stage), Nobody, "PeerAborted"));
         all.push((Behaviour::BabbleAt(stage), Named, "PeerAborted"));
     }
