@@ -36,10 +36,14 @@ fn by(n: u64) -> Claimant {
 }
 
 fn of_line(n: u8, pieces: &[(u128, u128)]) -> LineClaim {
+    of_length(u128::MAX, n, pieces)
+}
+
+fn of_length(max: u128, n: u8, pieces: &[(u128, u128)]) -> LineClaim {
     let intervals: Vec<_> = pieces.iter().map(|(from, to)| Interval::new(*from, *to).unwrap()).collect();
     let amount = intervals.iter().map(|i| i.units()).sum();
     let limit = LimitId::parse("day").unwrap();
-    LineClaim::new(&Charge { limit, line: line(n), max: u128::MAX, window_ms: WINDOW, amount }, intervals).unwrap()
+    LineClaim::new(&Charge { limit, line: line(n), max, window_ms: WINDOW, amount }, intervals).unwrap()
 }
 
 fn claims(n: u64, at: UnixMillis, lines: Vec<LineClaim>) -> Write {
@@ -176,14 +180,17 @@ proptest! {
     #[test]
     fn the_store_decides_as_the_rule_does(
         asked in proptest::collection::vec(
-            (0u64..60_000, 0u64..5_000, 0u64..8, proptest::collection::vec((0u128..12, prop_oneof![1u128..5, 14u128..20]), 1..4)), 1..60,
+            (prop_oneof![0u64..9_000, 0u64..60_000], 0u64..5_000, 0u64..20, proptest::collection::vec((0u128..12, prop_oneof![1u128..5, 14u128..20]), 1..4)), 1..60,
         ),
     ) {
         let dir = tempfile::tempdir().unwrap();
         let s = open(dir.path());
         let mut memory = LineMemory::default();
         let mut now = NOW;
-        for (pass, skew, n, pieces) in asked {
+        // Raised, lowered and raised again.
+        let lengths = [u128::MAX, 40, 90];
+        let count = asked.len();
+        for (i, (pass, skew, n, pieces)) in asked.into_iter().enumerate() {
             now = now.plus(pass);
             let mut from = 0;
             let pieces: Vec<_> = pieces.into_iter().map(|(gap, units)| {
@@ -191,7 +198,9 @@ proptest! {
                 from = piece.1 + 1;
                 piece
             }).collect();
-            let claim = of_line(1, &pieces);
+            let length = lengths[3 * i / count];
+            let on_it: Vec<_> = pieces.into_iter().filter(|(_, to)| *to <= length).collect();
+            let claim = of_length(length, 1, if on_it.is_empty() { &[(3, 4)] } else { &on_it });
             let at = now.minus(skew);
             let ruled = memory.consider(&by(n), &claim, at);
             let stored = commit(&s, vec![claims(n, at, vec![claim])]);
