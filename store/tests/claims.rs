@@ -151,6 +151,51 @@ fn old_claims_leave_the_table() {
     );
 }
 
+/// A file as programs made it before pieces had sizes and lines had sums.
+#[test]
+fn s_3_4_claims_of_an_older_program_are_in_the_way_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()));
+    let file = rusqlite::Connection::open(dir.path().join("node.db")).unwrap();
+    let schema = include_str!("../migrations/0006_claims.sql");
+    file.execute_batch(&format!("DROP TABLE claim; DROP TABLE line; {schema} PRAGMA user_version = 9;")).unwrap();
+    for (n, from, to) in [(1, 0_u128, 500_u128), (2, 1_700, 2_000), (3, 3_400, 3_700)] {
+        let (request, at) = (request(n).0, NOW.0.cast_signed());
+        file.execute(
+            "INSERT INTO claim VALUES (?1, ?2, ?3, 'acme', ?4, 1, ?5, ?5)",
+            rusqlite::params![line(1).0.0, from.to_be_bytes(), to.to_be_bytes(), request, at],
+        )
+        .unwrap();
+    }
+    let about = rusqlite::params![line(1).0.0, NOW.minus(1_000_000).0.cast_signed(), 500_u128.to_be_bytes()];
+    file.execute("INSERT INTO line VALUES (?1, ?2, ?3)", about).unwrap();
+    drop(file);
+
+    let s = open(dir.path());
+    assert_eq!(s.line(&line(1)).unwrap().held(&by(9), NOW, WINDOW), 1_100);
+    clashes(&s, claims(4, NOW, vec![of_limit(5_000, 3_699, 3_700)]), taken(line(1), 3_400, 3_700));
+    clashes(
+        &s,
+        claims(5, NOW, vec![of_limit(1_200, 600, 701)]),
+        Conflict::Claim { line: line(1), why: Excluded::Lowered },
+    );
+    fits(&s, claims(5, NOW, vec![of_limit(1_200, 600, 700)]));
+    clashes(
+        &s,
+        claims(6, NOW, vec![of_limit(1_200, 800, 801)]),
+        Conflict::Claim { line: line(1), why: Excluded::Lowered },
+    );
+    // A window later they are gone, from the sum too.
+    let later = NOW.plus(2 * horizon_ms(WINDOW));
+    fits(&s, claims(7, later, vec![of_limit(5_000, 2_000, 4_900)]));
+    fits(&s, claims(8, later, vec![of_limit(3_000, 0, 100)]));
+    clashes(
+        &s,
+        claims(9, later, vec![of_limit(3_000, 100, 101)]),
+        Conflict::Claim { line: line(1), why: Excluded::Lowered },
+    );
+}
+
 /// Lengths from one unit to nearly all that there are: whichever comes first, the other meets it.
 #[test]
 fn pieces_of_all_lengths_meet_pieces_of_all_lengths() {
