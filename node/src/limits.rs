@@ -251,6 +251,7 @@ pub async fn vote(node: &Arc<Node>, leader: NodeName, request: v1::VoteRequest) 
     let opened = participate::open(node, request.intent, &origin).await?.with_said(said);
     let asked =
         VoteBody::from_bytes(&request.vote).map_err(|_| Refusal::new(Reason::Malformed).with("field", "vote"))?;
+    recover::check_possible(asked.attempt)?;
     let intent = opened.intent();
     tracing::Span::current().record("request", intent.request_id.to_string());
     let _guard = node.inflight.try_take(&intent.tenant, intent.request_id).ok_or(Reason::Contention)?;

@@ -29,6 +29,7 @@ use tally_domain::{Attempt, Digest, KeyName, NodeName, PartyIndex, Refusal, Sign
 use tally_mpc::{KeyShare, Offline, Progress, Protocol, SessionContext};
 use tally_policy::Bundle;
 use votes::Answer;
+pub use votes::Quorum;
 
 /// What happens to a session.
 #[derive(Debug)]
@@ -163,16 +164,17 @@ impl SignSession {
             step.leaves.extend(abandon.leaves);
         }
         let refusal = trouble.refusal(name);
-        let culprits = trouble.culprits(name);
+        let (culprits, missing) = (trouble.culprits(name), trouble.missing());
         step.leaves.push(boot.leaf(
             now,
             What::SessionFailed {
                 request_id: Some(intent.request_id),
                 what: refusal.reason.as_str().into(),
                 culprit: culprits.first().cloned(),
+                missing: missing.clone(),
             },
         ));
-        Failure { step, refusal, culprits }
+        Failure { step, refusal, culprits, missing }
     }
 
     /// The message that tells the other members that this node has left.

@@ -25,8 +25,10 @@ pub struct Failed {
     pub trouble: String,
     /// What the caller is told.
     pub refusal: Refusal,
-    /// Who is named.
+    /// Who is to blame.
     pub culprits: Vec<NodeName>,
+    /// Who was not there.
+    pub missing: Vec<NodeName>,
 }
 
 type Part = (NodeName, RequestKey, Attempt);
@@ -82,6 +84,7 @@ impl History {
             trouble: format!("{trouble:?}"),
             refusal: failure.refusal.clone(),
             culprits: failure.culprits.clone(),
+            missing: failure.missing.clone(),
         });
     }
 

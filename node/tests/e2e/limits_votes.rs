@@ -151,7 +151,7 @@ async fn a_vote_is_for_what_the_voter_itself_charges_within_the_line_and_beside_
     // Issued at another time than the voter's.
     for at in [now().minus(30_000), now().plus(30_000)] {
         let skew = asker.refused(&intent, Some(claims_at(&right, 0, at))).await;
-        assert_eq!(skew, (Code::FailedPrecondition, Reason::ClockSkew));
+        assert_eq!(skew, (Code::Unavailable, Reason::ClockSkew));
     }
 
     // By somebody who is no node.

@@ -188,6 +188,11 @@ impl Ballot {
         self.electorate.reached(&possible)
     }
 
+    /// Voters outside S that will not vote.
+    pub fn refused(&self) -> impl Iterator<Item = &NodeName> {
+        self.refused.iter()
+    }
+
     /// The votes of voters outside S, for passing on.
     pub fn of_others(&self) -> Vec<Statement> {
         let others = self.votes.iter().filter(|(voter, _)| !self.body.signers.contains(voter));

@@ -19,7 +19,23 @@ pub(super) enum Answer {
     NoVote { voter: NodeName, why: Refusal },
 }
 
+/// Whose answer a session waits for when all of S have voted, and a limit needs the votes of others too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quorum {
+    /// The voters', which this node has asked.
+    OfVoters,
+    /// The leader's, which has asked them.
+    FromLeader,
+}
+
 impl SignSession {
+    /// Whether the session waits for a quorum now, and for whom.
+    pub fn awaits_quorum(&self) -> Option<Quorum> {
+        let Stage::Voting { ballot, .. } = &self.stage else { return None };
+        let waits = ballot.missing().is_empty() && !ballot.wanting().is_empty();
+        waits.then_some(if self.leads() { Quorum::OfVoters } else { Quorum::FromLeader })
+    }
+
     pub(super) fn vote(
         &mut self,
         from: &NodeName,
@@ -84,7 +100,12 @@ impl SignSession {
     /// A voter outside S will not vote; when too few are left that may, another place on the line has to be tried.
     fn refused(&mut self, voter: NodeName, why: Refusal) -> Result<Vec<Action<SignResult>>, Trouble> {
         let Stage::Voting { ballot, .. } = &mut self.stage else { return Ok(Vec::new()) };
-        if ballot.wanting().is_empty() || ballot.refuse(voter) { Ok(Vec::new()) } else { Err(Trouble::Own(why)) }
+        if ballot.wanting().is_empty() || ballot.refuse(voter) {
+            return Ok(Vec::new());
+        }
+        // When voters are away, all that are.
+        let names: Vec<_> = ballot.refused().map(NodeName::as_str).collect();
+        Err(Trouble::Own(if why.reason == Reason::Voters { why.with("node", names.join(",")) } else { why }))
     }
 
     /// The leader passes on what voters outside S have said.
