@@ -7,11 +7,13 @@
 mod approval;
 mod bundle;
 mod kek;
+mod limit;
 mod wire;
 
 pub use approval::Waiting;
 pub use bundle::BundleEvent;
 pub use kek::{Asked, KekChanged, KekMade, Wrapped};
+pub use limit::LineStood;
 
 use prost::Message as _;
 use tally_domain::boot::Statement;
@@ -80,6 +82,8 @@ pub enum What {
         bundle: Digest,
         /// What the node itself decoded, in words for people.
         summary: String,
+        /// The lines that it is charged on; none where no limit applies.
+        limits: Vec<LineStood>,
     },
     /// This node voted.
     Voted {

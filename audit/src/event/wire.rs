@@ -3,10 +3,11 @@
 
 mod approval;
 mod bundle;
+mod decided;
 mod fields;
 mod kek;
 
-use super::{BadLeaf, Event, LEAF_VERSION, Origin, Verdict, What};
+use super::{BadLeaf, Event, LEAF_VERSION, Origin, What};
 use fields::{digest, key, node, request_id, tenant};
 use tally_domain::boot::Statement;
 use tally_domain::dsse::Envelope;
@@ -40,7 +41,7 @@ enum Body {
     #[prost(message, tag = "11")]
     IntentReceived(IntentReceived),
     #[prost(message, tag = "12")]
-    Decided(Decided),
+    Decided(decided::DecidedBody),
     #[prost(message, tag = "13")]
     Voted(Statement),
     #[prost(message, tag = "14")]
@@ -110,47 +111,6 @@ enum From_ {
     Client(String),
     #[prost(string, tag = "4")]
     Peer(String),
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Decided {
-    #[prost(string, tag = "1")]
-    tenant: String,
-    #[prost(bytes = "vec", tag = "2")]
-    request_id: Vec<u8>,
-    #[prost(bytes = "vec", tag = "3")]
-    intent_digest: Vec<u8>,
-    #[prost(bytes = "vec", tag = "4")]
-    bundle: Vec<u8>,
-    #[prost(string, tag = "5")]
-    summary: String,
-    #[prost(oneof = "Verdict_", tags = "6, 7")]
-    verdict: Option<Verdict_>,
-}
-
-/// [`Verdict`] as protobuf.
-#[derive(Clone, PartialEq, prost::Oneof)]
-enum Verdict_ {
-    #[prost(message, tag = "6")]
-    Permitted(Permitted),
-    #[prost(message, tag = "7")]
-    Refused(Refused),
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Permitted {
-    #[prost(string, tag = "1")]
-    rule: String,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Refused {
-    #[prost(string, tag = "1")]
-    reason: String,
-    #[prost(string, tag = "2")]
-    rule: String,
-    #[prost(string, tag = "3")]
-    condition: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -237,14 +197,17 @@ impl From<&What> for Body {
                     Origin::Peer(n) => From_::Peer(n.as_str().into()),
                 }),
             }),
-            What::Decided { tenant, request_id, intent_digest, verdict, bundle, summary } => Self::Decided(Decided {
-                tenant: tenant.as_str().into(),
-                request_id: request_id.0.to_vec(),
-                intent_digest: intent_digest.0.to_vec(),
-                bundle: bundle.0.to_vec(),
-                summary: summary.clone(),
-                verdict: Some(Verdict_::from(verdict)),
-            }),
+            What::Decided { tenant, request_id, intent_digest, verdict, bundle, summary, limits } => {
+                Self::Decided(decided::DecidedBody {
+                    tenant: tenant.as_str().into(),
+                    request_id: request_id.0.to_vec(),
+                    intent_digest: intent_digest.0.to_vec(),
+                    bundle: bundle.0.to_vec(),
+                    summary: summary.clone(),
+                    verdict: Some(verdict.into()),
+                    limits: limits.iter().map(Into::into).collect(),
+                })
+            }
             What::Voted { vote } => Self::Voted(vote.clone()),
             What::Released { tenant, request_id, attempt, certificate, partial_digest } => Self::Released(Released {
                 tenant: tenant.as_str().into(),
@@ -295,17 +258,6 @@ impl From<&What> for Body {
     }
 }
 
-impl From<&Verdict> for Verdict_ {
-    fn from(v: &Verdict) -> Self {
-        match v {
-            Verdict::Permitted { rule } => Self::Permitted(Permitted { rule: rule.clone() }),
-            Verdict::Refused { reason, rule, condition } => {
-                Self::Refused(Refused { reason: reason.clone(), rule: rule.clone(), condition: condition.clone() })
-            }
-        }
-    }
-}
-
 impl TryFrom<Leaf> for Event {
     type Error = BadLeaf;
 
@@ -344,6 +296,7 @@ impl TryFrom<Body> for What {
                 verdict: d.verdict.ok_or(BadLeaf::Field("verdict"))?.into(),
                 bundle: digest("bundle", &d.bundle)?,
                 summary: d.summary,
+                limits: d.limits.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             },
             Body::Voted(vote) => Self::Voted { vote },
             Body::Released(r) => Self::Released {
@@ -387,14 +340,5 @@ impl TryFrom<Body> for What {
                 culprit: s.culprit.as_deref().map(|c| node("culprit", c)).transpose()?,
             },
         })
-    }
-}
-
-impl From<Verdict_> for Verdict {
-    fn from(v: Verdict_) -> Self {
-        match v {
-            Verdict_::Permitted(p) => Self::Permitted { rule: p.rule },
-            Verdict_::Refused(r) => Self::Refused { reason: r.reason, rule: r.rule, condition: r.condition },
-        }
     }
 }
