@@ -11,10 +11,12 @@
 pub mod ballot;
 pub mod home;
 pub mod placement;
+pub mod standing;
 pub mod voter;
 
 pub use ballot::{BadVote, Ballot, Binding, Certified, Unclosed, vote, vote_body};
 pub(crate) use home::decide_home_sign;
 pub use home::{Cleared, HomeBallot, HomeCertified, HomeClaim, HomeWork, decide_home};
 pub use placement::{NoRoom, Part, Placer, room_at};
+pub use standing::{stands, stood};
 pub use voter::{Claimed, Concurring, InTheWay, NotAccepted, claim, concur, in_the_way};
