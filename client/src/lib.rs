@@ -25,11 +25,11 @@ mod witnesses;
 mod wrap;
 
 pub use answer::{
-    ActiveRule, BanInfo, ChangeInfo, ChangedKek, Child, CreatedKek, CreatedKey, DataKey, DecidedInfo, FreezeInfo,
-    Frozen, HsmInfo, JudgementInfo, KekInfo, KekVersionInfo, KeyBacking, KeyInfo, LatencyInfo, LimitChargeInfo,
-    LimitInfo, LimitsInfo, LineInfo, NodeInfo, PathInfo, PeerInfo, PendingInfo, PolicyInfo, ProposalInfo, Proposed,
-    QuorumInfo, ReplayCounts, ReplayedChange, RequestInfo, RequestPage, RequestState, SaidInfo, Signed, Told, Unfrozen,
-    Unwrapped, VetoedBundle, Wrapped, WrappedBy, together,
+    ActiveRule, BanInfo, ChangeInfo, ChangedKek, Child, CreatedKek, CreatedKey, DataKey, DecidedInfo, ExplainedInfo,
+    FreezeInfo, Frozen, HeardInfo, HsmInfo, JudgementInfo, KekInfo, KekVersionInfo, KeyBacking, KeyInfo, LatencyInfo,
+    LimitChargeInfo, LimitInfo, LimitsInfo, LineInfo, NodeInfo, OutcomeInfo, PathInfo, PeerInfo, PendingInfo,
+    PolicyInfo, ProposalInfo, Proposed, QuorumInfo, ReplayCounts, ReplayedChange, RequestInfo, RequestPage,
+    RequestState, SaidInfo, Signed, Stands, Told, Unfrozen, Unwrapped, VetoedBundle, Wrapped, WrappedBy, together,
 };
 pub use audit::LogCheckpoint;
 pub use client::Client;

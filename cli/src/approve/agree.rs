@@ -123,6 +123,8 @@ mod tests {
             signers: 2,
             state: "waiting".into(),
             reason: None,
+            limit: None,
+            room_at: None,
             needs: vec![],
             said: vec![],
             approvers: vec![],

@@ -6,13 +6,7 @@ use tally_domain::claim::{Claimant, LineMemory};
 use tally_domain::{Charge, Interval, UnixMillis};
 
 /// How a line stands for a charge, by what is remembered of it and `heard` of voters.
-pub fn stood(
-    charge: &Charge,
-    by: &Claimant,
-    memory: &LineMemory,
-    heard: &[Interval],
-    now: UnixMillis,
-) -> LineStood {
+pub fn stood(charge: &Charge, by: &Claimant, memory: &LineMemory, heard: &[Interval], now: UnixMillis) -> LineStood {
     LineStood {
         limit: charge.limit.clone(),
         line: charge.line,
