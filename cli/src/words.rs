@@ -26,6 +26,36 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (era * 400 + year + u64::from(month <= 2), month, day)
 }
 
+/// A span of time that is still to come, rounded up: `45s`, `12m 5s`, `23h 55m`, `6d 3h`.
+pub fn lasting(ms: u64) -> String {
+    const UNITS: [(&str, u64); 4] = [("d", DAY_MS), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
+    let ms = ms.div_ceil(1_000).saturating_mul(1_000);
+    let largest = UNITS.iter().position(|(_, unit)| ms >= *unit).unwrap_or(UNITS.len() - 1);
+    let shown = UNITS.iter().skip(largest).take(2);
+    let smallest = shown.clone().next_back().map_or(1, |(_, unit)| *unit);
+    let mut rest = ms.div_ceil(smallest).saturating_mul(smallest);
+    let mut words = Vec::new();
+    for (name, unit) in shown {
+        let n = rest / unit;
+        rest %= unit;
+        if n > 0 || (*unit == smallest && words.is_empty()) {
+            words.push(format!("{n}{name}"));
+        }
+    }
+    words.join(" ")
+}
+
+/// Accounting units as whole ones, exactly; a plain number where movements and requests are counted.
+pub fn units(decimals: Option<u8>, units: u128) -> String {
+    let Some(decimals) = decimals else { return units.to_string() };
+    let digits = format!("{units:0>width$}", width = usize::from(decimals) + 1);
+    let (whole, rest) = digits.split_at_checked(digits.len() - usize::from(decimals)).unwrap_or((&digits, ""));
+    match rest.trim_end_matches('0') {
+        "" => whole.to_owned(),
+        rest => format!("{whole}.{rest}"),
+    }
+}
+
 /// A path as a shell takes it back: in quotes where it has anything but letters, digits and a few signs.
 pub fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
@@ -56,6 +86,41 @@ mod tests {
         }
         // Far beyond all calendars, and still no panic.
         assert!(utc(UnixMillis(u64::MAX)).ends_with('Z'));
+    }
+
+    #[test]
+    fn what_is_still_to_come_is_rounded_up() {
+        for (ms, text) in [
+            (0, "0s"),
+            (1, "1s"),
+            (45_000, "45s"),
+            (59_001, "1m"),
+            (60_000, "1m"),
+            (90_000, "1m 30s"),
+            (3_600_000, "1h"),
+            (3_660_001, "1h 2m"),
+            (86_047_000, "23h 55m"),
+            (86_400_000, "1d"),
+            (529_200_001, "6d 4h"),
+        ] {
+            assert_eq!(lasting(ms), text, "{ms}");
+        }
+        assert!(lasting(u64::MAX).ends_with('h'));
+    }
+
+    #[test]
+    fn units_are_written_exactly_as_whole_ones() {
+        let table = [
+            (Some(6), 1_500_000, "1.5"),
+            (Some(6), 1, "0.000001"),
+            (Some(6), 0, "0"),
+            (Some(6), 5_000_000_000, "5000"),
+            (Some(0), 7, "7"),
+            (None, 12, "12"),
+        ];
+        for (decimals, n, text) in table {
+            assert_eq!(units(decimals, n), text);
+        }
     }
 
     #[test]
