@@ -120,9 +120,12 @@ pub fn permit_step(
     while_active(Step { writes, leaves }, opened.bundle())
 }
 
-/// Notes that a permit is in the log.
+/// Notes that a permit is in the log, if that is news.
 pub fn is_permitted(node: &Node, opened: &Opened, rule: &str) {
-    node.written.note(opened, Decision::of(opened, Ok(rule)));
+    let permit = Decision::of(opened, Ok(rule));
+    if node.written.is_news(opened, &permit) {
+        node.written.note(opened, permit);
+    }
 }
 
 /// Logs the permit once more, with `limits` as they stand, if the last that the log says is that there was no room.
@@ -142,7 +145,7 @@ pub async fn found_room(
     }
     let leaves = leaves(node, opened, from.clone(), Ok(rule), &summary(), limits());
     node.commit(while_active(Step { writes: Vec::new(), leaves }, opened.bundle())).await?;
-    is_permitted(node, opened, rule);
+    node.written.note(opened, Decision::of(opened, Ok(rule)));
     Ok(())
 }
 

@@ -91,9 +91,10 @@ async fn refused_for_room(node: &Client, intent: &SealedIntent) {
     assert_eq!((stood.taken, stood.left, stood.full), (3, 0, true));
     assert!(stood.room_at.is_some_and(|at| at > last.time));
 
-    let leaves = node.node().await.unwrap().log_size;
     full(node.sign(intent).await, "fast-hour", 3_600);
-    assert_eq!(node.node().await.unwrap().log_size, leaves, "the same decision is in the log");
+    let again = node.explain(intent.request_id()).await.unwrap().decisions;
+    assert_eq!(again, explained.decisions, "the same decisions are in the log already");
+    assert_eq!(again.iter().map(|d| d.verdict.as_str()).collect::<Vec<_>>(), ["permit", "deny"]);
     let simulated = node.simulate(intent, None).await.unwrap();
     assert_eq!((simulated.verdict.as_str(), simulated.reason.as_deref()), ("deny", Some("VELOCITY_LIMIT")));
     assert!(simulated.charges[0].stands.is_some_and(|stands| stands.full && stands.left == 0));
@@ -130,6 +131,16 @@ async fn one_voter_may_be_away_two_may_not_and_what_an_attempt_had_taken_is_its_
     let third = client.seal(say("three of five")).unwrap();
     let (reason, facts) = refused(cluster.at(0).sign(&third).await);
     assert_eq!(reason, Reason::Voters, "{facts:?}");
+    // However often it is tried, each node writes its decision down once.
+    for _ in 0..3 {
+        assert_eq!(refused(cluster.at(0).sign(&third).await).0, Reason::Voters);
+    }
+    for node in 0..3 {
+        let told = cluster.at(node).explain(third.request_id()).await;
+        let verdicts = told.map(|t| t.decisions.into_iter().map(|d| d.verdict).collect::<Vec<_>>()).unwrap_or_default();
+        assert!(verdicts.len() <= 1 && verdicts.iter().all(|verdict| verdict == "permit"), "node {node}: {verdicts:?}");
+        assert!(node != 0 || verdicts.len() == 1);
+    }
     // Its votes were written down; whoever leads it next has no other pieces to ask for.
     let second = client.seal(say("meanwhile")).unwrap();
     assert_eq!(refused(cluster.at(1).sign(&second).await).0, Reason::Voters);
