@@ -1,6 +1,7 @@
 //! Everything that is printed: plain text for people, one JSON document for scripts, and the exit code.
 
 use crate::intents::Failed;
+use crate::words::lasting;
 use serde_json::{Value, json};
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -100,7 +101,7 @@ fn refusal(refused: &Refused) -> Shown {
     let named = |name: &&str| refused.metadata.contains_key(*name);
     let first = FACTS_FIRST.into_iter().filter(named);
     let rest = refused.metadata.keys().map(String::as_str).filter(|name| !FACTS_FIRST.contains(name));
-    lines.extend(first.chain(rest).filter_map(|name| Some(field(name, refused.metadata.get(name)?))));
+    lines.extend(first.chain(rest).filter_map(|name| Some(fact(name, refused.metadata.get(name)?))));
     lines.push(field("endpoint", &refused.endpoint));
     let json = json!({
         "verdict": verdict(exit).to_lowercase(),
@@ -111,6 +112,14 @@ fn refusal(refused: &Refused) -> Shown {
         "sentence": refused.sentence(),
     });
     Shown::with_exit(exit, lines.join("\n"), json)
+}
+
+/// A fact about a refusal; seconds as people say them.
+fn fact(name: &str, value: &str) -> String {
+    match (name.strip_suffix("_in_s"), value.parse::<u64>()) {
+        (Some(what), Ok(seconds)) => field(&format!("{what} in"), lasting(seconds.saturating_mul(1_000))),
+        _ => field(name, value),
+    }
 }
 
 /// What is wrong, then why. Causes that the text before has named already are not named again.

@@ -26,23 +26,19 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (era * 400 + year + u64::from(month <= 2), month, day)
 }
 
-/// A span of time that is still to come, rounded up: `45s`, `12m 5s`, `23h 55m`, `6d 3h`.
+/// A span of time that is still to come, rounded up: `45s`, `12m 5s`, `24h 2m`, `6d 3h`. Days are counted from two on, as in
+/// bundles.
 pub fn lasting(ms: u64) -> String {
-    const UNITS: [(&str, u64); 4] = [("d", DAY_MS), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
-    let ms = ms.div_ceil(1_000).saturating_mul(1_000);
-    let largest = UNITS.iter().position(|(_, unit)| ms >= *unit).unwrap_or(UNITS.len() - 1);
-    let shown = UNITS.iter().skip(largest).take(2);
-    let smallest = shown.clone().next_back().map_or(1, |(_, unit)| *unit);
-    let mut rest = ms.div_ceil(smallest).saturating_mul(smallest);
-    let mut words = Vec::new();
-    for (name, unit) in shown {
-        let n = rest / unit;
-        rest %= unit;
-        if n > 0 || (*unit == smallest && words.is_empty()) {
-            words.push(format!("{n}{name}"));
-        }
-    }
-    words.join(" ")
+    let seconds = ms.div_ceil(1_000);
+    let ((large, unit), (small, part)) = match seconds {
+        0..60 => return format!("{seconds}s"),
+        60..3_600 => (("m", 60), ("s", 1)),
+        3_600..172_800 => (("h", 3_600), ("m", 60)),
+        _ => (("d", 86_400), ("h", 3_600)),
+    };
+    let parts = seconds.div_ceil(part);
+    let (whole, rest) = (parts / (unit / part), parts % (unit / part));
+    if rest == 0 { format!("{whole}{large}") } else { format!("{whole}{large} {rest}{small}") }
 }
 
 /// Accounting units as whole ones, exactly; a plain number where movements and requests are counted.
@@ -100,12 +96,15 @@ mod tests {
             (3_600_000, "1h"),
             (3_660_001, "1h 2m"),
             (86_047_000, "23h 55m"),
-            (86_400_000, "1d"),
+            (3_599_001, "1h"),
+            (86_400_000, "24h"),
+            (86_431_000, "24h 1m"),
+            (172_800_000, "2d"),
             (529_200_001, "6d 4h"),
         ] {
             assert_eq!(lasting(ms), text, "{ms}");
         }
-        assert!(lasting(u64::MAX).ends_with('h'));
+        assert!(lasting(u64::MAX).contains("d "));
     }
 
     #[test]

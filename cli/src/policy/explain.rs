@@ -1,14 +1,14 @@
 //! `tally policy explain`: why each node decided about a request as it did, what persons said of it, how limits stood, and
 //! where it stands.
 
-use super::judgement::{When, charge, charge_json, to_json as judgement_json, why_lines};
+use super::judgement::{When, charge, charge_json, fact_lines, to_json as judgement_json, why_lines};
 use super::read;
 use crate::output::{Shown, field};
 use crate::profile::ProfileArg;
 use crate::words::{lasting, utc};
 use serde_json::{Value, json};
 use tally_client::{DecidedInfo, ExplainedInfo, HeardInfo, OutcomeInfo};
-use tally_domain::{RequestId, UnixMillis};
+use tally_domain::{Reason, RequestId, UnixMillis};
 
 /// `tally policy explain ID`
 pub async fn run(profile: &ProfileArg, id: RequestId) -> anyhow::Result<Shown> {
@@ -72,32 +72,42 @@ fn outcome_words(o: &OutcomeInfo, now: UnixMillis) -> String {
 fn node_lines(node: &str, explained: &ExplainedInfo, now: UnixMillis) -> Vec<String> {
     let mut lines = Vec::new();
     match &explained.outcome {
-        Some(outcome) => lines.push(format!("{node}: {}", outcome_words(outcome, now).to_lowercase())),
+        Some(outcome) => lines.push(format!("{node}: {}", outcome_words(outcome, now))),
         None => lines.push(format!("{node}: has voted on it; its home tells what became of it")),
     }
-    for decided in &explained.decisions {
-        lines.extend(decided_lines(decided));
+    // In the order of the log; what was decoded is said once, for it does not change.
+    let mut told: Vec<(u64, Vec<String>)> = Vec::new();
+    for (nth, decided) in explained.decisions.iter().enumerate() {
+        told.push((decided.leaf, decided_lines(decided, nth == 0)));
     }
-    lines.extend(explained.said.iter().map(heard_line));
+    told.extend(explained.said.iter().map(|heard| (heard.leaf, vec![heard_line(heard)])));
+    told.sort_by_key(|(leaf, _)| *leaf);
+    lines.extend(told.into_iter().flat_map(|(_, lines)| lines));
     lines
 }
 
-fn decided_lines(d: &DecidedInfo) -> Vec<String> {
-    let reason = d.reason.as_deref().map(|r| format!(" {r}")).unwrap_or_default();
-    let mut lines = vec![field("decided", format!("{}{reason} at {}, brought by {}", d.verdict, utc(d.time), d.from))];
+fn decided_lines(d: &DecidedInfo, with_facts: bool) -> Vec<String> {
+    let verdict = match d.reason.as_deref() {
+        Some(reason) if reason == Reason::ApprovalsRequired.as_str() => "needs approvals".to_owned(),
+        Some(reason) => format!("{} {reason}", d.verdict),
+        None => d.verdict.clone(),
+    };
+    let mut lines = vec![field("decided", format!("{verdict} at {}, brought by {}", utc(d.time), d.from))];
     lines.push(field("bundle", d.bundle));
     lines.extend(d.rule.as_ref().map(|rule| field("rule", rule)));
     lines.extend(d.condition.as_ref().map(|condition| field("condition", condition)));
     match &d.again {
-        Some(again) => lines.extend(why_lines(again)),
-        None => lines.push(field("facts", &d.summary)),
+        Some(again) => {
+            lines.extend(with_facts.then(|| fact_lines(again)).into_iter().flatten());
+            lines.extend(why_lines(again));
+        }
+        None if with_facts => lines.push(field("facts", &d.summary)),
+        None => {}
     }
-    let charges = if d.limits.is_empty() {
-        d.again.iter().flat_map(|again| &again.charges).collect()
-    } else {
-        d.limits.iter().collect::<Vec<_>>()
-    };
-    lines.extend(charges.into_iter().map(|c| field("limit", charge(c, When::Then(d.time)))));
+    // What was not written down is what the bundle of that time says.
+    let written = !d.limits.is_empty();
+    let charges = if written { &d.limits } else { d.again.as_ref().map_or(&d.limits, |again| &again.charges) };
+    lines.extend(charges.iter().map(|c| field("limit", charge(c, When::Then(d.time)))));
     lines
 }
 

@@ -20,17 +20,27 @@ pub enum When {
 pub fn lines(j: &JudgementInfo, when: When) -> Vec<String> {
     let reason = j.reason.as_deref().map(|r| format!(" {r}")).unwrap_or_default();
     let rules = if j.rules.is_empty() { String::new() } else { format!(" by rule {}", j.rules.join(", ")) };
-    let mut lines = vec![format!("WOULD {}{reason}{rules}", j.verdict.to_uppercase())];
+    let verdict = match j.verdict.as_str() {
+        "needs-approval" => "NEED APPROVALS".to_owned(),
+        verdict => verdict.to_uppercase(),
+    };
+    let mut lines = vec![format!("WOULD {verdict}{reason}{rules}")];
     lines.push(field("bundle", format!("version {}, {}", j.bundle.version, j.bundle.digest)));
+    lines.extend(fact_lines(j));
     lines.extend(why_lines(j));
     lines.extend(j.charges.iter().map(|c| field("limit", charge(c, when))));
     lines
 }
 
+/// What the node decoded.
+pub fn fact_lines(j: &JudgementInfo) -> Vec<String> {
+    j.facts.lines().map(|line| field("facts", line.trim())).collect()
+}
+
 /// What led to it, without its limits.
 pub fn why_lines(j: &JudgementInfo) -> Vec<String> {
-    let mut lines: Vec<_> = j.facts.lines().map(|line| field("facts", line.trim())).collect();
-    lines.extend(j.near_misses.iter().map(|(rule, condition)| field("near", format!("{rule}: {condition}"))));
+    let near = j.near_misses.iter().map(|(rule, condition)| field("near", format!("{rule}: {condition}")));
+    let mut lines: Vec<_> = near.collect();
     lines.extend(j.missing.iter().map(|way| field("missing", way)));
     let asked: Vec<_> = j.approvers.iter().map(ToString::to_string).collect();
     lines.extend((!asked.is_empty()).then(|| field("asks", asked.join(", "))));
