@@ -51,7 +51,12 @@ fn build_all_kinds() -> Vec<Event> {
     log.push(approvals::waiting(&waits));
     log.push(w.said(&waits, "alice", approval::Verdict::Approve));
     log.push(on_a_full_line(&waits));
-    log.push(What::SessionFailed { request_id: None, what: "DEADLINE".into(), culprit: Some(node_name(2)) });
+    log.push(What::SessionFailed {
+        request_id: None,
+        what: "DEADLINE".into(),
+        culprit: Some(node_name(2)),
+        missing: vec![node_name(1)],
+    });
     w.events(0, log)
 }
 
@@ -124,6 +129,7 @@ fn frozen_leaves_still_read() {
         request_id: Some(request(4)),
         what: "PROTOCOL_VIOLATION".into(),
         culprit: Some(node_name(1)),
+        missing: Vec::new(),
     });
     let decided = at(What::Decided {
         tenant: tenant(),

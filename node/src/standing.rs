@@ -4,9 +4,9 @@
 use crate::limits::look;
 use crate::node::{Node, now};
 use tally_audit::event::LineStood;
-use tally_domain::claim::Claimant;
-use tally_domain::{Charge, Reason, Refusal, UnixMillis};
-use tally_signer::claims::{self, Placer};
+use tally_domain::claim::{Claimant, LineMemory};
+use tally_domain::{Charge, Interval, Reason, Refusal, UnixMillis};
+use tally_signer::claims::{self, Placer, Room};
 
 /// How lines stand when something is permitted that is charged on them. A line that does not read is left out: it explains
 /// a decision, and what is decided by it reads it again.
@@ -18,22 +18,22 @@ pub fn stood(node: &Node, by: &Claimant, charges: &[Charge]) -> Vec<LineStood> {
 
 /// How lines stand for a request, with when there is room on those that have none.
 pub fn stands(node: &Node, by: &Claimant, charges: &[Charge], at: UnixMillis) -> Vec<LineStood> {
-    let one = |charge: &Charge| look(node, charge.line, |memory| claims::stands(charge, by, memory, at)).ok();
-    charges.iter().filter_map(one).collect()
+    charges.iter().filter_map(|charge| stands_for(node, by, charge, &[], at)).collect()
 }
 
 /// How lines stand that have no room for a request, by what voters have said, too.
 pub fn full(node: &Node, by: &Claimant, charges: &[Charge], placer: &Placer, why: &Refusal) -> Vec<LineStood> {
     let at = now();
-    let one = |charge: &Charge| {
-        let heard = placer.heard(charge.line);
-        let stands = |memory: &_| LineStood {
-            taken: claims::stood(charge, by, memory, heard, at).taken,
-            ..claims::stands(charge, by, memory, at)
-        };
-        look(node, charge.line, stands).ok()
-    };
+    let one = |charge: &Charge| stands_for(node, by, charge, placer.heard(charge.line), at);
     without_room(charges.iter().filter_map(one).collect(), why, at)
+}
+
+fn stands_for(node: &Node, by: &Claimant, charge: &Charge, heard: &[Interval], at: UnixMillis) -> Option<LineStood> {
+    let stands = |memory: &LineMemory, room: &mut Room| LineStood {
+        taken: claims::stood(charge, by, memory, heard, at).taken,
+        ..claims::stands(charge, by, memory, room, at)
+    };
+    node.lines.room(&*node.store, charge, at, stands).ok()
 }
 
 /// The same for a node's own work.

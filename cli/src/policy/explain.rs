@@ -156,7 +156,7 @@ mod tests {
             room_at: Some(now.plus(90_000)),
             ..outcome("approved", Some("VELOCITY_LIMIT"))
         };
-        let approved = "APPROVED, not signed yet: VELOCITY_LIMIT, limit hour has no room; room in 1m 30s";
+        let approved = "APPROVED, not signed yet: VELOCITY_LIMIT, limit hour has no room; room in 1 min 30 s";
         assert_eq!(outcome_words(&full, now), approved);
         assert_eq!(outcome_words(&outcome("approved", None), now), "APPROVED, not signed yet");
         assert_eq!(outcome_words(&outcome("refused", Some("VELOCITY_LIMIT")), now), "REFUSED VELOCITY_LIMIT");

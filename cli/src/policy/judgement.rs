@@ -122,7 +122,7 @@ mod tests {
         let left = format!("{takes}; others have taken 999.5, 0.5 left");
         assert_eq!(charge(&charge_of(Some(stands)), When::Now(now)), left);
         let full = Stands { full: true, room_at: Some(now.plus(3_600_000)), ..stands };
-        let had = format!("{takes}; others had taken 999.5, 0.5 was left; NO ROOM, room in 1h");
+        let had = format!("{takes}; others had taken 999.5, 0.5 was left; NO ROOM, room in 1 h");
         assert_eq!(charge(&charge_of(Some(full)), When::Then(now)), had);
         let json = charge_json(&charge_of(Some(full)));
         assert_eq!((&json["takes"], &json["left"], &json["full"]), (&json!("1.5"), &json!("0.5"), &json!(true)));

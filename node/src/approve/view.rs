@@ -36,6 +36,7 @@ pub async fn list(node: &Arc<Node>, tenant: &Tenant) -> Result<Vec<v1::PendingRe
             all.push(v1::PendingRequest {
                 summary: String::new(),
                 approvers: Vec::new(),
+                initiators: Vec::new(),
                 ..shown(node, row, &read, &said)
             });
         }
@@ -119,6 +120,7 @@ fn shown(node: &Node, row: &WaitingRow, read: &Read, said: &[ApprovalRow]) -> v1
         approvers: approvers.into_iter().map(|(person, keys)| approver(&person, &keys)).collect(),
         limit: why_not.limit,
         room_at_ms: why_not.room_at.map_or(0, |at| at.0),
+        initiators: bundle.operators(&intent.client).iter().map(|(person, keys)| approver(person, keys)).collect(),
     }
 }
 
@@ -140,7 +142,13 @@ fn person_said(row: &ApprovalRow) -> v1::PersonSaid {
         Verdict::Approve => "approved",
         Verdict::Reject => "rejected",
     };
-    v1::PersonSaid { person: row.person.to_string(), verdict: verdict.into(), at_ms: row.at.0 }
+    let key = tally_signer::approval::envelope_of(row).and_then(|e| e.signatures.into_iter().next()).map(|s| s.key_id);
+    v1::PersonSaid {
+        person: row.person.to_string(),
+        verdict: verdict.into(),
+        at_ms: row.at.0,
+        key: key.unwrap_or_default(),
+    }
 }
 
 fn approver(person: &tally_domain::PersonName, keys: &[tally_domain::dsse::VerifyingKey]) -> v1::Approver {

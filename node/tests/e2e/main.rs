@@ -15,12 +15,16 @@ mod bad_approvals;
 mod bad_freezes;
 mod bad_input;
 mod bundles;
+mod cards;
+mod cards_bad;
+mod cards_keys;
 mod evil;
 mod evm;
 mod freezes;
 mod frozen_keks;
 mod harness {
     pub mod admins;
+    pub mod cards;
     pub mod certs;
     pub mod cluster;
     pub mod orders;

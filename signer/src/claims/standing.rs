@@ -1,6 +1,6 @@
 //! How lines stand, for people: what is shown before a decision and written down with it. Nothing is decided by it.
 
-use crate::claims::placement::room_at;
+use crate::claims::room::{Room, joined, without};
 use tally_audit::event::LineStood;
 use tally_domain::claim::{Claimant, LineMemory};
 use tally_domain::{Charge, Interval, UnixMillis};
@@ -18,27 +18,22 @@ pub fn stood(charge: &Charge, by: &Claimant, memory: &LineMemory, heard: &[Inter
     }
 }
 
-/// The same, with the time from which there is room where there is none now.
-pub fn stands(charge: &Charge, by: &Claimant, memory: &LineMemory, now: UnixMillis) -> LineStood {
-    let room_at = Some(room_at(charge, by, memory, now)).filter(|at| *at > now);
+/// The same, with the time from which there is room where there is none at `now`, which is the room's own time.
+pub fn stands(charge: &Charge, by: &Claimant, memory: &LineMemory, room: &mut Room, now: UnixMillis) -> LineStood {
+    let room_at = Some(room.room_at(memory, by, charge)).filter(|at| *at > now);
     LineStood { room_at, ..stood(charge, by, memory, &[], now) }
 }
 
-/// Units that others hold. Pieces of different requests are disjoint, unless a request tried again elsewhere or a voter
-/// told of what is remembered: only then is there anything to sort.
+/// Units that others hold, and what voters have told of beyond that.
 fn taken(charge: &Charge, by: &Claimant, memory: &LineMemory, heard: &[Interval], now: UnixMillis) -> u128 {
-    let pieces = memory.taken(by, now, charge.window_ms);
-    if heard.is_empty() && memory.voted().iter().all(|voted| voted.nth <= 1) {
-        return pieces.fold(0, |sum, piece| sum.saturating_add(piece.units()));
-    }
-    let mut pieces: Vec<_> = pieces.chain(heard.iter().copied()).collect();
-    pieces.sort_unstable();
-    let mut end = 0;
-    pieces.iter().fold(0, |sum: u128, piece| {
-        let fresh = piece.to().saturating_sub(piece.from().max(end));
-        end = end.max(piece.to());
-        sum.saturating_add(fresh)
-    })
+    let held = memory.held(by, now, charge.window_ms);
+    let others = |piece: &Interval| memory.others(*piece, by, now, charge.window_ms);
+    let heard: u128 = joined(heard.to_vec())
+        .iter()
+        .map(|piece| without(*piece, &joined(others(piece).collect())))
+        .map(|left| left.iter().fold(0, |sum: u128, piece| sum.saturating_add(piece.units())))
+        .fold(0, u128::saturating_add);
+    held.saturating_add(heard)
 }
 
 #[cfg(test)]
@@ -71,12 +66,13 @@ mod tests {
         let heard = [Interval::new(30, 55).unwrap()];
         assert_eq!(stood(&charge, &by(3), &plain, &heard, AT).taken, 60);
         let again = memory(vec![voted(1, 1, 0, 40, AT), voted(1, 2, 20, 60, AT)]);
-        assert_eq!(stood(&charge, &by(3), &again, &[], AT).taken, 60);
+        assert_eq!(stood(&charge, &by(3), &again, &[], AT).taken, 40, "a request is signed once");
 
-        let has_room = stands(&charge, &by(3), &plain, AT);
+        let look = |memory: &LineMemory| stands(&charge, &by(3), memory, &mut Room::of(memory, &charge, AT), AT);
+        let has_room = look(&plain);
         assert_eq!((has_room.taken, has_room.room_at), (50, None));
         let full = memory(vec![voted(1, 1, 0, 80, AT.minus(60_000))]);
         let frees = AT.minus(60_000).plus(horizon_ms(HOUR_MS));
-        assert_eq!(stands(&charge, &by(3), &full, AT).room_at, Some(frees));
+        assert_eq!(look(&full).room_at, Some(frees));
     }
 }

@@ -1,7 +1,8 @@
 //! The protobuf form of a decision.
 
 use super::digest;
-use crate::event::{BadLeaf, LineStood, Verdict};
+use super::verdict::Verdict_;
+use crate::event::{BadLeaf, LineStood};
 use tally_domain::{LimitId, LineId, UnixMillis};
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -16,36 +17,11 @@ pub(super) struct DecidedBody {
     pub(super) bundle: Vec<u8>,
     #[prost(string, tag = "5")]
     pub(super) summary: String,
-    #[prost(oneof = "VerdictBody", tags = "6, 7")]
-    pub(super) verdict: Option<VerdictBody>,
+    #[prost(oneof = "Verdict_", tags = "6, 7")]
+    pub(super) verdict: Option<Verdict_>,
     /// Only where a limit applies.
     #[prost(message, repeated, tag = "8")]
     pub(super) limits: Vec<LineStoodBody>,
-}
-
-/// [`Verdict`] as protobuf.
-#[derive(Clone, PartialEq, prost::Oneof)]
-pub(super) enum VerdictBody {
-    #[prost(message, tag = "6")]
-    Permitted(Permitted),
-    #[prost(message, tag = "7")]
-    Refused(Refused),
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct Permitted {
-    #[prost(string, tag = "1")]
-    rule: String,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct Refused {
-    #[prost(string, tag = "1")]
-    reason: String,
-    #[prost(string, tag = "2")]
-    rule: String,
-    #[prost(string, tag = "3")]
-    condition: String,
 }
 
 /// Units are 16 bytes, the highest first.
@@ -66,26 +42,6 @@ pub(super) struct LineStoodBody {
     /// Only where there was no room.
     #[prost(uint64, optional, tag = "7")]
     room_at_ms: Option<u64>,
-}
-
-impl From<&Verdict> for VerdictBody {
-    fn from(v: &Verdict) -> Self {
-        match v {
-            Verdict::Permitted { rule } => Self::Permitted(Permitted { rule: rule.clone() }),
-            Verdict::Refused { reason, rule, condition } => {
-                Self::Refused(Refused { reason: reason.clone(), rule: rule.clone(), condition: condition.clone() })
-            }
-        }
-    }
-}
-
-impl From<VerdictBody> for Verdict {
-    fn from(v: VerdictBody) -> Self {
-        match v {
-            VerdictBody::Permitted(p) => Self::Permitted { rule: p.rule },
-            VerdictBody::Refused(r) => Self::Refused { reason: r.reason, rule: r.rule, condition: r.condition },
-        }
-    }
 }
 
 impl From<&LineStood> for LineStoodBody {
