@@ -202,10 +202,7 @@ async fn attempts(node: &Arc<Node>, permit: &Permit, origin: &Origin, placer: &m
                     Err(Outcome::NoRoom(_)) if fresh => fresh = false,
                     Err(Outcome::Away(refusal)) if fresh => (fresh, away) = (false, Some(refusal)),
                     Err(Outcome::Away(refusal)) => return Err(refusal),
-                    Err(Outcome::NoRoom(no_room)) => {
-                        let by = limits::claimant(subject);
-                        return Err(limits::full(node, &by, permit.charges(), no_room)?);
-                    }
+                    Err(Outcome::NoRoom(full)) => return Err(no_room(node, permit, full)?),
                     Err(Outcome::Met) => last = Some(Reason::Contention.into()),
                     Err(Outcome::Refused(refusal)) => return Err(with_earlier(refusal, last)),
                     Err(Outcome::Failed(failed)) => {
@@ -287,6 +284,10 @@ async fn attempt_once(
     };
     let (session, actions) = SignSession::start(start, &mut fresh_rng());
     drive(node, seat, me, names, session, actions).await.map_err(Outcome::Failed)
+}
+
+fn no_room(node: &Node, permit: &Permit, full: NoRoom) -> Result<Refusal, Refusal> {
+    limits::full(node, &limits::claimant(permit.subject()), permit.charges(), full)
 }
 
 /// Writes down that there is room, if the last that the log says is that there was none.
