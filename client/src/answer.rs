@@ -3,6 +3,7 @@
 mod approval;
 mod bundle;
 mod freeze;
+mod judgement;
 mod limit;
 mod node;
 mod request;
@@ -11,13 +12,15 @@ mod wrap;
 
 pub use approval::{PathInfo, PendingInfo, SaidInfo};
 pub(crate) use approval::{pending, said};
-pub use bundle::{
-    ChangeInfo, DecidedInfo, JudgementInfo, LimitChargeInfo, ProposalInfo, Proposed, ReplayCounts, ReplayedChange,
-    VetoedBundle,
-};
-pub(crate) use bundle::{counts, explained, history, judgement, proposal, proposed, replayed, vetoed};
+pub use bundle::{ChangeInfo, ProposalInfo, Proposed, VetoedBundle};
+pub(crate) use bundle::{history, proposal, proposed, vetoed};
 pub use freeze::{FreezeInfo, Frozen, Told, Unfrozen};
 pub(crate) use freeze::{freezes, frozen, unfrozen};
+pub use judgement::{
+    DecidedInfo, ExplainedInfo, HeardInfo, JudgementInfo, LimitChargeInfo, OutcomeInfo, ReplayCounts, ReplayedChange,
+    Stands,
+};
+pub(crate) use judgement::{counts, explained, judgement, replayed};
 pub(crate) use limit::limits;
 pub use limit::{LimitInfo, LimitsInfo, LineInfo, together};
 pub use node::{ActiveRule, BanInfo, HsmInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo, QuorumInfo};

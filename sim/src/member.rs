@@ -171,6 +171,7 @@ impl Cluster {
             verdict: admit::verdict(outcome),
             bundle,
             summary: String::new(),
+            limits: Vec::new(),
         };
         vec![received(boot, opened, from, now), boot.leaf(now, decided)]
     }

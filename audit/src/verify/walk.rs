@@ -176,7 +176,7 @@ impl<'a> Walk<'a> {
             What::SessionFailed { .. } => Ok(()),
             What::Boot { bundle, .. } => self.booted_under(bundle),
             What::IntentReceived { envelope, digest, .. } => self.intent(&envelope, digest),
-            What::Decided { tenant, request_id, intent_digest, verdict, bundle, summary } => {
+            What::Decided { tenant, request_id, intent_digest, verdict, bundle, summary, .. } => {
                 self.decided((tenant, request_id), intent_digest, verdict, bundle, summary)
             }
             What::Voted { vote } => self.voted(&vote),

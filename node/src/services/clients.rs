@@ -96,7 +96,8 @@ impl SigningService for Clients {
         let full = rows.len() == usize::try_from(size).unwrap_or(usize::MAX);
         let next_page_token = if full { skip.saturating_add(u64::from(size)).to_string() } else { String::new() };
         let told = rows.into_iter().filter(|row| is_told_here(&self.0, row));
-        let requests = told.map(convert::request_out).collect();
+        let requests = told.map(|row| approve::in_list(&self.0, row)).collect::<Result<_, _>>();
+        let requests = requests.map_err(|r| status(&r))?;
         Ok(Response::new(v1::ListRequestsResponse { requests, next_page_token }))
     }
 }
@@ -260,7 +261,7 @@ fn is_domain(held: &HsmHeld) -> bool {
 }
 
 /// What another node does alone is that node's to tell: this one has voted on it at most, and never hears of its end.
-fn is_told_here(node: &Node, row: &RequestRow) -> bool {
+pub(super) fn is_told_here(node: &Node, row: &RequestRow) -> bool {
     let home = node.hsm_keys.get(&row.claim.key).map(|held| held.record.home.clone());
     matches!(row.state, RequestState::Completed(_)) || home.is_none_or(|home| home == *node.name())
 }
