@@ -14,7 +14,7 @@ pub mod placement;
 pub mod voter;
 
 pub use ballot::{BadVote, Ballot, Binding, Certified, Unclosed, vote, vote_body};
-pub(crate) use home::decide_home_sign;
+pub(crate) use home::decide_home_asked;
 pub use home::{Cleared, HomeBallot, HomeCertified, HomeClaim, HomeWork, decide_home};
 pub use placement::{NoRoom, Part, Placer, room_at};
 pub use voter::{Claimed, Concurring, InTheWay, NotAccepted, claim, concur, in_the_way};

@@ -18,6 +18,7 @@ mod bundles;
 mod cards;
 mod cards_bad;
 mod cards_keys;
+mod cards_limits;
 mod evil;
 mod evm;
 mod freezes;
