@@ -17,6 +17,7 @@ mod bad_input;
 mod bundles;
 mod cards;
 mod cards_bad;
+mod cards_import;
 mod cards_keys;
 mod cards_limits;
 mod evil;
