@@ -20,6 +20,7 @@ mod cards_bad;
 mod cards_import;
 mod cards_keys;
 mod cards_limits;
+mod cards_others;
 mod evil;
 mod evm;
 mod freezes;
