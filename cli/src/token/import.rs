@@ -63,11 +63,17 @@ struct Tally {
 impl Import {
     /// Runs it.
     pub async fn run(self, client: &Client) -> anyhow::Result<Shown> {
-        let source = sha256(&self.file)?;
+        let (source, lines) = measured(&self.file)?;
         let id = import_id(&self.domain, &source)?;
         let (mut out, from) = resumed(&self.out, None)?;
         let (mut rejects, _) = resumed(&self.rejects, Some(from))?;
-        let call = Call::TokenizeMany { rows_max: ROWS_MAX, import: Some(Source { id, source }) };
+        // No more than are left: rules and limits are asked about as many.
+        let left = u32::try_from(lines.saturating_sub(from)).unwrap_or(u32::MAX);
+        let rows_max = left.max(1);
+        if rows_max > ROWS_MAX {
+            return Err(Usage(format!("the file has more than {ROWS_MAX} lines; split it")).into());
+        }
+        let call = Call::TokenizeMany { rows_max, import: Some(Source { id, source }) };
         let intent = client.seal(Order::tokens(self.domain.clone(), "", call).note(&self.note))?;
         let mut stream = client.tokenize_many(&intent).await?;
         let size = std::fs::metadata(&self.file)?.len();
@@ -257,13 +263,20 @@ fn resumed(path: &Path, last: Option<u64>) -> anyhow::Result<(File, u64)> {
     Ok((file, known))
 }
 
-fn sha256(path: &Path) -> anyhow::Result<Digest> {
+/// The digest of a file, and how many lines it has.
+fn measured(path: &Path) -> anyhow::Result<(Digest, u64)> {
+    let (mut lines, mut last) = (0, b'\n');
     let mut file = File::open(path).map_err(|e| Usage(format!("cannot read {}: {e}", path.display())))?;
     let (mut hash, mut buffer) = (Sha256::new(), Zeroizing::new(vec![0; 64 * 1024]));
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok(Digest(hash.finalize().into())),
-            n => hash.update(buffer.get(..n).unwrap_or_default()),
+            0 => return Ok((Digest(hash.finalize().into()), lines + u64::from(last != b'\n'))),
+            n => {
+                let piece = buffer.get(..n).unwrap_or_default();
+                lines += piece.iter().filter(|byte| **byte == b'\n').count() as u64;
+                last = piece.last().copied().unwrap_or(last);
+                hash.update(piece);
+            }
         }
     }
 }
