@@ -27,7 +27,7 @@ use tally_policy::{Bundle, DecisionRequest, PolicyAction};
 use tally_proto::v1;
 use tally_signer::admit::{Permit, Subject, admit_sign};
 use tally_signer::approval::unless_rejected;
-use tally_signer::claims::{self, InTheWay, NoRoom, Part, Placer, Room, Search};
+use tally_signer::claims::{self, HomeWork, InTheWay, NoRoom, Part, Placer, Room, Search};
 use tally_signer::freeze::unless_frozen;
 use tokio::sync::mpsc;
 
@@ -56,6 +56,12 @@ pub fn names(node: &Node, permit: &Permit) -> Vec<Write> {
     let mut named = tally_policy::lines(&node.bundle(), &request);
     named.retain(|named| node.named_lines.note(named.line));
     named.into_iter().map(Write::NameLine).collect()
+}
+
+/// The same of what this node or another does alone.
+pub fn names_of(node: &Node, work: &HomeWork) -> Vec<Write> {
+    let new = work.lines().iter().filter(|named| node.named_lines.note(named.line));
+    new.cloned().map(Write::NameLine).collect()
 }
 
 /// Lines whose words have been kept since the start; a few for each limit, or as many as there are destinations.

@@ -10,6 +10,7 @@ use crate::inflight::Guard;
 use crate::lead_hsm;
 use crate::lead_key;
 use crate::lead_sign::pending_check;
+use crate::lead_token;
 use crate::limits;
 use crate::node::{Node, fresh_rng, now};
 use crate::recover;
@@ -195,7 +196,7 @@ pub async fn recover(
 /// # Errors
 /// A [`Refusal`].
 pub async fn complete(node: &Arc<Node>, peer: NodeName, request: v1::CompleteRequest) -> Result<(), Refusal> {
-    let origin = Origin::Peer(peer);
+    let origin = Origin::Peer(peer.clone());
     let opened = open(node, request.intent, &origin).await?;
     let intent = opened.intent();
     let _guard = node.inflight.take(&intent.tenant, intent.request_id).await;
@@ -203,6 +204,9 @@ pub async fn complete(node: &Arc<Node>, peer: NodeName, request: v1::CompleteReq
         return Ok(());
     }
     if let Some(held) = node.hsm_keys.get(&intent.key) {
+        if held.is_domain() {
+            return lead_token::keep(node, &opened, &peer, &held, request.result).await;
+        }
         return lead_hsm::keep(node, &opened, origin, &held, &request.result).await;
     }
     let held = node.keys.get(&intent.key);

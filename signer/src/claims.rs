@@ -17,7 +17,7 @@ pub mod voter;
 
 pub(crate) use ballot::wanted;
 pub use ballot::{BadVote, Ballot, Binding, Certified, Unclosed, vote, vote_body};
-pub(crate) use home::decide_home_sign;
+pub(crate) use home::decide_home_asked;
 pub use home::{Cleared, HomeBallot, HomeCertified, HomeClaim, HomeWork, decide_home};
 pub use placement::{NoRoom, Part, Placer};
 pub use room::{Room, Search, Seen};

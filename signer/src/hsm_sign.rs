@@ -4,7 +4,7 @@
 use crate::admit::{Opened, check_bundle_version, check_sign_times, expect_action};
 use crate::approval::{Question, unless_rejected};
 use crate::boot::BootIdentity;
-use crate::claims::{Cleared, HomeWork, decide_home_sign};
+use crate::claims::{Cleared, HomeWork, decide_home_asked};
 use crate::freeze::{Freezes, unless_frozen};
 use crate::result::{SignResult, WireSignature};
 use prost::Message as _;
@@ -295,7 +295,7 @@ pub fn admit_hsm_sign(
     let subject = subject(opened, record, state)?;
     freezes.check(&subject.intent().key)?;
     let question = Question::new(&subject.opened, &subject.facts);
-    let work = decide_home_sign(&question, &record.home, subject.digest_to_sign(), bundle, now)?;
+    let work = decide_home_asked(&question, &record.home, subject.digest_to_sign(), bundle, now)?;
     Ok(HsmPermit { subject, work })
 }
 
