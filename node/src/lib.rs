@@ -48,6 +48,7 @@ mod peers;
 mod recover;
 mod replay;
 mod reply;
+mod rpc;
 mod serve;
 mod services;
 mod sessions;

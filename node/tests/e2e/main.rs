@@ -21,11 +21,14 @@ mod freezes;
 mod frozen_keks;
 mod harness {
     pub mod admins;
+    pub mod anvil;
     pub mod certs;
     pub mod cluster;
+    pub mod json_rpc;
     pub mod orders;
     pub mod people;
     pub mod raw;
+    pub mod stock;
     pub mod vault;
 }
 mod home_limits;
@@ -46,6 +49,7 @@ mod resident;
 mod rollback;
 mod standby;
 mod starts;
+mod stock_clients;
 mod storm;
 mod tokens;
 mod wrap;
