@@ -7,6 +7,7 @@ dir=${1:?usage: setup.sh DIR}
 here=$(cd "$(dirname "$0")" && pwd)
 proto=$here/../../proto
 
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "setup.sh: Python 3.11 or newer is needed" >&2; exit 1; }
 python3 -m venv "$dir"
 "$dir/bin/pip" install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: \
     --requirement "$here/requirements.txt"

@@ -47,6 +47,7 @@ mod processes;
 mod reads;
 mod resident;
 mod rollback;
+mod rpc;
 mod standby;
 mod starts;
 mod stock_clients;

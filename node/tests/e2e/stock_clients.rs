@@ -16,7 +16,8 @@ fn on_this_chain(cluster: &Cluster) {
     let path = cluster.dir.path().join("policy/assets.toml");
     let mut assets = std::fs::read_to_string(&path).unwrap();
     assets += &format!(
-        "\n[[asset]]\nsymbol = \"USDC\"\nchain = \"eip155:{CHAIN}\"\ncontract = \"{TOKEN}\"\ndecimals = 6\n"
+        "\n[[asset]]\nsymbol = \"ETH\"\nchain = \"eip155:{CHAIN}\"\ndecimals = 18\n\
+         \n[[asset]]\nsymbol = \"USDC\"\nchain = \"eip155:{CHAIN}\"\ncontract = \"{TOKEN}\"\ndecimals = 6\n"
     );
     std::fs::write(path, assets).unwrap();
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// Gives a node, which does not run yet, an endpoint for `payouts-1`; gives its port.
 pub fn provide(cluster: &Cluster, node: usize, chain: u64, accounts: &str) -> u16 {
@@ -59,9 +60,19 @@ impl Caller {
 
     /// The status and body of an answer to a request whose head is given without its length.
     pub async fn http(&self, head: &str, body: &[u8]) -> std::io::Result<(u16, String)> {
+        exchange(self.connect().await?, head, body).await
+    }
+
+    /// A request of which nothing follows the head.
+    pub async fn open(&self, head: &str) -> TlsStream<TcpStream> {
+        let mut stream = self.connect().await.unwrap();
+        stream.write_all(format!("{head}\r\nhost: 127.0.0.1\r\n\r\n").as_bytes()).await.unwrap();
+        stream
+    }
+
+    async fn connect(&self) -> std::io::Result<TlsStream<TcpStream>> {
         let tcp = TcpStream::connect(("127.0.0.1", self.port)).await?;
-        let stream = self.tls.connect(ServerName::try_from("127.0.0.1").unwrap(), tcp).await?;
-        exchange(stream, head, body).await
+        self.tls.connect(ServerName::try_from("127.0.0.1").unwrap(), tcp).await
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Value {

@@ -33,7 +33,8 @@ pub fn sign_py() -> PathBuf {
 /// `examples/typescript`, compiled; gives `sign.js`.
 pub fn sign_js() -> PathBuf {
     let build = |dir: &Path| done(Command::new("npm").args(["run", "--silent", "build"]).current_dir(dir));
-    npm("typescript", &["package.json", "package-lock.json", "tsconfig.json", "src/sign.ts"], build).join("dist/sign.js")
+    npm("typescript", &["package.json", "package-lock.json", "tsconfig.json", "src/sign.ts"], build)
+        .join("dist/sign.js")
 }
 
 /// `examples/ethers` with its packages, and anvil among them.
@@ -41,11 +42,15 @@ pub fn ethers() -> PathBuf {
     npm("ethers", &["package.json", "package-lock.json", "pay.mjs"], |_| ())
 }
 
-/// The binary of anvil for this machine.
+/// anvil: its package, which npm has installed if this is x86-64, or what is on the PATH.
 pub fn anvil() -> PathBuf {
-    let packages = files(&ethers().join("node_modules/@foundry-rs"));
-    let binary = packages.iter().map(|package| package.join("bin/anvil")).find(|binary| binary.is_file());
-    binary.expect("anvil's npm package has no binary for this machine")
+    let packaged = ethers().join("node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil");
+    if packaged.is_file() {
+        return packaged;
+    }
+    let found = Command::new("anvil").arg("--version").output().is_ok_and(|output| output.status.success());
+    assert!(found, "anvil is missing: npm has it for x86-64 only, so put foundry's `anvil` on the PATH");
+    "anvil".into()
 }
 
 fn npm(name: &str, sources: &[&str], build: impl Fn(&Path)) -> PathBuf {
