@@ -55,6 +55,8 @@ fn ethers(cluster: &Cluster, port: u16, anvil: &Anvil, micro: u64) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chain_takes_what_stock_clients_have_had_signed() {
+    // What is installed the first time is, while the cluster starts.
+    let installing = [std::thread::spawn(stock::python), std::thread::spawn(stock::sign_js)];
     let anvil = Anvil::start().await;
     let mut cluster = Cluster::prepare(3);
     on_this_chain(&cluster);
@@ -70,6 +72,7 @@ async fn a_chain_takes_what_stock_clients_have_had_signed() {
     let paid = ethers(&cluster, port, &anvil, 5_000_000);
     assert_eq!((&paid["from"], &paid["status"], &paid["balance"]), (&hot.clone().into(), &1.into(), &"5000000".into()));
 
+    installing.into_iter().for_each(|thread| drop(thread.join().unwrap()));
     for (nonce, micro, mut program) in [(1, 7_000_000, python()), (2, 11_000_000, typescript())] {
         let output = transfer(&mut program, &cluster, nonce, VENDOR, micro);
         let said = stock::said(&output);

@@ -38,7 +38,7 @@ impl Anvil {
         }
         anvil.rich = anvil.ask("eth_accounts", json!([])).await[0].as_str().unwrap().to_owned();
         let code: String = include_str!("../token/Token.hex").split_whitespace().collect();
-        let created = anvil.from_rich(json!({ "data": format!("0x{code}") })).await;
+        let created = anvil.send_rich(json!({ "data": format!("0x{code}") })).await;
         assert_eq!(created["contractAddress"], TOKEN);
         anvil
     }
@@ -57,9 +57,9 @@ impl Anvil {
 
     /// Gives an account a coin for fees, and so many millionths of the token.
     pub async fn fund(&self, address: &str, micro: u64) {
-        self.from_rich(json!({ "to": address, "value": "0xde0b6b3a7640000" })).await;
+        self.send_rich(json!({ "to": address, "value": "0xde0b6b3a7640000" })).await;
         let data = format!("0xa9059cbb{:0>64}{micro:064x}", address.trim_start_matches("0x"));
-        self.from_rich(json!({ "to": TOKEN, "data": data })).await;
+        self.send_rich(json!({ "to": TOKEN, "data": data })).await;
     }
 
     /// Sends what others have signed; gives the receipt.
@@ -75,7 +75,7 @@ impl Anvil {
         u64::from_str_radix(answer.as_str().unwrap().trim_start_matches("0x"), 16).unwrap()
     }
 
-    async fn from_rich(&self, mut tx: Value) -> Value {
+    async fn send_rich(&self, mut tx: Value) -> Value {
         tx["from"] = self.rich.clone().into();
         let hash = self.ask("eth_sendTransaction", json!([tx])).await;
         let receipt = self.receipt(hash).await;
