@@ -263,6 +263,15 @@ impl Client {
         Ok(answer)
     }
 
+    /// All nodes, beginning with the one that answered for a key before.
+    pub(crate) fn links_from_home(&self, key: &KeyName) -> Vec<Link> {
+        let mut links = self.links.clone();
+        if let Some(home) = self.home_of(key) {
+            links.rotate_left(home);
+        }
+        links
+    }
+
     /// The endpoint that answered for a key before.
     fn home_of(&self, key: &KeyName) -> Option<usize> {
         let home = self.homes.of(key)?;

@@ -15,6 +15,7 @@ use tally_domain::{
     KekNumber, KekSpec, KeyName, KeySpec, NodeName, Purpose, RequestId, Scope, UnixMillis, WrapCall, WrapSpec,
 };
 use tally_proto::v1;
+use tally_tokenization::{Call, DomainChange, DomainSpec, TokenCall};
 
 /// How long an intent is valid from now: enough for every retry, half of what nodes allow.
 pub const VALIDITY_MS: u64 = 5 * 60 * 1_000;
@@ -117,6 +118,28 @@ impl Order {
     /// To change a KEK.
     pub fn change_kek(kek: KeyName, change: KekChange) -> Self {
         Self::new(Action::ChangeKek, kek, ContentKind::KekSpec, Purpose::Wrap, KekSpec::Change(change).to_bytes())
+    }
+
+    /// To make a token domain.
+    ///
+    /// # Errors
+    /// [`ClientError::Order`] when its name is no key's.
+    pub fn create_domain(spec: &DomainSpec) -> Result<Self, ClientError> {
+        let name = KeyName::parse(spec.domain.name.as_str());
+        let name = name.map_err(|_| ClientError::Order { field: "name", want: "a name that a key could have" })?;
+        Ok(Self::new(Action::CreateDomain, name, ContentKind::DomainSpec, Purpose::Tokenize, spec.to_bytes()))
+    }
+
+    /// To change a token domain.
+    pub fn change_domain(domain: KeyName, change: DomainChange) -> Self {
+        Self::new(Action::ChangeDomain, domain, ContentKind::DomainChange, Purpose::Tokenize, change.to_bytes())
+    }
+
+    /// To do something with cards and tokens, for a purpose, which may be empty where nothing is revealed.
+    pub fn tokens(domain: KeyName, purpose: &str, call: Call) -> Self {
+        let action = call.action();
+        let content = TokenCall { purpose: purpose.into(), call }.to_bytes();
+        Self::new(action, domain, ContentKind::TokenCall, Purpose::Tokenize, content)
     }
 
     /// To freeze a key, or everything.

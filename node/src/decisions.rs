@@ -10,6 +10,7 @@ use tally_domain::ports::store::{ApprovalWrite, ClaimRequest, Step, WaitingRow, 
 use tally_domain::{Action, ClientId, Reason, Refusal};
 use tally_signer::admit::{self, Opened, verdict};
 use tally_signer::hsm_sign;
+use tally_signer::tokens;
 use tally_signer::veto::while_active;
 use tally_signer::wrap;
 
@@ -145,7 +146,7 @@ pub async fn expired(node: &Arc<Node>, row: &WaitingRow) -> Result<(), Refusal> 
 
 /// What this node decodes of a request that it refuses, as far as it can.
 fn summary(node: &Node, opened: &Opened) -> String {
-    if let Some(text) = wrap::describe(opened.intent()) {
+    if let Some(text) = wrap::describe(opened.intent()).or_else(|| tokens::describe(opened.intent())) {
         return text;
     }
     if let Some(held) = node.hsm_keys.get(&opened.intent().key) {

@@ -16,6 +16,7 @@ use crate::rpc::Endpoint;
 use crate::services;
 use crate::tls::Tls;
 use crate::typed_errors::TypedErrors;
+use crate::vault;
 use anyhow::Context as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,6 +74,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         .add_service(services::signing(node.clone(), limit))
         .add_service(services::key(node.clone(), limit))
         .add_service(services::wrap(node.clone()))
+        .add_service(services::token(node.clone()))
         .add_service(services::freeze(node.clone(), limit))
         .add_service(services::approval(node.clone(), limit))
         .add_service(services::policy(node.clone()))
@@ -100,8 +102,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         bundle = %node.bundle().digest(), "serving");
     let housekeeping = tokio::spawn(keep_house(node.clone()));
     let rpc = rpc.map(|(rpc, listener)| (rpc.clone(), tokio::spawn(rpc.serve(listener, tls))));
+    let vaults = tokio::spawn(vault::keep(node.clone()));
     server.await.context("the server crashed")?.context("the server failed")?;
     housekeeping.abort();
+    vaults.abort();
     if let Some((rpc, serving)) = rpc {
         serving.abort();
         rpc.drained().await;
