@@ -7,6 +7,7 @@
 mod approval;
 mod bundle;
 mod kek;
+mod request;
 mod token;
 mod wire;
 

@@ -154,7 +154,8 @@ pub(crate) async fn handshake(acceptor: TlsAcceptor, tcp: TcpStream) -> std::io:
     Ok(CallerStream::new(stream, caller))
 }
 
-async fn stop_signal() {
+/// Ready when the node is told to stop.
+pub(crate) async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let terminate = async {
         match signal(SignalKind::terminate()) {

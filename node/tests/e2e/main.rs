@@ -56,6 +56,7 @@ mod standby;
 mod starts;
 mod stock_clients;
 mod storm;
+mod streams;
 mod tokens;
 mod wrap;
 mod wrap_life;
