@@ -205,6 +205,8 @@ pub enum What {
         what: String,
         /// Who is to blame, where the protocol can tell.
         culprit: Option<NodeName>,
+        /// Who was not heard in time, or has said that it cannot go on: that may be nobody's fault.
+        missing: Vec<NodeName>,
     },
 }
 

@@ -81,7 +81,7 @@ enum Command {
     /// Sign that a request may not be done, which is final.
     Reject(approve::Reject),
     /// The requests that wait for persons.
-    Approvals,
+    Approvals(approve::Approvals),
     /// Show requests.
     #[command(subcommand)]
     Request(request::Request),
@@ -127,7 +127,7 @@ async fn run(command: Command, profile: &profile::ProfileArg, out: Out) -> anyho
         Command::Token(token) => token.run(profile, out).await,
         Command::Approve(approve) => approve.run(&profile.client()?).await,
         Command::Reject(reject) => reject.run(&profile.client()?).await,
-        Command::Approvals => approve::list(&profile.client()?).await,
+        Command::Approvals(approvals) => approvals.run(&profile.client()?, out).await,
         Command::Request(request) => request.run(&profile.client()?, out).await,
         Command::Policy(policy) => policy.run(profile).await,
         Command::Audit(audit) => audit.run(profile).await,

@@ -44,5 +44,6 @@ pub use profile::{ENDPOINTS_MAX, Profile, ProfileError, signing_key};
 pub use retry::ATTEMPTS_MAX;
 pub use streams::{CardRow, CardStream, GivenToken, MESSAGE_ROWS_MAX, Row, RowRefused, TokenStream};
 pub use tokens::BoundCard;
+pub use tonic::Code;
 pub use watch::Watched;
 pub use wrap::Plain;

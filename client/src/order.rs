@@ -220,11 +220,11 @@ impl Order {
         self
     }
 
-    /// Valid for so long from now, at most [`APPROVAL_TIME_MAX_MS`], because persons must approve it; nodes refuse it for more
-    /// than ten minutes if nobody must.
+    /// Valid for so long from now, because persons must approve it. Nodes refuse it for more than a day, or for more than
+    /// ten minutes if nobody must. A whole day counts from the intent's beginning, and so ends at [`APPROVAL_TIME_MAX_MS`].
     #[must_use]
     pub fn valid_for(mut self, ms: u64) -> Self {
-        self.validity_ms = ms.min(APPROVAL_TIME_MAX_MS);
+        self.validity_ms = if ms <= APPROVED_INTENT_VALIDITY_MAX_MS { ms.min(APPROVAL_TIME_MAX_MS) } else { ms };
         self
     }
 

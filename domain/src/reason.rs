@@ -215,7 +215,7 @@ reasons! {
     /// Before its time.
     TooEarly = "TOO_EARLY", FailedPrecondition, "The intent is not valid yet; wait, or check the clocks.";
     /// A node's clock is off.
-    ClockSkew = "CLOCK_SKEW", FailedPrecondition, "The clocks of two nodes are too far apart to count a limit's window; the metadata says by how much. Set the clock of the node that is off.";
+    ClockSkew = "CLOCK_SKEW", Unavailable, "A node's clock is too far from the others' to tell when something is valid; the metadata says which node and by how much. Set its clock, or ask another node meanwhile.";
     /// Valid for longer than allowed.
     ValidityTooLong = "VALIDITY_TOO_LONG", InvalidArgument, "The intent is valid for longer than allowed; give it at most ten minutes, or a day where persons must approve.";
     /// Nodes hold different bundles.

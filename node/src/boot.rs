@@ -187,7 +187,12 @@ async fn report_interrupted_checks(store: &dyn Store, boot: &BootIdentity) -> an
     for check in store.pending_checks()? {
         let peers: Vec<_> = check.peers.iter().map(ToString::to_string).collect();
         tracing::warn!(key = %check.key, peers = peers.join(","), "a session was interrupted during its checks; if this recurs with one peer, treat it as an attack");
-        let what = What::SessionFailed { request_id: None, what: "CHECK_INTERRUPTED".into(), culprit: None };
+        let what = What::SessionFailed {
+            request_id: None,
+            what: "CHECK_INTERRUPTED".into(),
+            culprit: None,
+            missing: Vec::new(),
+        };
         let writes = vec![Write::CheckDone { session: check.session }];
         store.commit(Step { writes, leaves: vec![boot.leaf(now(), what)] }).await?;
     }

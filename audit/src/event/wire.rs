@@ -189,6 +189,8 @@ struct SessionFailed {
     what: String,
     #[prost(string, optional, tag = "3")]
     culprit: Option<String>,
+    #[prost(string, repeated, tag = "4")]
+    missing: Vec<String>,
 }
 
 impl From<&Event> for Leaf {
@@ -267,10 +269,11 @@ impl From<&What> for Body {
                 peer: peer.as_str().into(),
                 what: what.clone(),
             }),
-            What::SessionFailed { request_id, what, culprit } => Self::SessionFailed(SessionFailed {
+            What::SessionFailed { request_id, what, culprit, missing } => Self::SessionFailed(SessionFailed {
                 request_id: request_id.map(|r| r.0.to_vec()),
                 what: what.clone(),
                 culprit: culprit.as_ref().map(|c| c.as_str().into()),
+                missing: missing.iter().map(|m| m.as_str().into()).collect(),
             }),
         }
     }
@@ -366,6 +369,7 @@ impl TryFrom<Body> for What {
                 request_id: s.request_id.as_deref().map(request_id).transpose()?,
                 what: s.what,
                 culprit: s.culprit.as_deref().map(|c| node("culprit", c)).transpose()?,
+                missing: s.missing.iter().map(|m| node("missing", m)).collect::<Result<_, _>>()?,
             },
         })
     }

@@ -225,6 +225,7 @@ impl NodeService for Clients {
             freezes: node.freezes.known().in_force().map(convert::freeze_out).collect(),
             role: role(node, node.name()),
             quorum: Some(quorum(node)),
+            bundle_not_after_ms: node.bundle().header().validity.map_or(0, |v| v.not_after.0),
         }))
     }
 

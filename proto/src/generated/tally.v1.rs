@@ -239,6 +239,9 @@ pub struct PendingRequest {
     /// Who is asked, with their keys.
     #[prost(message, repeated, tag = "17")]
     pub approvers: ::prost::alloc::vec::Vec<Approver>,
+    /// Who operates the client that asks, and so is not asked, with their keys.
+    #[prost(message, repeated, tag = "40")]
+    pub initiators: ::prost::alloc::vec::Vec<Approver>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ApprovalNeed {
@@ -272,6 +275,9 @@ pub struct PersonSaid {
     /// When this node wrote it down.
     #[prost(uint64, tag = "3")]
     pub at_ms: u64,
+    /// With which key of theirs: "ed25519:" and 64 hex digits.
+    #[prost(string, tag = "10")]
+    pub key: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Approver {
@@ -2778,6 +2784,9 @@ pub struct GetStatusResponse {
     pub role: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "31")]
     pub quorum: ::core::option::Option<Quorum>,
+    /// Until when the active bundle is valid; 0 if that is a directory, which does not expire.
+    #[prost(uint64, tag = "50")]
+    pub bundle_not_after_ms: u64,
 }
 /// How many voters must agree where a limit applies.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
