@@ -72,7 +72,11 @@ impl Watcher {
         let mut stop = std::pin::pin!(stop_signal());
         drop(self.out.send(Ok(v1::WatchRequestsResponse { request: None, cursor: self.cursor() })).await);
         loop {
-            let pause = match self.batch().await {
+            let batch = tokio::select! {
+                () = &mut stop => return,
+                batch = self.batch() => batch,
+            };
+            let pause = match batch {
                 Ok(0) => PAUSE,
                 Ok(_) => Duration::ZERO,
                 Err(refusal) => {
