@@ -8,6 +8,7 @@ mod approval;
 mod bundle;
 mod kek;
 mod limit;
+mod request;
 mod token;
 mod wire;
 

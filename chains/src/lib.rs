@@ -20,8 +20,8 @@ mod typed_data;
 pub use address::{evm_address, parse_evm_address};
 pub use error::ChainError;
 pub use evm::{
-    AccessListItem, Eip1559, EvmFees, EvmFields, eip1559_unsigned, erc20_transfer_input, evm_unsigned,
-    signed_transaction,
+    AccessListItem, BadTransactionRequest, Eip1559, EvmFees, EvmFields, SentTransaction, TransactionRequest,
+    eip1559_unsigned, erc20_transfer_input, evm_unsigned, signed_transaction,
 };
 pub use hsm::decode_hsm;
 pub use typed_data::{BadTypedData, SHOWN_MAX_BYTES, VALUES_MAX};

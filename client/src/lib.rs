@@ -11,6 +11,7 @@
 mod answer;
 mod approvals;
 mod audit;
+mod batch;
 mod channel;
 mod client;
 mod error;
@@ -23,6 +24,7 @@ mod profile;
 mod retry;
 mod streams;
 mod tokens;
+mod watch;
 mod witnesses;
 mod wrap;
 
@@ -43,4 +45,5 @@ pub use retry::ATTEMPTS_MAX;
 pub use streams::{CardRow, CardStream, GivenToken, MESSAGE_ROWS_MAX, Row, RowRefused, TokenStream};
 pub use tokens::BoundCard;
 pub use tonic::Code;
+pub use watch::Watched;
 pub use wrap::Plain;

@@ -53,6 +53,7 @@ mod peers;
 mod recover;
 mod replay;
 mod reply;
+mod rpc;
 mod scrub;
 mod serve;
 mod services;

@@ -27,12 +27,15 @@ mod freezes;
 mod frozen_keks;
 mod harness {
     pub mod admins;
+    pub mod anvil;
     pub mod cards;
     pub mod certs;
     pub mod cluster;
+    pub mod json_rpc;
     pub mod orders;
     pub mod people;
     pub mod raw;
+    pub mod stock;
     pub mod vault;
 }
 mod home_limits;
@@ -51,9 +54,12 @@ mod processes;
 mod reads;
 mod resident;
 mod rollback;
+mod rpc;
 mod standby;
 mod starts;
+mod stock_clients;
 mod storm;
+mod streams;
 mod tokens;
 mod wrap;
 mod wrap_life;

@@ -6270,6 +6270,63 @@ pub mod policy_service_server {
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BatchSignRequest {
+    /// An envelope around an IntentBody with action 1.
+    #[prost(message, optional, tag = "1")]
+    pub intent: ::core::option::Option<Envelope>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BatchSignResponse {
+    /// Which message of the stream this answers, from 0.
+    #[prost(uint64, tag = "1")]
+    pub index: u64,
+    #[prost(oneof = "batch_sign_response::Outcome", tags = "2, 3")]
+    pub outcome: ::core::option::Option<batch_sign_response::Outcome>,
+}
+/// Nested message and enum types in `BatchSignResponse`.
+pub mod batch_sign_response {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Outcome {
+        #[prost(message, tag = "2")]
+        Signed(super::SignResponse),
+        #[prost(message, tag = "3")]
+        Failure(super::SignFailure),
+    }
+}
+/// What a call of its own would have ended with: the code of its status and its ErrorInfo.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SignFailure {
+    #[prost(int32, tag = "1")]
+    pub code: i32,
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub message: ::prost::alloc::string::String,
+    #[prost(map = "string, string", tag = "4")]
+    pub metadata: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchRequestsRequest {
+    #[prost(string, tag = "1")]
+    pub tenant: ::prost::alloc::string::String,
+    /// From an answer of the same node; then all changes since that are told, also after a restart of the node. Empty: those
+    /// from now on. The node's name and "/0": all that the node has ever seen.
+    #[prost(string, tag = "2")]
+    pub cursor: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WatchRequestsResponse {
+    /// Only the first answer may have none: it says where the stream begins.
+    #[prost(message, optional, tag = "1")]
+    pub request: ::core::option::Option<Request>,
+    /// Everything up to here has been told.
+    #[prost(string, tag = "2")]
+    pub cursor: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SignRequest {
     /// An envelope around an IntentBody with action 1.
     #[prost(message, optional, tag = "1")]
@@ -6524,6 +6581,32 @@ pub mod signing_service_client {
                 .insert(GrpcMethod::new("tally.v1.SigningService", "Sign"));
             self.inner.unary(req, path, codec).await
         }
+        /// Signs many. Each intent is answered as soon as it is done, in any order. The node reads on while it has fewer than 16 of
+        /// the stream in work; when it stops it answers those, and ends the stream: send again what has no answer.
+        pub async fn batch_sign(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::BatchSignRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::BatchSignResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.SigningService/BatchSign",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.SigningService", "BatchSign"));
+            self.inner.streaming(req, path, codec).await
+        }
         /// One request as this node knows it.
         pub async fn get_request(
             &mut self,
@@ -6574,6 +6657,32 @@ pub mod signing_service_client {
                 .insert(GrpcMethod::new("tally.v1.SigningService", "ListRequests"));
             self.inner.unary(req, path, codec).await
         }
+        /// The tenant's requests as they change at this node, each as it is now; what has changed several times in short may come
+        /// once. The stream ends when the node stops: go on from the last cursor.
+        pub async fn watch_requests(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchRequestsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchRequestsResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.SigningService/WatchRequests",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.SigningService", "WatchRequests"));
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -6595,6 +6704,18 @@ pub mod signing_service_server {
             &self,
             request: tonic::Request<super::SignRequest>,
         ) -> std::result::Result<tonic::Response<super::SignResponse>, tonic::Status>;
+        /// Server streaming response type for the BatchSign method.
+        type BatchSignStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::BatchSignResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Signs many. Each intent is answered as soon as it is done, in any order. The node reads on while it has fewer than 16 of
+        /// the stream in work; when it stops it answers those, and ends the stream: send again what has no answer.
+        async fn batch_sign(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::BatchSignRequest>>,
+        ) -> std::result::Result<tonic::Response<Self::BatchSignStream>, tonic::Status>;
         /// One request as this node knows it.
         async fn get_request(
             &self,
@@ -6609,6 +6730,21 @@ pub mod signing_service_server {
             request: tonic::Request<super::ListRequestsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListRequestsResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the WatchRequests method.
+        type WatchRequestsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchRequestsResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// The tenant's requests as they change at this node, each as it is now; what has changed several times in short may come
+        /// once. The stream ends when the node stops: go on from the last cursor.
+        async fn watch_requests(
+            &self,
+            request: tonic::Request<super::WatchRequestsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::WatchRequestsStream>,
             tonic::Status,
         >;
     }
@@ -6733,6 +6869,54 @@ pub mod signing_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/tally.v1.SigningService/BatchSign" => {
+                    #[allow(non_camel_case_types)]
+                    struct BatchSignSvc<T: SigningService>(pub Arc<T>);
+                    impl<
+                        T: SigningService,
+                    > tonic::server::StreamingService<super::BatchSignRequest>
+                    for BatchSignSvc<T> {
+                        type Response = super::BatchSignResponse;
+                        type ResponseStream = T::BatchSignStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::BatchSignRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SigningService>::batch_sign(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BatchSignSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/tally.v1.SigningService/GetRequest" => {
                     #[allow(non_camel_case_types)]
                     struct GetRequestSvc<T: SigningService>(pub Arc<T>);
@@ -6819,6 +7003,52 @@ pub mod signing_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.SigningService/WatchRequests" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchRequestsSvc<T: SigningService>(pub Arc<T>);
+                    impl<
+                        T: SigningService,
+                    > tonic::server::ServerStreamingService<super::WatchRequestsRequest>
+                    for WatchRequestsSvc<T> {
+                        type Response = super::WatchRequestsResponse;
+                        type ResponseStream = T::WatchRequestsStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchRequestsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SigningService>::watch_requests(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchRequestsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
