@@ -35,7 +35,7 @@ pub struct KeyRecord {
     pub epoch: Epoch,
     /// Share-holders in the order of their party index.
     pub participants: Vec<NodeName>,
-    /// secp256k1: 33 bytes compressed. Ed25519: 32 bytes.
+    /// The root of the tree of keys. secp256k1: 33 bytes compressed, for Taproot too. Ed25519: 32 bytes.
     pub public_key: Vec<u8>,
     /// Each party's public share, in the order of `participants`, encoded as `public_key` is.
     pub public_shares: Vec<Vec<u8>>,

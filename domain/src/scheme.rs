@@ -9,6 +9,8 @@ pub enum Scheme {
     EcdsaSecp256k1,
     /// Ed25519 by FROST (RFC 9591).
     Ed25519,
+    /// Schnorr over secp256k1 (BIP-340) by FROST, under the output key of BIP-341.
+    Taproot,
 }
 
 /// What a key that lives in an HSM signs with.
@@ -64,6 +66,7 @@ impl Scheme {
         match self {
             Self::EcdsaSecp256k1 => "ecdsa-secp256k1",
             Self::Ed25519 => "ed25519",
+            Self::Taproot => "schnorr-secp256k1-taproot",
         }
     }
 
@@ -75,7 +78,11 @@ impl Scheme {
         match s {
             "ecdsa-secp256k1" => Ok(Self::EcdsaSecp256k1),
             "ed25519" => Ok(Self::Ed25519),
-            _ => Err(UnknownWord { what: "scheme", given: s.into(), allowed: "ecdsa-secp256k1, ed25519" }),
+            "schnorr-secp256k1-taproot" => Ok(Self::Taproot),
+            _ => {
+                let allowed = "ecdsa-secp256k1, ed25519, schnorr-secp256k1-taproot";
+                Err(UnknownWord { what: "scheme", given: s.into(), allowed })
+            }
         }
     }
 }
