@@ -27,6 +27,10 @@ pub struct Sign {
     /// directory keeps them, until a day after they expire; with other content it is refused. Without it, a fresh one.
     #[arg(long, value_parser = input::request_id, value_name = "HEX32")]
     request_id: Option<RequestId>,
+    /// With a raw digest and a key for Taproot: the Merkle root of the scripts that the output commits to (BIP-341), 64 hex
+    /// digits. Without it the output commits to none.
+    #[arg(long, value_parser = digest, value_name = "HEX", requires = "raw_digest")]
+    merkle_root: Option<Digest>,
     /// How long persons may take to approve it: such as 30m or 8h, at most 24h. More than ten minutes are refused where nobody
     /// must.
     #[arg(long, value_parser = input::span, value_name = "SPAN")]
@@ -49,10 +53,12 @@ pub struct Content {
     /// A message for EVM wallets, signed under the prefix of EIP-191, also by a key in an HSM. `-` is standard input.
     #[arg(long, value_name = "FILE")]
     personal_message: Option<PathBuf>,
-    /// A message, signed byte for byte; by a threshold key of secp256k1 under the prefix of EIP-191. `-` is standard input.
+    /// A message, signed byte for byte; by a threshold key for ECDSA under the prefix of EIP-191, by one for Taproot as the
+    /// hash that BIP-340 tags, with the tag tally/message. `-` is standard input.
     #[arg(long, value_name = "FILE")]
     message: Option<PathBuf>,
-    /// A digest of something that nobody will look at: 64 hex digits. Only with a key in an HSM whose purpose is raw.
+    /// A digest of something that nobody will look at: 64 hex digits. Only with a key in an HSM or for Taproot whose purpose
+    /// is raw.
     #[arg(long, value_parser = digest, value_name = "HEX")]
     raw_digest: Option<Digest>,
     /// A file of bank payments (ISO 20022 pain.001), signed byte for byte. `-` is standard input.
@@ -62,7 +68,7 @@ pub struct Content {
 
 impl Content {
     /// What it asks for.
-    pub fn order(&self, key: KeyName) -> anyhow::Result<Order> {
+    pub fn order(&self, key: KeyName, scripts: Option<Digest>) -> anyhow::Result<Order> {
         if let Some(file) = &self.evm_tx {
             let payload = evm_tx::parse(&input::read(file)?)?;
             return Ok(Order::sign_evm(key, &payload.chain, payload.bytes));
@@ -76,7 +82,10 @@ impl Content {
             (Some(file), ..) => Order::sign_personal_message(key, input::read(file)?),
             (_, Some(file), ..) => Order::sign_message(key, input::read(file)?),
             (_, _, Some(file), _) => Order::sign_payment(key, input::read(file)?),
-            (_, _, _, Some(digest)) => Order::sign_raw(key, digest.0),
+            (_, _, _, Some(digest)) => match scripts {
+                Some(root) => Order::sign_raw_for_scripts(key, digest.0, root.0),
+                None => Order::sign_raw(key, digest.0),
+            },
             (None, None, None, None) => return Err(Usage("give one thing to sign".into()).into()),
         })
     }
@@ -85,7 +94,7 @@ impl Content {
 impl Sign {
     /// Runs it.
     pub async fn run(self, profile: &ProfileArg) -> anyhow::Result<Shown> {
-        let order = self.content.order(self.key)?;
+        let order = self.content.order(self.key, self.merkle_root)?;
         let order = self.valid_for.into_iter().fold(order, Order::valid_for);
         let (client, kept) = (profile.client()?, Kept::beside(profile.path()?));
         let asked = kept.seal(&client, order.path(self.path).note(&self.note), self.request_id)?;

@@ -81,7 +81,8 @@ pub enum ContentKind {
     Message,
     /// A [`KeySpec`].
     KeySpec,
-    /// Thirty-two bytes that are signed without looking behind them; for keys of purpose [`Purpose::Raw`].
+    /// Thirty-two bytes that are signed without looking behind them; for keys of purpose [`Purpose::Raw`]. With a Taproot key
+    /// for an output that commits to scripts, their Merkle root follows (BIP-341).
     RawDigest,
     /// A file of bank payments (ISO 20022 pain.001): its exact bytes are signed.
     Iso20022,
@@ -336,18 +337,25 @@ impl KeySpec {
     /// [`BadIntent`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadIntent> {
         let b: SpecBody = decode_canonical(bytes)?;
+        let scheme = Scheme::from_number(b.scheme).ok_or(BadIntent::Field { field: "scheme" })?;
         Ok(Self {
-            scheme: Scheme::from_number(b.scheme).ok_or(BadIntent::Field { field: "scheme" })?,
+            scheme,
             threshold: Threshold::new(b.t, b.n).map_err(|_| BadIntent::Field { field: "threshold" })?,
-            purpose: threshold_purpose(b.purpose).ok_or(BadIntent::Field { field: "purpose" })?,
+            purpose: threshold_purpose(b.purpose, scheme).ok_or(BadIntent::Field { field: "purpose" })?,
         })
     }
 }
 
-/// A purpose that a key in shares may have. Raw digests are not signed by threshold keys: no node could tell what for; and
-/// they wrap nothing.
-pub(crate) fn threshold_purpose(number: u32) -> Option<Purpose> {
-    Purpose::from_number(number).filter(|purpose| !matches!(purpose, Purpose::Raw | Purpose::Wrap))
+/// A purpose that a key in shares may have. They wrap nothing. Raw digests are signed by Taproot keys only: their chain's
+/// transactions are decoded by no node yet, and a digest that somebody chose, knowing the nonces, does them no harm, as it
+/// would a presignature of ECDSA.
+pub(crate) fn threshold_purpose(number: u32, scheme: Scheme) -> Option<Purpose> {
+    let raw = scheme == Scheme::Taproot;
+    Purpose::from_number(number).filter(|purpose| match purpose {
+        Purpose::Transaction | Purpose::Message => true,
+        Purpose::Raw => raw,
+        Purpose::Wrap => false,
+    })
 }
 
 /// Numbers on the wire; zero is never a value, so that a missing field is refused.

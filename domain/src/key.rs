@@ -135,13 +135,14 @@ impl KeyRecord {
         if participants.len() != n || distinct.len() != n || b.public_shares.len() != n {
             return None;
         }
+        let scheme = Scheme::from_number(b.scheme)?;
         Some(Self {
             cluster: ClusterId::parse(&b.cluster).ok()?,
             name: KeyName::parse(&b.name).ok()?,
             tenant: Tenant::parse(&b.tenant).ok()?,
             request_id: RequestId::from_slice(&b.request_id)?,
-            scheme: Scheme::from_number(b.scheme)?,
-            purpose: threshold_purpose(b.purpose)?,
+            scheme,
+            purpose: threshold_purpose(b.purpose, scheme)?,
             threshold,
             epoch: Epoch(b.epoch),
             participants,

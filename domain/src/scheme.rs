@@ -42,7 +42,8 @@ pub enum Purpose {
     Transaction,
     /// Messages, under their standard's prefix where there is one.
     Message,
-    /// Digests that nobody here can look behind. Only for keys that live in an HSM, and only by a rule that says so.
+    /// Digests that nobody here can look behind. Only for keys that live in an HSM or are for Taproot, and only by a rule that
+    /// says so.
     Raw,
     /// Other keys, wrapped: a KEK. Only for keys that live in an HSM; it signs nothing.
     Wrap,
