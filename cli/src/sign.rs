@@ -27,10 +27,6 @@ pub struct Sign {
     /// directory keeps them, until a day after they expire; with other content it is refused. Without it, a fresh one.
     #[arg(long, value_parser = input::request_id, value_name = "HEX32")]
     request_id: Option<RequestId>,
-    /// With a raw digest and a key for Taproot: the Merkle root of the scripts that the output commits to (BIP-341), 64 hex
-    /// digits. Without it the output commits to none.
-    #[arg(long, value_parser = digest, value_name = "HEX", requires = "raw_digest")]
-    merkle_root: Option<Digest>,
     /// How long persons may take to approve it: such as 30m or 8h, at most 24h. More than ten minutes are refused where nobody
     /// must.
     #[arg(long, value_parser = input::span, value_name = "SPAN")]
@@ -58,9 +54,9 @@ pub struct Content {
     #[arg(long, value_name = "FILE")]
     message: Option<PathBuf>,
     /// A digest of something that nobody will look at: 64 hex digits. Only with a key in an HSM or for Taproot whose purpose
-    /// is raw.
-    #[arg(long, value_parser = digest, value_name = "HEX")]
-    raw_digest: Option<Digest>,
+    /// is raw. For a Taproot output that commits to scripts their Merkle root follows (BIP-341), another 64.
+    #[arg(long, value_parser = raw_digest, value_name = "HEX")]
+    raw_digest: Option<RawDigest>,
     /// A file of bank payments (ISO 20022 pain.001), signed byte for byte. `-` is standard input.
     #[arg(long, value_name = "FILE")]
     payment: Option<PathBuf>,
@@ -68,7 +64,7 @@ pub struct Content {
 
 impl Content {
     /// What it asks for.
-    pub fn order(&self, key: KeyName, scripts: Option<Digest>) -> anyhow::Result<Order> {
+    pub fn order(&self, key: KeyName) -> anyhow::Result<Order> {
         if let Some(file) = &self.evm_tx {
             let payload = evm_tx::parse(&input::read(file)?)?;
             return Ok(Order::sign_evm(key, &payload.chain, payload.bytes));
@@ -82,10 +78,10 @@ impl Content {
             (Some(file), ..) => Order::sign_personal_message(key, input::read(file)?),
             (_, Some(file), ..) => Order::sign_message(key, input::read(file)?),
             (_, _, Some(file), _) => Order::sign_payment(key, input::read(file)?),
-            (_, _, _, Some(digest)) => match scripts {
-                Some(root) => Order::sign_raw_for_scripts(key, digest.0, root.0),
-                None => Order::sign_raw(key, digest.0),
-            },
+            (_, _, _, Some(RawDigest { digest, merkle_root: None })) => Order::sign_raw(key, digest.0),
+            (_, _, _, Some(RawDigest { digest, merkle_root: Some(root) })) => {
+                Order::sign_raw_for_scripts(key, digest.0, root.0)
+            }
             (None, None, None, None) => return Err(Usage("give one thing to sign".into()).into()),
         })
     }
@@ -94,7 +90,7 @@ impl Content {
 impl Sign {
     /// Runs it.
     pub async fn run(self, profile: &ProfileArg) -> anyhow::Result<Shown> {
-        let order = self.content.order(self.key, self.merkle_root)?;
+        let order = self.content.order(self.key)?;
         let order = self.valid_for.into_iter().fold(order, Order::valid_for);
         let (client, kept) = (profile.client()?, Kept::beside(profile.path()?));
         let asked = kept.seal(&client, order.path(self.path).note(&self.note), self.request_id)?;
@@ -146,7 +142,18 @@ pub fn to_json(signed: &Signed) -> Value {
     })
 }
 
-fn digest(text: &str) -> Result<Digest, String> {
-    let bytes = hex::decode(text).ok().and_then(|bytes| Digest::from_slice(&bytes));
-    bytes.ok_or_else(|| "a digest is 64 hex digits".into())
+/// What `--raw-digest` says.
+#[derive(Debug, Clone, Copy)]
+struct RawDigest {
+    digest: Digest,
+    merkle_root: Option<Digest>,
+}
+
+fn raw_digest(text: &str) -> Result<RawDigest, String> {
+    let wrong = || "a digest is 64 hex digits; with a Merkle root after it 128".to_owned();
+    let bytes = hex::decode(text).map_err(|_| wrong())?;
+    let (digest, root) = bytes.split_at_checked(32).ok_or_else(wrong)?;
+    let digest = Digest::from_slice(digest).ok_or_else(wrong)?;
+    let merkle_root = if root.is_empty() { None } else { Some(Digest::from_slice(root).ok_or_else(wrong)?) };
+    Ok(RawDigest { digest, merkle_root })
 }
