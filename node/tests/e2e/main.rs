@@ -15,6 +15,7 @@ mod bad_approvals;
 mod bad_freezes;
 mod bad_input;
 mod bundles;
+mod children;
 mod evil;
 mod evm;
 mod freezes;
