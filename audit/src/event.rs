@@ -7,11 +7,13 @@
 mod approval;
 mod bundle;
 mod kek;
+mod token;
 mod wire;
 
 pub use approval::Waiting;
 pub use bundle::BundleEvent;
 pub use kek::{Asked, KekChanged, KekMade, Wrapped};
+pub use token::{DomainChanged, TokensUsed, digest_of};
 
 use prost::Message as _;
 use tally_domain::boot::Statement;
@@ -155,6 +157,10 @@ pub enum What {
     KekChanged(KekChanged),
     /// A KEK has wrapped or opened something.
     Wrapped(Wrapped),
+    /// Something became of a token domain.
+    DomainChanged(DomainChanged),
+    /// Something was done with cards and tokens.
+    TokensUsed(TokensUsed),
     /// A node, this or another, has frozen a key or everything; from here on this node uses nothing of it.
     Frozen {
         /// That node's word.
@@ -198,6 +204,8 @@ pub enum What {
         what: String,
         /// Who is to blame, where the protocol can tell.
         culprit: Option<NodeName>,
+        /// Who was not heard in time, or has said that it cannot go on: that may be nobody's fault.
+        missing: Vec<NodeName>,
     },
 }
 
@@ -287,6 +295,8 @@ impl Event {
             What::KekMade(_) => "kek-made",
             What::KekChanged(_) => "kek-changed",
             What::Wrapped(_) => "wrapped",
+            What::DomainChanged(_) => "domain-changed",
+            What::TokensUsed(_) => "tokens-used",
             What::Frozen { .. } => "frozen",
             What::Unfreezing { .. } => "unfreezing",
             What::Unfrozen { .. } => "unfrozen",

@@ -23,7 +23,9 @@ mod words;
 pub use absence::{CLOCK_SLACK_MS, EXPORT_SLACK_MS};
 pub use basis::{Approvers, Basis};
 pub use bundles::{BundleFacts, Bundles, envelopes};
-pub use finding::{ApprovalProblem, BundleProblem, Finding, FreezeProblem, HomeProblem, KekProblem, Problem, Witness};
+pub use finding::{
+    ApprovalProblem, BundleProblem, Finding, FreezeProblem, HomeProblem, KekProblem, Problem, TokenProblem, Witness,
+};
 pub use warning::{Oddity, Warning};
 
 use ledger::{Ledger, Scope};
@@ -58,6 +60,8 @@ pub struct Report {
     pub keys: u64,
     /// What KEKs have wrapped or opened.
     pub wraps: u64,
+    /// Cards and tokens that token domains have done something with.
+    pub tokens: u64,
     /// What is allowed but worth a look.
     pub warnings: Vec<Warning>,
 }

@@ -28,7 +28,7 @@ fn story(w: &World, i: usize) -> Story {
 
 /// Something that the node does alone.
 fn alone(at: u64) -> (u64, What) {
-    (at, What::SessionFailed { request_id: None, what: "SIGNERS".into(), culprit: None })
+    (at, What::SessionFailed { request_id: None, what: "SIGNERS".into(), culprit: None, missing: Vec::new() })
 }
 
 fn before(second: u64, mut story: Story) -> Story {

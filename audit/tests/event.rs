@@ -50,7 +50,12 @@ fn build_all_kinds() -> Vec<Event> {
     let waits = w.intent(9, NOTES);
     log.push(approvals::waiting(&waits));
     log.push(w.said(&waits, "alice", approval::Verdict::Approve));
-    log.push(What::SessionFailed { request_id: None, what: "DEADLINE".into(), culprit: Some(node_name(2)) });
+    log.push(What::SessionFailed {
+        request_id: None,
+        what: "DEADLINE".into(),
+        culprit: Some(node_name(2)),
+        missing: vec![node_name(1)],
+    });
     w.events(0, log)
 }
 
@@ -104,6 +109,7 @@ fn frozen_leaves_still_read() {
         request_id: Some(request(4)),
         what: "PROTOCOL_VIOLATION".into(),
         culprit: Some(node_name(1)),
+        missing: Vec::new(),
     });
     let decided = at(What::Decided {
         tenant: tenant(),

@@ -35,7 +35,10 @@ pub fn decode_hsm(kind: ContentKind, scheme: HsmScheme, chain: &str, content: &[
             | ContentKind::KekSpec
             | ContentKind::FreezeSpec
             | ContentKind::UnfreezeSpec
-            | ContentKind::VetoSpec,
+            | ContentKind::VetoSpec
+            | ContentKind::DomainSpec
+            | ContentKind::DomainChange
+            | ContentKind::TokenCall,
             _,
         ) => Err(ChainError::NothingToSign),
     }

@@ -124,7 +124,10 @@ pub fn decode(kind: ContentKind, scheme: Scheme, chain: &str, content: &[u8]) ->
             | ContentKind::KekSpec
             | ContentKind::FreezeSpec
             | ContentKind::UnfreezeSpec
-            | ContentKind::VetoSpec,
+            | ContentKind::VetoSpec
+            | ContentKind::DomainSpec
+            | ContentKind::DomainChange
+            | ContentKind::TokenCall,
             _,
         ) => Err(ChainError::NothingToSign),
     }

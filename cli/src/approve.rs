@@ -2,18 +2,20 @@
 //! two differ, or too few answer, nothing is signed.
 
 mod agree;
+mod person;
 mod show;
 
-pub use show::{list, pending_lines, said_json, said_lines, to_json};
+pub use show::{Approvals, pending_lines, said_json, said_lines, to_json};
 
 use crate::input;
 use crate::output::{Shown, Usage, field};
 use agree::{Agreed, agreed};
 use anyhow::{Context as _, bail};
+use person::Person;
 use serde_json::json;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
-use tally_client::{Client, ClientError, PendingInfo, signing_key};
+use tally_client::{Client, ClientError, PendingInfo, SaidInfo, signing_key};
 use tally_domain::approval::Verdict;
 use tally_domain::dsse::{Envelope, SigningKey};
 use tally_domain::{Approval, PersonName, RequestId};
@@ -66,7 +68,10 @@ impl Asked {
             return Err(Usage("without a terminal, look with `tally request show` first and give --yes".into()).into());
         }
         let agreed = agreed(client, self.id).await?;
-        let person = person(&agreed.shown, &key)?;
+        let person = match person::of(&agreed, &key.verifying_key(), verdict)? {
+            Person::Asked(person) => person,
+            Person::Heard(before) => return Ok(heard(&agreed, &before)),
+        };
         if !self.yes {
             confirm(&agreed, verdict)?;
         }
@@ -79,8 +84,9 @@ impl Asked {
 pub async fn decide(client: &Client, id: RequestId, key: &Path, verdict: Verdict) -> anyhow::Result<Agreed> {
     let key = signing_key(key).map_err(ClientError::from)?;
     let agreed = agreed(client, id).await?;
-    let person = person(&agreed.shown, &key)?;
-    sign(client, &agreed, &person, &key, verdict).await?;
+    if let Person::Asked(person) = person::of(&agreed, &key.verifying_key(), verdict)? {
+        sign(client, &agreed, &person, &key, verdict).await?;
+    }
     Ok(agreed)
 }
 
@@ -93,19 +99,6 @@ async fn sign(
 ) -> anyhow::Result<Taken> {
     let envelope = statement(client, &agreed.shown, person.clone(), verdict).sign(key);
     submit(client, &envelope).await
-}
-
-/// Whose key it is, as the nodes say: a wrong name would only make a signature that counts for nothing.
-fn person(shown: &PendingInfo, key: &SigningKey) -> anyhow::Result<PersonName> {
-    let public = key.verifying_key();
-    let own = shown.approvers.iter().find(|(_, keys)| keys.contains(&public));
-    match own {
-        Some((person, _)) => Ok(person.clone()),
-        None => {
-            let asked: Vec<_> = shown.approvers.iter().map(|(person, _)| person.as_str()).collect();
-            bail!("{public} belongs to nobody who is asked about this request: {}", asked.join(", "))
-        }
-    }
 }
 
 /// The same statement each time, so that the same command again changes nothing.
@@ -183,13 +176,23 @@ fn shown(agreed: &Agreed, person: &PersonName, verdict: Verdict, taken: &Taken) 
     lines.push(field("state", &taken.last.state));
     lines.extend(show::missing_lines(&taken.last));
     let not_by: Vec<_> = taken.not_by.iter().map(|(e, why)| json!({ "endpoint": e, "why": why.to_string() })).collect();
-    let verdict = match verdict {
-        Verdict::Approve => "approved",
-        Verdict::Reject => "rejected",
-    };
     let document = json!({
-        "verdict": verdict, "person": person.as_str(), "taken_by": taken.by, "not_taken_by": not_by,
+        "verdict": person::word(verdict), "person": person.as_str(), "taken_by": taken.by, "not_taken_by": not_by,
         "request": to_json(&PendingInfo { summary: agreed.shown.summary.clone(), ..taken.last.clone() }),
+    });
+    Shown::done(lines.join("\n"), document)
+}
+
+/// What the person has said before, with this key: to say it again would change nothing.
+fn heard(agreed: &Agreed, before: &SaidInfo) -> Shown {
+    let SaidInfo { person, verdict, at, .. } = before;
+    let mut lines = vec![format!("ALREADY {} by {person} at {at}; nothing changes", verdict.to_uppercase())];
+    lines.extend(agreed.lines());
+    lines.push(field("state", &agreed.shown.state));
+    lines.extend(show::missing_lines(&agreed.shown));
+    let document = json!({
+        "verdict": verdict, "person": person.as_str(), "already_at": at.to_string(), "taken_by": [], "not_taken_by": [],
+        "request": to_json(&agreed.shown),
     });
     Shown::done(lines.join("\n"), document)
 }

@@ -125,7 +125,7 @@ pub fn verify(dir: &Path, first: &policy::Read, extent: Extent) -> anyhow::Resul
 /// `3 permits, 1 refusal ...` of one log.
 pub fn counts(report: &Report) -> String {
     format!(
-        "{} leaves, {} intents, {} permits, {} refusals, {} releases, {} signatures, {} keys, {} wraps",
+        "{} leaves, {} intents, {} permits, {} refusals, {} releases, {} signatures, {} keys, {} wraps, {} cards",
         report.entries,
         report.intents,
         report.permits.len(),
@@ -134,6 +134,7 @@ pub fn counts(report: &Report) -> String {
         report.signatures,
         report.keys,
         report.wraps,
+        report.tokens,
     )
 }
 
@@ -188,6 +189,7 @@ fn to_json(report: &Report) -> Value {
         "intents": report.intents, "permits": permits.collect::<Vec<_>>(), "refusals": refusals.collect::<Vec<_>>(),
         "releases": report.releases, "signatures": report.signatures, "keys": report.keys,
         "wraps": report.wraps,
+        "cards": report.tokens,
         "warnings": report.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }

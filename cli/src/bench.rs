@@ -1,6 +1,7 @@
 //! `tally bench`: how fast, beside a floor from the same run: bare calls over the same connections by as many workers.
 
 mod load;
+mod token;
 mod wrap;
 
 use crate::dev::files::VENDOR;
@@ -26,6 +27,7 @@ pub enum Bench {
     /// Signs as often as it goes, with a new request each time, through all nodes in turn.
     Sign(Sign),
     Wrap(wrap::Wrap),
+    Token(token::Token),
 }
 
 /// `tally bench sign`
@@ -53,6 +55,7 @@ impl Bench {
         match self {
             Self::Sign(sign) => sign.run(client).await,
             Self::Wrap(wrap) => wrap.run(client).await,
+            Self::Token(token) => token.run(client).await,
         }
     }
 }

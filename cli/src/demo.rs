@@ -9,6 +9,7 @@ mod logs;
 mod outage;
 mod policy;
 mod sign;
+mod token;
 mod tour;
 mod wrap;
 

@@ -36,7 +36,7 @@ pub fn verify(intent: &Intent, signed: &Signed) -> anyhow::Result<Verified> {
             ToSign::Message(message) => Some(message),
             ToSign::Digest(_) | ToSign::Output { .. } => None,
         });
-        if !plain.is_some_and(|message| ed25519(&signed.public_key, &message, &signed.signature).is_ok()) {
+        if plain.is_none_or(|message| ed25519(&signed.public_key, &message, &signed.signature).is_err()) {
             bip340(&signed.public_key, &decoded(Scheme::Taproot)?, &signed.signature)
                 .context("nor does AWS-LC as one of Ed25519")?;
         }

@@ -1,6 +1,7 @@
 //! `tally`: the command line for operators, developers and auditors.
 //!
-//! Does: creates keys, signs, lets persons approve, wraps data keys, freezes and has that lifted, shows requests, keys, policy and nodes, exports and
+//! Does: creates keys, signs, lets persons approve, wraps data keys, keeps card numbers under tokens, freezes and has that lifted,
+//! shows requests, keys, policy and nodes, exports and
 //! verifies audit logs offline, measures,
 //! makes and runs throw-away clusters, and gives the tour ([`demo`]).
 //! Does not: hold shares or decide anything. Signatures that it shows it has verified with libraries that no node uses.
@@ -11,6 +12,7 @@ mod bench;
 mod bundle;
 mod demo;
 mod dev;
+mod domain;
 mod evm_tx;
 mod foreign;
 mod freeze;
@@ -25,6 +27,7 @@ mod profile;
 mod programs;
 mod request;
 mod sign;
+mod token;
 mod words;
 mod wrap;
 
@@ -64,12 +67,18 @@ enum Command {
     /// Wrap data keys with keys that never leave an HSM, and open them again.
     #[command(subcommand)]
     Wrap(wrap::Wrap),
+    /// Make token domains, and rotate and destroy their keys.
+    #[command(subcommand)]
+    Domain(domain::Domain),
+    /// Keep card numbers under tokens, find them, and show them for a purpose.
+    #[command(subcommand)]
+    Token(token::Token),
     /// Sign that a request may be done, after seeing what every node decodes of it.
     Approve(approve::Approve),
     /// Sign that a request may not be done, which is final.
     Reject(approve::Reject),
     /// The requests that wait for persons.
-    Approvals,
+    Approvals(approve::Approvals),
     /// Show requests.
     #[command(subcommand)]
     Request(request::Request),
@@ -110,9 +119,11 @@ async fn run(command: Command, profile: &profile::ProfileArg, out: Out) -> anyho
         Command::Unfreeze(unfreeze) => unfreeze.run(profile).await,
         Command::Sign(sign) => sign.run(profile).await,
         Command::Wrap(wrap) => wrap.run(profile, out).await,
+        Command::Domain(domain) => domain.run(profile).await,
+        Command::Token(token) => token.run(profile, out).await,
         Command::Approve(approve) => approve.run(&profile.client()?).await,
         Command::Reject(reject) => reject.run(&profile.client()?).await,
-        Command::Approvals => approve::list(&profile.client()?).await,
+        Command::Approvals(approvals) => approvals.run(&profile.client()?, out).await,
         Command::Request(request) => request.run(&profile.client()?).await,
         Command::Policy(policy) => policy.run(profile).await,
         Command::Audit(audit) => audit.run(profile).await,

@@ -1,16 +1,20 @@
 //! `tally node`: how the nodes are.
 
+mod health;
+
 use crate::freeze;
 use crate::output::{Shown, field};
 use futures_util::future::join_all;
+use health::{Answer, Validity, Votes, clocks_off, is_off, troubles};
 use serde_json::{Value, json};
-use tally_client::{Client, ClientError, Exit, HsmInfo, LatencyInfo, NodeInfo, QuorumInfo};
+use tally_client::{Client, ClientError, Exit, HsmInfo, LatencyInfo, NodeInfo};
+use tally_domain::time::offset_words;
 
 /// `tally node ...`
 #[derive(Debug, clap::Subcommand)]
 pub enum Node {
-    /// Every endpoint of the profile. Ends with 0 only if all answer, hold the same policy bundle and have a token that
-    /// works; else with 5.
+    /// Every endpoint of the profile. Ends with 0 only if all answer, hold the same policy bundle within its time, have a
+    /// token that works and clocks that agree, and enough can vote where limits apply; else with 5, and says what is wrong.
     Status,
 }
 
@@ -20,35 +24,25 @@ impl Node {
         let Self::Status = self;
         let asked = client.endpoints().enumerate().filter_map(|(i, endpoint)| Some((endpoint, client.only(i)?)));
         let answers = join_all(asked.map(async |(endpoint, one)| (endpoint, one.once().node().await))).await;
-        let exit = if all_well(&answers) { Exit::Done } else { Exit::Unavailable };
-        let mut text: Vec<_> = answers.iter().map(|(endpoint, answer)| record(endpoint, answer)).collect();
-        text.extend(answers.iter().find_map(|(_, answer)| answer.as_ref().ok()).map(|node| votes(&node.quorum)));
-        let json: Vec<_> = answers.iter().map(|(endpoint, answer)| to_json(endpoint, answer)).collect();
-        let document = json!({ "well": exit == Exit::Done, "nodes": json });
-        Ok(Shown::with_exit(exit, text.join("\n"), document))
+        Ok(shown(&answers))
     }
 }
 
-/// Whether all answer, hold one bundle, have a token that works, and are trusted by their peers.
-fn all_well(answers: &[(&str, Result<NodeInfo, ClientError>)]) -> bool {
-    let mut bundle = None;
-    answers.iter().all(|(_, answer)| {
-        let Ok(node) = answer else { return false };
-        let tokens = node.hsm.error.is_none() && node.hsm.standby.iter().all(|standby| standby.error.is_none());
-        !node.recovering && tokens && *bundle.get_or_insert(node.bundle_digest) == node.bundle_digest
-    })
-}
-
-/// How many voters a request under a limit needs, in words.
-fn votes(quorum: &QuorumInfo) -> String {
-    let QuorumInfo { voters, votes, .. } = quorum;
-    match (quorum.limits, voters.saturating_sub(*votes)) {
-        (false, _) => format!("no limits apply; under a limit {votes} of {voters} voters would have to agree"),
-        (true, 0) => format!(
-            "limits apply: all {voters} voters must agree, and none may be away; what no limit matches needs its key's signers only"
-        ),
-        (true, spare) => format!("limits apply: {votes} of {voters} voters must agree; {spare} may be away"),
-    }
+fn shown(answers: &[Answer<'_>]) -> Shown {
+    let (wrong, votes) = (troubles(answers), Votes::of(answers));
+    let exit = if wrong.is_empty() { Exit::Done } else { Exit::Unavailable };
+    let mut text: Vec<_> = answers.iter().map(|(endpoint, answer)| record(endpoint, answer)).collect();
+    // Where they do not suffice it is said below.
+    text.extend(votes.as_ref().filter(|votes| votes.suffice()).map(Votes::words));
+    text.extend(wrong.iter().map(|what| format!("NOT WELL: {what}")));
+    let nodes: Vec<_> = answers.iter().map(|(endpoint, answer)| to_json(endpoint, answer)).collect();
+    let off = clocks_off(answers);
+    let clocks: Vec<_> = off.iter().map(|(node, ms)| json!({ "node": node.as_str(), "off_ms": ms })).collect();
+    let document = json!({
+        "well": wrong.is_empty(), "not_well": wrong, "clocks_off": clocks,
+        "limits_served": votes.as_ref().is_some_and(Votes::suffice), "nodes": nodes,
+    });
+    Shown::with_exit(exit, text.join("\n"), document)
 }
 
 fn record(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> String {
@@ -61,6 +55,7 @@ fn record(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> String {
         field("role", node.role.as_str()),
         field("version", format!("{}, start {}", node.version, node.incarnation.0)),
         field("bundle", format!("{} (version {})", node.bundle_digest, node.bundle_version)),
+        field("", Validity::of(node).words()),
         field("log", format!("{} leaves", node.log_size)),
         field("work", format!("{} keys, {} sessions", node.keys, node.sessions)),
     ];
@@ -73,7 +68,8 @@ fn record(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> String {
         let same = p.bundle_digest.is_none_or(|d| d == node.bundle_digest);
         let bundle = if same { "" } else { ", OTHER BUNDLE" };
         let how = match p.clock_offset_ms.filter(|_| p.reachable) {
-            Some(ms) => format!("reachable, clock {ms:+} ms{bundle}"),
+            Some(ms) if is_off(ms) => format!("reachable, CLOCK {}{bundle}", offset_words(ms)),
+            Some(ms) => format!("reachable, clock {}{bundle}", offset_words(ms)),
             None if p.reachable => format!("reachable{bundle}"),
             None => "away".into(),
         };
@@ -142,7 +138,8 @@ fn to_json(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> Value {
     json!({
         "endpoint": endpoint, "up": true, "node": node.node.as_str(), "role": node.role.as_str(), "cluster": node.cluster.as_str(),
         "version": node.version, "incarnation": node.incarnation.0, "bundle_digest": node.bundle_digest.to_string(),
-        "bundle_version": node.bundle_version, "time_ms": node.time.0, "started_at_ms": node.started_at.0,
+        "bundle_version": node.bundle_version,
+        "bundle_not_after_ms": node.bundle_not_after.map(|t| t.0), "time_ms": node.time.0, "started_at_ms": node.started_at.0,
         "log_size": node.log_size, "sessions": node.sessions, "keys": node.keys,
         "hsm": hsm_json(&node.hsm),
         "peers": peers.collect::<Vec<_>>(), "bans": bans.collect::<Vec<_>>(),
@@ -157,7 +154,7 @@ fn to_json(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> Value {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use tally_client::HsmInfo;
+    use tally_client::{HsmInfo, QuorumInfo};
     use tally_domain::roster::NodeRole;
     use tally_domain::{ClusterId, Digest, Incarnation, NodeName, UnixMillis};
 
@@ -202,36 +199,16 @@ pub mod tests {
             freezes: vec![],
             role: NodeRole::Signer,
             quorum: QuorumInfo { voters: 3, votes: 3, faulty: 1, restored: 1, limits: false },
+            bundle_not_after: None,
         }
     }
 
     #[test]
-    fn how_many_voters_a_limit_needs_is_said_in_words() {
-        let plain = QuorumInfo { voters: 3, votes: 3, faulty: 1, restored: 1, limits: true };
-        assert!(votes(&plain).starts_with("limits apply: all 3 voters must agree, and none may be away"));
-        let witnessed = QuorumInfo { voters: 5, votes: 4, ..plain };
-        assert_eq!(votes(&witnessed), "limits apply: 4 of 5 voters must agree; 1 may be away");
-        let none = QuorumInfo { limits: false, ..witnessed };
-        assert_eq!(votes(&none), "no limits apply; under a limit 4 of 5 voters would have to agree");
-    }
-
-    #[test]
-    fn all_is_well_only_if_all_answer_with_one_bundle_and_a_token_that_works() {
-        let mut other = node("node-2");
-        other.bundle_digest = Digest::of(b"another");
-        let mut broken = node("node-2");
-        broken.hsm.error = Some("the token is gone".into());
-        let mut halved = node("node-2");
-        halved.hsm.standby = Some(Box::new(broken.hsm.clone()));
-        let away = ClientError::Deadline { endpoint: "b".into() };
-        for (second, well) in [
-            (Ok(node("node-2")), true),
-            (Ok(other), false),
-            (Ok(broken), false),
-            (Ok(halved), false),
-            (Err(away), false),
-        ] {
-            assert_eq!(all_well(&[("a", Ok(node("node-1"))), ("b", second)]), well);
-        }
+    fn what_is_not_well_is_said_and_does_not_end_with_0() {
+        let well = shown(&[("a", Ok(node("node-1")))]);
+        assert!(!format!("{well:?}").contains("NOT WELL"));
+        let over = NodeInfo { time: UnixMillis(2), bundle_not_after: Some(UnixMillis(1)), ..node("node-1") };
+        let text = format!("{:?}", shown(&[("a", Ok(over))]));
+        assert!(text.contains("NOT WELL: the bundle of node-1 EXPIRED") && text.contains("Unavailable"), "{text}");
     }
 }

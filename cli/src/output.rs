@@ -6,6 +6,8 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tally_client::{ClientError, Exit, Refused};
+use tally_domain::UnixMillis;
+use tally_domain::time::span_words;
 
 /// How often the progress line is renewed.
 const PROGRESS_TICK: Duration = Duration::from_millis(250);
@@ -100,7 +102,7 @@ fn refusal(refused: &Refused) -> Shown {
     let named = |name: &&str| refused.metadata.contains_key(*name);
     let first = FACTS_FIRST.into_iter().filter(named);
     let rest = refused.metadata.keys().map(String::as_str).filter(|name| !FACTS_FIRST.contains(name));
-    lines.extend(first.chain(rest).filter_map(|name| Some(field(name, refused.metadata.get(name)?))));
+    lines.extend(first.chain(rest).filter_map(|name| Some(fact(name, refused.metadata.get(name)?))));
     lines.push(field("endpoint", &refused.endpoint));
     let json = json!({
         "verdict": verdict(exit).to_lowercase(),
@@ -111,6 +113,19 @@ fn refusal(refused: &Refused) -> Shown {
         "sentence": refused.sentence(),
     });
     Shown::with_exit(exit, lines.join("\n"), json)
+}
+
+/// Numbers that are larger are moments, in milliseconds since 1970, not spans: the year 1973.
+const MOMENTS_FROM_MS: u64 = 100_000_000_000;
+
+/// A fact about a refusal: scripts get numbers, people get moments and spans.
+fn fact(name: &str, value: &str) -> String {
+    let read = |unit: &str, ms: u64| Some((name.strip_suffix(unit)?, value.parse::<u64>().ok()?.checked_mul(ms)?));
+    match read("_ms", 1).or_else(|| read("_s", 1_000)) {
+        Some((name, ms)) if ms >= MOMENTS_FROM_MS => field(&name.replace('_', " "), UnixMillis(ms)),
+        Some((name, ms)) => field(&name.replace('_', " "), span_words(ms)),
+        None => field(name, value),
+    }
 }
 
 /// What is wrong, then why. Causes that the text before has named already are not named again.
@@ -258,6 +273,23 @@ impl Drop for Progress {
         if let Some(ticking) = self.ticking.take() {
             ticking.abort();
             drop(write!(std::io::stderr(), "\r\x1b[K"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_are_told_moments_and_spans_not_milliseconds() {
+        for (name, value, shown) in [
+            ("due_ms", "1795298460000", "due              2026-11-21T22:01:00.000Z"),
+            ("room_in_s", "3720", "room in          1 h 2 min"),
+            ("rule", "payouts", "rule             payouts"),
+            ("nodes_s", "many", "nodes_s          many"),
+        ] {
+            assert_eq!(fact(name, value), format!("  {shown}"));
         }
     }
 }

@@ -6,6 +6,7 @@ mod freeze;
 mod limit;
 mod node;
 mod request;
+mod token;
 mod wrap;
 
 pub use approval::{PathInfo, PendingInfo, SaidInfo};
@@ -23,6 +24,8 @@ pub use node::{ActiveRule, BanInfo, HsmInfo, LatencyInfo, NodeInfo, PeerInfo, Po
 pub(crate) use node::{node, policy};
 pub use request::{RequestInfo, RequestPage, RequestState, Signed};
 pub(crate) use request::{page, request, signed};
+pub use token::{Deleted, DomainInfo, DomainKeyInfo, DoneBy, Found, Revealed, RotationInfo, TokenInfo, Tokenized};
+pub(crate) use token::{deleted, domain, done_by, found, revealed, token, token_info, tokenized};
 pub use wrap::{ChangedKek, CreatedKek, DataKey, KekInfo, KekVersionInfo, Unwrapped, Wrapped, WrappedBy};
 pub(crate) use wrap::{changed_kek, created_kek, data_key, kek, rewrapped, unwrapped, wrapped};
 

@@ -30,6 +30,9 @@ pub(crate) struct Limits {
 /// Signing takes milliseconds; a signer that hangs takes a session timeout at the leader.
 const SIGN: Limits = Limits { attempt: Duration::from_secs(20), total: Duration::from_secs(45) };
 
+/// Nodes that are asked where one says that too few voters are there: one may be cut off from the others, two are not.
+const VOTERS_ASKED_MAX: u32 = 2;
+
 /// Key generation is five rounds of heavy arithmetic at all nodes, and a disk write at each.
 pub(crate) const CREATE_KEY: Limits = Limits { attempt: Duration::from_secs(90), total: Duration::from_secs(120) };
 
@@ -263,6 +266,15 @@ impl Client {
         Ok(answer)
     }
 
+    /// All nodes, beginning with the one that answered for a key before.
+    pub(crate) fn links_from_home(&self, key: &KeyName) -> Vec<Link> {
+        let mut links = self.links.clone();
+        if let Some(home) = self.home_of(key) {
+            links.rotate_left(home);
+        }
+        links
+    }
+
     /// The endpoint that answered for a key before.
     fn home_of(&self, key: &KeyName) -> Option<usize> {
         let home = self.homes.of(key)?;
@@ -286,6 +298,7 @@ impl Client {
         let until = Instant::now() + limits.total;
         let mut plan = Plan::over(self.links.len(), self.attempts_max);
         let mut trouble: Option<ClientError> = None;
+        let mut without_voters = 0;
         while let Some(next) = plan.next(getrandom::u32().map_err(|_| ClientError::Randomness)?) {
             let Some(link) = self.links.get(home.unwrap_or(next.endpoint)) else { break };
             if Instant::now() + next.pause >= until {
@@ -305,6 +318,10 @@ impl Client {
                         trouble = trouble.or(Some(e));
                     }
                     e if e.is_transient() => {
+                        without_voters += u32::from(says(&e, Reason::Voters));
+                        if without_voters == VOTERS_ASKED_MAX {
+                            return Err(e);
+                        }
                         if says(&e, Reason::NotASigner) {
                             self.witnesses.note(&link.endpoint);
                         }

@@ -40,8 +40,8 @@ impl Exit {
     pub fn of(reason: Reason) -> Self {
         match reason.class() {
             _ if reason == Reason::ApprovalsRequired => Self::NeedsApproval,
-            // The nodes are there and say no, if only for now.
-            _ if reason == Reason::VelocityLimit => Self::Denied,
+            _ if is_a_no(reason) => Self::Denied,
+            _ if passes(reason) => Self::Unavailable,
             Class::PermissionDenied | Class::Unauthenticated => Self::Denied,
             Class::Unavailable | Class::DeadlineExceeded | Class::Aborted | Class::ResourceExhausted => {
                 Self::Unavailable
@@ -54,6 +54,34 @@ impl Exit {
             | Class::Internal => Self::Other,
         }
     }
+}
+
+/// The nodes are there and say no, if only for now; gRPC has classed these by something else.
+fn is_a_no(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::VelocityLimit
+            | Reason::BundleForked
+            | Reason::BundleVetoed
+            | Reason::BundleDowngrade
+            | Reason::BundleChain
+            | Reason::BundleRoster
+    )
+}
+
+/// Nothing is wrong with what was asked: it waits for its time, for a node, or for the admins, and may go through then.
+fn passes(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::BundleWaits
+            | Reason::BundleExpired
+            | Reason::BundleMismatch
+            | Reason::StalePolicy
+            | Reason::StaleIncarnation
+            | Reason::RolledBack
+            | Reason::KeyNotActive
+            | Reason::TooEarly
+    )
 }
 
 /// A node answered with a reason.
@@ -239,6 +267,24 @@ mod tests {
         assert_eq!(away.exit(), Exit::Unavailable);
         let waits = ClientError::from_status("n", &status(Code::FailedPrecondition, "tally", "APPROVALS_REQUIRED"));
         assert_eq!((waits.is_transient(), waits.exit().code()), (false, 4));
+    }
+
+    #[test]
+    fn a_reason_ends_a_program_as_the_others_of_its_kind_do() {
+        use {Exit::*, Reason::*};
+        for (exit, reasons) in [
+            (Denied, vec![PolicyDenied, Rejected, Frozen, VelocityLimit, Acl, IntentSignature, ApprovalInitiator]),
+            (Denied, vec![BundleSignatures, BundleForked, BundleVetoed, BundleDowngrade, BundleChain, BundleRoster]),
+            (NeedsApproval, vec![ApprovalsRequired]),
+            (Unavailable, vec![Signers, Voters, Participants, InDoubt, Contention, ClockSkew, Overloaded, Hsm]),
+            (Unavailable, vec![BundleWaits, BundleExpired, BundleMismatch, KeyNotActive, TooEarly]),
+            (Other, vec![Malformed, BundleInvalid, BundleNotFound, KeyNotFound, RequestNotFound, BundleSettled]),
+            (Other, vec![Expired, RequestIdConflict, AlreadyApproved, NotWaiting, ValidityTooLong, Tampered, Bug]),
+        ] {
+            for reason in reasons {
+                assert_eq!(Exit::of(reason), exit, "{reason:?}");
+            }
+        }
     }
 
     #[test]

@@ -21,14 +21,17 @@ mod order;
 mod policy;
 mod profile;
 mod retry;
+mod streams;
+mod tokens;
 mod witnesses;
 mod wrap;
 
 pub use answer::{
-    ActiveRule, BanInfo, ChangeInfo, ChangedKek, Child, CreatedKek, CreatedKey, DataKey, DecidedInfo, FreezeInfo,
-    Frozen, HsmInfo, JudgementInfo, KekInfo, KekVersionInfo, KeyBacking, KeyInfo, LatencyInfo, LimitChargeInfo,
-    LimitInfo, LimitsInfo, LineInfo, NodeInfo, PathInfo, PeerInfo, PendingInfo, PolicyInfo, ProposalInfo, Proposed,
-    QuorumInfo, ReplayCounts, ReplayedChange, RequestInfo, RequestPage, RequestState, SaidInfo, Signed, Told, Unfrozen,
+    ActiveRule, BanInfo, ChangeInfo, ChangedKek, Child, CreatedKek, CreatedKey, DataKey, DecidedInfo, Deleted,
+    DomainInfo, DomainKeyInfo, DoneBy, Found, FreezeInfo, Frozen, HsmInfo, JudgementInfo, KekInfo, KekVersionInfo,
+    KeyBacking, KeyInfo, LatencyInfo, LimitChargeInfo, LimitInfo, LimitsInfo, LineInfo, NodeInfo, PathInfo, PeerInfo,
+    PendingInfo, PolicyInfo, ProposalInfo, Proposed, QuorumInfo, ReplayCounts, ReplayedChange, RequestInfo,
+    RequestPage, RequestState, Revealed, RotationInfo, SaidInfo, Signed, TokenInfo, Tokenized, Told, Unfrozen,
     Unwrapped, VetoedBundle, Wrapped, WrappedBy, together,
 };
 pub use audit::LogCheckpoint;
@@ -37,4 +40,7 @@ pub use error::{ClientError, Exit, Refused};
 pub use order::{APPROVAL_TIME_MAX_MS, Order, SealedIntent, VALIDITY_MS};
 pub use profile::{ENDPOINTS_MAX, Profile, ProfileError, signing_key};
 pub use retry::ATTEMPTS_MAX;
+pub use streams::{CardRow, CardStream, GivenToken, MESSAGE_ROWS_MAX, Row, RowRefused, TokenStream};
+pub use tokens::BoundCard;
+pub use tonic::Code;
 pub use wrap::Plain;

@@ -15,6 +15,7 @@ use tally_domain::{
     KekNumber, KekSpec, KeyName, KeySpec, NodeName, Purpose, RequestId, Scope, UnixMillis, WrapCall, WrapSpec,
 };
 use tally_proto::v1;
+use tally_tokenization::{Call, DomainChange, DomainSpec, TokenCall};
 
 /// How long an intent is valid from now: enough for every retry, half of what nodes allow.
 pub const VALIDITY_MS: u64 = 5 * 60 * 1_000;
@@ -124,6 +125,28 @@ impl Order {
         Self::new(Action::ChangeKek, kek, ContentKind::KekSpec, Purpose::Wrap, KekSpec::Change(change).to_bytes())
     }
 
+    /// To make a token domain.
+    ///
+    /// # Errors
+    /// [`ClientError::Order`] when its name is no key's.
+    pub fn create_domain(spec: &DomainSpec) -> Result<Self, ClientError> {
+        let name = KeyName::parse(spec.domain.name.as_str());
+        let name = name.map_err(|_| ClientError::Order { field: "name", want: "a name that a key could have" })?;
+        Ok(Self::new(Action::CreateDomain, name, ContentKind::DomainSpec, Purpose::Tokenize, spec.to_bytes()))
+    }
+
+    /// To change a token domain.
+    pub fn change_domain(domain: KeyName, change: DomainChange) -> Self {
+        Self::new(Action::ChangeDomain, domain, ContentKind::DomainChange, Purpose::Tokenize, change.to_bytes())
+    }
+
+    /// To do something with cards and tokens, for a purpose, which may be empty where nothing is revealed.
+    pub fn tokens(domain: KeyName, purpose: &str, call: Call) -> Self {
+        let action = call.action();
+        let content = TokenCall { purpose: purpose.into(), call }.to_bytes();
+        Self::new(action, domain, ContentKind::TokenCall, Purpose::Tokenize, content)
+    }
+
     /// To freeze a key, or everything.
     ///
     /// # Errors
@@ -202,11 +225,11 @@ impl Order {
         self
     }
 
-    /// Valid for so long from now, at most [`APPROVAL_TIME_MAX_MS`], because persons must approve it; nodes refuse it for more
-    /// than ten minutes if nobody must.
+    /// Valid for so long from now, because persons must approve it. Nodes refuse it for more than a day, or for more than
+    /// ten minutes if nobody must. A whole day counts from the intent's beginning, and so ends at [`APPROVAL_TIME_MAX_MS`].
     #[must_use]
     pub fn valid_for(mut self, ms: u64) -> Self {
-        self.validity_ms = ms.min(APPROVAL_TIME_MAX_MS);
+        self.validity_ms = if ms <= APPROVED_INTENT_VALIDITY_MAX_MS { ms.min(APPROVAL_TIME_MAX_MS) } else { ms };
         self
     }
 

@@ -5,6 +5,7 @@
 //! name, ever, so two keys of one name cannot both have a majority.
 
 use crate::boot::{BadStatement, Statement};
+use crate::digest::Digest;
 use crate::dsse::{Envelope, SigningKey};
 use crate::ids::{ClusterId, KeyName, NodeName, RequestId, Tenant};
 use crate::intent::{BadIntent, decode_canonical};
@@ -60,6 +61,11 @@ pub enum Material {
         /// Its check value.
         check_value: KeyCheckValue,
     },
+    /// It keeps card numbers, and its purpose is [`Purpose::Tokenize`]: a token domain. Its keys are its home's to tell.
+    Tokens {
+        /// SHA-256 of what the domain is, which never changes.
+        spec: Digest,
+    },
 }
 
 /// [`HsmKeySpec`] as protobuf; field numbers are those of `HsmKeySpecBody` in `proto/`.
@@ -95,6 +101,8 @@ struct Body {
     kek_id: Vec<u8>,
     #[prost(bytes = "vec", tag = "10")]
     check_value: Vec<u8>,
+    #[prost(bytes = "vec", tag = "11")]
+    spec: Vec<u8>,
 }
 
 impl HsmKeySpec {
@@ -113,7 +121,7 @@ impl HsmKeySpec {
         Ok(Self {
             scheme: HsmScheme::from_number(b.scheme).ok_or(BadIntent::Field { field: "scheme" })?,
             purpose: Purpose::from_number(b.purpose)
-                .filter(|purpose| *purpose != Purpose::Wrap)
+                .filter(|purpose| !matches!(purpose, Purpose::Wrap | Purpose::Tokenize))
                 .ok_or(BadIntent::Field { field: "purpose" })?,
             home: NodeName::parse(&b.home).map_err(|_| BadIntent::Field { field: "home" })?,
         })
@@ -125,7 +133,7 @@ impl HsmKeyRecord {
     pub fn public_key(&self) -> Option<&PublicKey> {
         match &self.material {
             Material::Signing(public_key) => Some(public_key),
-            Material::Kek { .. } => None,
+            Material::Kek { .. } | Material::Tokens { .. } => None,
         }
     }
 
@@ -133,7 +141,7 @@ impl HsmKeyRecord {
     pub fn algorithm(&self) -> &'static str {
         match &self.material {
             Material::Signing(public_key) => public_key.scheme().as_str(),
-            Material::Kek { .. } => "aes-256",
+            Material::Kek { .. } | Material::Tokens { .. } => "aes-256",
         }
     }
 
@@ -160,6 +168,7 @@ impl HsmKeyRecord {
             Material::Kek { id, check_value } => {
                 (body.kek_id, body.check_value) = (id.0.to_vec(), check_value.0.to_vec());
             }
+            Material::Tokens { spec } => body.spec = spec.0.to_vec(),
         }
         body.encode_to_vec()
     }
@@ -182,7 +191,11 @@ impl HsmKeyRecord {
             request_id: RequestId::from_slice(&b.request_id)?,
             purpose,
             home: NodeName::parse(&b.home).ok()?,
-            material: if purpose == Purpose::Wrap { kek_material(b)? } else { signing_material(b)? },
+            material: match purpose {
+                Purpose::Wrap => kek_material(b)?,
+                Purpose::Tokenize => tokens_material(b)?,
+                Purpose::Transaction | Purpose::Message | Purpose::Raw => signing_material(b)?,
+            },
         })
     }
 
@@ -208,13 +221,18 @@ impl HsmKeyRecord {
 fn signing_material(b: &Body) -> Option<Material> {
     let public_key = PublicKey::from_spki(&b.public_key).ok()?;
     let fits = HsmScheme::from_number(b.scheme)? == public_key.scheme() && b.kek_id.is_empty();
-    (fits && b.check_value.is_empty()).then_some(Material::Signing(public_key))
+    (fits && b.check_value.is_empty() && b.spec.is_empty()).then_some(Material::Signing(public_key))
 }
 
 fn kek_material(b: &Body) -> Option<Material> {
     let (id, check_value) = (b.kek_id.as_slice().try_into().ok()?, b.check_value.as_slice().try_into().ok()?);
-    let fits = b.scheme == 0 && b.public_key.is_empty();
+    let fits = b.scheme == 0 && b.public_key.is_empty() && b.spec.is_empty();
     fits.then_some(Material::Kek { id: KekId(id), check_value: KeyCheckValue(check_value) })
+}
+
+fn tokens_material(b: &Body) -> Option<Material> {
+    let bare = b.scheme == 0 && b.public_key.is_empty() && b.kek_id.is_empty() && b.check_value.is_empty();
+    Digest::from_slice(&b.spec).filter(|_| bare).map(|spec| Material::Tokens { spec })
 }
 
 /// The signatures of a majority of nodes, the home among them, on one record: the name is this key's.

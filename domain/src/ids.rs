@@ -139,6 +139,17 @@ impl fmt::Debug for RequestId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Attempt(pub u32);
 
+impl Attempt {
+    /// The last that a node believes in, or takes part in: ten each second for the day that a request lives at most. A node
+    /// that names later ones wants to use the numbers up.
+    pub const LAST: Self = Self(1_000_000);
+
+    /// Whether an honest node can have come to this attempt.
+    pub fn is_possible(self) -> bool {
+        (Self(1)..=Self::LAST).contains(&self)
+    }
+}
+
 /// The generation of a key's shares, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u32);

@@ -168,6 +168,44 @@ reasons! {
     KekNotReplicable = "KEK_NOT_REPLICABLE", FailedPrecondition, "The KEK's version cannot reach a standby token: its home has none, or the version was made before the two were a pair; with a standby, rotate the KEK and rewrap.";
     /// Wrapped data does not open.
     BlobTampered = "BLOB_TAMPERED", DataLoss, "The wrapped data does not check: it was changed, or it was wrapped by another KEK, for another tenant or with another encryption context. The HSM is well.";
+    /// No such domain.
+    DomainNotFound = "TOKEN_DOMAIN_NOT_FOUND", NotFound, "There is no token domain of that name for this tenant; list the domains to see which exist.";
+    /// It waits.
+    DomainSuspended = "TOKEN_DOMAIN_SUSPENDED", FailedPrecondition, "The token domain is suspended, so that it gives and reveals nothing; resume it first.";
+    /// It is gone.
+    DomainDeleted = "TOKEN_DOMAIN_DELETED", FailedPrecondition, "The token domain was deleted and its keys are destroyed; nobody can open its card numbers any more.";
+    /// The domain keeps no card numbers.
+    DomainOneWay = "TOKEN_DOMAIN_ONE_WAY", FailedPrecondition, "The token domain keeps no card numbers, only their fingerprints: nothing can be revealed, and its index key cannot be rotated.";
+    /// Unknown in this domain.
+    TokenNotFound = "TOKEN_NOT_FOUND", NotFound, "The token domain has no such token.";
+    /// Past its time.
+    TokenExpired = "TOKEN_EXPIRED", FailedPrecondition, "The token has expired; tokenize the card again.";
+    /// No uses left.
+    TokenUsedUp = "TOKEN_USED_UP", FailedPrecondition, "The token has been revealed as often as its domain allows; tokenize the card again.";
+    /// It waits.
+    TokenSuspended = "TOKEN_SUSPENDED", FailedPrecondition, "The token is suspended; resume it first.";
+    /// Its card number is gone.
+    TokenShredded = "TOKEN_SHREDDED", FailedPrecondition, "The token was deleted; its card number is gone for good.";
+    /// Not a card number.
+    CardInvalid = "CARD_INVALID", InvalidArgument, "This is not a card number: 12 to 19 digits with a right check digit, spaces and dashes allowed; the metadata says what is wrong. It is not repeated.";
+    /// A brand that the domain does not take.
+    CardBrand = "CARD_BRAND", InvalidArgument, "The token domain does not take cards of this brand; show the domain to see which it takes.";
+    /// Too few tokens are left.
+    TokensExhausted = "TOKENS_EXHAUSTED", ResourceExhausted, "Half of all tokens that keep these digits have been given, which is as many as is safe; use a domain with a larger format.";
+    /// Somebody feels their way along card numbers.
+    EnumerationGuard = "ENUMERATION_GUARD", ResourceExhausted, "Too many different card numbers with the same first six and last four digits were asked about; wait until the time in the metadata, or ask an administrator.";
+    /// A reveal has a purpose.
+    PurposeRequired = "PURPOSE_REQUIRED", InvalidArgument, "A card number is revealed for a purpose only; say which.";
+    /// More than was announced.
+    BatchRows = "BATCH_ROWS", InvalidArgument, "The stream has more rows than its opening intent allows, or a message with more rows than fit; begin another stream.";
+    /// A data key has done its work.
+    DataKeySpent = "DATA_KEY_SPENT", FailedPrecondition, "The token domain's data key has encrypted as often as is safe; rotate it.";
+    /// Something depends on it.
+    VersionNeeded = "KEY_VERSION_NEEDED", FailedPrecondition, "Tokens or keys still depend on this version, so that it is not retired; rotate first, and let the rotation end.";
+    /// No such version in that state.
+    VersionState = "KEY_VERSION_STATE", FailedPrecondition, "The token domain has no such key version that could be retired; show the domain to see which there are.";
+    /// A rotation is where it is.
+    RotationState = "ROTATION_STATE", FailedPrecondition, "The rotation is not in a state for this: it is under way, paused or over already; show the domain to see how far it is.";
     /// No such request.
     RequestNotFound = "REQUEST_NOT_FOUND", NotFound, "There is no request of that id for this tenant at this node.";
     /// The request id names another intent.
@@ -177,7 +215,7 @@ reasons! {
     /// Before its time.
     TooEarly = "TOO_EARLY", FailedPrecondition, "The intent is not valid yet; wait, or check the clocks.";
     /// A node's clock is off.
-    ClockSkew = "CLOCK_SKEW", FailedPrecondition, "The clocks of two nodes are too far apart to count a limit's window; the metadata says by how much. Set the clock of the node that is off.";
+    ClockSkew = "CLOCK_SKEW", Unavailable, "A node's clock is too far from the others' to tell when something is valid; the metadata says which node and by how much. Set its clock, or ask another node meanwhile.";
     /// Valid for longer than allowed.
     ValidityTooLong = "VALIDITY_TOO_LONG", InvalidArgument, "The intent is valid for longer than allowed; give it at most ten minutes, or a day where persons must approve.";
     /// Nodes hold different bundles.

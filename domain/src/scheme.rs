@@ -47,6 +47,8 @@ pub enum Purpose {
     Raw,
     /// Other keys, wrapped: a KEK. Only for keys that live in an HSM; it signs nothing.
     Wrap,
+    /// Card numbers, kept under tokens: a token domain. Only for keys that live in an HSM; it signs nothing.
+    Tokenize,
 }
 
 /// A word that names no scheme, purpose or kind.
@@ -147,6 +149,7 @@ impl Purpose {
             Self::Message => "message",
             Self::Raw => "raw",
             Self::Wrap => "wrap",
+            Self::Tokenize => "tokenize",
         }
     }
 
@@ -160,7 +163,11 @@ impl Purpose {
             "message" => Ok(Self::Message),
             "raw" => Ok(Self::Raw),
             "wrap" => Ok(Self::Wrap),
-            _ => Err(UnknownWord { what: "purpose", given: s.into(), allowed: "transaction, message, raw, wrap" }),
+            "tokenize" => Ok(Self::Tokenize),
+            _ => {
+                let allowed = "transaction, message, raw, wrap, tokenize";
+                Err(UnknownWord { what: "purpose", given: s.into(), allowed })
+            }
         }
     }
 }

@@ -1,5 +1,9 @@
 //! What a vault of card numbers and the rules about it both speak of. None of it is a card number.
 
+mod facts;
+
+pub use facts::*;
+
 use crate::ids::{DomainName, Tenant};
 use std::fmt;
 

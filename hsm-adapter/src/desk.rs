@@ -3,8 +3,10 @@
 mod kek;
 mod resident;
 mod transfer;
+mod vault;
 
 pub use transfer::{Proof, Transport};
+use vault::StrictKeys;
 
 use crate::config::Role;
 use crate::fault::{Class, Fault};
@@ -19,6 +21,8 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::{Session, SessionState};
+use std::cell::RefCell;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tally_domain::SecretBytes;
@@ -53,6 +57,8 @@ pub struct Office {
     pub capabilities: OnceLock<Capabilities>,
     pub role: Role,
     pub ivs: Ivs,
+    /// How often all data keys were to be forgotten.
+    pub forgotten: AtomicU64,
 }
 
 /// One session and what is needed to replace it.
@@ -61,12 +67,14 @@ pub struct Desk {
     office: Arc<Office>,
     turn: Turn,
     session: Option<Opened>,
+    /// Data keys that this session has unwrapped.
+    strict: RefCell<StrictKeys>,
 }
 
 impl Desk {
     /// A desk without a session; it opens one for its first operation.
     pub fn new(id: DeskId, office: Arc<Office>) -> Self {
-        Self { id, office, turn: Turn::new("nothing", Duration::ZERO), session: None }
+        Self { id, office, turn: Turn::new("nothing", Duration::ZERO), session: None, strict: RefCell::default() }
     }
 
     /// Runs an operation, and again on a new session if the session, login or a handle was lost, while there is time.
@@ -278,6 +286,8 @@ impl Desk {
     }
 
     fn lose_session(&mut self) {
+        // They end with the session that has unwrapped them.
+        self.strict.take();
         if let Some(session) = self.session.take() {
             session.close(self.office.token.module);
         }
@@ -309,6 +319,7 @@ impl Desk {
                     Err(Fault::broken("C_GenerateKey", "a key that does not open what it sealed"))
                 }
                 // A pair of keys is proven by what its public half says of a signature.
+                Key::Vault(which) => self.prove_vault(session, which, found),
                 Key::Sealing(_) | Key::Kek(_) | Key::Transfer | Key::Signing(..) | Key::Identity => Ok(()),
             }
         });

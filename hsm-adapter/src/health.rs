@@ -40,11 +40,16 @@ pub enum Operation {
     MakeKek,
     TakeKek,
     DestroyKek,
+    MakeVaultKey,
+    DestroyVaultKey,
+    Fingerprint,
+    SealRows,
+    OpenRows,
     Check,
 }
 
 impl Operation {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 19] = [
         Self::Sign,
         Self::MakeKey,
         Self::MakePair,
@@ -58,6 +63,11 @@ impl Operation {
         Self::MakeKek,
         Self::TakeKek,
         Self::DestroyKek,
+        Self::MakeVaultKey,
+        Self::DestroyVaultKey,
+        Self::Fingerprint,
+        Self::SealRows,
+        Self::OpenRows,
         Self::Check,
     ];
 
@@ -77,6 +87,11 @@ impl Operation {
             Self::MakeKek => "making a KEK",
             Self::TakeKek => "taking a KEK over",
             Self::DestroyKek => "destroying a KEK",
+            Self::MakeVaultKey => "making a key of a token domain",
+            Self::DestroyVaultKey => "destroying keys of a token domain",
+            Self::Fingerprint => "making fingerprints",
+            Self::SealRows => "sealing card numbers",
+            Self::OpenRows => "opening card numbers",
             Self::Check => "a health check",
         }
     }
@@ -94,8 +109,19 @@ impl Operation {
         match self {
             Self::Sign => Priority::Sign,
             Self::MakeKey | Self::MakePair | Self::Seal | Self::Open | Self::DestroyKey => Priority::Seal,
-            Self::MakeDataKey | Self::Wrap | Self::Unwrap | Self::Rewrap => Priority::Wrap,
-            Self::MakeKek | Self::TakeKek | Self::DestroyKek | Self::Check => Priority::Maintenance,
+            Self::MakeDataKey
+            | Self::Wrap
+            | Self::Unwrap
+            | Self::Rewrap
+            | Self::Fingerprint
+            | Self::SealRows
+            | Self::OpenRows => Priority::Wrap,
+            Self::MakeKek
+            | Self::TakeKek
+            | Self::DestroyKek
+            | Self::MakeVaultKey
+            | Self::DestroyVaultKey
+            | Self::Check => Priority::Maintenance,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The port on a PKCS#11 token.
 
+mod vault;
+
 use crate::config::Config;
 use crate::desk::{Desk, Office, Try};
 use crate::fault::{Class, Fault};
@@ -14,6 +16,7 @@ use crate::probe::capabilities;
 use crate::seal;
 use crate::token::LoggedIn;
 use crate::turn::Turn;
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -307,7 +310,8 @@ pub fn log_in(config: Config, turn: &Turn) -> Result<(Arc<Office>, LoggedIn), Fa
     let (pin, profile) = (config.pin, config.profile);
     let (identity, capabilities) = (OnceLock::new(), OnceLock::new());
     let (role, ivs) = (config.role, Ivs::default());
-    let office = Office { token, pin, profile, role, identity, capabilities, ivs };
+    let forgotten = AtomicU64::new(0);
+    let office = Office { token, pin, profile, role, identity, capabilities, ivs, forgotten };
     Ok((Arc::new(office), login))
 }
 

@@ -10,12 +10,14 @@ use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHan
 use cryptoki::session::Session;
 use tally_domain::HsmScheme;
 use tally_domain::dsse::VerifyingKey;
-use tally_domain::ports::hsm::{HsmError, KekId, ObjectId, SealingKeyId};
+use tally_domain::ports::hsm::{HsmError, IndexKeyId, KekId, ObjectId, SealingKeyId, VaultKey};
 
 const IDENTITY_LABEL: &str = "tally-identity";
 const SEALING_LABEL: &str = "tally-sealing";
 const KEK_LABEL: &str = "tally-kek";
 const TRANSFER_LABEL: &str = "tally-transfer";
+const WRAPPING_LABEL: &str = "tally-kek-w";
+const INDEX_LABEL: &str = "tally-index";
 
 /// `CKA_ID` of the identity key. A node has one; another label with this id is not ours.
 const IDENTITY_ID: [u8; 16] = *b"tally-identity-1";
@@ -45,6 +47,8 @@ pub enum Key {
     Transfer,
     /// Signs for clients.
     Signing(ObjectId, HsmScheme),
+    /// Serves a token domain.
+    Vault(VaultKey),
 }
 
 impl Key {
@@ -56,13 +60,15 @@ impl Key {
             Self::Kek(id) => format!("KEK {}", hex(&id.0)),
             Self::Transfer => format!("transfer key `{TRANSFER_LABEL}`"),
             Self::Signing(id, scheme) => format!("{scheme} signing key {}", hex(&id.0)),
+            Self::Vault(VaultKey::Wrapping(id)) => format!("KEK-W {}", hex(&id.0)),
+            Self::Vault(VaultKey::Index(id)) => format!("blind-index key {}", hex(&id.0)),
         }
     }
 
     fn class(self) -> ObjectClass {
         match self {
             Self::Identity | Self::Signing(..) => ObjectClass::PRIVATE_KEY,
-            Self::Sealing(_) | Self::Kek(_) | Self::Transfer => ObjectClass::SECRET_KEY,
+            Self::Sealing(_) | Self::Kek(_) | Self::Transfer | Self::Vault(_) => ObjectClass::SECRET_KEY,
         }
     }
 
@@ -73,6 +79,8 @@ impl Key {
             Self::Kek(id) => id.0.to_vec(),
             Self::Transfer => TRANSFER_ID.to_vec(),
             Self::Signing(id, _) => id.0.to_vec(),
+            Self::Vault(VaultKey::Wrapping(id)) => id.0.to_vec(),
+            Self::Vault(VaultKey::Index(id)) => id.0.to_vec(),
         })
     }
 
@@ -89,7 +97,12 @@ impl Key {
             Self::Kek(_) => (KEK_LABEL, KeyType::AES, MechanismType::AES_GCM, encrypts()),
             Self::Transfer => (TRANSFER_LABEL, KeyType::AES, MechanismType::AES_KEY_WRAP, wraps()),
             Self::Signing(_, scheme) => resident::private_half(scheme),
+            Self::Vault(VaultKey::Wrapping(_)) => (WRAPPING_LABEL, KeyType::AES, MechanismType::AES_KEY_WRAP, wraps()),
+            Self::Vault(VaultKey::Index(_)) => {
+                (INDEX_LABEL, KeyType::GENERIC_SECRET, MechanismType::SHA256_HMAC, authenticates())
+            }
         };
+        let unwraps = matches!(self, Self::Transfer | Self::Vault(VaultKey::Wrapping(_)));
         let common = [
             Attribute::Class(self.class()),
             Attribute::KeyType(key_type),
@@ -97,7 +110,7 @@ impl Key {
             Attribute::Private(true),
             Attribute::Sensitive(true),
             Attribute::Extractable(false),
-            Attribute::Unwrap(self == Self::Transfer),
+            Attribute::Unwrap(unwraps),
             Attribute::Derive(false),
             Attribute::AllowedMechanisms(vec![mechanism]),
             Attribute::Label(label.into()),
@@ -133,6 +146,15 @@ pub fn generate(session: &Session, key: Key, role: Role) -> Result<(), Fault> {
             let mut template = key.attributes();
             template.push(Attribute::ValueLen(SECRET_KEY_BYTES.into()));
             session.generate_key(&Mechanism::AesKeyGen, &template)?
+        }
+        Key::Vault(which) => {
+            let mut template = key.attributes();
+            template.push(Attribute::ValueLen(SECRET_KEY_BYTES.into()));
+            let mechanism = match which {
+                VaultKey::Wrapping(_) => Mechanism::AesKeyGen,
+                VaultKey::Index(_) => Mechanism::GenericSecretKeyGen,
+            };
+            session.generate_key(&mechanism, &template)?
         }
         // Not made in its place: see `desk::transfer`.
         Key::Transfer => return Err(Fault::broken("C_GenerateKey", "a transfer key")),
@@ -187,6 +209,10 @@ fn recognize(id: &[u8], named: &[Attribute]) -> Option<Key> {
     named.iter().find_map(|attribute| match attribute {
         Attribute::Label(label) if label == SEALING_LABEL.as_bytes() => Some(Key::Sealing(SealingKeyId(id))),
         Attribute::Label(label) if label == KEK_LABEL.as_bytes() => Some(Key::Kek(KekId(id))),
+        Attribute::Label(label) if label == WRAPPING_LABEL.as_bytes() => {
+            Some(Key::Vault(VaultKey::Wrapping(KekId(id))))
+        }
+        Attribute::Label(label) if label == INDEX_LABEL.as_bytes() => Some(Key::Vault(VaultKey::Index(IndexKeyId(id)))),
         Attribute::Label(label) if label == TRANSFER_LABEL.as_bytes() && id == TRANSFER_ID => Some(Key::Transfer),
         _ => None,
     })
@@ -261,6 +287,17 @@ fn wraps() -> Vec<Attribute> {
         Attribute::Decrypt(false),
         Attribute::Sign(false),
         Attribute::Verify(false),
+    ]
+}
+
+/// Makes HMACs, and does nothing else.
+fn authenticates() -> Vec<Attribute> {
+    vec![
+        Attribute::Sign(true),
+        Attribute::Verify(false),
+        Attribute::Encrypt(false),
+        Attribute::Decrypt(false),
+        Attribute::Wrap(false),
     ]
 }
 

@@ -4,6 +4,8 @@
 //! INVARIANT: what changes a token, and what only the primary's own keys can do, never fails over. Wrapping leaves nothing
 //! on a token, so that asking twice does no harm.
 
+mod vault;
+
 use crate::config::{Config, Role};
 use crate::hsm::Pkcs11Hsm;
 use crate::pairing::{must_be_a_pair, must_differ};

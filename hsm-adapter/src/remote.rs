@@ -5,6 +5,7 @@ mod child;
 mod keeper;
 mod link;
 mod partner;
+mod vault;
 
 use crate::config::{Config, Mode, Role, configuration};
 use crate::health::Operation;

@@ -140,14 +140,16 @@ fn opened(session: &Session, handle: ObjectHandle, key: Key, aad: &[u8], sealed:
 fn header(key: Key) -> Vec<u8> {
     match key {
         Key::Kek(id) => [&[WRAPPED], id.0.as_slice()].concat(),
-        Key::Sealing(_) | Key::Identity | Key::Transfer | Key::Signing(..) => vec![SEALED],
+        Key::Sealing(_) | Key::Identity | Key::Transfer | Key::Signing(..) | Key::Vault(_) => vec![SEALED],
     }
 }
 
 fn digest(key: Key, aad: &[u8], plaintext: &[u8]) -> [u8; DIGEST_BYTES] {
     let tagged = match key {
         Key::Kek(id) => TaggedHash::new("tally/v1/wrapped").field(&id.0),
-        Key::Sealing(_) | Key::Identity | Key::Transfer | Key::Signing(..) => TaggedHash::new("tally/v1/sealed"),
+        Key::Sealing(_) | Key::Identity | Key::Transfer | Key::Signing(..) | Key::Vault(_) => {
+            TaggedHash::new("tally/v1/sealed")
+        }
     };
     tagged.field(aad).field(plaintext).finish().0
 }

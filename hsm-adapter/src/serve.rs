@@ -1,6 +1,7 @@
 //! The side of the pipe that the module is on: serves one [`Pkcs11Hsm`] to one node until the node has gone.
 
 mod tasks;
+mod vault;
 
 use crate::config::{Config, configuration};
 use crate::hsm::{Pkcs11Hsm, provision};
@@ -146,6 +147,7 @@ fn begin(hsm: &dyn Hsm, id: u64, ask: Ask<'_>, out: Arc<Out>) -> Result<Pending<
         Ask::Unwrap { under, sealed } => later(hsm.unwrap(under.into(), bytes(sealed)), id, out),
         Ask::Rewrap { from, sealed, to } => later(hsm.rewrap(from.into(), bytes(sealed), to.into()), id, out),
         Ask::DestroyKek { id: key } => later(hsm.destroy_kek(KekId(key)), id, out),
+        Ask::Vault(ask) => vault::begin(hsm, id, ask, out),
         Ask::Status => {
             let status = hsm.status();
             later(Box::pin(async move { Ok(status.await) }), id, out)

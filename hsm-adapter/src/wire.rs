@@ -8,11 +8,13 @@ mod ask;
 mod fault;
 mod part;
 mod status;
+mod vault;
 
 pub use answer::{Answer, Carried, Pulse, outcome};
 pub use ask::{Ask, Chosen, Hello, Opening};
 pub use fault::WireError;
 pub use part::Part;
+pub use vault::{Made, VaultAsk};
 
 use serde::{Deserialize, Serialize};
 use std::io::{ErrorKind, Read};

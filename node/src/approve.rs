@@ -253,7 +253,12 @@ async fn learn_said(node: &Arc<Node>, row: &WaitingRow, envelope: &Envelope) -> 
 /// What is refused is written down too.
 async fn log_refused(node: &Arc<Node>, request: RequestId, refusal: Refusal) -> Refusal {
     tracing::info!(reason = refusal.reason.as_str(), facts = ?refusal.metadata, "an approval is refused");
-    let what = What::SessionFailed { request_id: Some(request), what: refusal.reason.as_str().into(), culprit: None };
+    let what = What::SessionFailed {
+        request_id: Some(request),
+        what: refusal.reason.as_str().into(),
+        culprit: None,
+        missing: Vec::new(),
+    };
     match node.commit(Step { writes: Vec::new(), leaves: vec![node.leaf(what)] }).await {
         Ok(_) => refusal,
         Err(storage) => storage,

@@ -15,6 +15,7 @@ use crate::node::{Node, fresh_rng, now};
 use crate::peers::Peers;
 use crate::tls::Tls;
 use crate::token;
+use crate::vault::Vaults;
 use anyhow::{Context as _, bail};
 use rand::Rng as _;
 use std::collections::BTreeMap;
@@ -69,6 +70,8 @@ fn read_files(root: &Path, dir: &Path, files: &mut BTreeMap<String, Vec<u8>>) ->
 /// A sentence for the operator.
 pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
     let store = open_store(&config)?;
+    let vaults = Vaults::new(store.clone());
+    let store: Arc<dyn Store> = store;
     let First { bundle, begin } = first_bundle::find(&config, &*store)?;
     let bundle = Arc::new(bundle);
     let roster = Arc::new(bundle.roster().clone());
@@ -103,6 +106,7 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
         keys,
         hsm_keys,
         keks,
+        vaults,
         freezes,
         approvals: Approvals::default(),
         peers,
@@ -121,7 +125,7 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
     Ok((Arc::new(node), tls))
 }
 
-fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+fn open_store(config: &Config) -> anyhow::Result<Arc<SqliteStore>> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -183,7 +187,12 @@ async fn report_interrupted_checks(store: &dyn Store, boot: &BootIdentity) -> an
     for check in store.pending_checks()? {
         let peers: Vec<_> = check.peers.iter().map(ToString::to_string).collect();
         tracing::warn!(key = %check.key, peers = peers.join(","), "a session was interrupted during its checks; if this recurs with one peer, treat it as an attack");
-        let what = What::SessionFailed { request_id: None, what: "CHECK_INTERRUPTED".into(), culprit: None };
+        let what = What::SessionFailed {
+            request_id: None,
+            what: "CHECK_INTERRUPTED".into(),
+            culprit: None,
+            missing: Vec::new(),
+        };
         let writes = vec![Write::CheckDone { session: check.session }];
         store.commit(Step { writes, leaves: vec![boot.leaf(now(), what)] }).await?;
     }

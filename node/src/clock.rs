@@ -3,6 +3,7 @@
 use crate::node::Node;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tally_domain::claim::ISSUED_AT_TOLERANCE_MS;
+use tally_domain::time::{most_are_apart, offset_words};
 use tally_domain::{Reason, Refusal, UnixMillis};
 
 /// The node's clock.
@@ -40,30 +41,5 @@ pub fn explained(node: &Node, refusal: Refusal) -> Refusal {
     }
     Refusal::new(Reason::ClockSkew)
         .with("node", node.name().as_str())
-        .with("detail", format!("the clocks of most nodes are {apart:+} ms away from this node's"))
-}
-
-/// How far the middle one of all clocks, this node's own among them, is from its own; of two in the middle the nearer one.
-/// A majority that is right keeps the middle with it.
-fn most_are_apart(others: impl Iterator<Item = i64>) -> i64 {
-    let mut clocks: Vec<i64> = others.chain([0]).collect();
-    clocks.sort_unstable();
-    let upper = clocks.len() / 2;
-    let middle = [upper, (clocks.len() - 1) / 2].into_iter().filter_map(|i| clocks.get(i).copied());
-    middle.min_by_key(|offset| offset.unsigned_abs()).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_clock_that_is_off_is_the_one_that_most_others_contradict() {
-        let day = 86_400_000;
-        let table: [(&[i64], i64); 6] =
-            [(&[], 0), (&[day], 0), (&[day, 3], 3), (&[-day, -day], -day), (&[day, day, 2, 0], 2), (&[day; 4], day)];
-        for (others, apart) in table {
-            assert_eq!(most_are_apart(others.iter().copied()), apart, "{others:?}");
-        }
-    }
+        .with("detail", format!("this node's clock is {}, by most nodes' clocks", offset_words(apart.saturating_neg())))
 }

@@ -190,6 +190,7 @@ pub fn hsm_key_out(held: &HsmHeld) -> v1::Key {
     let (public_key, pem, check_value) = match &record.material {
         Material::Signing(key) => (key.to_spki(), key.to_pem(), String::new()),
         Material::Kek { check_value, .. } => (Vec::new(), String::new(), check_value.to_string()),
+        Material::Tokens { .. } => (Vec::new(), String::new(), String::new()),
     };
     v1::Key {
         name: record.name.to_string(),

@@ -10,6 +10,7 @@ use tally_domain::ports::store::{ApprovalWrite, ClaimRequest, Step, WaitingRow, 
 use tally_domain::{Action, ClientId, Reason, Refusal};
 use tally_signer::admit::{self, Opened, verdict};
 use tally_signer::hsm_sign;
+use tally_signer::tokens;
 use tally_signer::veto::while_active;
 use tally_signer::wrap;
 
@@ -54,7 +55,12 @@ pub async fn opened_for(
 /// An intent that could not even be opened: logged, and the refusal given back.
 pub async fn refuse_unopened(node: &Arc<Node>, envelope: &Envelope, from: Origin, refusal: Refusal) -> Refusal {
     let received = What::IntentReceived { envelope: envelope.clone(), from, digest: content_digest(envelope) };
-    let failed = What::SessionFailed { request_id: None, what: refusal.reason.as_str().into(), culprit: None };
+    let failed = What::SessionFailed {
+        request_id: None,
+        what: refusal.reason.as_str().into(),
+        culprit: None,
+        missing: Vec::new(),
+    };
     let leaves = vec![node.leaf(received), node.leaf(failed)];
     match node.commit(Step { writes: Vec::new(), leaves }).await {
         Ok(_) => refusal,
@@ -139,13 +145,13 @@ pub async fn expired(node: &Arc<Node>, row: &WaitingRow) -> Result<(), Refusal> 
     let (tenant, request, reason) = (row.tenant.clone(), row.request, Reason::Expired.as_str().to_owned());
     let refuse = Write::Refuse { tenant: tenant.clone(), request, reason: reason.clone(), at: now() };
     let forget = Write::Approval(ApprovalWrite::Forget { tenant, request });
-    let ended = What::SessionFailed { request_id: Some(request), what: reason, culprit: None };
+    let ended = What::SessionFailed { request_id: Some(request), what: reason, culprit: None, missing: Vec::new() };
     node.commit(Step { writes: vec![forget, refuse], leaves: vec![node.leaf(ended)] }).await.map(|_| ())
 }
 
 /// What this node decodes of a request that it refuses, as far as it can.
 fn summary(node: &Node, opened: &Opened) -> String {
-    if let Some(text) = wrap::describe(opened.intent()) {
+    if let Some(text) = wrap::describe(opened.intent()).or_else(|| tokens::describe(opened.intent())) {
         return text;
     }
     if let Some(held) = node.hsm_keys.get(&opened.intent().key) {

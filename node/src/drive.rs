@@ -20,8 +20,9 @@ use tally_signer::claims::InTheWay;
 use tally_signer::keygen_session::{self, Created, KeygenSession, SealRequest};
 use tally_signer::result::SignResult;
 use tally_signer::session::{Action, Failure, Trouble};
-use tally_signer::sign_session::{Event, SignSession};
+use tally_signer::sign_session::{Event, Quorum, SignSession};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// A session machine of `tally-signer`.
 pub trait Machine: Send + 'static {
@@ -29,6 +30,11 @@ pub trait Machine: Send + 'static {
     type Output: Send + 'static;
     /// Longest silence before the members that are waited for count as gone.
     const SILENCE_MAX: Duration;
+
+    /// Longest time for the whole of the present stage, however many are heard meanwhile; nothing where only silence counts.
+    fn stage_max(&self) -> Option<Duration> {
+        None
+    }
 
     /// An event in, actions out.
     fn handle(
@@ -47,10 +53,24 @@ pub trait Machine: Send + 'static {
     fn abort_message(failure: &Failure) -> Vec<u8>;
 }
 
+/// Longest time for voters outside S to answer. Each admits the request and waits for its disk once, which takes
+/// milliseconds; who has not answered by then is away, and another round would wait for the same ones.
+const VOTERS_MAX: Duration = Duration::from_secs(4);
+
+/// How much longer members wait for the leader's word on the voters, so that it is the leader who ends it and says why.
+const LEADER_GRACE: Duration = Duration::from_secs(1);
+
 impl Machine for SignSession {
     type Output = SignResult;
     /// A signing round takes milliseconds of computing; this leaves room for a busy machine and a slow network.
     const SILENCE_MAX: Duration = Duration::from_secs(4);
+
+    fn stage_max(&self) -> Option<Duration> {
+        match self.awaits_quorum()? {
+            Quorum::OfVoters => Some(VOTERS_MAX),
+            Quorum::FromLeader => Some(VOTERS_MAX + LEADER_GRACE),
+        }
+    }
 
     fn handle(
         &mut self,
@@ -102,7 +122,7 @@ pub struct Failed {
     /// For the caller.
     pub refusal: Refusal,
     /// Whom to leave out next time.
-    pub culprits: Vec<NodeName>,
+    pub left_out: Vec<NodeName>,
     /// The other members, if nobody could be named.
     pub members: Vec<NodeName>,
     /// What voters outside S found in the way of its claims.
@@ -123,6 +143,8 @@ struct Drive<M: Machine> {
     machine: M,
     rng: StdRng,
     in_the_way: Vec<InTheWay>,
+    /// When the present stage is over, where it has an end.
+    stage_ends: Option<Instant>,
 }
 
 /// Runs a session to its end. Whatever must be durable is durable before anyone hears of it.
@@ -138,7 +160,8 @@ pub async fn drive<M: Machine>(
     first: Vec<Action<M::Output>>,
 ) -> Result<M::Output, Failed> {
     let in_the_way = Vec::new();
-    let mut drive = Drive { node: node.clone(), seat, members, my_index, machine, rng: fresh_rng(), in_the_way };
+    let mut drive =
+        Drive { node: node.clone(), seat, members, my_index, machine, rng: fresh_rng(), in_the_way, stage_ends: None };
     let mut actions = VecDeque::from(first);
     loop {
         let trouble = match drive.next(&mut actions).await {
@@ -202,9 +225,20 @@ impl<M: Machine> Drive<M> {
         self.next_inbound().await.map(Next::Event)
     }
 
+    fn patience(&mut self) -> Instant {
+        let now = Instant::now();
+        match self.machine.stage_max() {
+            Some(longest) => *self.stage_ends.get_or_insert(now + longest),
+            None => {
+                self.stage_ends = None;
+                now + M::SILENCE_MAX
+            }
+        }
+    }
+
     /// The next member's message or voter's answer, or the end of patience.
     async fn next_inbound(&mut self) -> Result<Owned, Trouble> {
-        let patience = tokio::time::Instant::now() + M::SILENCE_MAX;
+        let patience = self.patience();
         loop {
             let (stage, missing) = self.machine.waiting_for();
             match tokio::time::timeout_at(patience, self.seat.inbox.recv()).await {
@@ -249,7 +283,7 @@ impl<M: Machine> Drive<M> {
         // Only a runtime that is shutting down cancels; the handle itself does not unwind.
         turn.await.map_err(|_| Failed {
             refusal: Reason::SessionAborted.into(),
-            culprits: Vec::new(),
+            left_out: Vec::new(),
             members: Vec::new(),
             in_the_way: Vec::new(),
         })
@@ -269,14 +303,14 @@ impl<M: Machine> Drive<M> {
     /// Ends the session: first what must be durable, then the word to the others.
     async fn end(self, trouble: &Trouble) -> Failed {
         let failure = self.machine.fail(trouble, now());
-        let Failure { step, refusal, culprits } = &failure;
-        tracing::warn!(reason = refusal.reason.as_str(), facts = ?refusal.metadata, ?culprits, "session failed");
+        let Failure { step, refusal, culprits, missing } = &failure;
+        tracing::warn!(reason = refusal.reason.as_str(), facts = ?refusal.metadata, ?culprits, ?missing, "session failed");
         let bans: Vec<BanRow> = step.writes.iter().filter_map(ban_row).collect();
         let mut step = Step { writes: step.writes.clone(), leaves: step.leaves.clone() };
         step.writes.push(Write::CheckDone { session: check_id(self.seat.key) });
         if let Err(refusal) = self.node.commit(step).await {
             // What could not be written down must not be seen either: the others run into their time-out (S-3.15).
-            return Failed { refusal, culprits: Vec::new(), members: Vec::new(), in_the_way: self.in_the_way };
+            return Failed { refusal, left_out: Vec::new(), members: Vec::new(), in_the_way: self.in_the_way };
         }
         self.node.keys.note_bans(bans);
         let bytes = M::abort_message(&failure);
@@ -285,9 +319,10 @@ impl<M: Machine> Drive<M> {
                 (self.node.clone(), self.seat.key, self.my_index, to.clone(), bytes.clone());
             tokio::spawn(async move { deliver(&node, &to, session, from, bytes).await });
         }
-        let unnamed = culprits.is_empty();
+        let left_out = failure.left_out();
+        let unnamed = left_out.is_empty();
         let members = self.members.iter().filter(|m| unnamed && *m != self.node.name()).cloned().collect();
-        Failed { refusal: refusal.clone(), culprits: culprits.clone(), members, in_the_way: self.in_the_way }
+        Failed { refusal: failure.refusal, left_out, members, in_the_way: self.in_the_way }
     }
 }
 

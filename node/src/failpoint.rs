@@ -2,6 +2,7 @@
 //! debug builds; a release build has no such places.
 
 use tally_domain::KekState;
+use tally_domain::ports::store::tokens::{CursorWrite, KeyWrite, VaultWrite};
 use tally_domain::ports::store::{ApprovalWrite, BundleWrite, FreezeWrite, KekWrite, Step, Write};
 
 /// Before or after the step is durable.
@@ -21,11 +22,12 @@ pub struct Place(
 
 impl Place {
     /// The place of a step: `vote`, `concur`, `release`, `complete`, `name`, `activate`, `wrap`, `rotate`, `destroying`,
-    /// `destroyed`, `freeze`, `lift`, `await`, `said`, `bundle-seen`, `bundle-vote`, `bundle-veto`, `bundle-active`, or none
-    /// of them.
+    /// `destroyed`, `freeze`, `lift`, `await`, `said`, `bundle-seen`, `bundle-vote`, `bundle-veto`, `bundle-active`, `keep`,
+    /// `shred`, `page`, `turn`, `turned`, `retire`, `gone`, or none of them.
     pub fn of(step: &Step) -> Self {
         let name = step.writes.iter().find_map(|w| match w {
             Write::Kek(write) => kek(write),
+            Write::Vault(write) => vault(write),
             Write::Vote { .. } => Some("vote"),
             Write::Release { .. } => Some("release"),
             Write::Complete { .. } => Some("complete"),
@@ -61,6 +63,21 @@ impl Place {
     /// Release builds have no such places.
     #[cfg(not(debug_assertions))]
     pub fn pass(self, _: Moment) {}
+}
+
+fn vault(write: &VaultWrite) -> Option<&'static str> {
+    match write {
+        VaultWrite::PutTokens { .. } => Some("keep"),
+        VaultWrite::Shred { .. } | VaultWrite::DeleteDomain { .. } => Some("shred"),
+        VaultWrite::Key(KeyWrite::Reseal { .. } | KeyWrite::PutFingerprints { .. }) => Some("page"),
+        VaultWrite::Key(KeyWrite::AddDataKey { .. } | KeyWrite::AddIndexKey { .. } | KeyWrite::AddKek { .. }) => {
+            Some("turn")
+        }
+        VaultWrite::Cursor(CursorWrite::SetRotation { .. }) => Some("turned"),
+        VaultWrite::Key(KeyWrite::RetireDataKey { .. } | KeyWrite::RetireKek { .. }) => Some("retire"),
+        VaultWrite::Gone(_) => Some("gone"),
+        _ => None,
+    }
 }
 
 fn bundle(write: &BundleWrite) -> Option<&'static str> {

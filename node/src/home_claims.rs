@@ -53,7 +53,7 @@ pub async fn certify(
     let mut placer = Placer::new(work.charges());
     let mut last = Refusal::from(Reason::Contention);
     for _ in 0..TRIES_MAX {
-        let outcome = match claimed(node, opened, work, &mut placer).await {
+        let outcome = match claimed(node, opened, work, &placer).await {
             Ok((claim, own)) => canvassed(node, opened, claim, own, work.approvals(), told).await?,
             // A session that this node leads was faster.
             Err(refusal) if refusal.reason == Reason::Contention => Outcome::Later(refusal),
@@ -93,7 +93,7 @@ async fn claimed(
     node: &Arc<Node>,
     opened: &Opened,
     work: &HomeWork,
-    placer: &mut Placer,
+    placer: &Placer,
 ) -> Result<(HomeClaim, Statement), Refusal> {
     let _turn = node.placing.lock().await;
     let by = work.claimant();

@@ -169,7 +169,11 @@ async fn note_fork(node: &Arc<Node>, bytes: &[u8], name: BundleName, refusal: Re
             return storage;
         }
     }
-    refusal.with("version", name.version.to_string()).with("theirs", name.digest.to_string())
+    let refusal = refusal.with("version", name.version.to_string()).with("theirs", name.digest.to_string());
+    match bundles::of_version(node, name.version) {
+        Ok(ours) => refusal.with("ours", ours.row.bundle.digest.to_string()),
+        Err(_) => refusal,
+    }
 }
 
 /// Links and certificates of nodes are made from the roster that a node starts with.

@@ -10,7 +10,7 @@ use crate::recover;
 use crate::reply;
 use std::sync::Arc;
 use tally_audit::event::Origin;
-use tally_domain::ports::store::Step;
+use tally_domain::ports::store::{Step, StoreError};
 use tally_domain::{Reason, Refusal};
 use tally_signer::admit::Opened;
 use tally_signer::hsm_sign::{self, admit_hsm_sign};
@@ -74,6 +74,18 @@ pub async fn keep(
     let completed = hsm_sign::check_others(subject, result)?;
     let leaves = vec![decisions::received(node, opened, origin)];
     node.commit(Step { writes: vec![decisions::claim(opened), completed.write(now())], leaves }).await.map(|_| ())
+}
+
+/// The same, for a caller that puts right what does not fit.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn try_commit(node: &Node, step: Step) -> Result<(), StoreError> {
+    let place = Place::of(&step);
+    place.pass(Moment::Before);
+    node.store.commit(step).await?;
+    place.pass(Moment::After);
+    Ok(())
 }
 
 /// Makes a step durable, with the places where a test kills this process.

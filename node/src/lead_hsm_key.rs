@@ -10,14 +10,19 @@ use crate::lead_kek;
 use crate::node::{Node, now};
 use crate::recover;
 use crate::reply;
+use crate::vault;
 use futures_util::future::join_all;
 use std::sync::Arc;
 use tally_audit::event::Origin;
+use tally_domain::Digest;
 use tally_domain::boot::Statement;
 use tally_domain::hsm_key::HsmKeyCertificate;
 use tally_domain::ports::hsm::{HsmError, ObjectId};
+use tally_domain::ports::store::Write;
+use tally_domain::ports::store::tokens::VaultWrite;
 use tally_domain::{HsmKeyRecord, HsmScheme, KekNumber, Material, PublicKey, Reason, Refusal};
 use tally_signer::admit::Opened;
+use tally_signer::freeze::unless_frozen;
 use tally_signer::hsm_key::{CreateHsmPermit, Wish, activate_step, admit_create_hsm, complete_write, name_step};
 use tally_signer::kek::{new_version, with_first_version};
 
@@ -97,6 +102,16 @@ async fn named(node: &Arc<Node>, permit: &CreateHsmPermit) -> Result<HsmKeyRecor
             let step = with_first_version(step, permit.opened(), &version, transfer, &node.boot, now());
             commit(node, step).await?;
             node.keks.put(&record.name, version, made.transfer);
+            node.hsm_keys.put(record.clone(), None);
+            Ok(record)
+        }
+        Wish::Tokens(checked) => {
+            let record =
+                permit.record(Material::Tokens { spec: Digest::of(&checked.spec().to_bytes()) }, &node.boot)?;
+            let new = vault::first_keys(node, checked, &record.name, now()).await?;
+            let mut step = name_step(permit.opened(), &record, &node.boot, now());
+            step.writes.push(Write::Vault(VaultWrite::PutDomain(new)));
+            commit(node, unless_frozen(step, &record.name)).await?;
             node.hsm_keys.put(record.clone(), None);
             Ok(record)
         }

@@ -49,6 +49,20 @@ pub async fn create(node: &Arc<Node>, caller: ClientId, envelope: Envelope) -> R
     tokio::time::timeout(CREATE_DEADLINE, work).await.unwrap_or(Err(Reason::Deadline.into()))
 }
 
+/// Makes a token domain for a client, or gives the one that this very intent has made.
+///
+/// # Errors
+/// A [`Refusal`].
+pub async fn create_domain(
+    node: &Arc<Node>,
+    caller: ClientId,
+    envelope: Envelope,
+) -> Result<(HsmHeld, String), Refusal> {
+    let (opened, origin) = decisions::opened_for(Action::CreateDomain, node, caller, envelope).await?;
+    let work = lead_hsm_key::create(node, opened, origin);
+    tokio::time::timeout(CREATE_DEADLINE, work).await.unwrap_or(Err(Reason::Deadline.into()))
+}
+
 /// Creates a KEK for a client, or gives the one that this very intent has created.
 ///
 /// # Errors

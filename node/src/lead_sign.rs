@@ -1,6 +1,7 @@
 //! Leading a signature: admit, find out what earlier attempts left, choose S, propose, take part, tell everyone.
 
 mod assemble;
+mod voters;
 
 use crate::approve;
 use crate::decisions;
@@ -152,6 +153,7 @@ async fn attempts(node: &Arc<Node>, permit: &Permit) -> Result<Vec<u8>, Refusal>
     let mut shunned = Shunned::default();
     let mut placer = limits::placer(node, permit);
     let mut last: Option<Refusal> = None;
+    let mut away: Option<Refusal> = None;
     let mut hopeless = BTreeSet::new();
     let mut fresh =
         node.store.attempts(&intent.tenant, &intent.request_id).map_err(|e| crate::reply::of_store(&e))?.is_empty();
@@ -181,12 +183,17 @@ async fn attempts(node: &Arc<Node>, permit: &Permit) -> Result<Vec<u8>, Refusal>
                 }
             }
             Known::Next(Next::Start { attempt, abandonments }) => {
+                if let Some(away) = away {
+                    return Err(away);
+                }
                 match attempt_once(node, permit, attempt, &abandonments, &mut shunned, &mut placer).await {
                     Ok(result) => return Ok(told(node, subject, &result)),
                     Err(Outcome::Completed(bytes)) => return adopt(node, subject, bytes).await,
                     Err(Outcome::Prior) => fresh = false,
                     // What finds no room now may have had it before: others may know of an attempt, or of the result.
                     Err(Outcome::NoRoom(_)) if fresh => fresh = false,
+                    Err(Outcome::Away(refusal)) if fresh => (fresh, away) = (false, Some(refusal)),
+                    Err(Outcome::Away(refusal)) => return Err(refusal),
                     Err(Outcome::NoRoom(no_room)) => return Err(limits::full(node, permit, no_room)?),
                     Err(Outcome::Met) => last = Some(Reason::Contention.into()),
                     Err(Outcome::Refused(refusal)) => return Err(with_earlier(refusal, last)),
@@ -194,7 +201,10 @@ async fn attempts(node: &Arc<Node>, permit: &Permit) -> Result<Vec<u8>, Refusal>
                         // Without a vote the attempt's number is still free, but a peer may have voted for it.
                         fresh = false;
                         placer.met(&failed.in_the_way);
-                        shunned.excluded.extend(failed.culprits);
+                        if voters_are_away(&failed.refusal) {
+                            return Err(failed.refusal);
+                        }
+                        shunned.excluded.extend(failed.left_out);
                         shunned.suspect(&failed.members);
                         last = Some(failed.refusal);
                     }
@@ -214,6 +224,8 @@ enum Outcome {
     Prior,
     /// A limit has no room, as far as this node knows.
     NoRoom(NoRoom),
+    /// Too few voters are there to agree that a limit has room.
+    Away(Refusal),
     /// Other requests' claims were in the way; there may be room elsewhere.
     Met,
     /// No further try will help.
@@ -236,6 +248,7 @@ async fn attempt_once(
     shunned: &mut Shunned,
     placer: &mut Placer,
 ) -> Result<SignResult, Outcome> {
+    voters::enough(node, permit).await.map_err(Outcome::Away)?;
     let (claims, _hold) = limits::place(node, permit.subject(), placer)?.map_err(|unplaced| match unplaced {
         Unplaced::Full(no_room) => Outcome::NoRoom(no_room),
         Unplaced::Held => Outcome::Refused(Reason::Contention.into()),
@@ -302,12 +315,28 @@ fn in_doubt(attempt: Attempt, missing: &[NodeName]) -> Refusal {
     Refusal::new(Reason::InDoubt).with("attempt", attempt.0.to_string()).with("node", names.join(","))
 }
 
+/// Whether a quorum was not to be had because voters do not answer: the next round would wait for the same ones. Whoever
+/// asks again, with the same id, begins it. A voter that is there and cannot vote yet may a moment later.
+fn voters_are_away(refusal: &Refusal) -> bool {
+    let said = refusal.metadata.get("detail").and_then(|word| Reason::parse(word));
+    let unready = [Reason::KeyNotFound, Reason::KeyNotActive, Reason::BundleMismatch, Reason::Overloaded];
+    refusal.reason == Reason::Voters && !said.is_some_and(|reason| unready.contains(&reason))
+}
+
+/// What the node that an earlier attempt names was to it.
+fn of_whom(reason: Reason) -> &'static str {
+    match reason {
+        Reason::ProtocolViolation | Reason::PeerBanned => "culprit",
+        _ => "missing",
+    }
+}
+
 /// When no signer set is left, what went wrong before says more than that none is left.
 fn with_earlier(refusal: Refusal, earlier: Option<Refusal>) -> Refusal {
     match earlier {
         Some(earlier) if refusal.reason == Reason::Signers => refusal
             .with("earlier", earlier.reason.as_str())
-            .with("culprit", earlier.metadata.get("node").cloned().unwrap_or_default()),
+            .with(of_whom(earlier.reason), earlier.metadata.get("node").cloned().unwrap_or_default()),
         _ => refusal,
     }
 }

@@ -12,6 +12,7 @@ use crate::participate;
 use crate::recover;
 use crate::reply;
 use crate::sessions::Inbound;
+use rand::rngs::StdRng;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use tally_audit::event::Origin;
@@ -25,7 +26,7 @@ use tally_policy::{Bundle, DecisionRequest, PolicyAction};
 use tally_proto::v1;
 use tally_signer::admit::{Permit, Subject, admit_sign};
 use tally_signer::approval::unless_rejected;
-use tally_signer::claims::{self, InTheWay, NoRoom, Part, Placer};
+use tally_signer::claims::{self, InTheWay, NoRoom, Part, Placer, Room, Search};
 use tally_signer::freeze::unless_frozen;
 use tokio::sync::mpsc;
 
@@ -112,17 +113,24 @@ pub enum Unplaced {
 pub fn place(
     node: &Node,
     subject: &Subject,
-    placer: &mut Placer,
+    placer: &Placer,
 ) -> Result<Result<(Option<Claims>, Hold), Unplaced>, Refusal> {
-    let (by, at) = (claimant(subject), now());
-    remember(node, &by, placer)?;
-    let rng = &mut fresh_rng();
-    let placed =
-        node.holds.place(&by, |others| placer.place_beside(|line| others.of(line).collect(), at, &mut *rng).ok());
-    Ok(placed.ok_or_else(|| match placer.place(at, rng) {
-        Ok(_) => Unplaced::Held,
-        Err(full) => Unplaced::Full(full),
-    }))
+    let by = claimant(subject);
+    // A line that nobody has looked at yet is read before all others are kept from the holds.
+    placer.charges().try_for_each(|charge| look(node, charge.line, |_| ()))?;
+    let mut refused = None;
+    let placed = node.holds.place(&by, |others| {
+        let placed = search(node, &by, placer, |line| others.of(line).collect());
+        placed.map_err(|refusal| refused = Some(refusal)).ok()?.ok()
+    });
+    match (placed, refused) {
+        (Some(placed), _) => Ok(Ok(placed)),
+        (None, Some(refusal)) => Err(refusal),
+        (None, None) => Ok(Err(match place_for(node, &by, placer)? {
+            Ok(_) => Unplaced::Held,
+            Err(full) => Unplaced::Full(full),
+        })),
+    }
 }
 
 /// Claims of this node's own work, by what it remembers and `placer` has heard. Nothing is held: its own searches take
@@ -130,18 +138,23 @@ pub fn place(
 ///
 /// # Errors
 /// [`NoRoom`]; `STORAGE`.
-pub fn place_for(node: &Node, by: &Claimant, placer: &mut Placer) -> Result<Result<Option<Claims>, NoRoom>, Refusal> {
-    remember(node, by, placer)?;
-    Ok(placer.place(now(), &mut fresh_rng()))
+pub fn place_for(node: &Node, by: &Claimant, placer: &Placer) -> Result<Result<Option<Claims>, NoRoom>, Refusal> {
+    search(node, by, placer, |_| Vec::new())
 }
 
-fn remember(node: &Node, by: &Claimant, placer: &mut Placer) -> Result<(), Refusal> {
+fn search(
+    node: &Node,
+    by: &Claimant,
+    placer: &Placer,
+    held: impl Fn(LineId) -> Vec<Interval>,
+) -> Result<Result<Option<Claims>, NoRoom>, Refusal> {
     let at = now();
-    for (line, window_ms) in placer.lines() {
-        let remember = |memory: &LineMemory| placer.remember(line, memory.taken(by, at, window_ms), memory.own(by));
-        look(node, line, remember)?;
-    }
-    Ok(())
+    let see = |search: &Search<'_>, rng: &mut StdRng| {
+        let held = held(search.charge.line).into_iter();
+        let see = |memory: &LineMemory, room: &mut Room| room.see(memory, by, search, held, rng);
+        node.lines.room(&*node.store, search.charge, at, see).map_err(|e| reply::of_store(&e))
+    };
+    placer.place(see, at, &mut fresh_rng())
 }
 
 /// Holds a leader's claims until the session is over, unless another request holds a part of them.
@@ -153,7 +166,7 @@ pub fn hold(node: &Node, subject: &Subject, claims: Option<&Claims>) -> Result<H
 }
 
 /// A full line as the caller is told of it: which limit, and in how many seconds there is room for what was asked, if
-/// nothing else takes it and as far as this node remembers.
+/// nothing else takes it and as far as this node remembers; or how long it takes at least, if very much has to come free.
 ///
 /// # Errors
 /// `STORAGE`.
@@ -161,7 +174,9 @@ pub fn full(node: &Node, permit: &Permit, full: NoRoom) -> Result<Refusal, Refus
     let (by, at) = (claimant(permit.subject()), now());
     let mut room_at = at;
     for charge in permit.charges() {
-        room_at = room_at.max(look(node, charge.line, |memory| claims::room_at(charge, &by, memory, at))?);
+        let when = |memory: &LineMemory, room: &mut Room| room.room_at(memory, &by, charge);
+        let when = node.lines.room(&*node.store, charge, at, when).map_err(|e| reply::of_store(&e))?;
+        room_at = room_at.max(when);
     }
     let seconds = room_at.0.saturating_sub(at.0).div_ceil(1_000);
     Ok(Refusal::from(full).with("room_in_s", seconds.to_string()))
@@ -236,6 +251,7 @@ pub async fn vote(node: &Arc<Node>, leader: NodeName, request: v1::VoteRequest) 
     let opened = participate::open(node, request.intent, &origin).await?.with_said(said);
     let asked =
         VoteBody::from_bytes(&request.vote).map_err(|_| Refusal::new(Reason::Malformed).with("field", "vote"))?;
+    recover::check_possible(asked.attempt)?;
     let intent = opened.intent();
     tracing::Span::current().record("request", intent.request_id.to_string());
     let _guard = node.inflight.try_take(&intent.tenant, intent.request_id).ok_or(Reason::Contention)?;

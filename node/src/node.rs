@@ -16,6 +16,7 @@ use crate::lines::{Lines, Taking};
 use crate::peers::Peers;
 use crate::reply;
 use crate::sessions::Sessions;
+use crate::vault::Vaults;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tally_audit::event::What;
@@ -44,6 +45,8 @@ pub struct Node {
     pub hsm_keys: HsmKeys,
     /// Versions of this node's own KEKs.
     pub keks: Keks,
+    /// The vault of card numbers.
+    pub vaults: Vaults,
     /// Freezes, this node's own and those of others.
     pub freezes: Freezes,
     /// Requests that wait for persons.

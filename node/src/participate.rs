@@ -44,6 +44,8 @@ pub async fn propose_sign(
 ) -> Result<v1::ProposeSignResponse, Refusal> {
     node.check_signer()?;
     same_bundle(node, &leader, &request.bundle_digest).await?;
+    let attempt = Attempt(request.attempt);
+    recover::check_possible(attempt)?;
     let origin = Origin::Peer(leader.clone());
     let said = convert::envelopes_in(request.approvals);
     let opened = open(node, request.intent, &origin).await?.with_said(said);
@@ -70,7 +72,6 @@ pub async fn propose_sign(
         Ok(admitted) => admitted,
         Err(refusal) => return Err(decisions::refused(node, &opened, origin, refusal).await),
     };
-    let attempt = Attempt(request.attempt);
     let abandonments: Vec<Statement> = request.abandonments.into_iter().map(convert::statement_in).collect();
     let permit = claimed.permit();
     fit_attempt(node, permit.subject(), attempt, &abandonments)?;

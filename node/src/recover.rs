@@ -78,9 +78,17 @@ fn own_report(me: &NodeName, row: &AttemptRow) -> Result<Option<Report>, Refusal
     Ok(Some(Report { node: me.clone(), vote, end }))
 }
 
-/// Most attempts at one request that this node believes in. Each takes a failed session among t nodes; a peer that
-/// reports more wants to use the numbers up.
-const ATTEMPT_MAX: u32 = 1_000;
+/// Refuses to take part in an attempt that no honest node comes to.
+///
+/// # Errors
+/// `PARAMETER_RANGE`.
+pub fn check_possible(attempt: Attempt) -> Result<(), Refusal> {
+    if attempt.is_possible() {
+        return Ok(());
+    }
+    let detail = format!("attempt {} is outside 1 to {}", attempt.0, Attempt::LAST.0);
+    Err(Refusal::new(Reason::ParameterRange).with("field", "attempt").with("detail", detail))
+}
 
 /// Asks every share-holder of the key, and decides. Attempts whose stored partials make no signature are left out.
 ///
@@ -122,7 +130,7 @@ fn believed(node: &Node, subject: &Subject, peer: &NodeName, a: v1::RecoveredAtt
         && vote.request_id == intent.request_id
         && vote.intent_digest == subject.opened().digest()
         && vote.attempt.0 == a.attempt
-        && a.attempt <= ATTEMPT_MAX
+        && vote.attempt.is_possible()
         && vote.signers.contains(peer);
     if !about_this {
         return None;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use tally_domain::ports::hsm::HsmError;
+use tally_domain::ports::store::tokens::{TokenConflict, VaultConflict};
 use tally_domain::ports::store::{Conflict, StoreError};
 use tally_domain::reason::{Class, ERROR_DOMAIN};
 use tally_domain::{Reason, Refusal};
@@ -75,6 +76,7 @@ pub fn of_store(error: &StoreError) -> Refusal {
             tracing::error!(%error, "a step does not fit the store");
             Reason::Bug.into()
         }
+        StoreError::Vault(conflict) => of_vault(conflict),
         StoreError::Damaged { .. } => {
             tracing::error!(%error, "stored data is damaged");
             Reason::Tampered.into()
@@ -83,6 +85,40 @@ pub fn of_store(error: &StoreError) -> Refusal {
             tracing::error!(%error, "the store does not write");
             Reason::Storage.into()
         }
+    }
+}
+
+/// What a caller is told when the vault is not as a call needs it.
+fn of_vault(conflict: &VaultConflict) -> Refusal {
+    match conflict {
+        VaultConflict::DomainExists => Reason::KeyExists.into(),
+        VaultConflict::NoDomain => Reason::DomainNotFound.into(),
+        VaultConflict::Deleted => Reason::DomainDeleted.into(),
+        VaultConflict::Suspended => Reason::DomainSuspended.into(),
+        VaultConflict::Token(conflict) => of_token(conflict),
+        VaultConflict::Tokens(conflicts) => conflicts.first().map_or(Reason::Bug.into(), |(_, first)| of_token(first)),
+        VaultConflict::Key => Reason::VersionState.into(),
+        VaultConflict::Needed { tokens } => Refusal::new(Reason::VersionNeeded).with("dependents", tokens.to_string()),
+        VaultConflict::Rotating | VaultConflict::Cursor => Reason::RotationState.into(),
+        VaultConflict::NotDeleted => {
+            tracing::error!(error = %conflict, "a step does not fit the vault");
+            Reason::Bug.into()
+        }
+    }
+}
+
+/// What a caller is told of a token that is not as a call needs it.
+pub fn of_token(conflict: &TokenConflict) -> Refusal {
+    match conflict {
+        // The keys, or the card's token, changed between the reading and the step; asked again, it goes through.
+        TokenConflict::Fingerprint(_) | TokenConflict::Taken | TokenConflict::Keys => Reason::Contention.into(),
+        TokenConflict::BucketFull => Reason::TokensExhausted.into(),
+        TokenConflict::Spent => Reason::DataKeySpent.into(),
+        TokenConflict::Unknown => Reason::TokenNotFound.into(),
+        TokenConflict::Suspended => Reason::TokenSuspended.into(),
+        TokenConflict::UsedUp => Reason::TokenUsedUp.into(),
+        TokenConflict::Expired => Reason::TokenExpired.into(),
+        TokenConflict::Shredded => Reason::TokenShredded.into(),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::peers::PEER_MESSAGE_MAX_BYTES;
 use crate::services;
 use crate::tls::Tls;
 use crate::typed_errors::TypedErrors;
+use crate::vault;
 use anyhow::Context as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +72,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         .add_service(services::signing(node.clone(), limit))
         .add_service(services::key(node.clone(), limit))
         .add_service(services::wrap(node.clone()))
+        .add_service(services::token(node.clone()))
         .add_service(services::freeze(node.clone(), limit))
         .add_service(services::approval(node.clone(), limit))
         .add_service(services::policy(node.clone()))
@@ -97,8 +99,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     tracing::info!(node = %node.name(), address = %node.config.listen, incarnation = node.boot.incarnation.0,
         bundle = %node.bundle().digest(), "serving");
     let housekeeping = tokio::spawn(keep_house(node.clone()));
+    let vaults = tokio::spawn(vault::keep(node.clone()));
     server.await.context("the server crashed")?.context("the server failed")?;
     housekeeping.abort();
+    vaults.abort();
     if let Err(refusal) = node.checkpoints.note(&node).await {
         tracing::warn!(%refusal, "no last checkpoint");
     }

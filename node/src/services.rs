@@ -7,6 +7,7 @@ mod freeze;
 mod limits;
 mod peer;
 mod policy;
+mod token;
 mod wrap;
 
 pub use approval::service as approval;
@@ -16,6 +17,7 @@ pub use freeze::service as freeze;
 pub use limits::service as limits;
 pub use peer::service as peer;
 pub use policy::service as policy;
+pub use token::service as token;
 pub use wrap::service as wrap;
 
 use crate::caller;
@@ -27,11 +29,12 @@ use tally_domain::{KeyName, Reason, Refusal, Tenant};
 use tonic::{Request, Status};
 
 /// Full names, for health checks of one service.
-pub const NAMES: [&str; 10] = [
+pub const NAMES: [&str; 11] = [
     "tally.v1.SigningService",
     "tally.v1.ApprovalService",
     "tally.v1.KeyService",
     "tally.v1.KeyWrapService",
+    "tally.v1.TokenService",
     "tally.v1.FreezeService",
     "tally.v1.PolicyService",
     "tally.v1.LimitService",

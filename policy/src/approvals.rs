@@ -181,6 +181,12 @@ impl Bundle {
         let asked = self.groups.persons().filter(|(name, p)| self.asks(needs, name) && !p.clients.contains(client));
         asked.map(|(name, person)| (name.clone(), person.keys.clone())).collect()
     }
+
+    /// Who operates a client, with their keys: they do not decide about what it asks for.
+    pub fn operators(&self, client: &ClientId) -> Vec<(PersonName, Vec<VerifyingKey>)> {
+        let operators = self.groups.persons().filter(|(_, person)| person.clients.contains(client));
+        operators.map(|(name, person)| (name.clone(), person.keys.clone())).collect()
+    }
 }
 
 fn operates(bundle: &Bundle, person: &PersonName, client: &ClientId) -> bool {

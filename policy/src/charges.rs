@@ -109,12 +109,14 @@ fn moves<'a>(bundle: &'a Bundle, action: PolicyAction<'a>) -> Vec<Moves<'a>> {
         PolicyAction::Sign(Facts::Opaque(opaque)) => one("sign_opaque", What::Anything { to: &opaque.to }),
         PolicyAction::Sign(Facts::Raw(_)) => one("sign_raw", What::Anything { to: "" }),
         PolicyAction::Wrap(facts) => one(facts.kind.as_str(), What::Nothing),
+        PolicyAction::Token(facts) => one(facts.rule_action(), What::Nothing),
         // A limit bounds what is done with keys. Whoever may make or freeze one is a rule's matter, and a freeze must not
         // wait until a window has passed.
         PolicyAction::CreateKey(_)
         | PolicyAction::CreateHsmKey(_)
         | PolicyAction::CreateKek
         | PolicyAction::ChangeKek(..)
+        | PolicyAction::ManageDomain(_)
         | PolicyAction::Freeze(_)
         | PolicyAction::Unfreeze(_)
         | PolicyAction::VetoPolicy(_) => Vec::new(),

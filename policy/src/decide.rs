@@ -1,6 +1,8 @@
 //! The decision. Default deny, `forbid` wins, and whatever cannot be evaluated denies.
 
 mod allowance;
+mod payment;
+mod token;
 mod waiting;
 mod wrap;
 
@@ -11,13 +13,11 @@ use crate::approvals::Approvals;
 use crate::bundle::{Asset, Bundle};
 use crate::charges::charges;
 use cedar_policy::{Context, Request, RestrictedExpression};
-use tally_domain::facts::{
-    Amount, AssetRef, CreditTransfer, Facts, MessageFacts, Movement, OpaqueFacts, PaymentBlock, PaymentFacts, RawFacts,
-    TransactionFacts,
-};
+use tally_domain::facts::{Amount, AssetRef, Facts, MessageFacts, Movement, OpaqueFacts, RawFacts, TransactionFacts};
+use tally_domain::token::{DomainFacts, TokenFacts};
 use tally_domain::{
-    Account, Agent, Backing, ClientId, HsmKeySpec, KekChange, KekNumber, KeyName, KeySpec, LimitId, PersonName, Reason,
-    Scope, UnixMillis, WrapFacts,
+    Backing, ClientId, HsmKeySpec, KekChange, KekNumber, KeyName, KeySpec, LimitId, PersonName, Reason, Scope,
+    UnixMillis, WrapFacts,
 };
 
 /// Most near misses that a denial names: they go into an error's metadata, of which gRPC takes 8 KiB.
@@ -94,6 +94,10 @@ pub enum PolicyAction<'a> {
     CreateKek,
     /// Change this version of a KEK; the one to be made, where the change makes one.
     ChangeKek(KekChange, KekNumber),
+    /// Do this with cards and tokens; the key is the domain.
+    Token(TokenFacts<'a>),
+    /// Do this with a token domain; the key is the domain.
+    ManageDomain(DomainFacts<'a>),
     /// Freeze this.
     Freeze(&'a Scope),
     /// Lift freezes of this.
@@ -147,7 +151,8 @@ pub fn decide_approved(
 }
 
 fn by_rules(bundle: &Bundle, request: &DecisionRequest<'_>, approvals: &Approvals, now: UnixMillis) -> Decision {
-    let case = Case { bundle, client: request.client, key: request.subject(), approvals, now };
+    let of_domain = matches!(request.action, PolicyAction::Token(_) | PolicyAction::ManageDomain(_));
+    let case = Case { bundle, client: request.client, key: request.subject(), of_domain, approvals, now };
     match request.action {
         PolicyAction::Sign(Facts::Transaction(tx)) => case.transaction(tx),
         PolicyAction::Sign(Facts::Message(message)) => case.ask("sign_message", "message", message_record(message)),
@@ -160,6 +165,8 @@ fn by_rules(bundle: &Bundle, request: &DecisionRequest<'_>, approvals: &Approval
         PolicyAction::Wrap(facts) => case.wrap(&facts),
         PolicyAction::CreateKek => case.create_kek(),
         PolicyAction::ChangeKek(change, version) => case.change_kek(change, version),
+        PolicyAction::Token(facts) => case.token(&facts),
+        PolicyAction::ManageDomain(facts) => case.manage_domain(&facts),
         PolicyAction::Freeze(scope) => case.ask("freeze", "freeze", scope_record(scope)),
         PolicyAction::Unfreeze(scope) => case.ask("unfreeze", "freeze", scope_record(scope)),
         PolicyAction::VetoPolicy(version) => case.ask("veto_policy", "bundle", bundle_record(version)),
@@ -172,6 +179,8 @@ struct Case<'a> {
     bundle: &'a Bundle,
     client: &'a ClientId,
     key: &'a str,
+    /// The key is a token domain's name.
+    of_domain: bool,
     approvals: &'a Approvals,
     now: UnixMillis,
 }
@@ -209,39 +218,6 @@ impl Case<'_> {
 
     fn native(&self, chain: &str) -> Option<&Asset> {
         self.bundle.assets.find(chain, &AssetRef::Native)
-    }
-
-    /// Each transfer is decided alone, and all must be permitted.
-    fn payment(&self, payment: &PaymentFacts) -> Decision {
-        let transfers = payment.blocks.iter().flat_map(|block| block.transfers.iter().map(move |t| (block, t)));
-        let decisions = transfers.map(|(block, transfer)| self.transfer(payment, block, transfer));
-        waiting::all(decisions).unwrap_or_else(|| inexpressible("the file has no transfers".into()))
-    }
-
-    fn transfer(&self, payment: &PaymentFacts, block: &PaymentBlock, transfer: &CreditTransfer) -> Decision {
-        let (code, decimals) = (payment.currency.code(), payment.currency.decimals());
-        let expressed =
-            (decimal("amount", &transfer.amount, code, decimals), decimal("total", &payment.total, code, decimals));
-        let (amount, total) = match expressed {
-            (Ok(amount), Ok(total)) => (amount, total),
-            (Err(too_large), _) | (_, Err(too_large)) => return inexpressible(too_large),
-        };
-        let account = |a: &Account| RestrictedExpression::new_entity_uid(self.bundle.vocabulary.account(a.as_str()));
-        let count = i64::try_from(payment.count()).unwrap_or(i64::MAX);
-        let record = vec![
-            ("debtor".into(), account(&block.debtor)),
-            ("creditor".into(), account(&transfer.creditor)),
-            ("bank".into(), text(transfer.bank.as_ref().map_or("", Agent::as_str))),
-            ("currency".into(), text(code)),
-            ("amount".into(), amount),
-            ("total".into(), total),
-            ("count".into(), RestrictedExpression::new_long(count)),
-            ("service".into(), text(&transfer.terms.service)),
-            ("instrument".into(), text(&transfer.terms.instrument)),
-            ("charges".into(), text(&transfer.terms.charges)),
-            ("urgent".into(), RestrictedExpression::new_bool(transfer.terms.urgent)),
-        ];
-        self.ask("sign_payment", "payment", record)
     }
 
     fn opaque(&self, facts: &OpaqueFacts) -> Decision {
@@ -296,7 +272,7 @@ impl Case<'_> {
         Request::new(
             vocabulary.client(self.client.as_str()),
             vocabulary.action(action),
-            vocabulary.key(self.key),
+            if self.of_domain { vocabulary.domain(self.key) } else { vocabulary.key(self.key) },
             context.ok()?,
             Some(&vocabulary.schema),
         )

@@ -1,6 +1,7 @@
 //! Why a bundle is refused: where, what, and what to do.
 
 use std::fmt;
+use tally_domain::time::span_words;
 use tally_domain::{ClusterId, Digest, UnixMillis};
 
 /// A bundle is refused. All of it is the author's to mend, except [`Problem::Internal`].
@@ -234,19 +235,19 @@ pub enum OpenError {
     #[error("the roster names no admins, so that nobody can sign; add `[[admin]]` and `admins_needed` to roster.toml")]
     NoAdmins,
     /// Its time is over.
-    #[error("the bundle expired at {} ms since 1970; sign a new one", .not_after.0)]
+    #[error("the bundle expired at {not_after}; sign a new one")]
     Expired {
         /// When.
         not_after: UnixMillis,
     },
     /// Its time has not come.
-    #[error("the bundle is not valid before {} ms since 1970; wait, or check the clock", .not_before.0)]
+    #[error("the bundle is not valid before {not_before}; wait, or check the clock")]
     NotYetValid {
         /// From when on it is.
         not_before: UnixMillis,
     },
     /// Valid for too long, or never.
-    #[error("the bundle is valid for {ms} ms; it must be more than none and at most {most_ms} (30 days)")]
+    #[error("the bundle is valid for {}; it must be more than none and at most {}", span_words(*.ms), span_words(*.most_ms))]
     Validity {
         /// For how long it is.
         ms: u64,

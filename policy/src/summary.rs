@@ -45,6 +45,17 @@ pub fn shown(bundle: &Bundle, request: &DecisionRequest<'_>) -> Shown {
             let after = change.delay_ms().map(|ms| format!(" after {} s", ms / 1_000)).unwrap_or_default();
             format!("client {client} asks to change KEK {key}\n{} version {version}{after}", change.as_str())
         }
+        PolicyAction::Token(facts) => {
+            let (action, rows, purpose) = (facts.rule_action(), facts.rows, facts.purpose);
+            let form = if facts.form.is_empty() { String::new() } else { format!(", shown {}", facts.form) };
+            format!(
+                "client {client} asks to {action} up to {rows} in token domain {key}{form}, for purpose `{purpose}`"
+            )
+        }
+        PolicyAction::ManageDomain(facts) => {
+            let (change, about, mode, format) = (facts.change, facts.key, facts.mode, facts.format);
+            format!("client {client} asks to {change} {about} of token domain {key} ({mode}, {format})")
+        }
         PolicyAction::Freeze(scope) => format!("client {client} asks to freeze {scope}"),
         PolicyAction::Unfreeze(scope) => format!("client {client} asks to lift freezes of {scope}"),
         PolicyAction::VetoPolicy(version) => format!("client {client} asks to veto version {version} of the policy"),

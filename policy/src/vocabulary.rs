@@ -43,6 +43,7 @@ pub(crate) struct Vocabulary {
     client: EntityTypeName,
     group: EntityTypeName,
     key: EntityTypeName,
+    domain: EntityTypeName,
     address: EntityTypeName,
     account: EntityTypeName,
     list: EntityTypeName,
@@ -59,6 +60,7 @@ impl Vocabulary {
             client: kind("Client")?,
             group: kind("Group")?,
             key: kind("Key")?,
+            domain: kind("Domain")?,
             address: kind("Address")?,
             account: kind("Account")?,
             list: kind("List")?,
@@ -72,6 +74,10 @@ impl Vocabulary {
 
     pub(crate) fn key(&self, name: &str) -> EntityUid {
         uid(&self.key, name)
+    }
+
+    pub(crate) fn domain(&self, name: &str) -> EntityUid {
+        uid(&self.domain, name)
     }
 
     pub(crate) fn address(&self, address: &str) -> EntityUid {

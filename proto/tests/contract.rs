@@ -21,6 +21,7 @@ fn the_descriptor_set_names_every_service() {
         "PeerService",
         "PolicyService",
         "SigningService",
+        "TokenService",
     ];
     assert_eq!(services, expected);
     assert_eq!(v1::signing_service_server::SERVICE_NAME, "tally.v1.SigningService");

@@ -162,8 +162,9 @@ impl<'a> Question<'a> {
                 row.person == approval.person
                     && envelope_of(row).is_some_and(|e| check_approval(bundle, &subject, &e, now).is_ok())
             };
-            if known.iter().any(|row| counts(&row)) {
-                return Err(Refusal::new(Reason::AlreadyApproved).with("person", approval.person.as_str()));
+            if let Some(before) = known.iter().find(counts) {
+                let refusal = Refusal::new(Reason::AlreadyApproved).with("person", approval.person.as_str());
+                return Err(refusal.with("at", before.at.to_string()));
             }
         }
         Ok(approval)

@@ -5,6 +5,7 @@ use crate::admit::{Opened, check_bundle_version, check_times, decided};
 use crate::boot::BootIdentity;
 use crate::freeze::Freezes;
 use crate::hsm_sign::must_be_home;
+use crate::tokens::domain_facts;
 use prost::Message as _;
 use tally_audit::event::What;
 use tally_domain::boot::Statement;
@@ -17,6 +18,7 @@ use tally_domain::{
     Refusal, UnixMillis,
 };
 use tally_policy::{Bundle, DecisionRequest, PolicyAction, decide};
+use tally_tokenization::spec::{BadSpec, Checked, DomainSpec};
 
 /// What a client wants to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub enum Wish {
         /// The node whose token will hold it.
         home: NodeName,
     },
+    /// A token domain.
+    Tokens(Checked),
 }
 
 impl Wish {
@@ -36,6 +40,7 @@ impl Wish {
         match self {
             Self::Signing(spec) => &spec.home,
             Self::Kek { home } => home,
+            Self::Tokens(checked) => &checked.spec().home,
         }
     }
 
@@ -43,17 +48,21 @@ impl Wish {
         match self {
             Self::Signing(spec) => spec.purpose,
             Self::Kek { .. } => Purpose::Wrap,
+            Self::Tokens(_) => Purpose::Tokenize,
         }
     }
 
     /// Whether a record is of what was wanted.
     fn is_granted_by(&self, record: &HsmKeyRecord) -> bool {
-        let (home, purpose) = (record.home.clone(), record.purpose);
-        let granted = match &record.material {
-            Material::Signing(public_key) => Self::Signing(HsmKeySpec { scheme: public_key.scheme(), purpose, home }),
-            Material::Kek { .. } => Self::Kek { home },
-        };
-        granted == *self
+        if (self.home(), self.purpose()) != (&record.home, record.purpose) {
+            return false;
+        }
+        match (self, &record.material) {
+            (Self::Signing(spec), Material::Signing(public_key)) => spec.scheme == public_key.scheme(),
+            (Self::Kek { .. }, Material::Kek { .. }) => true,
+            (Self::Tokens(checked), Material::Tokens { spec }) => Digest::of(&checked.spec().to_bytes()) == *spec,
+            (Self::Signing(_) | Self::Kek { .. } | Self::Tokens(_), _) => false,
+        }
     }
 }
 
@@ -65,6 +74,11 @@ impl std::fmt::Display for Wish {
                 write!(f, "create {scheme} in the HSM of {home} for {purpose}")
             }
             Self::Kek { home } => write!(f, "create a KEK in the HSM of {home}"),
+            Self::Tokens(checked) => {
+                let facts = domain_facts(checked.spec(), "create", "");
+                let home = &checked.spec().home;
+                write!(f, "create a token domain ({}, {}) in the HSM of {home}", facts.mode, facts.format)
+            }
         }
     }
 }
@@ -131,10 +145,12 @@ impl CreateHsmPermit {
 pub fn wish(intent: &Intent, roster: &Roster) -> Result<Wish, Refusal> {
     let range = |detail: String| Refusal::new(Reason::ParameterRange).with("detail", detail);
     let malformed = |field| Refusal::new(Reason::Malformed).with("field", field);
-    let kind = if intent.action == Action::CreateKek { ContentKind::KekSpec } else { ContentKind::HsmKeySpec };
-    if !matches!(intent.action, Action::CreateHsmKey | Action::CreateKek) {
-        return Err(malformed("action"));
-    }
+    let kind = match intent.action {
+        Action::CreateHsmKey => ContentKind::HsmKeySpec,
+        Action::CreateKek => ContentKind::KekSpec,
+        Action::CreateDomain => ContentKind::DomainSpec,
+        _ => return Err(malformed("action")),
+    };
     if intent.kind != kind || !intent.path.is_root() || !intent.chain.is_empty() {
         return Err(malformed("kind"));
     }
@@ -144,6 +160,7 @@ pub fn wish(intent: &Intent, roster: &Roster) -> Result<Wish, Refusal> {
             Ok(KekSpec::Change(_)) => return Err(malformed("content")),
             Err(e) => return Err(range(format!("not a specification of a KEK: {e}"))),
         },
+        ContentKind::DomainSpec => Wish::Tokens(checked(intent)?),
         _ => Wish::Signing(
             HsmKeySpec::from_bytes(&intent.content)
                 .map_err(|e| range(format!("not a specification of an HSM key: {e}")))?,
@@ -156,6 +173,16 @@ pub fn wish(intent: &Intent, roster: &Roster) -> Result<Wish, Refusal> {
         return Err(Reason::KeyPurpose.into());
     }
     Ok(wish)
+}
+
+/// What a client wants a token domain to be; of its own tenant, and under the name that the intent says.
+fn checked(intent: &Intent) -> Result<Checked, Refusal> {
+    let range = |e: BadSpec| Refusal::new(Reason::ParameterRange).with("detail", e.to_string());
+    let spec = DomainSpec::from_bytes(&intent.content).map_err(range)?;
+    if spec.domain.tenant != intent.tenant || spec.domain.name.as_str() != intent.key.as_str() {
+        return Err(Refusal::new(Reason::Malformed).with("field", "content"));
+    }
+    spec.check().map_err(range)
 }
 
 /// Decides whether this node makes a key in its HSM.
@@ -178,6 +205,7 @@ pub fn admit_create_hsm(
     let action = match &wish {
         Wish::Signing(spec) => PolicyAction::CreateHsmKey(spec),
         Wish::Kek { .. } => PolicyAction::CreateKek,
+        Wish::Tokens(checked) => PolicyAction::ManageDomain(domain_facts(checked.spec(), "create", "")),
     };
     let rule = decided(decide(bundle, &DecisionRequest { client: &intent.client, key: &intent.key, action }, now))?;
     Ok(CreateHsmPermit { wish, rule, bundle: bundle.digest(), opened })

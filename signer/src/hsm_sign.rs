@@ -304,7 +304,10 @@ pub(crate) fn check_purpose(intent: &Intent, record: &HsmKeyRecord) -> Result<()
         | ContentKind::KekSpec
         | ContentKind::FreezeSpec
         | ContentKind::UnfreezeSpec
-        | ContentKind::VetoSpec => {
+        | ContentKind::VetoSpec
+        | ContentKind::DomainSpec
+        | ContentKind::DomainChange
+        | ContentKind::TokenCall => {
             return Err(Refusal::new(Reason::Malformed).with("field", "kind"));
         }
     };

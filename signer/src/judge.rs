@@ -1,7 +1,7 @@
 //! What a bundle says of an intent, without any consequence: for simulating, explaining and replaying. The same decoders and
 //! the same decision as in admission; nothing here mints a permit.
 
-use crate::{admit, hsm_sign};
+use crate::{admit, hsm_sign, tokens};
 use tally_domain::activation::VetoSpec;
 use tally_domain::facts::Facts;
 use tally_domain::freeze::{FreezeSpec, UnfreezeSpec};
@@ -10,6 +10,7 @@ use tally_domain::{
     Action, Charge, HsmKeyRecord, HsmKeySpec, Intent, KekSpec, KeySpec, Reason, Refusal, Tenant, UnixMillis,
 };
 use tally_policy::{Bundle, Decision, DecisionRequest, PolicyAction, charges, decide, shown};
+use tally_tokenization::{DomainSpec, TokenCall};
 
 /// What is known of the key that an intent names.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +35,7 @@ pub struct Judged {
 }
 
 /// Asks a bundle about an intent; nothing where what rules are asked about does not travel in the intent, as with what is
-/// wrapped and the versions of KEKs.
+/// wrapped, the versions of KEKs, and what a token domain that is changed is.
 ///
 /// # Errors
 /// A [`Refusal`] where no rule would be asked: an unknown client or key, or content that does not decode.
@@ -65,7 +66,27 @@ pub fn judge(intent: &Intent, key: KeyView<'_>, bundle: &Bundle, now: UnixMillis
         Action::Freeze => ask(PolicyAction::Freeze(&FreezeSpec::from_bytes(&intent.content)?.scope)),
         Action::Unfreeze => ask(PolicyAction::Unfreeze(&UnfreezeSpec::from_bytes(&intent.content)?.scope)),
         Action::VetoPolicy => ask(PolicyAction::VetoPolicy(VetoSpec::from_bytes(&intent.content)?.bundle.version)),
-        Action::GenerateDataKey | Action::Wrap | Action::Unwrap | Action::Rewrap | Action::ChangeKek => Ok(None),
+        Action::CreateDomain => {
+            let bad = || Refusal::new(Reason::Malformed).with("field", "content");
+            let spec = DomainSpec::from_bytes(&intent.content).map_err(|_| bad())?;
+            ask(PolicyAction::ManageDomain(tokens::domain_facts(&spec, "create", "")))
+        }
+        Action::Tokenize
+        | Action::Reveal
+        | Action::SearchToken
+        | Action::ShowToken
+        | Action::DeleteToken
+        | Action::TokenizeMany
+        | Action::RevealMany => {
+            let call = TokenCall::from_bytes(&intent.content)?;
+            ask(PolicyAction::Token(tokens::token_facts(&call)))
+        }
+        Action::GenerateDataKey
+        | Action::Wrap
+        | Action::Unwrap
+        | Action::Rewrap
+        | Action::ChangeKek
+        | Action::ChangeDomain => Ok(None),
     }
 }
 

@@ -155,17 +155,18 @@ impl KeygenSession {
     pub fn fail(self, trouble: &Trouble, now: UnixMillis) -> Failure {
         let name = |p| self.start.members.name(p);
         let refusal = trouble.refusal(name);
-        let culprits = trouble.culprits(name);
+        let (culprits, missing) = (trouble.culprits(name), trouble.missing());
         let leaf = self.start.boot.leaf(
             now,
             What::SessionFailed {
                 request_id: Some(self.start.permit.intent().request_id),
                 what: refusal.reason.as_str().into(),
                 culprit: culprits.first().cloned(),
+                missing: missing.clone(),
             },
         );
         // No ban: there is no share yet that a failed check could leak, and the key does not exist.
-        Failure { step: Step { writes: Vec::new(), leaves: vec![leaf] }, refusal, culprits }
+        Failure { step: Step { writes: Vec::new(), leaves: vec![leaf] }, refusal, culprits, missing }
     }
 
     fn stage_name(&self) -> &'static str {

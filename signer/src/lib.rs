@@ -27,6 +27,7 @@ pub mod release;
 pub mod result;
 pub mod session;
 pub mod sign_session;
+pub mod tokens;
 pub mod veto;
 mod wire;
 pub mod wrap;

@@ -85,7 +85,10 @@ pub fn build(
                 | ContentKind::KekSpec
                 | ContentKind::FreezeSpec
                 | ContentKind::UnfreezeSpec
-                | ContentKind::VetoSpec => Vec::new(),
+                | ContentKind::VetoSpec
+                | ContentKind::DomainSpec
+                | ContentKind::DomainChange
+                | ContentKind::TokenCall => Vec::new(),
             };
             (u32::from(*recovery_id), payload)
         }

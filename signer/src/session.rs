@@ -61,8 +61,17 @@ pub struct Failure {
     pub step: Step,
     /// For the caller.
     pub refusal: Refusal,
-    /// Whom to leave out of the next attempt.
+    /// Who is to blame, as far as the protocol can tell.
     pub culprits: Vec<NodeName>,
+    /// Who was not heard in time, or has said that it cannot go on: nobody's fault, as far as anyone can tell.
+    pub missing: Vec<NodeName>,
+}
+
+impl Failure {
+    /// Whom to leave out of the next attempt.
+    pub fn left_out(&self) -> Vec<NodeName> {
+        self.culprits.iter().chain(&self.missing).cloned().collect()
+    }
 }
 
 /// What ends a session early.
@@ -142,31 +151,41 @@ impl Trouble {
         }
     }
 
-    /// Whom to leave out next time.
+    /// Who is to blame.
     pub fn culprits(&self, name: impl Fn(PartyIndex) -> Option<NodeName>) -> Vec<NodeName> {
         match self {
             Self::Fault(fault) => fault.culprit().and_then(name).into_iter().collect(),
             Self::Violation { from, .. } => vec![from.clone()],
-            Self::PeerAborted { from, reason } if blames_itself(reason) => vec![from.clone()],
-            // Whoever leaves because of a third member is not to blame for it.
-            Self::PeerAborted { .. } => Vec::new(),
-            Self::Silent { missing, .. } => missing.clone(),
+            // We know all words of correct members.
+            Self::PeerAborted { from, reason } if Reason::parse(reason).is_none() && reason != DISMISSED => {
+                vec![from.clone()]
+            }
             Self::Crashed { from, .. } => from.iter().cloned().collect(),
-            Self::Mismatch { .. } | Self::Own(_) => Vec::new(),
+            // Whoever leaves because of a third member is not to blame for it, nor is whoever does not answer: the network
+            // may have kept the answer.
+            Self::PeerAborted { .. } | Self::Silent { .. } | Self::Mismatch { .. } | Self::Own(_) => Vec::new(),
+        }
+    }
+
+    /// Who is not there, or says that it cannot go on.
+    pub fn missing(&self) -> Vec<NodeName> {
+        match self {
+            Self::PeerAborted { from, reason } if is_out_of_order(reason) => vec![from.clone()],
+            Self::Silent { missing, .. } => missing.clone(),
+            Self::PeerAborted { .. }
+            | Self::Fault(_)
+            | Self::Violation { .. }
+            | Self::Mismatch { .. }
+            | Self::Own(_)
+            | Self::Crashed { .. } => Vec::new(),
         }
     }
 }
 
-/// Whether a member that leaves with this word says that it is itself out of order, or is: we know all words of
-/// correct members.
-fn blames_itself(reason: &str) -> bool {
-    match Reason::parse(reason) {
-        Some(reason) => matches!(
-            reason,
-            Reason::Hsm | Reason::Storage | Reason::Overloaded | Reason::Tampered | Reason::Deadline | Reason::Bug
-        ),
-        None => reason != DISMISSED,
-    }
+/// Whether a member that leaves with this word says that it cannot go on itself.
+fn is_out_of_order(reason: &str) -> bool {
+    let own = [Reason::Hsm, Reason::Storage, Reason::Overloaded, Reason::Tampered, Reason::Deadline, Reason::Bug];
+    Reason::parse(reason).is_some_and(|reason| own.contains(&reason))
 }
 
 fn fault_refusal(fault: &Fault, name: impl Fn(PartyIndex) -> Option<NodeName>) -> Refusal {

@@ -25,9 +25,11 @@ use tally_domain::boot::Statement;
 use tally_domain::digest::TaggedHash;
 use tally_domain::ports::store::{AttemptId, Step, Write};
 use tally_domain::vote::Abandonment;
-use tally_domain::{Attempt, Digest, Electorate, KeyName, NodeName, PartyIndex, Refusal, SignerSet, UnixMillis};
+use tally_domain::{Attempt, Digest, KeyName, NodeName, PartyIndex, Refusal, SignerSet, UnixMillis};
 use tally_mpc::{KeyShare, Offline, Progress, Protocol, SessionContext};
 use tally_policy::Bundle;
+use votes::Answer;
+pub use votes::Quorum;
 
 /// What happens to a session.
 #[derive(Debug)]
@@ -80,6 +82,7 @@ pub struct SignSession {
     next_persist: u32,
     voted: bool,
     released: bool,
+    answers: Vec<Answer>,
 }
 
 impl SignSession {
@@ -90,8 +93,8 @@ impl SignSession {
         let hello = Message::Hello { nonce, about: about(&start).0 }.encode();
         let actions = start.members.to_all(&hello);
         let stage = Stage::Hello { hellos: BTreeMap::from([(start.members.me(), nonce)]) };
-        let session = Self { start, stage, early: Early::default(), next_persist: 0, voted: false, released: false };
-        (session, actions)
+        let (early, answers) = (Early::default(), Vec::new());
+        (Self { start, stage, early, next_persist: 0, voted: false, released: false, answers }, actions)
     }
 
     /// Takes an event.
@@ -112,9 +115,15 @@ impl SignSession {
                 let message = Message::decode(bytes).ok_or_else(|| violation("malformed message"))?;
                 self.take(party, from, message, now, rng)?
             }
-            Event::Persisted(id) => self.persisted(id),
-            Event::Vote(vote) => self.canvassed(vote, now)?,
-            Event::NoVote { voter, why } => self.refused(voter, why)?,
+            Event::Persisted(id) => {
+                let mut actions = self.persisted(id);
+                for answer in std::mem::take(&mut self.answers) {
+                    actions.extend(self.answered(answer, now)?);
+                }
+                actions
+            }
+            Event::Vote(vote) => self.answered(Answer::Vote(vote), now)?,
+            Event::NoVote { voter, why } => self.answered(Answer::NoVote { voter, why }, now)?,
         };
         // A stage that has just begun may find its messages waiting.
         while let Some((party, message)) = self.early.next_for(self.stage.expects()) {
@@ -155,16 +164,17 @@ impl SignSession {
             step.leaves.extend(abandon.leaves);
         }
         let refusal = trouble.refusal(name);
-        let culprits = trouble.culprits(name);
+        let (culprits, missing) = (trouble.culprits(name), trouble.missing());
         step.leaves.push(boot.leaf(
             now,
             What::SessionFailed {
                 request_id: Some(intent.request_id),
                 what: refusal.reason.as_str().into(),
                 culprit: culprits.first().cloned(),
+                missing: missing.clone(),
             },
         ));
-        Failure { step, refusal, culprits }
+        Failure { step, refusal, culprits, missing }
     }
 
     /// The message that tells the other members that this node has left.
@@ -265,6 +275,8 @@ impl SignSession {
                 let body = claims::vote_body(&self.start.claimed, &binding);
                 let (statement, step) = claims::vote(&body, &self.start.boot, now);
                 let step = while_active(unless_frozen(step, self.key()), body.bundle);
+                // At once with the write: what they answer waits for it.
+                actions.extend(self.canvass(&body));
                 let id = self.persist_id();
                 self.stage = Stage::PersistingVote { id, body, statement, presignature };
                 actions.push(Action::Persist { id, step });
@@ -303,18 +315,9 @@ impl SignSession {
                 // by recovery.
                 self.voted = true;
                 let bytes = Message::Statement(statement.encode_to_vec()).encode();
-                let electorate = Electorate::from(self.start.bundle.roster());
-                let ballot = Ballot::open(body, self.start.boot.node.clone(), statement, electorate);
-                let mut actions = self.start.members.to_all(&bytes);
-                let voters = ballot.wanting();
-                if self.leads() && !voters.is_empty() {
-                    let permit = self.start.claimed.permit();
-                    let envelope = Box::new(permit.subject().opened().envelope().clone());
-                    let (approvals, body) = (permit.approvals().to_vec(), ballot.body().to_bytes());
-                    actions.push(Action::Canvass { voters, envelope, approvals, body });
-                }
+                let ballot = Ballot::open(body, self.start.boot.node.clone(), statement, self.electorate());
                 self.stage = Stage::Voting { ballot, presignature };
-                actions
+                self.start.members.to_all(&bytes)
             }
             Stage::PersistingRelease { id, unreleased } if id == done => {
                 let released = unreleased.persisted();

@@ -16,7 +16,7 @@ const STRAY_BYTES_MAX: usize = 256;
 /// How a session ended without a result.
 pub(crate) struct Failed {
     pub(crate) refusal: Refusal,
-    pub(crate) culprits: Vec<NodeName>,
+    pub(crate) left_out: Vec<NodeName>,
 }
 
 /// The name under which a session's pending check is kept.
@@ -116,7 +116,7 @@ impl Cluster {
         self.history.failed(at, trouble, &failure);
         let mut step = std::mem::take(&mut failure.step);
         step.writes.push(Write::CheckDone { session: check_id(key) });
-        let mut culprits = failure.culprits.clone();
+        let mut left_out = failure.left_out();
         match self.commit(at, step) {
             Ok(()) => {
                 let bytes = SignSession::abort_message(&failure);
@@ -126,10 +126,10 @@ impl Cluster {
             }
             Err(Stop::Crashed) => return,
             // What could not be written down must not be seen either.
-            Err(Stop::Refused(_)) => culprits.clear(),
+            Err(Stop::Refused(_)) => left_out.clear(),
         }
         match running.leads {
-            Some(call) => self.lead_failed(at, call, Failed { refusal: failure.refusal, culprits }),
+            Some(call) => self.lead_failed(at, call, Failed { refusal: failure.refusal, left_out }),
             None => self.free(at, &running.request),
         }
     }

@@ -25,8 +25,10 @@ pub struct Failed {
     pub trouble: String,
     /// What the caller is told.
     pub refusal: Refusal,
-    /// Who is named.
+    /// Who is to blame.
     pub culprits: Vec<NodeName>,
+    /// Who was not there.
+    pub missing: Vec<NodeName>,
 }
 
 type Part = (NodeName, RequestKey, Attempt);
@@ -82,6 +84,7 @@ impl History {
             trouble: format!("{trouble:?}"),
             refusal: failure.refusal.clone(),
             culprits: failure.culprits.clone(),
+            missing: failure.missing.clone(),
         });
     }
 
@@ -194,7 +197,7 @@ impl History {
         let by = Claimant { tenant: vote.tenant, request: vote.request_id };
         for claim in vote.claims.expect("a vote for a limited request").lines() {
             let memory = node.journal.line(&claim.line());
-            if !memory.voted().iter().any(|v| v.by == by && v.intervals == claim.intervals()) {
+            if !memory.voted().any(|v| v.by == by && v.intervals == claim.intervals()) {
                 self.broken(format!("I8: {from} votes without having written down what it takes"));
             }
         }

@@ -348,7 +348,7 @@ impl Cluster {
     pub(crate) fn lead_failed(&mut self, at: &NodeName, call: Call, failed: Failed) {
         let lead = self.lead(at, call);
         lead.fresh = false;
-        lead.excluded.extend(failed.culprits);
+        lead.excluded.extend(failed.left_out);
         lead.last = Some(failed.refusal);
         lead.tried += 1;
         self.lead_on(at, call);

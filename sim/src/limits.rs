@@ -5,6 +5,7 @@ use crate::member::request_key;
 use crate::node::{Call, SessionKey};
 use crate::packet::{Body, No};
 use prost::Message as _;
+use std::convert::Infallible;
 use std::sync::Arc;
 use tally_audit::event::Origin;
 use tally_domain::boot::Statement;
@@ -14,7 +15,7 @@ use tally_domain::ports::store::{Step, Write};
 use tally_domain::vote::VoteBody;
 use tally_domain::{Claims, NodeName, Reason, Refusal};
 use tally_signer::admit;
-use tally_signer::claims::{self, InTheWay, NoRoom};
+use tally_signer::claims::{self, InTheWay, NoRoom, Room, Search};
 use tally_signer::sign_session::Event;
 
 impl Cluster {
@@ -23,13 +24,14 @@ impl Cluster {
         let now = self.clock(at);
         let permit = self.lead(at, call).permit().clone();
         let by = claimant(permit.subject().opened());
-        for charge in permit.charges() {
-            let memory = self.nodes[at].journal.line(&charge.line);
-            let taken: Vec<_> = memory.taken(&by, now, charge.window_ms).collect();
-            self.lead(at, call).placer.remember(charge.line, taken, memory.own(&by));
-        }
         let placer = self.lead(at, call).placer.clone();
-        placer.place(now, &mut self.rng)
+        let journal = &self.nodes[at].journal;
+        let see = |search: &Search<'_>, rng: &mut _| {
+            let memory = journal.line(&search.charge.line);
+            Ok(Room::of(&memory, search.charge, now).see(&memory, &by, search, std::iter::empty(), rng))
+        };
+        let Ok(placed) = placer.place::<Infallible, _>(see, now, &mut self.rng);
+        placed
     }
 
     /// What this node remembers that is in the way of a request's claims.

@@ -93,8 +93,8 @@ const LIES: [(Lie, Says); 64] = [
     (Lie::ClaimsOverlapThemselves, Logged(Reason::Malformed, "claims")),
     (Lie::ClaimsOnOneLineTwice, Logged(Reason::Malformed, "claims")),
     (Lie::ClaimsMalformed, Logged(Reason::Malformed, "claims")),
-    (Lie::ClaimsOfThePast, Logged(Reason::ClockSkew, "ms away")),
-    (Lie::ClaimsOfTheFuture, Logged(Reason::ClockSkew, "ms away")),
+    (Lie::ClaimsOfThePast, Logged(Reason::ClockSkew, "away from this node's clock")),
+    (Lie::ClaimsOfTheFuture, Logged(Reason::ClockSkew, "away from this node's clock")),
     (Lie::ClaimsAtTheEdge, Nothing),
     (Lie::ClaimsOfAnEarlierRequest, No(Reason::Contention, "")),
     (Lie::ClaimsWithOneUnitTaken, No(Reason::Contention, "")),
@@ -244,10 +244,14 @@ impl<'a> Run<'a> {
         self.honest_nodes().iter().any(|n| self.log(n).windows(2).any(|pair| by_leader(&pair[0]) && refused(&pair[1])))
     }
 
-    /// Whether some honest node has the leader in its log as whose fault the end of a session is.
-    fn blamed(&self) -> bool {
-        let blames = |what: &What| matches!(what, What::SessionFailed { culprit: Some(c), .. } if *c == self.leader);
-        self.honest_nodes().iter().any(|n| self.log(n).iter().any(blames))
+    /// Whether some honest node has the leader in its log as whose fault the end of a session is, or as missing there.
+    fn told_of(&self, silent: bool) -> bool {
+        let tells = |what: &What| match what {
+            What::SessionFailed { missing, .. } if silent => missing.contains(&self.leader),
+            What::SessionFailed { culprit, .. } => culprit.as_ref() == Some(&self.leader),
+            _ => false,
+        };
+        self.honest_nodes().iter().any(|n| self.log(n).iter().any(tells))
     }
 
     /// The honest nodes say what the table says, and name nobody else.
@@ -256,9 +260,7 @@ impl<'a> Run<'a> {
         let failures = self.cluster.history.failures[self.before..].iter();
         let failures: Vec<_> = failures.filter(|f| honest(&f.node)).cloned().collect();
         let what = &self.what;
-        // Whom the leader has kept from answering is missing all the same.
-        let broken = failures.iter().filter(|f| !f.trouble.contains("Silent"));
-        assert!(broken.flat_map(|f| &f.culprits).all(|c| *c == self.leader), "{what}: {failures:#?}");
+        assert!(failures.iter().flat_map(|f| &f.culprits).all(|c| *c == self.leader), "{what}: {failures:#?}");
         let said = |words: &str| failures.iter().any(|f| f.trouble.contains(words));
         let refused = |reason: Reason, words: &str| {
             let heard = self.cluster.heard().iter().filter(|h| honest(&h.from)).filter_map(|h| h.no.as_ref());
@@ -268,19 +270,19 @@ impl<'a> Run<'a> {
         let holds = match says {
             No(reason, words) => refused(reason, words),
             Logged(reason, words) => refused(reason, words) && self.logged(reason),
-            Named(words) | Missing(words) => {
-                let of_leader = failures.iter().filter(|f| f.culprits.contains(&self.leader));
-                let silent = of_leader.clone().all(|f| f.trouble.contains("Silent"));
-                let of_it = of_leader.clone().any(|f| f.trouble.contains(words));
-                of_it && self.blamed() && silent == matches!(says, Missing(_))
+            Named(words) => {
+                let mut of_leader = failures.iter().filter(|f| f.culprits.contains(&self.leader));
+                of_leader.any(|f| f.trouble.contains(words)) && self.told_of(false)
+            }
+            // Whom the leader has kept from answering is missing all the same; nobody is to blame for that.
+            Missing(words) => {
+                let mut of_leader = failures.iter().filter(|f| f.missing.contains(&self.leader));
+                let blamed = failures.iter().any(|f| !f.culprits.is_empty());
+                of_leader.any(|f| f.trouble.contains(words)) && self.told_of(true) && !blamed
             }
             Stalled => {
                 let silent = failures.iter().any(|f| f.trouble.contains("Silent"));
-                silent
-                    && failures
-                        .iter()
-                        .filter(|f| f.culprits.contains(&self.leader))
-                        .all(|f| f.trouble.contains("Silent"))
+                silent && failures.iter().all(|f| f.culprits.is_empty())
             }
             Differs(words) => said(words) && failures.iter().all(|f| !f.culprits.contains(&self.leader)),
             Unbelieved => self.signed && self.untold(),

@@ -1,5 +1,5 @@
 //! One suite for `tally-hsm-adapter`, run against each kind of PKCS#11 module ([`Kind`]):
-//! - what the adapter does while all is well, and what it refuses: [`conformance`], [`resident`], [`keks`], [`pair`];
+//! - what the adapter does while all is well, and what it refuses: [`conformance`], [`resident`], [`keks`], [`vaults`], [`pair`];
 //! - what the module itself computes and enforces: [`vectors`], [`mod@wycheproof`], [`attributes`];
 //! - what happens when a call fails, hangs, loses its reply or lies: [`matrix`], [`signing_faults`], [`pair_faults`];
 //! - when the token goes away, is re-initialised or gets another PIN: [`outages`], [`others`];
@@ -33,6 +33,7 @@ pub mod pair_faults;
 pub mod process;
 pub mod resident;
 pub mod signing_faults;
+pub mod vaults;
 pub mod vectors;
 pub mod wycheproof;
 
@@ -75,6 +76,12 @@ macro_rules! suite {
             keks_and_sealing_keys_are_told_apart
             s_4_3_no_two_blobs_have_one_iv_whoever_sealed_them_and_however_often_the_adapter_starts
             s_4_4_a_kek_encrypts_and_decrypts_and_never_leaves_the_token
+        );
+        $crate::suite!($kind, vaults:
+            fingerprints_tell_inputs_and_keys_apart_and_nothing_else
+            rows_open_under_their_own_key_and_place_only
+            what_is_destroyed_or_forgotten_is_in_no_session
+            s_4_4_keys_of_token_domains_have_one_use_and_never_leave_the_token
         );
         $crate::suite!($kind, vectors: gcm_of_the_token_gives_the_vectors_of_its_authors);
         $crate::suite!($kind, wycheproof:

@@ -178,6 +178,7 @@ fn start<K: Kind>(name: &str, dir: &Path, more: &[(&str, &str)]) -> Child {
 /// Ends a process whose test is through, and not by leaving `main`: SoftHSM crashes in its own clearing-up when a worker
 /// still closes its session.
 #[expect(unsafe_code, reason = "nothing else ends a process without running what the module left for its end")]
+#[expect(clippy::print_stdout, reason = "the process that waits reads it there")]
 fn leave() -> ! {
     println!("{THROUGH}");
     // SAFETY: takes a number, and does not come back.

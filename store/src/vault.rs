@@ -3,6 +3,7 @@
 mod cursors;
 mod domains;
 mod issue;
+mod keks;
 mod keys;
 mod read;
 mod tokens;
@@ -12,10 +13,11 @@ use crate::{SqliteStore, sql};
 use rusqlite::{Connection, Row, params};
 use tally_domain::ports::store::StoreError;
 use tally_domain::ports::store::tokens::{
-    DataKeyRow, DomainRow, ImportRow, IndexKeyRow, Rotated, RotationRow, TokenRow, Vault, VaultConflict, VaultWrite,
+    DataKeyRow, DomainKekRow, DomainRow, DoomedKey, ImportRow, IndexKeyRow, Rotated, RotationRow, TokenRow, Vault,
+    VaultConflict, VaultWrite,
 };
 use tally_domain::token::{DomainState, Fingerprint, IndexKeyNumber, Reuse, Token, TokenDomain};
-use tally_domain::{KeyName, RequestId, Subject};
+use tally_domain::{RequestId, Subject};
 
 /// Applies one write.
 pub fn apply(c: &Connection, write: &VaultWrite) -> Result<(), StoreError> {
@@ -28,6 +30,7 @@ pub fn apply(c: &Connection, write: &VaultWrite) -> Result<(), StoreError> {
         VaultWrite::Use { domain, token, at } => tokens::spend(c, domain, token, *at),
         VaultWrite::Suspend { domain, token, suspended } => tokens::suspend(c, domain, token, *suspended),
         VaultWrite::Shred { domain, tokens } => tokens::shred(c, domain, tokens),
+        VaultWrite::Gone(key) => keks::gone(c, *key),
         VaultWrite::Key(write) => keys::apply(c, write),
         VaultWrite::Cursor(write) => cursors::apply(c, write),
     }
@@ -91,8 +94,16 @@ impl Vault for SqliteStore {
         read::index_keys(&self.reader(), domain)
     }
 
-    fn data_keys_under(&self, kek: &KeyName, kek_version: u32) -> Result<u64, StoreError> {
-        read::data_keys_under(&self.reader(), kek, kek_version)
+    fn domain_keks(&self, domain: &TokenDomain) -> Result<Vec<DomainKekRow>, StoreError> {
+        keks::all_of(&self.reader(), domain)
+    }
+
+    fn has_rows(&self, domain: &TokenDomain) -> Result<bool, StoreError> {
+        read::has_rows(&self.reader(), domain)
+    }
+
+    fn doomed_keys(&self) -> Result<Vec<DoomedKey>, StoreError> {
+        keks::doomed(&self.reader())
     }
 
     fn token(&self, domain: &TokenDomain, token: &Token) -> Result<Option<TokenRow>, StoreError> {

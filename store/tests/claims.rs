@@ -105,7 +105,7 @@ fn a_claim_is_kept_on_all_its_lines_or_on_none() {
     clashes(&s, claims(2, NOW, vec![of_line(1, &[(0, 5)]), of_line(2, &[(9, 12)])]), taken(line(2), 0, 10));
     assert_eq!(s.line(&line(1)).unwrap(), LineMemory::default());
     fits(&s, claims(2, NOW, vec![of_line(1, &[(0, 5)]), of_line(2, &[(10, 13)])]));
-    assert_eq!(s.line(&line(2)).unwrap().voted().len(), 2);
+    assert_eq!(s.line(&line(2)).unwrap().len(), 2);
 }
 
 #[test]
@@ -138,13 +138,35 @@ fn old_claims_leave_the_table() {
     for round in 0..20 {
         let at = NOW.plus(round * 2 * horizon_ms(WINDOW));
         fits(&s, claims(round, at, vec![of_line(1, &[(0, 10)]), of_line(2, &[(0, 10)])]));
-        assert_eq!(s.line(&line(1)).unwrap().voted().len(), 1);
+        assert_eq!(s.line(&line(1)).unwrap().len(), 1);
     }
     clashes(
         &s,
         claims(99, NOW, vec![of_line(1, &[(50, 60)])]),
         Conflict::Claim { line: line(1), why: Excluded::Forgotten },
     );
+}
+
+/// Lengths from one unit to nearly all that there are: whichever comes first, the other meets it.
+#[test]
+fn pieces_of_all_lengths_meet_pieces_of_all_lengths() {
+    let lengths: Vec<u128> = (0..128).step_by(3).map(|bits| 1 << bits).collect();
+    for (n, first) in (0_u64..).zip(&lengths) {
+        let dir = tempfile::tempdir().unwrap();
+        let s = open(dir.path());
+        let from = 1 << 126;
+        fits(&s, claims(n, NOW, vec![of_line(1, &[(from, from + first)])]));
+        for second in &lengths {
+            let within = from + first - 1;
+            clashes(
+                &s,
+                claims(99, NOW, vec![of_line(1, &[(within, within + second)])]),
+                taken(line(1), from, from + first),
+            );
+            let before = (from + 1).saturating_sub(*second);
+            clashes(&s, claims(99, NOW, vec![of_line(1, &[(before, from + 1)])]), taken(line(1), from, from + first));
+        }
+    }
 }
 
 proptest! {
@@ -154,7 +176,7 @@ proptest! {
     #[test]
     fn the_store_decides_as_the_rule_does(
         asked in proptest::collection::vec(
-            (0u64..60_000, 0u64..5_000, 0u64..8, proptest::collection::vec((0u128..12, 1u128..5), 1..4)), 1..60,
+            (0u64..60_000, 0u64..5_000, 0u64..8, proptest::collection::vec((0u128..12, prop_oneof![1u128..5, 14u128..20]), 1..4)), 1..60,
         ),
     ) {
         let dir = tempfile::tempdir().unwrap();
@@ -179,12 +201,7 @@ proptest! {
                 (Err(a), Err(StoreError::Conflict(Conflict::Claim { why, .. }))) if a == why => {}
                 (ruled, stored) => prop_assert!(false, "{ruled:?} but {stored:?}"),
             }
-            let sorted = |memory: &LineMemory| {
-                let mut voted = memory.voted().to_vec();
-                voted.sort();
-                (memory.forgotten(), voted)
-            };
-            prop_assert_eq!(sorted(&memory), sorted(&s.line(&line(1)).unwrap()));
+            prop_assert_eq!(&memory, &s.line(&line(1)).unwrap());
         }
     }
 }

@@ -62,7 +62,7 @@ fn what_was_shredded_is_in_no_file() {
 fn old_ciphertexts_and_destroyed_keys_are_in_no_file() {
     let (dir, s) = with_domains();
     fits(&s, put(&random(), (0..500).map(|n| new_token(n, n)).collect()));
-    fits(&s, VaultWrite::Key(KeyWrite::AddDataKey { domain: random(), key: wrapped(2), at: AT }));
+    fits(&s, VaultWrite::Key(KeyWrite::AddDataKey { domain: random(), key: wrapped(2), shred: false, at: AT }));
     let reseal = |n: u64| Resealed {
         token: token(n),
         from: DataKeyNumber(1),

@@ -16,20 +16,20 @@ mod helpers;
 mod vault;
 
 use rusqlite::Connection;
-use tally_domain::RequestId;
-use tally_domain::UnixMillis;
+use tally_domain::ports::hsm::IndexKeyId;
 use tally_domain::ports::store::StoreError;
 use tally_domain::ports::store::tokens::{
-    CursorWrite, ImportRow, KeyWrite, NewDomain, NewToken, Resealed, Rotated, RotationState, TokenConflict, Vault as _,
-    VaultConflict, VaultWrite, WrappedKey,
+    CursorWrite, DomainKek, DoomedKey, ImportRow, KekKind, KeyWrite, NewDomain, NewToken, Resealed, Rotated,
+    RotationState, TokenConflict, Vault as _, VaultConflict, VaultWrite, WrappedKey,
 };
 use tally_domain::token::{DataKeyNumber, IndexKeyNumber, Reuse, StoredState, Token, TokenDomain, VersionState};
+use tally_domain::{KekNumber, RequestId, UnixMillis};
 use tally_store::SqliteStore;
 use tally_tokenization::rotation::{Rotation, Running};
 use vault::*;
 
 fn add_data_key(n: u8) -> VaultWrite {
-    key(KeyWrite::AddDataKey { domain: random(), key: wrapped(n), at: AT })
+    key(KeyWrite::AddDataKey { domain: random(), key: wrapped(n), shred: false, at: AT })
 }
 
 fn retire(number: u32) -> VaultWrite {
@@ -163,18 +163,38 @@ fn a_rotation_waits_goes_on_and_excludes_another() {
 }
 
 #[test]
-fn a_kek_knows_what_is_under_it_until_that_is_rewrapped() {
+fn a_kek_goes_only_when_no_data_key_is_under_it_and_its_key_is_then_the_tokens_to_destroy() {
     let (_dir, s) = with_domains();
-    let kek = helpers::key("kek");
-    assert_eq!(s.data_keys_under(&kek, 1).unwrap(), 2);
-    let newer = |n| WrappedKey { kek_version: 2, ..wrapped(n) };
+    let first = s.domain_keks(&random()).unwrap().remove(0).kek;
+    let newer = |n| WrappedKey { kek_version: KekNumber(2), ..wrapped(n) };
+    let retire = |n| key(KeyWrite::RetireKek { domain: random(), number: KekNumber(n), at: AT });
     let rewrap = |from, to| key(KeyWrite::Rewrap { domain: random(), number: DataKeyNumber(1), from, to });
-    clashes(&s, rewrap(wrapped(9), newer(1)), VaultConflict::Key);
+    clashes(&s, retire(1), VaultConflict::Needed { tokens: 1 });
+    let strict = DomainKek { kind: KekKind::Wrapping, ..kek(200) };
+    clashes(&s, key(KeyWrite::AddKek { domain: random(), kek: strict, at: AT }), VaultConflict::Key);
+    fits(&s, key(KeyWrite::AddKek { domain: random(), kek: kek(200), at: AT }));
+    clashes(&s, retire(1), VaultConflict::Needed { tokens: 1 });
+    clashes(&s, retire(2), VaultConflict::Key);
+    clashes(&s, rewrap(newer(1), newer(2)), VaultConflict::Key);
     fits(&s, rewrap(wrapped(1), newer(1)));
     clashes(&s, rewrap(wrapped(1), newer(1)), VaultConflict::Key);
-    assert_eq!((s.data_keys_under(&kek, 1).unwrap(), s.data_keys_under(&kek, 2).unwrap()), (1, 1));
-    fits(&s, VaultWrite::DeleteDomain { domain: reusing(), at: AT });
-    assert_eq!(s.data_keys_under(&kek, 1).unwrap(), 0);
+    let under = |s: &SqliteStore| s.domain_keks(&random()).unwrap().iter().map(|k| k.data_keys).collect::<Vec<_>>();
+    assert_eq!(under(&s), [0, 1]);
+    assert_eq!(s.doomed_keys().unwrap(), []);
+    fits(&s, retire(1));
+    assert_eq!(s.doomed_keys().unwrap(), [DoomedKey::Kek(first)]);
+    clashes(&s, retire(1), VaultConflict::Key);
+    for _ in 0..2 {
+        fits(&s, VaultWrite::Gone(DoomedKey::Kek(first)));
+        assert_eq!(s.doomed_keys().unwrap(), []);
+    }
+    let states: Vec<_> = s.domain_keks(&random()).unwrap().iter().map(|k| k.state).collect();
+    assert_eq!(states, [VersionState::Destroyed, VersionState::Current]);
+    // All that are left, when the domain goes.
+    fits(&s, VaultWrite::DeleteDomain { domain: random(), at: AT });
+    let index = s.index_keys(&random()).unwrap().remove(0).object;
+    let left: std::collections::BTreeSet<_> = s.doomed_keys().unwrap().into_iter().collect();
+    assert_eq!(left, [DoomedKey::Kek(kek(200)), DoomedKey::Index(IndexKeyId(index))].into());
 }
 
 #[test]
@@ -198,7 +218,7 @@ fn an_index_key_is_filled_before_it_is_used_and_emptied_before_it_goes() {
     let (_dir, s) = with_domains();
     fits(&s, put(&reusing(), (0..10).map(|n| new_token(n, n)).collect()));
     fits(&s, shred(&reusing(), &[9]));
-    let add = || key(KeyWrite::AddIndexKey { domain: reusing(), object: [2; 16], at: AT });
+    let add = || key(KeyWrite::AddIndexKey { domain: reusing(), object: [2; 16], shred: false, at: AT });
     let switch = || key(KeyWrite::SwitchIndexKey { domain: reusing(), at: AT });
     clashes(&s, switch(), VaultConflict::Key);
     fits(&s, add());
@@ -251,7 +271,7 @@ fn a_domain_that_keeps_no_card_numbers_has_keys_that_cannot_be_rotated() {
     let one_way = NewDomain { data_key: None, ..new_domain(random(), Reuse::PerDomain) };
     fits(&s, VaultWrite::PutDomain(one_way));
     clashes(&s, add_data_key(1), VaultConflict::Key);
-    let add = key(KeyWrite::AddIndexKey { domain: random(), object: [2; 16], at: AT });
+    let add = key(KeyWrite::AddIndexKey { domain: random(), object: [2; 16], shred: false, at: AT });
     clashes(&s, add, VaultConflict::Key);
     assert!(s.data_keys(&random()).unwrap().is_empty());
 }

@@ -328,7 +328,7 @@ fn swapped_rows_do_not_open() {
     assert_eq!((open(1), open(2)), (None, None));
     // What was sealed under another version: the number alone does not make it this one's.
     fits(&s, put(&random(), vec![seal(3, b"378282246310005")]));
-    fits(&s, VaultWrite::Key(KeyWrite::AddDataKey { domain: random(), key: wrapped(2), at: AT }));
+    fits(&s, VaultWrite::Key(KeyWrite::AddDataKey { domain: random(), key: wrapped(2), shred: false, at: AT }));
     assert_eq!(raw.execute("UPDATE token SET data_key = 2 WHERE token = ?1", [token(3).as_str()]).unwrap(), 1);
     assert_eq!((row(&s, &random(), 3).sealed.unwrap().key, open(3)), (DataKeyNumber(2), None));
 }

@@ -8,6 +8,8 @@
 
 pub mod bind;
 pub mod brand;
+pub mod call;
+pub mod change;
 pub mod format;
 pub mod guard;
 pub mod keys;
@@ -18,6 +20,8 @@ pub mod rotation;
 pub mod scrub;
 pub mod spec;
 
+pub use call::{Call, TokenCall};
+pub use change::{DomainChange, RotatedKey};
 pub use format::Format;
 pub use pan::Pan;
 pub use spec::DomainSpec;

@@ -68,6 +68,20 @@ impl Form {
         }
     }
 
+    /// The number on the wire.
+    pub fn number(self) -> u32 {
+        match self {
+            Self::Full => 1,
+            Self::Masked => 2,
+            Self::BinLast4 => 3,
+        }
+    }
+
+    /// The form of that number.
+    pub fn from_number(number: u32) -> Option<Self> {
+        [Self::Full, Self::Masked, Self::BinLast4].into_iter().find(|form| form.number() == number)
+    }
+
     /// The form of that word.
     pub fn parse(word: &str) -> Option<Self> {
         [Self::Full, Self::Masked, Self::BinLast4].into_iter().find(|form| form.as_str() == word)

@@ -18,8 +18,20 @@ const GENERATED_DIR: &str = "proto/src/generated";
 const DESCRIPTOR_FILE: &str = "tally.bin";
 
 /// Messages that carry a secret. They get no `Debug`, so that no log can show one by mistake.
-const SECRET_MESSAGES: [&str; 3] =
-    [".tally.v1.GenerateDataKeyResponse", ".tally.v1.WrapRequest", ".tally.v1.UnwrapResponse"];
+const SECRET_MESSAGES: [&str; 12] = [
+    ".tally.v1.GenerateDataKeyResponse",
+    ".tally.v1.WrapRequest",
+    ".tally.v1.UnwrapResponse",
+    ".tally.v1.TokenizeRequest",
+    ".tally.v1.RevealResponse",
+    ".tally.v1.SearchRequest",
+    ".tally.v1.DeleteTokenRequest",
+    ".tally.v1.CardRow",
+    ".tally.v1.BatchTokenizeRequest",
+    ".tally.v1.RevealedRow",
+    ".tally.v1.BatchRevealResponse",
+    ".tally.v1.BatchRevealRequest",
+];
 
 /// Contents by file name.
 type Files = BTreeMap<String, Vec<u8>>;

@@ -7,4 +7,5 @@
 
 pub mod ci;
 pub mod codegen;
+pub mod suite;
 pub mod tidy;

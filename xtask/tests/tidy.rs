@@ -246,6 +246,8 @@ fn nothing_is_left_unfinished() {
         ("// TODO(#12): said in an issue", 0),
         ("const A: &str = \"TODO todo!()\";", 0),
         ("#[serde(ignore)]\nfn todo() {}", 0),
+        ("/// ```\n/// f();\n/// ```\nfn f() {}", 1),
+        ("/// ```text\n/// a -> b\n/// ```\nfn f() {}", 0),
     ];
     for (source, findings) in cases {
         let found = pure_source(source);

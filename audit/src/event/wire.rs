@@ -5,8 +5,10 @@ mod approval;
 mod bundle;
 mod fields;
 mod kek;
+mod token;
+mod verdict;
 
-use super::{BadLeaf, Event, LEAF_VERSION, Origin, Verdict, What};
+use super::{BadLeaf, Event, LEAF_VERSION, Origin, What};
 use fields::{digest, key, node, request_id, tenant};
 use tally_domain::boot::Statement;
 use tally_domain::dsse::Envelope;
@@ -15,6 +17,7 @@ use tally_domain::hsm_key::HsmKeyCertificate;
 use tally_domain::key::KeyCertificate;
 use tally_domain::vote::Certificate;
 use tally_domain::{Attempt, ClientId, DerivationPath, Epoch, Incarnation, UnixMillis};
+use verdict::Verdict_;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Leaf {
@@ -28,7 +31,7 @@ pub(super) struct Leaf {
     time_ms: u64,
     #[prost(
         oneof = "Body",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 40, 41, 42, 50, 51, 60, 70"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 40, 41, 42, 50, 51, 60, 70, 71, 72"
     )]
     body: Option<Body>,
 }
@@ -81,6 +84,10 @@ enum Body {
     Bundle(bundle::BundleBody),
     #[prost(message, tag = "70")]
     Certified(Certificate),
+    #[prost(message, tag = "71")]
+    DomainChanged(token::DomainChangedBody),
+    #[prost(message, tag = "72")]
+    TokensUsed(token::TokensUsedBody),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -126,31 +133,6 @@ struct Decided {
     summary: String,
     #[prost(oneof = "Verdict_", tags = "6, 7")]
     verdict: Option<Verdict_>,
-}
-
-/// [`Verdict`] as protobuf.
-#[derive(Clone, PartialEq, prost::Oneof)]
-enum Verdict_ {
-    #[prost(message, tag = "6")]
-    Permitted(Permitted),
-    #[prost(message, tag = "7")]
-    Refused(Refused),
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Permitted {
-    #[prost(string, tag = "1")]
-    rule: String,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Refused {
-    #[prost(string, tag = "1")]
-    reason: String,
-    #[prost(string, tag = "2")]
-    rule: String,
-    #[prost(string, tag = "3")]
-    condition: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -207,6 +189,8 @@ struct SessionFailed {
     what: String,
     #[prost(string, optional, tag = "3")]
     culprit: Option<String>,
+    #[prost(string, repeated, tag = "4")]
+    missing: Vec<String>,
 }
 
 impl From<&Event> for Leaf {
@@ -232,10 +216,7 @@ impl From<&What> for Body {
             What::IntentReceived { envelope, from, digest } => Self::IntentReceived(IntentReceived {
                 envelope: Some(envelope.clone()),
                 digest: digest.0.to_vec(),
-                from: Some(match from {
-                    Origin::Client(c) => From_::Client(c.as_str().into()),
-                    Origin::Peer(n) => From_::Peer(n.as_str().into()),
-                }),
+                from: Some(from.into()),
             }),
             What::Decided { tenant, request_id, intent_digest, verdict, bundle, summary } => Self::Decided(Decided {
                 tenant: tenant.as_str().into(),
@@ -274,6 +255,8 @@ impl From<&What> for Body {
             What::KekMade(made) => Self::KekMade(made.into()),
             What::KekChanged(changed) => Self::KekChanged(changed.into()),
             What::Wrapped(wrapped) => Self::Wrapped(wrapped.into()),
+            What::DomainChanged(changed) => Self::DomainChanged(changed.into()),
+            What::TokensUsed(used) => Self::TokensUsed(used.into()),
             What::Frozen { statement } => Self::Frozen(statement.clone()),
             What::Unfreezing { statement } => Self::Unfreezing(statement.clone()),
             What::Unfrozen { certificate } => Self::Unfrozen(certificate.clone()),
@@ -286,22 +269,21 @@ impl From<&What> for Body {
                 peer: peer.as_str().into(),
                 what: what.clone(),
             }),
-            What::SessionFailed { request_id, what, culprit } => Self::SessionFailed(SessionFailed {
+            What::SessionFailed { request_id, what, culprit, missing } => Self::SessionFailed(SessionFailed {
                 request_id: request_id.map(|r| r.0.to_vec()),
                 what: what.clone(),
                 culprit: culprit.as_ref().map(|c| c.as_str().into()),
+                missing: missing.iter().map(|m| m.as_str().into()).collect(),
             }),
         }
     }
 }
 
-impl From<&Verdict> for Verdict_ {
-    fn from(v: &Verdict) -> Self {
-        match v {
-            Verdict::Permitted { rule } => Self::Permitted(Permitted { rule: rule.clone() }),
-            Verdict::Refused { reason, rule, condition } => {
-                Self::Refused(Refused { reason: reason.clone(), rule: rule.clone(), condition: condition.clone() })
-            }
+impl From<&Origin> for From_ {
+    fn from(from: &Origin) -> Self {
+        match from {
+            Origin::Client(c) => Self::Client(c.as_str().into()),
+            Origin::Peer(n) => Self::Peer(n.as_str().into()),
         }
     }
 }
@@ -372,6 +354,8 @@ impl TryFrom<Body> for What {
             Body::KekMade(made) => Self::KekMade(made.try_into()?),
             Body::KekChanged(changed) => Self::KekChanged(changed.try_into()?),
             Body::Wrapped(wrapped) => Self::Wrapped(wrapped.try_into()?),
+            Body::DomainChanged(changed) => Self::DomainChanged(changed.try_into()?),
+            Body::TokensUsed(used) => Self::TokensUsed(used.try_into()?),
             Body::Frozen(statement) => Self::Frozen { statement },
             Body::Unfreezing(statement) => Self::Unfreezing { statement },
             Body::Unfrozen(certificate) => Self::Unfrozen { certificate },
@@ -385,16 +369,8 @@ impl TryFrom<Body> for What {
                 request_id: s.request_id.as_deref().map(request_id).transpose()?,
                 what: s.what,
                 culprit: s.culprit.as_deref().map(|c| node("culprit", c)).transpose()?,
+                missing: s.missing.iter().map(|m| node("missing", m)).collect::<Result<_, _>>()?,
             },
         })
-    }
-}
-
-impl From<Verdict_> for Verdict {
-    fn from(v: Verdict_) -> Self {
-        match v {
-            Verdict_::Permitted(p) => Self::Permitted { rule: p.rule },
-            Verdict_::Refused(r) => Self::Refused { reason: r.reason, rule: r.rule, condition: r.condition },
-        }
     }
 }

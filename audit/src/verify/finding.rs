@@ -5,6 +5,7 @@ mod bundle;
 mod freeze;
 mod home;
 mod kek;
+mod token;
 mod witness;
 
 pub use approval::ApprovalProblem;
@@ -12,6 +13,7 @@ pub use bundle::BundleProblem;
 pub use freeze::FreezeProblem;
 pub use home::HomeProblem;
 pub use kek::KekProblem;
+pub use token::TokenProblem;
 pub use witness::Witness;
 
 use crate::event::BadLeaf;
@@ -378,6 +380,9 @@ pub enum Problem {
     /// Something about a KEK.
     #[error("{0}")]
     Kek(#[from] KekProblem),
+    /// Something about a token domain.
+    #[error("{0}")]
+    Token(#[from] TokenProblem),
     /// About freezes.
     #[error("{0}")]
     Freeze(#[from] FreezeProblem),

@@ -395,7 +395,9 @@ impl Ledger {
             }
             Some((record, _)) => match record.material {
                 Material::Kek { id, check_value } if first == Some((id, check_value)) => Ok(()),
-                Material::Kek { .. } | Material::Signing(_) => Err(KekProblem::OtherKek { kek }),
+                Material::Kek { .. } | Material::Signing(_) | Material::Tokens { .. } => {
+                    Err(KekProblem::OtherKek { kek })
+                }
             },
         }
     }

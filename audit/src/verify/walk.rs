@@ -6,6 +6,7 @@ mod home;
 mod keks;
 mod keys;
 mod said;
+mod tokens;
 
 pub(super) use frozen::Word;
 
@@ -86,6 +87,7 @@ impl<'a> Walk<'a> {
             signatures: 0,
             keys: 0,
             wraps: 0,
+            tokens: 0,
             warnings: Vec::new(),
         };
         let mut this = Self {
@@ -195,6 +197,8 @@ impl<'a> Walk<'a> {
             What::KekMade(made) => self.kek_made(made),
             What::KekChanged(changed) => self.kek_changed(changed),
             What::Wrapped(wrapped) => self.wrapped(wrapped),
+            What::DomainChanged(changed) => self.domain_changed(changed),
+            What::TokensUsed(used) => self.tokens_used(used),
             What::Frozen { statement } => self.frozen(&statement),
             What::Unfreezing { statement } => self.unfreezing(&statement),
             What::Unfrozen { certificate } => self.unfrozen(&certificate),

@@ -1,6 +1,7 @@
 //! What is allowed but worth a look, in words that a person can act on.
 
 use std::fmt;
+use tally_domain::time::span_words;
 use tally_domain::{Attempt, KeyName, NodeName, RequestId};
 
 /// Something that is allowed but worth a look, and where.
@@ -25,7 +26,7 @@ impl fmt::Display for Warning {
 #[non_exhaustive]
 pub enum Oddity {
     /// The node's clock went back.
-    #[error("the node's clock went back by {ms} ms")]
+    #[error("the node's clock went back by {}", span_words(*.ms))]
     ClockWentBack {
         /// How far.
         ms: u64,

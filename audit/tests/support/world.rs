@@ -269,6 +269,7 @@ impl World {
             request_id: Some(request(4)),
             what: Reason::SessionAborted.as_str().into(),
             culprit: None,
+            missing: Vec::new(),
         });
         log.push(self.abandoned(i, 4, 1));
         log

@@ -4,7 +4,7 @@ use crate::output::field;
 use anyhow::{bail, ensure};
 use futures_util::future::join_all;
 use std::collections::BTreeSet;
-use tally_client::{Client, ClientError, PendingInfo};
+use tally_client::{Client, ClientError, PendingInfo, SaidInfo};
 use tally_domain::RequestId;
 use tally_policy::summary_digest;
 
@@ -12,6 +12,10 @@ use tally_policy::summary_digest;
 pub struct Agreed {
     /// As the first one tells it.
     pub shown: PendingInfo,
+    /// Which endpoint that is.
+    pub endpoint: String,
+    /// What persons have said, as any of them tells it: a node may not have heard of all yet.
+    pub said: Vec<SaidInfo>,
     nodes: Vec<String>,
     away: Vec<String>,
 }
@@ -51,6 +55,7 @@ pub async fn agreed(client: &Client, id: RequestId) -> anyhow::Result<Agreed> {
 /// At least as many nodes as sign with the key must answer, all alike; of a key in an HSM its home must, which alone decides.
 fn agree(answers: Vec<Answer>) -> anyhow::Result<Agreed> {
     let (mut shown, mut away) = (Vec::<PendingInfo>::new(), Vec::new());
+    let mut first_endpoint = None;
     let mut trouble: Option<ClientError> = None;
     for (endpoint, answer) in answers {
         match answer {
@@ -58,7 +63,10 @@ fn agree(answers: Vec<Answer>) -> anyhow::Result<Agreed> {
             Ok(pending) if pending.summary.chars().any(|c| c.is_control() && c != '\n') => {
                 bail!("{endpoint} shows a text with control characters; do not approve, and tell its operator")
             }
-            Ok(pending) => shown.push(pending),
+            Ok(pending) => {
+                shown.push(pending);
+                first_endpoint.get_or_insert(endpoint);
+            }
             Err(error) => {
                 away.push(format!("{endpoint}: {error}"));
                 trouble = trouble.filter(|t| t.refused().is_some()).or(Some(error));
@@ -85,7 +93,8 @@ fn agree(answers: Vec<Answer>) -> anyhow::Result<Agreed> {
         let from = if needed > 1 { format!("{needed} nodes") } else { format!("its home {}", first.owner) };
         bail!("only {} told of the request, and {from} must; {}", nodes.join(", "), away.join("; "));
     }
-    Ok(Agreed { shown: first, nodes, away })
+    let said = shown.into_iter().flat_map(|p| p.said).collect();
+    Ok(Agreed { shown: first, endpoint: first_endpoint.unwrap_or_default(), said, nodes, away })
 }
 
 fn differs(a: &PendingInfo, b: &PendingInfo) -> anyhow::Result<()> {
@@ -103,11 +112,11 @@ fn differs(a: &PendingInfo, b: &PendingInfo) -> anyhow::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use tally_domain::{ClientId, Digest, KeyName, NodeName, Tenant, UnixMillis};
 
-    fn told(node: &str, text: &str) -> Answer {
+    pub fn told(node: &str, text: &str) -> Answer {
         let shown = PendingInfo {
             node: NodeName::parse(node).unwrap(),
             tenant: Tenant::parse("acme").unwrap(),
@@ -126,8 +135,15 @@ mod tests {
             needs: vec![],
             said: vec![],
             approvers: vec![],
+            initiators: vec![],
         };
         (format!("https://{node}"), Ok(shown))
+    }
+
+    /// What one node alone shows of a key that it alone signs with.
+    pub fn agreed_on(answer: Answer, change: impl FnOnce(&mut PendingInfo)) -> Agreed {
+        let alone = |p: &mut PendingInfo| p.signers = 1;
+        agree(vec![changed(changed(answer, change), alone)]).unwrap()
     }
 
     fn changed(mut answer: Answer, change: impl FnOnce(&mut PendingInfo)) -> Answer {

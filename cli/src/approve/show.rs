@@ -1,14 +1,60 @@
 //! Requests that wait for persons, as they are printed.
 
-use crate::output::{Shown, field};
+use crate::output::{Out, Shown, field};
 use crate::words::utc;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tally_client::{Client, PathInfo, PendingInfo, SaidInfo};
+use tally_domain::UnixMillis;
 
-/// Runs `tally approvals`: those that any endpoint knows.
-pub async fn list(client: &Client) -> anyhow::Result<Shown> {
+/// `tally approvals`
+#[derive(Debug, clap::Args)]
+pub struct Approvals {
+    /// Also those that nobody can approve any more: rejected, denied or expired.
+    #[arg(long)]
+    all: bool,
+}
+
+impl Approvals {
+    /// Runs it: those that any endpoint knows. Scripts are given the text of each too, and who is asked.
+    pub async fn run(self, client: &Client, out: Out) -> anyhow::Result<Shown> {
+        let now = crate::policy::now();
+        let (mut listed, over): (Vec<_>, Vec<_>) = known(client).await?.into_iter().partition(|p| waits(p, now));
+        let left_out = if self.all { 0 } else { over.len() };
+        if self.all {
+            listed.extend(over);
+        }
+        if out.is_json() {
+            for one in &mut listed {
+                // One that ends just now is listed without.
+                if let Ok(whole) = client.summary(one.request_id).await {
+                    (one.summary, one.approvers) = (whole.summary, whole.approvers);
+                }
+            }
+        }
+        Ok(listing(&listed, left_out, now))
+    }
+}
+
+/// Whether persons can still decide, or the nodes have yet to sign what they decided.
+fn waits(p: &PendingInfo, now: UnixMillis) -> bool {
+    ["waiting", "approved"].contains(&p.state.as_str()) && now < p.expires_at
+}
+
+fn listing(listed: &[PendingInfo], left_out: usize, now: UnixMillis) -> Shown {
+    let mut lines: Vec<_> = listed.iter().map(|p| line(p, now)).collect();
+    if lines.is_empty() {
+        lines.push("nothing waits for approvals".into());
+    }
+    if left_out > 0 {
+        lines.push(format!("{left_out} rejected, denied or expired: see them with --all"));
+    }
+    let requests: Vec<_> = listed.iter().map(to_json).collect();
+    Shown::done(lines.join("\n"), json!({ "requests": requests, "left_out": left_out }))
+}
+
+async fn known(client: &Client) -> anyhow::Result<Vec<PendingInfo>> {
     let nodes = (0..client.endpoints().count()).filter_map(|i| client.only(i));
     let answers = join_all(nodes.map(async |one| one.once().pending().await)).await;
     let (mut known, mut answered, mut trouble) = (BTreeMap::new(), false, None);
@@ -26,16 +72,19 @@ pub async fn list(client: &Client) -> anyhow::Result<Shown> {
     if let Some(error) = trouble.filter(|_| !answered) {
         return Err(error.into());
     }
-    let lines: Vec<_> = known.values().map(line).collect();
-    let text = if lines.is_empty() { "nothing waits for approvals".into() } else { lines.join("\n") };
-    Ok(Shown::done(text, json!({ "requests": known.values().map(to_json).collect::<Vec<_>>() })))
+    Ok(known.into_values().collect())
 }
 
-fn line(p: &PendingInfo) -> String {
+fn line(p: &PendingInfo, now: UnixMillis) -> String {
     let missing: Vec<_> = p.needs.iter().filter_map(|paths| paths.first()).map(missing).collect();
     let why = p.reason.as_ref().map(|reason| format!(" {reason}")).unwrap_or_default();
-    let state =
-        if missing.is_empty() { format!("{}{why}", p.state) } else { format!("needs {}", missing.join(" and ")) };
+    let state = if p.expires_at <= now {
+        "expired".into()
+    } else if missing.is_empty() {
+        format!("{}{why}", p.state)
+    } else {
+        format!("needs {}", missing.join(" and "))
+    };
     format!("{}  {:<16} {:<16} until {}  {state}", p.request_id, p.key.as_str(), p.client.as_str(), utc(p.expires_at))
 }
 
@@ -89,4 +138,42 @@ pub fn to_json(p: &PendingInfo) -> Value {
         "expires_at_ms": p.expires_at.0, "needs": needs, "said": said_json(&p.said),
         "approvers": p.approvers.iter().map(|(person, _)| person.as_str()).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::agree::tests::{agreed_on, told};
+    use super::*;
+
+    fn request(state: &str, expires_at: u64) -> PendingInfo {
+        agreed_on(told("node-1", "pay bob"), |p| {
+            p.state = state.into();
+            p.expires_at = UnixMillis(expires_at);
+        })
+        .shown
+    }
+
+    #[test]
+    fn only_what_can_still_be_signed_waits() {
+        let now = UnixMillis(10);
+        for (state, expires_at, expected) in [
+            ("waiting", 11, true),
+            ("approved", 11, true),
+            ("waiting", 10, false),
+            ("rejected", 11, false),
+            ("denied", 11, false),
+        ] {
+            assert_eq!(waits(&request(state, expires_at), now), expected, "{state} {expires_at}");
+        }
+        assert!(line(&request("waiting", 10), now).ends_with("expired"));
+    }
+
+    #[test]
+    fn what_is_left_out_of_the_list_is_counted() {
+        let now = UnixMillis(0);
+        let text = |listed: &[PendingInfo], left_out| format!("{:?}", listing(listed, left_out, now));
+        assert!(text(&[], 0).contains("nothing waits for approvals") && !text(&[], 0).contains("--all"));
+        assert!(text(&[], 2).contains("2 rejected, denied or expired: see them with --all"));
+        assert!(text(&[request("waiting", 1)], 0).contains("pay bob"));
+    }
 }

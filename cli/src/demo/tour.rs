@@ -1,6 +1,6 @@
 //! The steps of the tour and what they share.
 
-use super::{approve, children, freeze, jwt, limit, logs, outage, policy, sign, wrap};
+use super::{approve, children, freeze, jwt, limit, logs, outage, policy, sign, token, wrap};
 use crate::dev::cluster::Cluster;
 use crate::dev::init::{Init, SIGNERS, WITNESSES};
 use crate::{foreign, profile};
@@ -23,6 +23,7 @@ pub enum Step {
     Children,
     Jwt,
     Wrap,
+    Card,
     TooMuch,
     Unknown,
     Again,
@@ -47,6 +48,7 @@ impl Step {
         Self::Children,
         Self::Jwt,
         Self::Wrap,
+        Self::Card,
         Self::TooMuch,
         Self::Unknown,
         Self::Again,
@@ -73,6 +75,9 @@ impl Step {
             }
             Self::Jwt => "a key in one node's HSM signs a JWT that a stock JOSE library verifies",
             Self::Wrap => "a data key is wrapped in an HSM, wrapped anew after a rotation, and opened again",
+            Self::Card => {
+                "a card is tokenized, found, shown for a purpose only, carried to another key, shredded, and in no file"
+            }
             Self::TooMuch => "the same transfer of 5000 is denied",
             Self::Unknown => "a contract call that nobody understands is denied",
             Self::Again => "the same request gives the same bytes, at any node; its id names nothing else",
@@ -120,6 +125,7 @@ impl Tour {
             Step::Children => children::signed(self).await,
             Step::Jwt => jwt::signed(self).await,
             Step::Wrap => wrap::opened(self).await,
+            Step::Card => token::kept(self).await,
             Step::TooMuch => sign::too_much(self).await,
             Step::Unknown => sign::unknown(self).await,
             Step::Again => sign::again(self).await,

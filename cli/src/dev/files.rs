@@ -110,6 +110,22 @@ permit (principal in Group::"operators", action == Action::"create_kek", resourc
 permit (principal in Group::"operators", action == Action::"change_kek", resource)
 when { context.kek.change != "destroy" || context.kek.delay_hours >= 24 };
 
+@id("keep-cards")
+permit (principal in Group::"payouts",
+        action in [Action::"tokenize", Action::"search_token", Action::"show_token", Action::"delete_token"],
+        resource == Domain::"cards");
+
+@id("cards-for-refunds")
+permit (principal in Group::"payouts", action == Action::"reveal", resource == Domain::"cards")
+when { context.token.purpose == "refund" && context.token.rows <= 1000000 };
+
+@id("cards-for-support")
+permit (principal in Group::"payouts", action == Action::"reveal", resource == Domain::"cards")
+when { context.token.purpose == "support" && context.token.form != "full" };
+
+@id("operators-manage-domains")
+permit (principal in Group::"operators", action == Action::"manage_domain", resource);
+
 @id("operators-freeze")
 permit (principal in Group::"operators", action == Action::"freeze", resource);
 
@@ -320,6 +336,10 @@ mod tests {
             "vault-keys",
             "operators-create-keks",
             "operators-change-keks",
+            "keep-cards",
+            "cards-for-refunds",
+            "cards-for-support",
+            "operators-manage-domains",
             "operators-freeze",
             "operators-unfreeze",
             "operators-veto",

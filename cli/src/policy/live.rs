@@ -3,13 +3,13 @@
 use super::read;
 use crate::freeze::told_lines;
 use crate::intents::Kept;
-use crate::output::{Progress, Shown, Usage, field};
+use crate::output::{Progress, Shown, field};
 use crate::profile::ProfileArg;
 use crate::words::utc;
 use serde_json::{Value, json};
 use std::path::Path;
-use tally_client::{Client, Exit, NodeInfo, Order, ProposalInfo};
-use tally_domain::NodeName;
+use tally_client::{Client, ClientError, Code, Exit, NodeInfo, Order, ProposalInfo, Refused};
+use tally_domain::{NodeName, Reason};
 
 /// `tally policy propose FILE`
 pub async fn propose(profile: &ProfileArg, file: &Path) -> anyhow::Result<Shown> {
@@ -24,7 +24,11 @@ pub async fn propose(profile: &ProfileArg, file: &Path) -> anyhow::Result<Shown>
     lines.extend(facts(p));
     lines.extend(told_lines(&proposed.told));
     // Vetoed or overtaken it never becomes active, whoever proposes it again.
-    let exit = if ["active", "waiting", "ready"].contains(&p.state.as_str()) { Exit::Done } else { Exit::Other };
+    let exit = match p.state.as_str() {
+        "active" | "waiting" | "ready" => Exit::Done,
+        "vetoed" => Exit::Denied,
+        _ => Exit::Other,
+    };
     Ok(Shown::with_exit(exit, lines.join("\n"), to_json(p)))
 }
 
@@ -40,8 +44,7 @@ pub async fn veto(profile: &ProfileArg, version: u64, note: &str) -> anyhow::Res
     let (client, kept) = (profile.client()?, Kept::beside(profile.path()?));
     let history = client.policy_history().await?;
     let named = history.into_iter().find(|p| p.name.version == version);
-    let named =
-        named.ok_or_else(|| Usage(format!("no bundle of version {version} is known; see: tally policy history")))?;
+    let named = named.ok_or_else(|| unknown(&client, version))?;
     let asked = kept.seal(&client, Order::veto_policy(named.name)?.note(note), None)?;
     let vetoed = kept.settle(&asked, client.veto(&asked.intent).await)?;
     let mut lines = vec![match &vetoed.rule {
@@ -52,6 +55,14 @@ pub async fn veto(profile: &ProfileArg, version: u64, note: &str) -> anyhow::Res
     lines.extend(facts(&vetoed.proposal));
     lines.extend(told_lines(&vetoed.told));
     Ok(Shown::done(lines.join("\n"), to_json(&vetoed.proposal)))
+}
+
+/// What a node answers to an activation of such a version.
+fn unknown(client: &Client, version: u64) -> ClientError {
+    let metadata = std::iter::once(("version".to_owned(), version.to_string())).collect();
+    let endpoint = client.endpoints().next().unwrap_or_default().to_owned();
+    let (reason, code) = (Reason::BundleNotFound, Code::NotFound);
+    ClientError::Refused(Box::new(Refused { endpoint, reason, code, metadata }))
 }
 
 /// `tally policy history`
@@ -79,6 +90,7 @@ pub async fn active(profile: &ProfileArg) -> anyhow::Result<Shown> {
     let client = profile.client()?;
     let active = client.policy().await?;
     let mut lines = vec![format!("bundle {}", active.digest), field("version", active.version)];
+    lines.extend(active.not_after.map(|until| field("valid until", utc(until))));
     lines.extend(active.rules.iter().map(|rule| field(&rule.effect, &rule.id)));
     let mut nodes = Vec::new();
     for node in each(&client).await {
@@ -87,8 +99,8 @@ pub async fn active(profile: &ProfileArg) -> anyhow::Result<Shown> {
         nodes.push(json!({ "node": node.node.as_str(), "version": node.bundle_version, "digest": node.bundle_digest.to_string() }));
     }
     let rules: Vec<_> = active.rules.iter().map(|r| json!({ "id": r.id, "effect": r.effect })).collect();
-    let json =
-        json!({ "digest": active.digest.to_string(), "version": active.version, "rules": rules, "nodes": nodes });
+    let json = json!({ "digest": active.digest.to_string(), "version": active.version, "not_after_ms": active.not_after.map(|t| t.0),
+            "rules": rules, "nodes": nodes });
     Ok(Shown::done(lines.join("\n"), json))
 }
 

@@ -90,6 +90,22 @@ fn the_example_is_checked_and_its_cases_pass() {
 }
 
 #[test]
+fn a_bundle_without_cases_has_not_passed_and_is_shown_how_to_write_one() {
+    let world = World::new(Stub::Ends);
+    example(&world);
+    std::fs::remove_dir_all(world.path("p/tests")).unwrap();
+    let untried = world.tally(&["policy", "test", "p"]);
+    assert_eq!(untried.code, 1, "{}", untried.stdout);
+    assert!(untried.stdout.starts_with("there are no cases"), "{}", untried.stdout);
+    // What is shown is a case of the example.
+    let (_, shown) = untried.stdout.split_once("such as\n").unwrap();
+    std::fs::create_dir(world.path("p/tests")).unwrap();
+    std::fs::write(world.path("p/tests/shown.case.toml"), shown).unwrap();
+    let tried = world.tally(&["policy", "test", "p", "--json"]);
+    assert_eq!((tried.code, tried.json()["cases"].as_array().map(Vec::len)), (0, Some(1)), "{}", tried.stdout);
+}
+
+#[test]
 fn admins_sign_one_after_the_other_and_the_next_bundle_follows() {
     let world = World::new(Stub::Ends);
     example(&world);

@@ -42,6 +42,8 @@ pub struct PendingInfo {
     pub said: Vec<SaidInfo>,
     /// Who is asked, with their keys; nobody in lists.
     pub approvers: Vec<(PersonName, Vec<VerifyingKey>)>,
+    /// Who operates the client that asks, with their keys: they may not decide. Nobody in lists.
+    pub initiators: Vec<(PersonName, Vec<VerifyingKey>)>,
 }
 
 /// A rule that permits it once these have approved.
@@ -64,6 +66,8 @@ pub struct SaidInfo {
     pub verdict: String,
     /// When the node wrote it down.
     pub at: UnixMillis,
+    /// With which of their keys.
+    pub key: Option<VerifyingKey>,
 }
 
 pub(crate) fn pending(p: Option<v1::PendingRequest>) -> Result<PendingInfo, BadField> {
@@ -87,13 +91,20 @@ pub(crate) fn pending(p: Option<v1::PendingRequest>) -> Result<PendingInfo, BadF
         needs: p.needs.into_iter().map(|need| need.paths.into_iter().map(path).collect()).collect(),
         said: said(p.said)?,
         approvers: p.approvers.into_iter().map(approver).collect::<Result<_, _>>()?,
+        initiators: p.initiators.into_iter().map(approver).collect::<Result<_, _>>()?,
     })
 }
 
 pub(crate) fn said(all: Vec<v1::PersonSaid>) -> Result<Vec<SaidInfo>, BadField> {
     let one = |s: v1::PersonSaid| {
         let person = PersonName::parse(&s.person).map_err(|_| BadField("said.person"))?;
-        Ok(SaidInfo { person, verdict: s.verdict, at: UnixMillis(s.at_ms) })
+        let key = super::some(s.key).map(|key| VerifyingKey::parse(&key)).transpose();
+        Ok(SaidInfo {
+            person,
+            verdict: s.verdict,
+            at: UnixMillis(s.at_ms),
+            key: key.map_err(|_| BadField("said.key"))?,
+        })
     };
     all.into_iter().map(one).collect()
 }

@@ -44,6 +44,8 @@ pub struct NodeInfo {
     pub role: NodeRole,
     /// How many voters must agree where a limit applies.
     pub quorum: QuorumInfo,
+    /// Until when its policy bundle is valid; nothing of a directory, which does not expire.
+    pub bundle_not_after: Option<UnixMillis>,
 }
 
 /// How many voters must agree where a limit applies, by one node's bundle.
@@ -162,6 +164,8 @@ pub struct PolicyInfo {
     pub version: u64,
     /// Its rules in the order of the file.
     pub rules: Vec<ActiveRule>,
+    /// Until when it is valid; nothing of a directory, which does not expire.
+    pub not_after: Option<UnixMillis>,
 }
 
 /// One rule.
@@ -201,6 +205,7 @@ pub(crate) fn node(s: v1::GetStatusResponse) -> Result<NodeInfo, BadField> {
             restored: quorum.restored,
             limits: quorum.limits,
         },
+        bundle_not_after: (s.bundle_not_after_ms != 0).then_some(UnixMillis(s.bundle_not_after_ms)),
     })
 }
 
@@ -209,6 +214,7 @@ pub(crate) fn policy(p: v1::GetActiveResponse) -> Result<PolicyInfo, BadField> {
         digest: Digest::from_slice(&p.digest).ok_or(BadField("digest"))?,
         version: p.version,
         rules: p.rules.into_iter().map(|r| ActiveRule { id: r.id, effect: r.effect }).collect(),
+        not_after: (p.not_after_ms != 0).then_some(UnixMillis(p.not_after_ms)),
     })
 }
 

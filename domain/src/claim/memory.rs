@@ -1,10 +1,13 @@
 //! What a voter remembers of a line, and whether it may vote for one more claim on it. The one place of the rule: the
 //! store asks it inside its transaction, simulations and the model check ask it too.
 
+mod index;
+
 use super::{CLAIMS_MAX, ISSUED_AT_TOLERANCE_MS, Interval, LineClaim, horizon_ms};
 use crate::ids::{RequestId, Tenant};
 use crate::time::{CLOCK_TOLERANCE_MS, UnixMillis};
-use std::collections::BTreeMap;
+use index::Index;
+use std::cmp::Ordering;
 
 /// Whose claim it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,9 +39,9 @@ impl Voted {
         at.0.saturating_sub(self.last.0) < horizon_ms && self.first.0.saturating_sub(at.0) < horizon_ms
     }
 
-    /// The first piece that shares a unit with the claim.
-    fn overlap(&self, claim: &LineClaim) -> Option<Interval> {
-        self.intervals.iter().copied().find(|mine| claim.intervals.iter().any(|i| i.overlaps(*mine)))
+    /// Units in all.
+    pub fn units(&self) -> u128 {
+        self.intervals.iter().fold(0, |sum, piece| sum.saturating_add(piece.units()))
     }
 }
 
@@ -61,27 +64,39 @@ pub enum Excluded {
 
 /// What a voter remembers of one line. For a question about one claim it is enough to have all that shares a unit with
 /// it and all of the same request, unless something is held beyond the line's end: then it takes all.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone)]
 pub struct LineMemory {
     forgotten: UnixMillis,
-    voted: Vec<Voted>,
+    index: Index,
 }
 
 impl Default for LineMemory {
     fn default() -> Self {
-        Self { forgotten: UnixMillis(0), voted: Vec::new() }
+        Self { forgotten: UnixMillis(0), index: Index::default() }
     }
 }
 
 impl LineMemory {
     /// What is known: all claims last issued at `forgotten` or later, and perhaps some before.
     pub fn new(forgotten: UnixMillis, voted: Vec<Voted>) -> Self {
-        Self { forgotten, voted }
+        let mut index = Index::default();
+        voted.into_iter().for_each(|voted| index.put(voted));
+        Self { forgotten, index }
     }
 
-    /// The claims that are remembered.
-    pub fn voted(&self) -> &[Voted] {
-        &self.voted
+    /// The claims that are remembered, by request and number.
+    pub fn voted(&self) -> impl Iterator<Item = &Voted> {
+        self.index.iter()
+    }
+
+    /// How many claims are remembered.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether no claim is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Claims last issued before this may have been forgotten.
@@ -100,65 +115,99 @@ impl LineMemory {
         if issued_at < self.forgotten.plus(horizon) {
             return Err(Excluded::Forgotten);
         }
-        let others = self.voted.iter().filter(|v| v.by != *by && v.is_near(issued_at, horizon));
-        if let Some(taken) = others.filter_map(|v| v.overlap(claim)).next() {
+        let in_the_way = |piece: &Interval| self.others(*piece, by, issued_at, claim.window_ms).next();
+        if let Some(taken) = claim.intervals.iter().find_map(in_the_way) {
             return Err(Excluded::Taken(taken));
         }
-        if self.is_beyond(by, issued_at, claim.max, horizon)
-            && self.held(by, issued_at, claim.window_ms).saturating_add(claim.amount()) > claim.max
-        {
+        if self.is_overdrawn(by, issued_at, claim.window_ms, claim.max, claim.amount()) {
             return Err(Excluded::Lowered);
         }
-        let own = || self.voted.iter().filter(|v| v.by == *by);
-        if let Some(again) = own().find(|v| v.intervals == claim.intervals) {
+        if let Some(again) = self.index.of(by).find(|v| v.intervals == claim.intervals) {
             let (first, last) = (again.first.min(issued_at), again.last.max(issued_at));
             return Ok(Voted { first, last, ..again.clone() });
         }
-        if own().count() >= CLAIMS_MAX {
+        if self.index.of(by).count() >= CLAIMS_MAX {
             return Err(Excluded::TooMany);
         }
-        let nth = own().map(|v| v.nth).max().unwrap_or(0).saturating_add(1);
+        let nth = self.index.of(by).map(|v| v.nth).max().unwrap_or(0).saturating_add(1);
         Ok(Voted { by: by.clone(), nth, intervals: claim.intervals.clone(), first: issued_at, last: issued_at })
+    }
+
+    /// Pieces of other requests that share a unit with this one and are in its way at `at`.
+    pub fn others(
+        &self,
+        piece: Interval,
+        by: &Claimant,
+        at: UnixMillis,
+        window_ms: u64,
+    ) -> impl Iterator<Item = Interval> {
+        let horizon = horizon_ms(window_ms);
+        let others = self.index.overlapping(piece).filter(move |(_, v)| v.by != *by && v.is_near(at, horizon));
+        others.map(|(piece, _)| piece)
+    }
+
+    /// Whether the limit was lowered, and with what others hold, beyond the line's end too, this much is more than it.
+    pub fn is_overdrawn(&self, by: &Claimant, at: UnixMillis, window_ms: u64, max: u128, amount: u128) -> bool {
+        let horizon = horizon_ms(window_ms);
+        // Pieces that are apart sum to more than a limit only where some are beyond its end.
+        let is_beyond = self.index.beyond(max).any(|(_, v)| v.by != *by && v.is_near(at, horizon));
+        is_beyond && self.held(by, at, window_ms).saturating_add(amount) > max
     }
 
     /// Units that other requests hold at `at`, of each those of its largest claim, for it is signed once.
     pub fn held(&self, by: &Claimant, at: UnixMillis, window_ms: u64) -> u128 {
-        let horizon = horizon_ms(window_ms);
-        let mut requests: BTreeMap<&Claimant, u128> = BTreeMap::new();
-        for other in self.voted.iter().filter(|v| v.by != *by && v.is_near(at, horizon)) {
-            let units = other.intervals.iter().fold(0_u128, |sum, i| sum.saturating_add(i.units()));
-            let most = requests.entry(&other.by).or_default();
-            *most = units.max(*most);
-        }
-        requests.values().fold(0, |sum, units| sum.saturating_add(*units))
+        self.index.held(by, at, horizon_ms(window_ms))
     }
 
-    /// Whether others hold units beyond a line of this length, from when the limit was higher. Only then do pieces that are
-    /// apart sum to more than the limit.
-    fn is_beyond(&self, by: &Claimant, at: UnixMillis, max: u128, horizon: u64) -> bool {
-        let others = self.voted.iter().filter(|v| v.by != *by && v.is_near(at, horizon));
-        others.flat_map(|v| &v.intervals).any(|piece| piece.to() > max)
+    /// Pieces that are in the way of a claim that is issued at `at`, and then those that are held behind and before it:
+    /// where a leader does not look for room.
+    pub fn around(&self, by: &Claimant, claim: &LineClaim, at: UnixMillis) -> impl Iterator<Item = Interval> {
+        let horizon = horizon_ms(claim.window_ms);
+        let from = claim.intervals.first().map_or(0, |piece| piece.from);
+        let to = claim.intervals.last().map_or(0, |piece| piece.to);
+        let rest = [Interval::new(to, u128::MAX), Interval::new(0, from)];
+        let here = claim.intervals.iter().flat_map(|piece| self.index.overlapping(*piece));
+        let beside = rest.into_iter().flatten().flat_map(|piece| self.index.within(piece));
+        let beside = beside.filter(move |(piece, _)| piece.from >= to || piece.to <= from);
+        here.chain(beside).filter(move |(_, v)| v.by != *by && v.is_near(at, horizon)).map(|(piece, _)| piece)
     }
 
-    /// Pieces that would be in the way of a claim issued at `at`: where a leader does not look for room.
-    pub fn taken(&self, by: &Claimant, at: UnixMillis, window_ms: u64) -> impl Iterator<Item = Interval> {
-        let horizon = horizon_ms(window_ms);
-        self.voted
-            .iter()
-            .filter(move |v| v.by != *by && v.is_near(at, horizon))
-            .flat_map(|v| v.intervals.iter().copied())
+    /// Claims of a request, by number: the last one is kept first when the request is tried again.
+    pub fn own(&self, by: &Claimant) -> impl Iterator<Item = &Voted> {
+        self.index.of(by)
     }
 
-    /// The pieces that the request claimed last, which it may keep when it is tried again.
-    pub fn own(&self, by: &Claimant) -> Option<&[Interval]> {
-        self.voted.iter().filter(|v| v.by == *by).max_by_key(|v| v.nth).map(|v| v.intervals.as_slice())
+    /// Claims of whatever request that share a unit with this piece, whenever they were issued.
+    pub fn over(&self, piece: Interval) -> impl Iterator<Item = (Interval, &Voted)> {
+        self.index.overlapping(piece)
     }
 
     /// Keeps what [`LineMemory::consider`] gave, and forgets what can exclude nothing any more.
     pub fn keep(&mut self, voted: Voted, window_ms: u64) {
         self.forgotten = self.forgotten.max(forget_before(voted.last, window_ms));
-        self.voted.retain(|v| (&v.by, v.nth) != (&voted.by, voted.nth) && v.last >= self.forgotten);
-        self.voted.push(voted);
+        self.index.drop_before(self.forgotten);
+        self.index.put(voted);
+    }
+}
+
+/// Two memories are the same when they know the same, whatever they went through.
+impl PartialEq for LineMemory {
+    fn eq(&self, other: &Self) -> bool {
+        self.forgotten == other.forgotten && self.voted().eq(other.voted())
+    }
+}
+
+impl Eq for LineMemory {}
+
+impl PartialOrd for LineMemory {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for LineMemory {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.forgotten.cmp(&other.forgotten).then_with(|| self.voted().cmp(other.voted()))
     }
 }
 

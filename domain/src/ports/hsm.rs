@@ -1,8 +1,10 @@
 //! The HSM port: the node's identity, sealing of shares, keys that sign in the token, and keys that wrap other keys.
 
 mod kek;
+mod vault;
 
 pub use kek::*;
+pub use vault::*;
 
 use super::Pending;
 use crate::digest::TaggedHash;
@@ -46,7 +48,7 @@ impl ObjectId {
 }
 
 /// A node's own token.
-pub trait Hsm: Send + Sync {
+pub trait Hsm: VaultHsm + Send + Sync {
     /// Public half of the identity key.
     fn identity(&self) -> VerifyingKey;
 

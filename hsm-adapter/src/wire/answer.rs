@@ -3,7 +3,7 @@
 use super::fault::WireError;
 use super::part::{WireMet, WireProof};
 use super::status::WireStatus;
-use super::{Bytes, Malformed};
+use super::{Bytes, Made, Malformed};
 use serde::{Deserialize, Serialize};
 use tally_domain::dsse::VerifyingKey;
 use tally_domain::ports::hsm::{DataKey, HsmError, HsmStatus, KekMade, KeyCheckValue};
@@ -26,6 +26,9 @@ pub enum Answer<'a> {
     Met(Box<WireMet>),
     Two(Bytes<'a>, Bytes<'a>),
     Proof(WireProof<'a>),
+    Fingerprints(Vec<[u8; 32]>),
+    Sealed(Vec<Made<'a>>),
+    Opened(Vec<Option<Bytes<'a>>>),
 }
 
 /// How the process is, without asking the token.

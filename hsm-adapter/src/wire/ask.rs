@@ -114,6 +114,8 @@ pub enum Ask<'a> {
     DestroyKek {
         id: [u8; 16],
     },
+    /// About a token domain.
+    Vault(super::VaultAsk<'a>),
     Status,
     /// Whether the process lives and its workers come back. Answered without the token.
     Pulse,

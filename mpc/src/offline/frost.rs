@@ -16,7 +16,6 @@ use tally_domain::PartyIndex;
 /// Waits for round 1.
 pub(crate) struct Commitments<C: Suite> {
     nonces: SigningNonces<C>,
-    mine: Commitment<C>,
 }
 
 /// Nonces that nobody has used, and the commitments of exactly S, our own as it left us among them.
@@ -45,24 +44,29 @@ pub(crate) fn start<C: Suite, R: CryptoRng + ?Sized>(
     package: &KeyPackage<C>,
     rng: &mut R,
 ) -> Result<(Commitments<C>, Messages), Fault> {
-    let (nonces, commitments) = round1::commit(package.signing_share(), &mut OldRng(rng));
-    let mine = Commitment { hiding: *commitments.hiding(), binding: *commitments.binding() };
+    let (nonces, _) = round1::commit(package.signing_share(), &mut OldRng(rng));
+    let mine = Commitment::of(&nonces);
     // Fails when a nonce is zero, because the identity has no encoding.
     mine.to_bytes()?;
     let messages = Messages::each(seat.peers.iter().copied(), |_| Ok(mine))?;
-    Ok((Commitments { nonces, mine }, messages))
+    Ok((Commitments { nonces }, messages))
 }
 
 impl<C: Suite> Commitments<C> {
     pub(crate) fn finish(self, seat: &Seat, bodies: &Bodies) -> Result<(AnyMaterial, Vec<u8>), Fault> {
         let received = bodies.decode(|_, _: &Commitment<C>| Ok(()))?;
-        let list = CommitmentList(received.into_iter().chain([(seat.me, self.mine)]).collect());
+        let list = CommitmentList(received.into_iter().chain([(seat.me, Commitment::of(&self.nonces))]).collect());
         let public = list.to_bytes()?;
         Ok((C::material(Material { nonces: self.nonces, list }), public))
     }
 }
 
 impl<C: Suite> Commitment<C> {
+    fn of(nonces: &SigningNonces<C>) -> Self {
+        let commitments = nonces.commitments();
+        Self { hiding: *commitments.hiding(), binding: *commitments.binding() }
+    }
+
     fn to_bytes(self) -> Result<Vec<u8>, Fault> {
         let bytes = |c: NonceCommitment<C>| c.serialize().map_err(|e| frost::fault(&e, 1, Disagreement::Input));
         Ok([bytes(self.hiding)?, bytes(self.binding)?].concat())

@@ -107,7 +107,7 @@ const BIP340: [(&str, &str, &str, bool); 15] = [
 #[test]
 fn bip340_vectors_verify_as_they_should() {
     for (index, (key, message, signature, verifies)) in BIP340.into_iter().enumerate() {
-        let [key, message] = [key, message].map(|s| bytes::<32>(s));
+        let [key, message] = [key, message].map(bytes::<32>);
         let bytes = bytes(signature);
         assert_eq!(verify(Scheme::Taproot, &key, &message, &Signature::Bip340(bytes)), verifies, "vector {index}");
         for (scheme, other) in

@@ -34,6 +34,7 @@ pub async fn list(node: &Arc<Node>, tenant: &Tenant) -> Result<Vec<v1::PendingRe
             all.push(v1::PendingRequest {
                 summary: String::new(),
                 approvers: Vec::new(),
+                initiators: Vec::new(),
                 ..shown(node, row, &read, &said)
             });
         }
@@ -96,6 +97,7 @@ fn shown(node: &Node, row: &WaitingRow, read: &Read, said: &[ApprovalRow]) -> v1
         needs: needs.iter().map(need).collect(),
         said: said.iter().filter(counts).map(person_said).collect(),
         approvers: approvers.into_iter().map(|(person, keys)| approver(&person, &keys)).collect(),
+        initiators: bundle.operators(&intent.client).iter().map(|(person, keys)| approver(person, keys)).collect(),
     }
 }
 
@@ -117,7 +119,13 @@ fn person_said(row: &ApprovalRow) -> v1::PersonSaid {
         Verdict::Approve => "approved",
         Verdict::Reject => "rejected",
     };
-    v1::PersonSaid { person: row.person.to_string(), verdict: verdict.into(), at_ms: row.at.0 }
+    let key = tally_signer::approval::envelope_of(row).and_then(|e| e.signatures.into_iter().next()).map(|s| s.key_id);
+    v1::PersonSaid {
+        person: row.person.to_string(),
+        verdict: verdict.into(),
+        at_ms: row.at.0,
+        key: key.unwrap_or_default(),
+    }
 }
 
 fn approver(person: &tally_domain::PersonName, keys: &[tally_domain::dsse::VerifyingKey]) -> v1::Approver {

@@ -12,7 +12,7 @@ use prost::Message as _;
 use std::sync::Arc;
 use tally_domain::key::KeyCertificate;
 use tally_domain::ports::store::{RequestRow, RequestState};
-use tally_domain::{DerivationPath, KeyName, NodeName, Quorum, Reason, Refusal, Tenant};
+use tally_domain::{DerivationPath, KeyName, Material, NodeName, Quorum, Reason, Refusal, Tenant};
 use tally_proto::v1;
 use tally_proto::v1::key_service_server::{KeyService, KeyServiceServer};
 use tally_proto::v1::node_service_server::{NodeService, NodeServiceServer};
@@ -123,6 +123,9 @@ impl KeyService for Clients {
     async fn get_key(&self, request: Request<v1::GetKeyRequest>) -> Result<Response<v1::GetKeyResponse>, Status> {
         client(&self.0, &request)?;
         if let Some(held) = hsm_held(&self.0, &request.get_ref().name) {
+            if is_domain(&held) {
+                return Err(refused(Reason::KeyPurpose));
+            }
             return Ok(Response::new(v1::GetKeyResponse { key: Some(as_it_is(&self.0, convert::hsm_key_out(&held))) }));
         }
         let held = held(&self.0, &request.get_ref().name)?;
@@ -140,7 +143,7 @@ impl KeyService for Clients {
     async fn list_keys(&self, request: Request<v1::ListKeysRequest>) -> Result<Response<v1::ListKeysResponse>, Status> {
         client(&self.0, &request)?;
         let threshold = self.0.keys.all();
-        let resident = self.0.hsm_keys.all();
+        let resident: Vec<_> = self.0.hsm_keys.all().into_iter().filter(|held| !is_domain(held)).collect();
         let threshold = threshold.iter().map(|held| convert::key_out(held, None));
         let mut keys: Vec<v1::Key> = threshold
             .chain(resident.iter().map(|held| v1::Key { certificate: Vec::new(), ..convert::hsm_key_out(held) }))
@@ -208,6 +211,7 @@ impl NodeService for Clients {
             freezes: node.freezes.known().in_force().map(convert::freeze_out).collect(),
             role: role(node, node.name()),
             quorum: Some(quorum(node)),
+            bundle_not_after_ms: node.bundle().header().validity.map_or(0, |v| v.not_after.0),
         }))
     }
 
@@ -248,6 +252,11 @@ fn held(node: &Node, name: &str) -> Result<crate::keys::Held, Status> {
     let name = KeyName::parse(name).map_err(|_| refused(Reason::KeyNotFound))?;
     let unknown = || status(&node.check_signer().err().unwrap_or_else(|| Reason::KeyNotFound.into()));
     node.keys.get(&name).ok_or_else(unknown)
+}
+
+/// A token domain has a key's name, and is no key.
+fn is_domain(held: &HsmHeld) -> bool {
+    matches!(held.record.material, Material::Tokens { .. })
 }
 
 /// What another node does alone is that node's to tell: this one has voted on it at most, and never hears of its end.

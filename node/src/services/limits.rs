@@ -90,7 +90,7 @@ fn line(named: &NamedLine, memory: &LineMemory, shown: &LimitShown, now: UnixMil
 /// free when the first of them does: a line in heavy use would otherwise be thousands.
 fn taken(memory: &LineMemory, window_ms: u64, now: UnixMillis) -> Vec<(Interval, UnixMillis)> {
     let free_at = |last: UnixMillis| last.plus(horizon_ms(window_ms));
-    let live = memory.voted().iter().filter(|v| free_at(v.last) > now);
+    let live = memory.voted().filter(|v| free_at(v.last) > now);
     let mut pieces: Vec<_> = live.flat_map(|v| v.intervals.iter().map(|i| (*i, free_at(v.last)))).collect();
     pieces.sort_unstable();
     let mut merged: Vec<(Interval, UnixMillis)> = Vec::new();

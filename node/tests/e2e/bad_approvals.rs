@@ -169,6 +169,18 @@ async fn s_2_2_13_no_leader_makes_more_of_approvals_than_they_are() {
         let state = cluster.at(1).request(id).await.unwrap().state;
         assert!(matches!(state, RequestState::AwaitingApproval(_)), "{what}: {state:?}");
     }
+    // Nor does it use up the numbers of attempts.
+    for attempt in [0, 1_000_001, u32::MAX] {
+        let request = v1::ProposeSignRequest {
+            session: vec![7; 16],
+            intent: Some(wire(intent.envelope())),
+            attempt,
+            signers: vec![1, 2],
+            bundle_digest: bundle.0.to_vec(),
+            ..Default::default()
+        };
+        assert_eq!(raw::typed(service.propose_sign(request).await).1, Reason::ParameterRange, "{attempt}");
+    }
     // What a peer tells is checked as what a client brings.
     let told = |said: Vec<&Envelope>| v1::AnnounceApprovalRequest {
         intent: Some(wire(intent.envelope())),
@@ -191,7 +203,10 @@ async fn what_needs_nobody_or_is_denied_does_not_wait_and_nothing_waits_for_long
     create_fast(&client).await;
     // Policy asks nobody: a long life is refused as ever.
     assert_eq!(reason(sign(&client, say("long").valid_for(HOUR)).await), Reason::ValidityTooLong);
-    assert_eq!(reason(sign(&client, minute("too long").valid_for(u64::MAX)).await), Reason::ApprovalsRequired);
+    assert_eq!(reason(sign(&client, minute("a day").valid_for(24 * HOUR)).await), Reason::ApprovalsRequired);
+    for more in [25 * HOUR, u64::MAX] {
+        assert_eq!(reason(sign(&client, minute("too long").valid_for(more)).await), Reason::ValidityTooLong);
+    }
     // A client without the right is denied, whoever would approve.
     let reader = cluster.client("reader");
     let denied = reader.seal(minute("not yours")).unwrap();

@@ -147,6 +147,33 @@ async fn a_clock_that_is_a_day_off_is_named_and_the_others_go_on() {
     sign(&client, say("the third")).await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn voters_that_hang_are_named_and_what_waited_for_them_goes_on_when_they_answer() {
+    let cluster = Cluster::limited(LIMITS).await;
+    let client = cluster.client("payouts-1");
+    create_fast(&client).await;
+    let away = |facts: &BTreeMap<String, String>| facts.get("node").cloned().unwrap_or_default();
+    WITNESSES.iter().for_each(|witness| cluster.freeze(*witness, true));
+    let first = client.seal(say("while they hang")).unwrap();
+    let (reason, facts) = refused(cluster.at(0).sign(&first).await);
+    assert_eq!((reason, away(&facts).as_str()), (Reason::Voters, "node-4,node-5"), "{facts:?}");
+    // By now it is known, and nothing more is claimed for it.
+    let asked_again = refused(client.sign(&first).await);
+    assert_eq!((asked_again.0, away(&asked_again.1).as_str()), (Reason::Voters, "node-4,node-5"), "{asked_again:?}");
+    assert_eq!((asked_again.1["needed"].as_str(), asked_again.1["available"].as_str()), ("4", "3"));
+    let status = cluster.at(0).node().await.unwrap();
+    let unheard = status.peers.iter().filter(|p| !p.reachable).map(|p| p.node.as_str());
+    assert_eq!(unheard.collect::<Vec<_>>(), ["node-4", "node-5"]);
+    WITNESSES.iter().for_each(|witness| cluster.freeze(*witness, false));
+    client.sign(&first).await.unwrap();
+    // One hangs: the other is enough, whoever leads.
+    cluster.freeze(WITNESSES[0], true);
+    sign(&cluster.at(1), say("one hangs")).await.unwrap();
+    sign(&cluster.at(2), say("and again")).await.unwrap();
+    full(sign(&cluster.at(0), say("one too many")).await, "fast-hour", 3_600);
+    cluster.freeze(WITNESSES[0], false);
+}
+
 /// The request that is made of a voter which dies at its vote.
 async fn past_a_dying_voter(cluster: &mut Cluster, client: &Client, place: &str, id: u8) {
     cluster.kill(WITNESSES[0]);

@@ -76,24 +76,27 @@ impl<'a> Asker<'a> {
         subject(open(&self.bundle, sealed).unwrap(), Some((&self.record, KeyState::Active))).unwrap()
     }
 
-    pub async fn ask(&self, intent: &SealedIntent, vote: Vec<u8>) -> Result<v1::VoteResponse, Status> {
-        let request = v1::VoteRequest {
+    pub fn request(&self, intent: &SealedIntent, vote: Vec<u8>) -> v1::VoteRequest {
+        v1::VoteRequest {
             intent: Some(raw::signed(self.cluster, intent.intent())),
             vote,
             bundle_digest: self.bundle.digest().0.to_vec(),
             ..Default::default()
-        };
+        }
+    }
+
+    pub async fn ask(&self, request: v1::VoteRequest) -> Result<v1::VoteResponse, Status> {
         self.peer.clone().vote(request).await.map(tonic::Response::into_inner)
     }
 
     /// Asks for one unit.
     pub async fn ask_unit(&self, intent: &SealedIntent, unit: u128) -> Result<v1::VoteResponse, Status> {
         let body = self.body(intent, Some(claims(&charge(), unit)));
-        self.ask(intent, body.to_bytes()).await
+        self.ask(self.request(intent, body.to_bytes())).await
     }
 
     async fn refused(&self, intent: &SealedIntent, claims: Option<Claims>) -> (Code, Reason) {
-        typed(self.ask(intent, self.body(intent, claims).to_bytes()).await)
+        typed(self.ask(self.request(intent, self.body(intent, claims).to_bytes())).await)
     }
 }
 
@@ -133,7 +136,7 @@ async fn a_vote_is_for_what_the_voter_itself_charges_within_the_line_and_beside_
     let last_unit = [(COUNT - 1).to_be_bytes(), COUNT.to_be_bytes()].concat();
     let at = bytes.windows(32).position(|w| w == last_unit).unwrap();
     bytes[at..at + 32].copy_from_slice(&[COUNT.to_be_bytes(), (COUNT + 1).to_be_bytes()].concat());
-    assert_eq!(typed(asker.ask(&intent, bytes).await), (Code::InvalidArgument, Reason::Malformed));
+    assert_eq!(typed(asker.ask(asker.request(&intent, bytes)).await), (Code::InvalidArgument, Reason::Malformed));
     let violation = (Code::InvalidArgument, Reason::ProtocolViolation);
     for wrong in [
         claims(&Charge { max: COUNT + 1, ..right.clone() }, COUNT),
@@ -148,7 +151,7 @@ async fn a_vote_is_for_what_the_voter_itself_charges_within_the_line_and_beside_
     // Issued at another time than the voter's.
     for at in [now().minus(30_000), now().plus(30_000)] {
         let skew = asker.refused(&intent, Some(claims_at(&right, 0, at))).await;
-        assert_eq!(skew, (Code::FailedPrecondition, Reason::ClockSkew));
+        assert_eq!(skew, (Code::Unavailable, Reason::ClockSkew));
     }
 
     // By somebody who is no node.

@@ -1,8 +1,10 @@
 //! Nodes that are away, killed or given other files while bundles change: the highest version stays, and all come to it.
 
 use crate::harness::admins::{self, *};
-use crate::harness::cluster::{refuses, tallyd};
+use crate::harness::cluster::{Cluster, refuses, tallyd};
 use crate::harness::orders::*;
+use std::time::{Duration, Instant};
+use tally_audit::verify::{Basis, verify_together};
 use tally_client::Order;
 use tally_domain::Reason;
 use tally_domain::activation::BundleName;
@@ -38,6 +40,68 @@ async fn s_2_3_a_node_killed_at_any_durable_step_comes_to_the_bundle_that_the_ot
     }
     assert_eq!(chain.len(), 7);
     logs_verify(&cluster, &chain.iter().collect::<Vec<_>>()).await;
+}
+
+/// Waits until a node has heard of a veto.
+async fn vetoed_at(cluster: &Cluster, i: usize, version: u64) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while state(cluster, i, version).await != "vetoed" {
+        assert!(Instant::now() < end, "node {i} has not heard of the veto of {version}: {}", cluster.log_of(i));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s_2_3_a_veto_holds_once_it_is_durable_and_can_be_given_again_until_then() {
+    let (mut cluster, first) = admins::prepare();
+    for i in 0..3 {
+        // What loosens waits here for longer than nodes take to be killed and to come back.
+        let config = cluster.nodes[i].dir.join("node.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(&config, text.replace("delay_max = \"3s\"", "delay_max = \"600s\"")).unwrap();
+        cluster.launch(i, &[]);
+    }
+    cluster.all_serving().await;
+    let client = cluster.client("payouts-1");
+    let mut vetoed = Vec::new();
+    // The node that is asked, and one that is told.
+    let places = [(0, "before"), (0, "after"), (1, "before"), (1, "after")];
+    for (version, (victim, moment)) in (2..).zip(places) {
+        let looser = first.next(version, LOOSER, &[ALICE, BOB]);
+        assert_eq!(admins::propose(&client, &looser).await.unwrap().proposal.state, "waiting");
+        let name = BundleName { version, digest: looser.digest() };
+        let veto = client.seal(Order::veto_policy(name).unwrap()).unwrap();
+        cluster.kill(victim);
+        cluster.launch(victim, &[("TALLY_FAILPOINT", &format!("bundle-veto.{moment}"))]);
+        cluster.serving(victim).await;
+        let outcome = cluster.at(0).veto(&veto).await;
+        assert_eq!(outcome.is_ok(), victim != 0, "{victim} {moment}: {outcome:?}");
+        cluster.died(victim).await;
+        if (victim, moment) == (0, "before") {
+            assert_eq!(state(&cluster, 1, version).await, "waiting", "nobody has heard of it");
+        }
+        cluster.launch(victim, &[]);
+        cluster.serving(victim).await;
+        let own = state(&cluster, victim, version).await;
+        match (victim, moment) {
+            (0, "before") => assert_eq!(own, "waiting"),
+            (_, "after") => assert_eq!(own, "vetoed"),
+            // It may have been told again meanwhile.
+            _ => {}
+        }
+        // The same request once more: it vetoes now, or says that it has.
+        let again = cluster.at(0).veto(&veto).await.unwrap();
+        assert_eq!(again.rule.is_some(), (victim, moment) == (0, "before"), "{victim} {moment}");
+        for i in 0..3 {
+            vetoed_at(&cluster, i, version).await;
+            assert_eq!(reason(cluster.at(i).activate(version).await), Reason::BundleVetoed, "{victim} {moment} {i}");
+            assert_eq!(cluster.at(i).policy().await.unwrap().digest, first.digest());
+        }
+        vetoed.push(looser);
+    }
+    let facts = vetoed.iter().fold(bundles(&[&first]), |all, one| all.and(bundles(&[&first, one])));
+    let logs = crate::main_job::logs_of(&cluster).await;
+    verify_together(Basis::from(first.bundle.roster()).under(&facts), &logs).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -150,6 +150,7 @@ async fn s_2_3_a_fork_is_refused_and_kept_as_evidence_once() {
         let forked = forked.refused().unwrap();
         assert_eq!((forked.code, forked.reason), (Code::AlreadyExists, Reason::BundleForked));
         assert_eq!(forked.metadata["theirs"], other.digest().to_string());
+        assert_eq!(forked.metadata["ours"], one.digest().to_string());
     }
     for i in 0..3 {
         decides_by(&cluster, i, &one).await;

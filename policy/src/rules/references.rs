@@ -7,6 +7,7 @@ use crate::vocabulary::{CHARGES, KEK_CHANGES, METHODS, SCOPES};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use tally_domain::roster::Roster;
+use tally_domain::token::{DOMAIN_CHANGES, FORMS, MODES};
 use tally_domain::{Account, Backing, Currency, HsmScheme, Purpose, Scheme};
 
 /// What a bundle defines.
@@ -104,7 +105,7 @@ impl Known<'_> {
                 "the schemes are `ecdsa-secp256k1`, `ed25519`, `schnorr-secp256k1-taproot`, and in an HSM `ecdsa-p256`, `rsa-3072` too",
             ),
             ("spec", "purpose") => (
-                Purpose::parse(text).is_ok_and(|purpose| purpose != Purpose::Wrap),
+                Purpose::parse(text).is_ok_and(|purpose| !matches!(purpose, Purpose::Wrap | Purpose::Tokenize)),
                 "purpose",
                 "the purposes are `transaction`, `message`, and for keys in an HSM or for Taproot also `raw`",
             ),
@@ -116,6 +117,19 @@ impl Known<'_> {
                 "change of a KEK",
                 "they are `create`, `rotate`, `disable`, `enable`, `destroy`, `cancel` and `replicate`",
             ),
+            ("token", "form") => (
+                FORMS.contains(&text),
+                "form",
+                "they are `full`, `masked`, `bin-last4`, and `` where nothing is revealed",
+            ),
+            ("domain", "change") => (
+                DOMAIN_CHANGES.contains(&text),
+                "change of a token domain",
+                "they are `create`, `rotate`, `shred`, `pause`, `continue`, `retire`, `suspend`, `resume` and `delete`",
+            ),
+            ("domain", "mode") => {
+                (MODES.contains(&text), "mode of a token domain", "they are `strict`, `hybrid` and `one-way`")
+            }
             ("freeze", "scope") => (SCOPES.contains(&text), "scope", "the scopes are `key` and `all`"),
             _ => return None,
         };

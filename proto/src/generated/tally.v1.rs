@@ -239,6 +239,9 @@ pub struct PendingRequest {
     /// Who is asked, with their keys.
     #[prost(message, repeated, tag = "17")]
     pub approvers: ::prost::alloc::vec::Vec<Approver>,
+    /// Who operates the client that asks, and so is not asked, with their keys.
+    #[prost(message, repeated, tag = "40")]
+    pub initiators: ::prost::alloc::vec::Vec<Approver>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ApprovalNeed {
@@ -272,6 +275,9 @@ pub struct PersonSaid {
     /// When this node wrote it down.
     #[prost(uint64, tag = "3")]
     pub at_ms: u64,
+    /// With which key of theirs: "ed25519:" and 64 hex digits.
+    #[prost(string, tag = "10")]
+    pub key: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Approver {
@@ -2781,6 +2787,9 @@ pub struct GetStatusResponse {
     pub role: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "31")]
     pub quorum: ::core::option::Option<Quorum>,
+    /// Until when the active bundle is valid; 0 if that is a directory, which does not expire.
+    #[prost(uint64, tag = "50")]
+    pub bundle_not_after_ms: u64,
 }
 /// How many voters must agree where a limit applies.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -6192,7 +6201,8 @@ pub struct SignResponse {
     /// The complete transaction, ready to send; empty for messages.
     #[prost(bytes = "vec", tag = "2")]
     pub signed_payload: ::prost::alloc::vec::Vec<u8>,
-    /// The (derived) public key that the signature verifies under; of a key in an HSM its SubjectPublicKeyInfo, DER.
+    /// The (derived) public key that the signature verifies under, for Taproot the output's; of a key in an HSM its
+    /// SubjectPublicKeyInfo, DER.
     #[prost(bytes = "vec", tag = "3")]
     pub public_key: ::prost::alloc::vec::Vec<u8>,
     /// The rule that permitted it.
@@ -6201,7 +6211,8 @@ pub struct SignResponse {
     /// The votes of all signers; none for a key in an HSM.
     #[prost(message, optional, tag = "5")]
     pub certificate: ::core::option::Option<Certificate>,
-    /// The bytes that were signed: a 32-byte digest for ECDSA and RSA, the message for Ed25519.
+    /// The bytes that were signed: a 32-byte digest for ECDSA, Taproot and RSA, the message for Ed25519. For a Taproot output
+    /// with scripts their Merkle root follows.
     #[prost(bytes = "vec", tag = "6")]
     pub signed_bytes: ::prost::alloc::vec::Vec<u8>,
     /// The node whose HSM signed; empty for a threshold key.
@@ -6770,6 +6781,1507 @@ pub mod signing_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "tally.v1.SigningService";
     impl<T> tonic::server::NamedService for SigningServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// What a domain is: the content of an intent of kind 40. It never changes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TokenDomainBody {
+    #[prost(string, tag = "1")]
+    pub tenant: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub home: ::prost::alloc::string::String,
+    /// 1 opaque, 2 uuid, 3 num19, 4 bin6-last4-alnum, 5 bin6-last4-luhn-invalid, 6 bin8-last4-alnum.
+    #[prost(uint32, tag = "4")]
+    pub format: u32,
+    /// 1 always a new token, 2 the same for the same card, 3 the same for the same card and subject.
+    #[prost(uint32, tag = "5")]
+    pub reuse: u32,
+    /// 1 card numbers are encrypted in the HSM, 2 in the node's memory, 3 they are not kept.
+    #[prost(uint32, tag = "6")]
+    pub keeping: u32,
+    /// How often each token may be revealed; 0 for any number of times.
+    #[prost(uint32, tag = "7")]
+    pub uses: u32,
+    /// How long a token lives, in seconds; 0 for ever.
+    #[prost(uint32, tag = "8")]
+    pub life_s: u32,
+    /// Brands that are taken, ascending; any, if none is named.
+    #[prost(uint32, repeated, tag = "9")]
+    pub brands: ::prost::alloc::vec::Vec<u32>,
+}
+/// What is to become of a domain: the content of an intent of kind 41.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DomainChangeBody {
+    /// 1 rotate, 2 shred, 3 pause, 4 continue, 5 retire, 6 suspend, 7 resume, 8 delete.
+    #[prost(uint32, tag = "1")]
+    pub change: u32,
+    /// 1 KEK, 2 data key, 3 blind-index key; of 1, 3, 4 and 5.
+    #[prost(uint32, tag = "2")]
+    pub key: u32,
+    /// Of 5.
+    #[prost(uint32, tag = "3")]
+    pub version: u32,
+}
+/// What is to be done with cards and tokens: the content of an intent of kind 42.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TokenCallBody {
+    /// The intent's action.
+    #[prost(uint32, tag = "1")]
+    pub action: u32,
+    /// What for: a word of the policy.
+    #[prost(string, tag = "2")]
+    pub purpose: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub token: ::prost::alloc::string::String,
+    /// 1 full, 2 masked, 3 BIN and last four.
+    #[prost(uint32, tag = "4")]
+    pub form: u32,
+    /// The commitment of a card number, and whose it is.
+    #[prost(bytes = "vec", tag = "5")]
+    pub card: ::prost::alloc::vec::Vec<u8>,
+    /// The commitment of a subject.
+    #[prost(bytes = "vec", tag = "6")]
+    pub subject: ::prost::alloc::vec::Vec<u8>,
+    /// Of streams: at most so many rows.
+    #[prost(uint32, tag = "7")]
+    pub rows_max: u32,
+    /// Of a stream that is part of an import: 16 bytes that name it, and the SHA-256 of its file.
+    #[prost(bytes = "vec", tag = "8")]
+    pub import: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "9")]
+    pub source: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateDomainRequest {
+    /// An envelope around an IntentBody with action 40 and a TokenDomainBody.
+    #[prost(message, optional, tag = "1")]
+    pub intent: ::core::option::Option<Envelope>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateDomainResponse {
+    #[prost(message, optional, tag = "1")]
+    pub domain: ::core::option::Option<TokenDomain>,
+    #[prost(string, tag = "2")]
+    pub rule: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ChangeDomainRequest {
+    /// An envelope around an IntentBody with action 41 and a DomainChangeBody.
+    #[prost(message, optional, tag = "1")]
+    pub intent: ::core::option::Option<Envelope>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChangeDomainResponse {
+    #[prost(string, tag = "1")]
+    pub rule: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub home: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetDomainRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetDomainResponse {
+    #[prost(message, optional, tag = "1")]
+    pub domain: ::core::option::Option<TokenDomain>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListDomainsRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListDomainsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub domains: ::prost::alloc::vec::Vec<TokenDomain>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TokenDomain {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub home: ::prost::alloc::string::String,
+    /// "pending", "active", "suspended", "deleted", or "frozen" while a freeze stops it.
+    #[prost(string, tag = "3")]
+    pub state: ::prost::alloc::string::String,
+    /// Only its home tells the rest.
+    #[prost(string, tag = "4")]
+    pub format: ::prost::alloc::string::String,
+    /// "random", "per-domain" or "per-subject".
+    #[prost(string, tag = "5")]
+    pub reuse: ::prost::alloc::string::String,
+    /// "strict", "hybrid" or "one-way".
+    #[prost(string, tag = "6")]
+    pub mode: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "7")]
+    pub uses: u32,
+    #[prost(uint32, tag = "8")]
+    pub life_s: u32,
+    #[prost(string, repeated, tag = "9")]
+    pub brands: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "10")]
+    pub keys: ::prost::alloc::vec::Vec<DomainKey>,
+    #[prost(message, repeated, tag = "11")]
+    pub rotations: ::prost::alloc::vec::Vec<DomainRotation>,
+    /// Keys of any domain that the HSM has yet to destroy.
+    #[prost(uint32, tag = "12")]
+    pub doomed_keys: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DomainKey {
+    /// "kek", "data" or "index".
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub version: u32,
+    /// "filling", "current", "previous" or "destroyed".
+    #[prost(string, tag = "3")]
+    pub state: ::prost::alloc::string::String,
+    /// Of a KEK the data keys under it, of a data key the tokens.
+    #[prost(uint64, tag = "4")]
+    pub dependents: u64,
+    #[prost(uint64, tag = "5")]
+    pub made_at_ms: u64,
+    /// Encryptions so far, of a data key.
+    #[prost(uint64, tag = "6")]
+    pub sealed: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DomainRotation {
+    /// "data" or "index".
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub to_version: u32,
+    /// "running", "paused" or "finished".
+    #[prost(string, tag = "3")]
+    pub state: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "4")]
+    pub done: u64,
+    #[prost(bool, tag = "5")]
+    pub shred: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct TokenizeRequest {
+    /// An envelope around an IntentBody with action 42 and a TokenCallBody.
+    #[prost(message, optional, tag = "1")]
+    pub intent: ::core::option::Option<Envelope>,
+    /// 32 random bytes, of the commitment in the intent.
+    #[prost(bytes = "vec", tag = "2")]
+    pub salt: ::prost::alloc::vec::Vec<u8>,
+    /// 12 to 19 digits, with spaces or dashes between them.
+    #[prost(bytes = "vec", tag = "3")]
+    pub card: ::prost::alloc::vec::Vec<u8>,
+    /// Whose card it is, if that is to be known.
+    #[prost(string, tag = "4")]
+    pub subject: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TokenizeResponse {
+    #[prost(string, tag = "1")]
+    pub token: ::prost::alloc::string::String,
+    /// Whether it is new; the card may have had it.
+    #[prost(bool, tag = "2")]
+    pub created: bool,
+    #[prost(string, tag = "3")]
+    pub rule: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub home: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RevealRequest {
+    /// An envelope around an IntentBody with action 43 and a TokenCallBody.
+    #[prost(message, optional, tag = "1")]
+    pub intent: ::core::option::Option<Envelope>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct RevealResponse {
+    #[prost(string, tag = "1")]
+    pub rule: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub home: ::prost::alloc::string::String,
+    /// The card number, or a part of it with `*` for each digit that is not shown.
+    #[prost(bytes = "vec", tag = "3")]
+    pub value: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct SearchRequest {
+    /// An envelope around an IntentBody with action 44 and a TokenCallBody.
+    #[prost(message, optional, tag = "1")]
+    pub intent: ::core::option::Option<Envelope>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub salt: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub card: ::prost::alloc::vec::Vec<u8>,
+    /// Only tokens of this one's.
+    #[prost(string, tag = "4")]
+    pub subject: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SearchResponse {
+    #[prost(string, tag = "1")]
+    pub rule: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub home: ::prost::alloc::string::String,
+    /// At most 100.
+    #[prost(string, repeated, tag = "3")]
+    pub tokens: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetTokenRequest {
+    /// An envelope around an IntentBody with action 45 and a TokenCallBody.
+    #[prost(message, optional, tag = "1")]
+    pub intent: ::core::option::Option<Envelope>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetTokenResponse {
+    #[prost(string, tag = "1")]
+    pub rule: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub home: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub token: ::core::option::Option<TokenInfo>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TokenInfo {
+    #[prost(string, tag = "1")]
+    pub token: ::prost::alloc::string::String,
+    /// "active", "suspended", "used-up", "expired" or "shredded"; of a shredded one there is nothing else to tell.
+    #[prost(string, tag = "2")]
+    pub state: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub brand: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub bin: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub last4: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "6")]
+    pub digits: u32,
+    #[prost(string, tag = "7")]
+    pub subject: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "8")]
+    pub made_at_ms: u64,
+    /// 0 if it does not.
+    #[prost(uint64, tag = "9")]
+    pub expires_at_ms: u64,
+    /// None if uses are not counted.
+    #[prost(uint32, optional, tag = "10")]
+    pub uses_left: ::core::option::Option<u32>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct DeleteTokenRequest {
+    /// An envelope around an IntentBody with action 46 and a TokenCallBody.
+    #[prost(message, optional, tag = "1")]
+    pub intent: ::core::option::Option<Envelope>,
+    /// Of the commitment to a subject.
+    #[prost(bytes = "vec", tag = "2")]
+    pub salt: ::prost::alloc::vec::Vec<u8>,
+    /// All of this one's tokens.
+    #[prost(string, tag = "3")]
+    pub subject: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteTokenResponse {
+    #[prost(string, tag = "1")]
+    pub rule: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub home: ::prost::alloc::string::String,
+    /// How many card numbers were destroyed.
+    #[prost(uint64, tag = "3")]
+    pub deleted: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct BatchTokenizeRequest {
+    /// In the first message: an envelope around an IntentBody with action 47 and a TokenCallBody.
+    #[prost(message, optional, tag = "1")]
+    pub intent: ::core::option::Option<Envelope>,
+    /// In the others, at most 256.
+    #[prost(message, repeated, tag = "2")]
+    pub cards: ::prost::alloc::vec::Vec<CardRow>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct CardRow {
+    #[prost(bytes = "vec", tag = "1")]
+    pub card: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "2")]
+    pub subject: ::prost::alloc::string::String,
+    /// Of an import: the line of the file, from 1.
+    #[prost(uint64, tag = "3")]
+    pub line: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BatchTokenizeResponse {
+    /// In the first message.
+    #[prost(string, tag = "1")]
+    pub rule: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub home: ::prost::alloc::string::String,
+    /// In the others: one for each row.
+    #[prost(message, repeated, tag = "3")]
+    pub rows: ::prost::alloc::vec::Vec<TokenizedRow>,
+    /// Of an import, in the first message: lines that were done before.
+    #[prost(uint64, tag = "4")]
+    pub lines_done: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TokenizedRow {
+    /// Rows of the stream are counted from 0.
+    #[prost(uint64, tag = "1")]
+    pub index: u64,
+    #[prost(string, tag = "2")]
+    pub token: ::prost::alloc::string::String,
+    #[prost(bool, tag = "3")]
+    pub created: bool,
+    /// Why there is no token: an ErrorInfo.reason, and what is wrong.
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub detail: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct BatchRevealRequest {
+    /// In the first message: an envelope around an IntentBody with action 48 and a TokenCallBody.
+    #[prost(message, optional, tag = "1")]
+    pub intent: ::core::option::Option<Envelope>,
+    /// In the others, at most 256.
+    #[prost(string, repeated, tag = "2")]
+    pub tokens: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct BatchRevealResponse {
+    /// In the first message.
+    #[prost(string, tag = "1")]
+    pub rule: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub home: ::prost::alloc::string::String,
+    /// In the others: one for each token.
+    #[prost(message, repeated, tag = "3")]
+    pub rows: ::prost::alloc::vec::Vec<RevealedRow>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct RevealedRow {
+    /// Rows of the stream are counted from 0.
+    #[prost(uint64, tag = "1")]
+    pub index: u64,
+    #[prost(bytes = "vec", tag = "2")]
+    pub value: ::prost::alloc::vec::Vec<u8>,
+    /// Why nothing is shown.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub detail: ::prost::alloc::string::String,
+}
+/// Generated client implementations.
+pub mod token_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Card numbers and the tokens that stand for them. A token domain lives at one node, its home, whose HSM has its keys; any
+    /// other node answers HOME_NODE. Every call but the two that read domains carries an intent that policy decides about and
+    /// that is written down before it is answered. A card number, and whose it is, travel beside the intent, which holds their
+    /// commitment: tagged hash over salt, card number as it is sent, and subject.
+    #[derive(Debug, Clone)]
+    pub struct TokenServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl TokenServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> TokenServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> TokenServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            TokenServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Makes a domain with its first keys; a majority of nodes signs that the name is its.
+        pub async fn create_domain(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateDomainRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateDomainResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.TokenService/CreateDomain",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.TokenService", "CreateDomain"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Rotates, shreds, pauses, continues, retires, suspends, resumes or deletes.
+        pub async fn change_domain(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ChangeDomainRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangeDomainResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.TokenService/ChangeDomain",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.TokenService", "ChangeDomain"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// One domain, with its keys and how far its rotations are.
+        pub async fn get_domain(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetDomainRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetDomainResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.TokenService/GetDomain",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.TokenService", "GetDomain"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The tenant's domains, those of other homes by name only.
+        pub async fn list_domains(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListDomainsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDomainsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.TokenService/ListDomains",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.TokenService", "ListDomains"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Keeps a card number and gives a token for it. The same intent again gives the same token.
+        pub async fn tokenize(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TokenizeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TokenizeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.TokenService/Tokenize",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.TokenService", "Tokenize"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Shows a card number, or part of it. The same intent again shows it again, while it is valid and permitted, and counts
+        /// as one use.
+        pub async fn reveal(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RevealRequest>,
+        ) -> std::result::Result<tonic::Response<super::RevealResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.TokenService/Reveal",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.TokenService", "Reveal"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Finds the tokens of a card number.
+        pub async fn search(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SearchRequest>,
+        ) -> std::result::Result<tonic::Response<super::SearchResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.TokenService/Search",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.TokenService", "Search"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// What may be told of a token; never its card number.
+        pub async fn get_token(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetTokenResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.TokenService/GetToken",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.TokenService", "GetToken"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Destroys the card number of a token, or all of a subject.
+        pub async fn delete_token(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteTokenResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.TokenService/DeleteToken",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.TokenService", "DeleteToken"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Many card numbers. The first message has the intent, the others have rows; each is answered by one message once all of
+        /// its rows are durable or refused.
+        pub async fn batch_tokenize(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<
+                Message = super::BatchTokenizeRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::BatchTokenizeResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.TokenService/BatchTokenize",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.TokenService", "BatchTokenize"));
+            self.inner.streaming(req, path, codec).await
+        }
+        /// Many tokens. The first message has the intent, the others have tokens; each is answered by one message.
+        pub async fn batch_reveal(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<
+                Message = super::BatchRevealRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::BatchRevealResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.TokenService/BatchReveal",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.TokenService", "BatchReveal"));
+            self.inner.streaming(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod token_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with TokenServiceServer.
+    #[async_trait]
+    pub trait TokenService: std::marker::Send + std::marker::Sync + 'static {
+        /// Makes a domain with its first keys; a majority of nodes signs that the name is its.
+        async fn create_domain(
+            &self,
+            request: tonic::Request<super::CreateDomainRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateDomainResponse>,
+            tonic::Status,
+        >;
+        /// Rotates, shreds, pauses, continues, retires, suspends, resumes or deletes.
+        async fn change_domain(
+            &self,
+            request: tonic::Request<super::ChangeDomainRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangeDomainResponse>,
+            tonic::Status,
+        >;
+        /// One domain, with its keys and how far its rotations are.
+        async fn get_domain(
+            &self,
+            request: tonic::Request<super::GetDomainRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetDomainResponse>,
+            tonic::Status,
+        >;
+        /// The tenant's domains, those of other homes by name only.
+        async fn list_domains(
+            &self,
+            request: tonic::Request<super::ListDomainsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDomainsResponse>,
+            tonic::Status,
+        >;
+        /// Keeps a card number and gives a token for it. The same intent again gives the same token.
+        async fn tokenize(
+            &self,
+            request: tonic::Request<super::TokenizeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TokenizeResponse>,
+            tonic::Status,
+        >;
+        /// Shows a card number, or part of it. The same intent again shows it again, while it is valid and permitted, and counts
+        /// as one use.
+        async fn reveal(
+            &self,
+            request: tonic::Request<super::RevealRequest>,
+        ) -> std::result::Result<tonic::Response<super::RevealResponse>, tonic::Status>;
+        /// Finds the tokens of a card number.
+        async fn search(
+            &self,
+            request: tonic::Request<super::SearchRequest>,
+        ) -> std::result::Result<tonic::Response<super::SearchResponse>, tonic::Status>;
+        /// What may be told of a token; never its card number.
+        async fn get_token(
+            &self,
+            request: tonic::Request<super::GetTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetTokenResponse>,
+            tonic::Status,
+        >;
+        /// Destroys the card number of a token, or all of a subject.
+        async fn delete_token(
+            &self,
+            request: tonic::Request<super::DeleteTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteTokenResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the BatchTokenize method.
+        type BatchTokenizeStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::BatchTokenizeResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Many card numbers. The first message has the intent, the others have rows; each is answered by one message once all of
+        /// its rows are durable or refused.
+        async fn batch_tokenize(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::BatchTokenizeRequest>>,
+        ) -> std::result::Result<
+            tonic::Response<Self::BatchTokenizeStream>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the BatchReveal method.
+        type BatchRevealStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::BatchRevealResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Many tokens. The first message has the intent, the others have tokens; each is answered by one message.
+        async fn batch_reveal(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::BatchRevealRequest>>,
+        ) -> std::result::Result<
+            tonic::Response<Self::BatchRevealStream>,
+            tonic::Status,
+        >;
+    }
+    /// Card numbers and the tokens that stand for them. A token domain lives at one node, its home, whose HSM has its keys; any
+    /// other node answers HOME_NODE. Every call but the two that read domains carries an intent that policy decides about and
+    /// that is written down before it is answered. A card number, and whose it is, travel beside the intent, which holds their
+    /// commitment: tagged hash over salt, card number as it is sent, and subject.
+    #[derive(Debug)]
+    pub struct TokenServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> TokenServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for TokenServiceServer<T>
+    where
+        T: TokenService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/tally.v1.TokenService/CreateDomain" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateDomainSvc<T: TokenService>(pub Arc<T>);
+                    impl<
+                        T: TokenService,
+                    > tonic::server::UnaryService<super::CreateDomainRequest>
+                    for CreateDomainSvc<T> {
+                        type Response = super::CreateDomainResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateDomainRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TokenService>::create_domain(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateDomainSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.TokenService/ChangeDomain" => {
+                    #[allow(non_camel_case_types)]
+                    struct ChangeDomainSvc<T: TokenService>(pub Arc<T>);
+                    impl<
+                        T: TokenService,
+                    > tonic::server::UnaryService<super::ChangeDomainRequest>
+                    for ChangeDomainSvc<T> {
+                        type Response = super::ChangeDomainResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ChangeDomainRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TokenService>::change_domain(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ChangeDomainSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.TokenService/GetDomain" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetDomainSvc<T: TokenService>(pub Arc<T>);
+                    impl<
+                        T: TokenService,
+                    > tonic::server::UnaryService<super::GetDomainRequest>
+                    for GetDomainSvc<T> {
+                        type Response = super::GetDomainResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetDomainRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TokenService>::get_domain(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetDomainSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.TokenService/ListDomains" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListDomainsSvc<T: TokenService>(pub Arc<T>);
+                    impl<
+                        T: TokenService,
+                    > tonic::server::UnaryService<super::ListDomainsRequest>
+                    for ListDomainsSvc<T> {
+                        type Response = super::ListDomainsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListDomainsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TokenService>::list_domains(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListDomainsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.TokenService/Tokenize" => {
+                    #[allow(non_camel_case_types)]
+                    struct TokenizeSvc<T: TokenService>(pub Arc<T>);
+                    impl<
+                        T: TokenService,
+                    > tonic::server::UnaryService<super::TokenizeRequest>
+                    for TokenizeSvc<T> {
+                        type Response = super::TokenizeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TokenizeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TokenService>::tokenize(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TokenizeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.TokenService/Reveal" => {
+                    #[allow(non_camel_case_types)]
+                    struct RevealSvc<T: TokenService>(pub Arc<T>);
+                    impl<
+                        T: TokenService,
+                    > tonic::server::UnaryService<super::RevealRequest>
+                    for RevealSvc<T> {
+                        type Response = super::RevealResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RevealRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TokenService>::reveal(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RevealSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.TokenService/Search" => {
+                    #[allow(non_camel_case_types)]
+                    struct SearchSvc<T: TokenService>(pub Arc<T>);
+                    impl<
+                        T: TokenService,
+                    > tonic::server::UnaryService<super::SearchRequest>
+                    for SearchSvc<T> {
+                        type Response = super::SearchResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SearchRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TokenService>::search(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SearchSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.TokenService/GetToken" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetTokenSvc<T: TokenService>(pub Arc<T>);
+                    impl<
+                        T: TokenService,
+                    > tonic::server::UnaryService<super::GetTokenRequest>
+                    for GetTokenSvc<T> {
+                        type Response = super::GetTokenResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetTokenRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TokenService>::get_token(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetTokenSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.TokenService/DeleteToken" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteTokenSvc<T: TokenService>(pub Arc<T>);
+                    impl<
+                        T: TokenService,
+                    > tonic::server::UnaryService<super::DeleteTokenRequest>
+                    for DeleteTokenSvc<T> {
+                        type Response = super::DeleteTokenResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteTokenRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TokenService>::delete_token(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteTokenSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.TokenService/BatchTokenize" => {
+                    #[allow(non_camel_case_types)]
+                    struct BatchTokenizeSvc<T: TokenService>(pub Arc<T>);
+                    impl<
+                        T: TokenService,
+                    > tonic::server::StreamingService<super::BatchTokenizeRequest>
+                    for BatchTokenizeSvc<T> {
+                        type Response = super::BatchTokenizeResponse;
+                        type ResponseStream = T::BatchTokenizeStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::BatchTokenizeRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TokenService>::batch_tokenize(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BatchTokenizeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.TokenService/BatchReveal" => {
+                    #[allow(non_camel_case_types)]
+                    struct BatchRevealSvc<T: TokenService>(pub Arc<T>);
+                    impl<
+                        T: TokenService,
+                    > tonic::server::StreamingService<super::BatchRevealRequest>
+                    for BatchRevealSvc<T> {
+                        type Response = super::BatchRevealResponse;
+                        type ResponseStream = T::BatchRevealStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::BatchRevealRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TokenService>::batch_reveal(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BatchRevealSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for TokenServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "tally.v1.TokenService";
+    impl<T> tonic::server::NamedService for TokenServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

@@ -177,13 +177,7 @@ impl Ballot {
 
     /// Voters outside S, while a limit applies and too few have voted.
     pub fn wanting(&self) -> Vec<NodeName> {
-        let voted: BTreeSet<_> = self.votes.keys().cloned().collect();
-        // Votes of S come by themselves, so they are counted as if they were there.
-        let with_signers = voted.iter().chain(&self.body.signers).cloned().collect();
-        if self.body.claims.is_none() || self.electorate.reached(&with_signers) {
-            return Vec::new();
-        }
-        self.electorate.voters().difference(&with_signers).cloned().collect()
+        wanted(&self.body, &self.electorate, &self.votes.keys().cloned().collect())
     }
 
     /// A voter outside S will not vote. Whether there are still enough who may.
@@ -192,6 +186,11 @@ impl Ballot {
         let mut possible = self.electorate.voters();
         possible.retain(|v| !self.refused.contains(v) || self.votes.contains_key(v));
         self.electorate.reached(&possible)
+    }
+
+    /// Voters outside S that will not vote.
+    pub fn refused(&self) -> impl Iterator<Item = &NodeName> {
+        self.refused.iter()
     }
 
     /// The votes of voters outside S, for passing on.
@@ -232,6 +231,16 @@ impl Ballot {
         let voted = self.votes.keys().cloned().collect();
         self.missing().is_empty() && (self.body.claims.is_none() || self.electorate.reached(&voted))
     }
+}
+
+/// Voters outside S who may still vote, while a limit applies and too few of these have voted. Votes of S come by
+/// themselves, so they are counted as if they were there.
+pub(crate) fn wanted(body: &VoteBody, electorate: &Electorate, voted: &BTreeSet<NodeName>) -> Vec<NodeName> {
+    let with_signers = voted.iter().chain(&body.signers).cloned().collect();
+    if body.claims.is_none() || electorate.reached(&with_signers) {
+        return Vec::new();
+    }
+    electorate.voters().difference(&with_signers).cloned().collect()
 }
 
 /// Checks a vote; gives whose it is and what it is for.

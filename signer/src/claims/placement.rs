@@ -1,13 +1,14 @@
-//! Where on a line a leader asks for room. It goes by hints, its own memory and what voters say when they refuse; nothing
-//! here is trusted, because every voter checks by itself. A bad place costs a round, never a limit.
+//! Where on a line a leader asks for room. It goes by what it sees of the line ([`room`](super::room)) and what voters say
+//! when they refuse; nothing here is trusted, because every voter checks by itself. A bad place costs a round, never a limit.
 //!
 //! Each leader begins with a part of the line of its own, so that those who see the same line do not meet: the first place
 //! there that fits. When that part is full, or after a collision, it looks elsewhere at random; and when nothing fits in one
 //! piece, it takes up to eight.
 
+use crate::claims::room::{Search, Seen};
 use crate::claims::voter::InTheWay;
 use rand_core::Rng;
-use tally_domain::claim::{BadClaim, Claimant, INTERVALS_MAX, LineMemory, horizon_ms};
+use tally_domain::claim::{BadClaim, INTERVALS_MAX};
 use tally_domain::{Charge, Claims, Interval, LimitId, LineClaim, LineId, Reason, Refusal, UnixMillis};
 
 /// Most occupied pieces of a line that are believed of voters in one call: a bad one must not fill a leader's memory.
@@ -52,10 +53,6 @@ impl Part {
 #[derive(Debug, Clone)]
 struct Line {
     charge: Charge,
-    /// What an earlier attempt at the same request holds.
-    held: Option<Vec<Interval>>,
-    /// What others hold, as this leader remembers.
-    known: Vec<Interval>,
     /// What others hold, as voters have said.
     hints: Vec<Interval>,
 }
@@ -63,7 +60,7 @@ struct Line {
 impl Placer {
     /// Looks for room for these charges.
     pub fn new(charges: &[Charge]) -> Self {
-        let line = |charge: &Charge| Line { charge: charge.clone(), held: None, known: Vec::new(), hints: Vec::new() };
+        let line = |charge: &Charge| Line { charge: charge.clone(), hints: Vec::new() };
         Self { lines: charges.iter().map(line).collect(), part: Part::WHOLE, collided: false }
     }
 
@@ -73,18 +70,9 @@ impl Placer {
         Self { part, ..self }
     }
 
-    /// The lines that it looks at, each with its window.
-    pub fn lines(&self) -> Vec<(LineId, u64)> {
-        self.lines.iter().map(|l| (l.charge.line, l.charge.window_ms)).collect()
-    }
-
-    /// What this leader itself remembers of a line: pieces that others hold, and those that an earlier attempt at this
-    /// request holds, which are kept while nobody objects.
-    pub fn remember(&mut self, line: LineId, taken: impl IntoIterator<Item = Interval>, own: Option<&[Interval]>) {
-        if let Some(line) = self.line(line) {
-            line.known = taken.into_iter().collect();
-            line.held = own.map(<[_]>::to_vec);
-        }
+    /// The charges that it looks for room for.
+    pub fn charges(&self) -> impl Iterator<Item = &Charge> {
+        self.lines.iter().map(|line| &line.charge)
     }
 
     /// What a voter said is in the way. From now on places are drawn.
@@ -101,41 +89,34 @@ impl Placer {
         found.iter().for_each(|f| self.collided(f.line, f.taken.iter().copied()));
     }
 
-    /// Claims on all lines, issued now; nothing where nothing is charged.
+    /// Claims on all lines, issued now, by what `see` sees of each; nothing where nothing is charged.
     ///
     /// # Errors
-    /// [`NoRoom`].
-    pub fn place<R: Rng>(&self, now: UnixMillis, rng: &mut R) -> Result<Option<Claims>, NoRoom> {
-        self.place_beside(|_| Vec::new(), now, rng)
-    }
-
-    /// The same beside what is free again soon, and only now in the way.
-    ///
-    /// # Errors
-    /// [`NoRoom`].
-    pub fn place_beside<R: Rng>(
+    /// [`NoRoom`]; those of `see`.
+    pub fn place<E, R: Rng>(
         &self,
-        held: impl Fn(LineId) -> Vec<Interval>,
+        mut see: impl FnMut(&Search<'_>, &mut R) -> Result<Seen, E>,
         now: UnixMillis,
         rng: &mut R,
-    ) -> Result<Option<Claims>, NoRoom> {
+    ) -> Result<Result<Option<Claims>, NoRoom>, E> {
         let mut claims = Vec::new();
-        for line in &self.lines {
-            let no_room = || NoRoom { limit: line.charge.limit.clone() };
-            if line.is_overdrawn() {
-                return Err(no_room());
+        for Line { charge, hints } in &self.lines {
+            let no_room = NoRoom { limit: charge.limit.clone() };
+            let begin = if self.collided { None } else { self.part.range(charge.max) };
+            let seen = see(&Search { charge, begin, hints }, rng)?;
+            let claim = match pieces_in(charge, &seen, begin, rng) {
+                Some(pieces) => LineClaim::new(charge, pieces),
+                None => return Ok(Err(no_room)),
+            };
+            match claim {
+                Ok(claim) => claims.push(claim),
+                Err(_) => return Ok(Err(no_room)),
             }
-            let mut occupied = held(line.charge.line);
-            occupied.extend(line.known.iter().chain(&line.hints));
-            let begin = if self.collided { None } else { self.part.range(line.charge.max) };
-            let found = line.kept(&occupied).or_else(|| place(&line.charge, &occupied, begin, rng));
-            let intervals = found.ok_or_else(no_room)?;
-            claims.push(LineClaim::new(&line.charge, intervals).map_err(|_: BadClaim| no_room())?);
         }
-        let Some(last) = self.lines.last() else { return Ok(None) };
+        let Some(last) = self.lines.last() else { return Ok(Ok(None)) };
         // Charged on more lines than a vote can carry, the request cannot be claimed at all.
         let no_room = |_: BadClaim| NoRoom { limit: last.charge.limit.clone() };
-        Claims::new(now, claims).map(Some).map_err(no_room)
+        Ok(Claims::new(now, claims).map(Some).map_err(no_room))
     }
 
     fn line(&mut self, line: LineId) -> Option<&mut Line> {
@@ -149,33 +130,26 @@ impl From<NoRoom> for Refusal {
     }
 }
 
-impl Line {
-    /// Voters would say so too.
-    fn is_overdrawn(&self) -> bool {
-        overdrawn(&self.charge, &self.known)
+/// What an earlier attempt holds, or else room between what is taken.
+fn pieces_in<R: Rng>(charge: &Charge, seen: &Seen, begin: Option<Interval>, rng: &mut R) -> Option<Vec<Interval>> {
+    if seen.is_overdrawn() {
+        return None;
     }
-
-    /// What an earlier attempt holds, unless the charge has changed or somebody is in the way by now.
-    fn kept(&self, occupied: &[Interval]) -> Option<Vec<Interval>> {
-        let held = self.held.as_ref()?;
-        let free = held.iter().all(|h| !occupied.iter().any(|o| o.overlaps(*h)));
-        (free && LineClaim::new(&self.charge, held.clone()).is_ok()).then(|| held.clone())
-    }
+    seen.kept().map(<[_]>::to_vec).or_else(|| place(charge, seen.gaps(), begin, rng))
 }
 
-/// Room for a charge between what is occupied: the first place in the part to begin with, or one that is drawn; when there
-/// is none in one piece, up to eight. Finds room whenever eight gaps have it.
+/// Room for a charge in these gaps: the first place in the part to begin with, or one that is drawn; when there is none in
+/// one piece, up to eight. Finds room whenever eight gaps have it.
 pub fn place<R: Rng>(
     charge: &Charge,
-    occupied: &[Interval],
+    gaps: &[Interval],
     begin: Option<Interval>,
     rng: &mut R,
 ) -> Option<Vec<Interval>> {
-    let gaps = gaps(charge.max, occupied);
     let fits: Vec<Interval> = gaps.iter().copied().filter(|g| g.units() >= charge.amount).collect();
     let in_one = begin.and_then(|part| first(&fits, part, charge.amount)).or_else(|| draw(&fits, charge.amount, rng));
-    let scattered = || begin.is_none().then(|| pieces(&shuffled(&gaps, rng), charge.amount)).flatten();
-    in_one.or_else(scattered).or_else(|| largest(gaps.clone(), charge.amount))
+    let scattered = || begin.is_none().then(|| pieces(&shuffled(gaps, rng), charge.amount)).flatten();
+    in_one.or_else(scattered).or_else(|| largest(gaps.to_vec(), charge.amount))
 }
 
 /// The first place in this part of the line.
@@ -219,29 +193,6 @@ fn pieces(gaps: &[Interval], amount: u128) -> Option<Vec<Interval>> {
     (left == 0 && !taken.is_empty()).then_some(taken)
 }
 
-/// Whether the limit was lowered below what others hold and this charge: they are still within their windows, some of them
-/// beyond the line's end, where they are in nobody's way.
-fn overdrawn(charge: &Charge, taken: &[Interval]) -> bool {
-    let held = || taken.iter().fold(charge.amount, |sum, piece| sum.saturating_add(piece.units()));
-    taken.iter().any(|piece| piece.to() > charge.max) && held() > charge.max
-}
-
-/// When there is room for a charge on a line, if nothing else takes it; now, if there is already.
-pub fn room_at(charge: &Charge, by: &Claimant, memory: &LineMemory, now: UnixMillis) -> UnixMillis {
-    let others = memory.voted().iter().filter(|v| v.by != *by);
-    let mut frees: Vec<_> = others.map(|v| v.last.plus(horizon_ms(charge.window_ms))).filter(|at| *at > now).collect();
-    frees.sort_unstable();
-    let has_room = |at: &UnixMillis| {
-        let taken: Vec<_> = memory.taken(by, *at, charge.window_ms).collect();
-        !overdrawn(charge, &taken) && largest(gaps(charge.max, &taken), charge.amount).is_some()
-    };
-    if has_room(&now) {
-        return now;
-    }
-    let at = frees.partition_point(|at| !has_room(at));
-    frees.get(at).copied().unwrap_or(now)
-}
-
 /// As many gaps as a claim can have pieces, drawn.
 fn shuffled<R: Rng>(gaps: &[Interval], rng: &mut R) -> Vec<Interval> {
     let mut left = gaps.to_vec();
@@ -251,20 +202,6 @@ fn shuffled<R: Rng>(gaps: &[Interval], rng: &mut R) -> Vec<Interval> {
         drawn.push(left.swap_remove(at));
     }
     drawn
-}
-
-/// What is free of `[0, max)`, ascending.
-fn gaps(max: u128, occupied: &[Interval]) -> Vec<Interval> {
-    let mut occupied = occupied.to_vec();
-    occupied.sort_unstable();
-    let mut gaps = Vec::new();
-    let mut free_from = 0;
-    for taken in occupied {
-        gaps.extend(Interval::new(free_from, taken.from().min(max)));
-        free_from = free_from.max(taken.to());
-    }
-    gaps.extend(Interval::new(free_from, max));
-    gaps
 }
 
 fn piece(from: u128, units: u128) -> Option<Interval> {

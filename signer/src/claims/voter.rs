@@ -9,6 +9,7 @@ use tally_audit::event::What;
 use tally_domain::boot::Statement;
 use tally_domain::claim::{Claimant, Excluded, ISSUED_AT_TOLERANCE_MS, LineMemory};
 use tally_domain::ports::store::Step;
+use tally_domain::time::span_words;
 use tally_domain::vote::VoteBody;
 use tally_domain::{
     Charge, Claims, Interval, LimitId, LineClaim, LineId, NodeName, Reason, Refusal, SignerSet, UnixMillis,
@@ -66,7 +67,7 @@ pub enum NotAccepted {
     #[error("more is claimed than this node charges")]
     TooMuch,
     /// Issued at another time than this node's.
-    #[error("the claims were issued {apart_ms} ms away from this node's clock")]
+    #[error("the claims were issued {} away from this node's clock", span_words(*.apart_ms))]
     Clock {
         /// How far away.
         apart_ms: u64,
@@ -197,7 +198,7 @@ pub fn in_the_way(
     let (reason, why) = match memory.consider(by, claim, at) {
         Ok(_) => return Ok(None),
         Err(Excluded::Taken(_)) => {
-            let taken = memory.taken(by, at, claim.window_ms()).take(TAKEN_MAX).collect();
+            let taken = memory.around(by, claim, at).take(TAKEN_MAX).collect();
             return Ok(Some(InTheWay { line: claim.line(), taken }));
         }
         Err(why @ Excluded::Forgotten) => (Reason::ClockSkew, why),

@@ -1,17 +1,41 @@
 //! The stage in which members vote, and the leader of a limited request asks voters outside S too.
 
 use super::{SignSession, Stage};
-use crate::claims::{BadVote, Ballot, Unclosed};
+use crate::claims::{self, BadVote, Ballot, Unclosed};
 use crate::freeze::unless_frozen;
 use crate::release;
 use crate::result::SignResult;
 use crate::session::{Action, QUORUM, Trouble};
 use crate::wire::Message;
 use prost::Message as _;
+use std::collections::BTreeSet;
 use tally_domain::boot::Statement;
-use tally_domain::{NodeName, Reason, Refusal, UnixMillis};
+use tally_domain::vote::VoteBody;
+use tally_domain::{Electorate, NodeName, Reason, Refusal, UnixMillis};
+
+/// What a voter outside S answers.
+pub(super) enum Answer {
+    Vote(Statement),
+    NoVote { voter: NodeName, why: Refusal },
+}
+
+/// Whose answer a session waits for when all of S have voted, and a limit needs the votes of others too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quorum {
+    /// The voters', which this node has asked.
+    OfVoters,
+    /// The leader's, which has asked them.
+    FromLeader,
+}
 
 impl SignSession {
+    /// Whether the session waits for a quorum now, and for whom.
+    pub fn awaits_quorum(&self) -> Option<Quorum> {
+        let Stage::Voting { ballot, .. } = &self.stage else { return None };
+        let waits = ballot.missing().is_empty() && !ballot.wanting().is_empty();
+        waits.then_some(if self.leads() { Quorum::OfVoters } else { Quorum::FromLeader })
+    }
+
     pub(super) fn vote(
         &mut self,
         from: &NodeName,
@@ -29,8 +53,36 @@ impl SignSession {
         self.close_ballot(now)
     }
 
-    /// A voter outside S has answered this node, which leads. Once there are enough the members get them, and no more.
-    pub(super) fn canvassed(&mut self, vote: Statement, now: UnixMillis) -> Result<Vec<Action<SignResult>>, Trouble> {
+    /// Asks voters outside S, if this node leads and a limit applies.
+    pub(super) fn canvass(&self, body: &VoteBody) -> Option<Action<SignResult>> {
+        let voters = claims::wanted(body, &self.electorate(), &BTreeSet::new());
+        if !self.leads() || voters.is_empty() {
+            return None;
+        }
+        let permit = self.start.claimed.permit();
+        let envelope = Box::new(permit.subject().opened().envelope().clone());
+        Some(Action::Canvass { voters, envelope, approvals: permit.approvals().to_vec(), body: body.to_bytes() })
+    }
+
+    pub(super) fn electorate(&self) -> Electorate {
+        Electorate::from(self.start.bundle.roster())
+    }
+
+    /// A voter outside S has answered this node, which leads. While its own vote is being written the answer waits: each
+    /// voter that was asked gives one.
+    pub(super) fn answered(&mut self, answer: Answer, now: UnixMillis) -> Result<Vec<Action<SignResult>>, Trouble> {
+        if matches!(self.stage, Stage::PersistingVote { .. }) {
+            self.answers.push(answer);
+            return Ok(Vec::new());
+        }
+        match answer {
+            Answer::Vote(vote) => self.canvassed(vote, now),
+            Answer::NoVote { voter, why } => self.refused(voter, why),
+        }
+    }
+
+    /// Once there are enough the members get them, and no more.
+    fn canvassed(&mut self, vote: Statement, now: UnixMillis) -> Result<Vec<Action<SignResult>>, Trouble> {
         let Stage::Voting { ballot, .. } = &mut self.stage else { return Ok(Vec::new()) };
         // A vote that does not count is a vote that is not there; one too many would be news to nobody.
         if ballot.wanting().is_empty() || ballot.add_passed_on(vote, self.start.bundle.roster()).is_err() {
@@ -46,9 +98,14 @@ impl SignSession {
     }
 
     /// A voter outside S will not vote; when too few are left that may, another place on the line has to be tried.
-    pub(super) fn refused(&mut self, voter: NodeName, why: Refusal) -> Result<Vec<Action<SignResult>>, Trouble> {
+    fn refused(&mut self, voter: NodeName, why: Refusal) -> Result<Vec<Action<SignResult>>, Trouble> {
         let Stage::Voting { ballot, .. } = &mut self.stage else { return Ok(Vec::new()) };
-        if ballot.wanting().is_empty() || ballot.refuse(voter) { Ok(Vec::new()) } else { Err(Trouble::Own(why)) }
+        if ballot.wanting().is_empty() || ballot.refuse(voter) {
+            return Ok(Vec::new());
+        }
+        // When voters are away, all that are.
+        let names: Vec<_> = ballot.refused().map(NodeName::as_str).collect();
+        Err(Trouble::Own(if why.reason == Reason::Voters { why.with("node", names.join(",")) } else { why }))
     }
 
     /// The leader passes on what voters outside S have said.

@@ -11,9 +11,11 @@
 mod memory;
 mod model;
 mod placement;
+mod room;
 mod roster_change;
 mod time;
 mod voter;
+mod walk;
 
 use tally_domain::claim::{Claimant, Claims};
 use tally_domain::*;

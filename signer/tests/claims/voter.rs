@@ -55,7 +55,7 @@ fn a_claim_is_issued_within_the_tolerance_of_this_nodes_clock() {
     let skewed = check(&two_charges(), Some(&claims(NOW.plus(24 * HOUR), &two_claims())), NOW).unwrap_err();
     let refusal = Refusal::from(skewed);
     assert_eq!(refusal.reason, Reason::ClockSkew);
-    assert_eq!(refusal.metadata["detail"], "the claims were issued 86400000 ms away from this node's clock");
+    assert_eq!(refusal.metadata["detail"], "the claims were issued 1 day away from this node's clock");
 }
 
 #[test]

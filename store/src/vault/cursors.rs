@@ -19,13 +19,19 @@ pub fn apply(c: &Connection, write: &CursorWrite) -> Result<(), StoreError> {
 }
 
 /// A new rotation from the first token on; the last one must have ended.
-pub fn start(c: &Connection, domain: i64, what: Rotated, target: u32, at: UnixMillis) -> Result<(), StoreError> {
+pub fn start(
+    c: &Connection,
+    domain: i64,
+    what: Rotated,
+    (target, shred): (u32, bool),
+    at: UnixMillis,
+) -> Result<(), StoreError> {
     if state(c, domain, what)?.is_some_and(|state| state != RotationState::Finished) {
         return Err(VaultConflict::Rotating.into());
     }
-    let sql = "INSERT OR REPLACE INTO rotation (domain, what, target, state, after, done, updated_at)
-               VALUES (?1, ?2, ?3, 1, NULL, 0, ?4)";
-    run(c, sql, params![domain, what_number(what), target, at.0.cast_signed()]).map(|_| ())
+    let sql = "INSERT OR REPLACE INTO rotation (domain, what, target, state, after, done, updated_at, shred)
+               VALUES (?1, ?2, ?3, 1, NULL, 0, ?4, ?5)";
+    run(c, sql, params![domain, what_number(what), target, at.0.cast_signed(), shred]).map(|_| ())
 }
 
 /// What the last rotation does.

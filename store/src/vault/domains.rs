@@ -3,10 +3,10 @@
 use super::{alive, find};
 use crate::sql::{column, first, run};
 use rusqlite::{Connection, params};
-use tally_domain::UnixMillis;
 use tally_domain::ports::store::StoreError;
 use tally_domain::ports::store::tokens::{NewDomain, VaultConflict};
 use tally_domain::token::{DomainState, TokenDomain};
+use tally_domain::{KekNumber, UnixMillis};
 
 pub fn put(c: &Connection, new: &NewDomain) -> Result<(), StoreError> {
     let known = super::read::domain(c, &new.domain)?;
@@ -31,7 +31,8 @@ pub fn put(c: &Connection, new: &NewDomain) -> Result<(), StoreError> {
         ],
     )?;
     let id = c.last_insert_rowid();
-    if let Some(key) = &new.data_key {
+    if let Some((kek, key)) = &new.data_key {
+        super::keks::insert(c, id, KekNumber::FIRST, *kek, new.at)?;
         super::keys::insert_data_key(c, id, 1, key, new.at)?;
     }
     let sql =
@@ -55,10 +56,12 @@ pub fn delete(c: &Connection, domain: &TokenDomain, at: UnixMillis) -> Result<()
     if found.state == DomainState::Deleted {
         return Ok(());
     }
+    super::keks::doom_all(c, found.id, at)?;
     for sql in [
         "UPDATE token_domain SET state = 3, updated_at = ?2 WHERE id = ?1",
         "UPDATE data_key SET state = 4, kek = NULL, kek_version = NULL, wrapped = NULL, updated_at = ?2 WHERE domain = ?1",
         "UPDATE index_key SET state = 4, updated_at = ?2 WHERE domain = ?1",
+        "UPDATE domain_kek SET state = 4, updated_at = ?2 WHERE domain = ?1",
     ] {
         run(c, sql, params![found.id, at.0.cast_signed()])?;
     }

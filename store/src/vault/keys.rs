@@ -12,11 +12,15 @@ use tally_domain::token::{DataKeyNumber, Fingerprint, IndexKeyNumber, Token};
 
 pub fn apply(c: &Connection, write: &KeyWrite) -> Result<(), StoreError> {
     match write {
-        KeyWrite::AddDataKey { domain, key, at } => add_data_key(c, alive(c, domain)?.id, key, *at),
+        KeyWrite::AddKek { domain, kek, at } => super::keks::add(c, alive(c, domain)?.id, *kek, *at),
+        KeyWrite::RetireKek { domain, number, at } => super::keks::retire(c, alive(c, domain)?.id, *number, *at),
+        KeyWrite::AddDataKey { domain, key, shred, at } => add_data_key(c, alive(c, domain)?.id, key, *shred, *at),
         KeyWrite::Rewrap { domain, number, from, to } => rewrap(c, alive(c, domain)?.id, *number, from, to),
         KeyWrite::Reseal { domain, rows } => reseal(c, alive(c, domain)?.id, rows),
         KeyWrite::RetireDataKey { domain, number, at } => retire_data_key(c, alive(c, domain)?.id, *number, *at),
-        KeyWrite::AddIndexKey { domain, object, at } => add_index_key(c, alive(c, domain)?.id, object, *at),
+        KeyWrite::AddIndexKey { domain, object, shred, at } => {
+            add_index_key(c, alive(c, domain)?.id, object, *shred, *at)
+        }
         KeyWrite::PutFingerprints { domain, rows } => put_fingerprints(c, alive(c, domain)?.id, rows),
         KeyWrite::SwitchIndexKey { domain, at } => switch_index_key(c, alive(c, domain)?.id, *at),
         KeyWrite::RetireIndexKey { domain, number, fingerprints_max, at } => {
@@ -35,14 +39,14 @@ pub fn insert_data_key(
 ) -> Result<(), StoreError> {
     let sql = "INSERT INTO data_key (domain, number, state, kek, kek_version, wrapped, made_at, updated_at)
                VALUES (?1, ?2, 2, ?3, ?4, ?5, ?6, ?6)";
-    let row = params![domain, number, key.kek.as_str(), key.kek_version, key.wrapped, at.0.cast_signed()];
+    let row = params![domain, number, key.kek.as_str(), key.kek_version.0, key.wrapped, at.0.cast_signed()];
     run(c, sql, row).map(|_| ())
 }
 
-fn add_data_key(c: &Connection, domain: i64, key: &WrappedKey, at: UnixMillis) -> Result<(), StoreError> {
+fn add_data_key(c: &Connection, domain: i64, key: &WrappedKey, shred: bool, at: UnixMillis) -> Result<(), StoreError> {
     let Some(last) = last_number(c, "data_key", domain)? else { return Err(VaultConflict::Key.into()) };
     let next = last.saturating_add(1);
-    cursors::start(c, domain, Rotated::DataKey, next, at)?;
+    cursors::start(c, domain, Rotated::DataKey, (next, shred), at)?;
     let sql = "UPDATE data_key SET state = 3, updated_at = ?2 WHERE domain = ?1 AND state = 2";
     run(c, sql, params![domain, at.0.cast_signed()])?;
     insert_data_key(c, domain, next, key, at)
@@ -61,10 +65,10 @@ fn rewrap(
         domain,
         number.0,
         from.kek.as_str(),
-        from.kek_version,
+        from.kek_version.0,
         from.wrapped,
         to.kek.as_str(),
-        to.kek_version,
+        to.kek_version.0,
         to.wrapped,
     ];
     one(run(c, sql, row)?)
@@ -103,7 +107,13 @@ fn retire_data_key(c: &Connection, domain: i64, number: DataKeyNumber, at: UnixM
 }
 
 /// Without a data key card numbers cannot be had back, and so cannot be brought under another index key.
-fn add_index_key(c: &Connection, domain: i64, object: &[u8; 16], at: UnixMillis) -> Result<(), StoreError> {
+fn add_index_key(
+    c: &Connection,
+    domain: i64,
+    object: &[u8; 16],
+    shred: bool,
+    at: UnixMillis,
+) -> Result<(), StoreError> {
     let filling = index_key(c, domain, 1)?;
     if filling.is_some() {
         return Err(VaultConflict::Rotating.into());
@@ -112,7 +122,7 @@ fn add_index_key(c: &Connection, domain: i64, object: &[u8; 16], at: UnixMillis)
         return Err(VaultConflict::Key.into());
     };
     let next = last.saturating_add(1);
-    cursors::start(c, domain, Rotated::IndexKey, next, at)?;
+    cursors::start(c, domain, Rotated::IndexKey, (next, shred), at)?;
     let sql =
         "INSERT INTO index_key (domain, number, state, object, made_at, updated_at) VALUES (?1, ?2, 1, ?3, ?4, ?4)";
     run(c, sql, params![domain, next, object, at.0.cast_signed()]).map(|_| ())
@@ -169,6 +179,7 @@ fn retire_index_key(
     if fingerprints(c, domain, number.0)? == 0 {
         let sql = "UPDATE index_key SET state = 4, updated_at = ?3 WHERE domain = ?1 AND number = ?2";
         run(c, sql, params![domain, number.0, at.0.cast_signed()])?;
+        super::keks::doom_index_key(c, domain, number, at)?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use tally_domain::token::{
     Bin, Brand, DataKeyNumber, DomainState, Fingerprint, IndexKeyNumber, Last4, Reuse, StoredState, Token, TokenDomain,
     VersionState,
 };
-use tally_domain::{KeyName, RequestId, Subject, UnixMillis};
+use tally_domain::{KekNumber, RequestId, Subject, UnixMillis};
 
 const DOMAIN: &str = "SELECT tenant, name, record, home, reuse, state, made_at FROM token_domain";
 const TOKEN: &str = "SELECT t.token, t.state, t.data_key, t.iv, t.sealed, t.brand, t.bin, t.last4, t.digits, s.name,
@@ -49,9 +49,10 @@ pub fn index_keys(c: &Connection, domain: &TokenDomain) -> Result<Vec<IndexKeyRo
     })
 }
 
-pub fn data_keys_under(c: &Connection, kek: &KeyName, kek_version: u32) -> Result<u64, StoreError> {
-    let sql = "SELECT COUNT(*) FROM data_key WHERE kek = ?1 AND kek_version = ?2";
-    Ok(first(c, sql, params![kek.as_str(), kek_version], |row| number(row, 0))?.unwrap_or(0))
+pub fn has_rows(c: &Connection, domain: &TokenDomain) -> Result<bool, StoreError> {
+    let sql =
+        "SELECT 1 FROM token t JOIN token_domain d ON d.id = t.domain WHERE d.tenant = ?1 AND d.name = ?2 LIMIT 1";
+    Ok(first(c, sql, params![domain.tenant.as_str(), domain.name.as_str()], |_| Ok(()))?.is_some())
 }
 
 pub fn token(c: &Connection, domain: &TokenDomain, token: &Token) -> Result<Option<TokenRow>, StoreError> {
@@ -106,7 +107,7 @@ pub fn tokens_of_card(
 
 pub fn rotation(c: &Connection, domain: &TokenDomain, what: Rotated) -> Result<Option<RotationRow>, StoreError> {
     let sql =
-        "SELECT r.target, r.state, r.after, r.done, r.updated_at FROM rotation r JOIN token_domain d ON d.id = r.domain
+        "SELECT r.target, r.state, r.after, r.done, r.updated_at, r.shred FROM rotation r JOIN token_domain d ON d.id = r.domain
                WHERE d.tenant = ?1 AND d.name = ?2 AND r.what = ?3";
     let row = params![domain.tenant.as_str(), domain.name.as_str(), cursors::what_number(what)];
     first(c, sql, row, |row| {
@@ -118,6 +119,7 @@ pub fn rotation(c: &Connection, domain: &TokenDomain, what: Rotated) -> Result<O
             after: after.map(|text| parsed(&text, Token::parse(&text).ok())).transpose()?,
             done: number(row, 3)?,
             updated_at: UnixMillis(number(row, 4)?),
+            shred: column(row, 5)?,
         })
     })
 }
@@ -151,7 +153,9 @@ fn domain_row(row: &Row<'_>) -> Result<DomainRow, StoreError> {
 
 fn data_key_row(row: &Row<'_>) -> Result<DataKeyRow, StoreError> {
     let wrapped = match (column::<Option<Vec<u8>>>(row, 4)?, column::<Option<u32>>(row, 3)?) {
-        (Some(wrapped), Some(kek_version)) => Some(WrappedKey { kek: name(row, 2)?, kek_version, wrapped }),
+        (Some(wrapped), Some(kek_version)) => {
+            Some(WrappedKey { kek: name(row, 2)?, kek_version: KekNumber(kek_version), wrapped })
+        }
         _ => None,
     };
     Ok(DataKeyRow {

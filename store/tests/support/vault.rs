@@ -3,13 +3,14 @@
 use super::helpers::wait;
 use std::path::PathBuf;
 use tally_domain::digest::TaggedHash;
+use tally_domain::ports::hsm::KekId;
 use tally_domain::ports::store::tokens::{
-    CardFacts, CursorWrite, KeyWrite, NewDomain, NewToken, Sealed, TokenConflict, Vault as _, VaultConflict,
-    VaultWrite, WrappedKey,
+    CardFacts, CursorWrite, DomainKek, KekKind, KeyWrite, NewDomain, NewToken, Sealed, TokenConflict, Vault as _,
+    VaultConflict, VaultWrite, WrappedKey,
 };
 use tally_domain::ports::store::{Committed, Step, Store as _, StoreError, Write};
 use tally_domain::token::{Bin, Brand, DataKeyNumber, Fingerprint, IndexKeyNumber, Last4, Reuse, Token, TokenDomain};
-use tally_domain::{DomainName, KeyName, NodeName, Subject, Tenant, UnixMillis};
+use tally_domain::{DomainName, KekNumber, KeyName, NodeName, Subject, Tenant, UnixMillis};
 use tally_store::SqliteStore;
 
 pub const AT: UnixMillis = UnixMillis(1_795_298_460_000);
@@ -41,17 +42,28 @@ pub fn reusing() -> TokenDomain {
 }
 
 pub fn wrapped(n: u8) -> WrappedKey {
-    WrappedKey { kek: KeyName::parse("kek").unwrap(), kek_version: 1, wrapped: hash("wrapped", n.into()).to_vec() }
+    WrappedKey {
+        kek: KeyName::parse("kek").unwrap(),
+        kek_version: KekNumber(1),
+        wrapped: hash("wrapped", n.into()).to_vec(),
+    }
+}
+
+/// A KEK of a domain.
+pub fn kek(n: u8) -> DomainKek {
+    DomainKek { object: KekId([n; 16]), kind: KekKind::Sealing }
 }
 
 pub fn new_domain(domain: TokenDomain, reuse: Reuse) -> NewDomain {
+    // A number of its own, for the names of its keys on the token.
+    let record = hash(domain.name.as_str(), 0)[0];
     NewDomain {
         domain,
         record: b"record".to_vec(),
         home: NodeName::parse("node-1").unwrap(),
         reuse,
-        data_key: Some(wrapped(1)),
-        index_key: [1; 16],
+        data_key: Some((kek(record), wrapped(1))),
+        index_key: [record; 16],
         at: AT,
     }
 }

@@ -10,6 +10,7 @@
 )]
 
 mod bindings;
+mod calls;
 mod cards;
 mod formats;
 mod guards;

@@ -11,7 +11,7 @@ const AT: UnixMillis = UnixMillis(5);
 
 fn row(state: RotationState, after: Option<&str>) -> RotationRow {
     let after = after.map(|text| Token::parse(text).unwrap());
-    RotationRow { what: Rotated::DataKey, to: 2, state, after, done: 0, updated_at: UnixMillis(0) }
+    RotationRow { what: Rotated::DataKey, to: 2, state, after, done: 0, shred: false, updated_at: UnixMillis(0) }
 }
 
 fn running(after: Option<&str>) -> Running {

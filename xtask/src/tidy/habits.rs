@@ -25,6 +25,12 @@ pub fn check(file: &SourceFile) -> Vec<Finding> {
             findings.push(finding(line, "write `TODO(#<issue>): …` with an issue that exists, or do it now"));
         }
     }
+    for line in examples(&file.lexed.comments) {
+        findings.push(finding(
+            line,
+            "examples in the documentation are not run: write a test, or ```text for what is no code",
+        ));
+    }
     if file.inner.file_name().is_some_and(|name| name == "mod.rs") {
         findings.push(finding(
             1,
@@ -62,6 +68,20 @@ fn nameless_todos(comment: &Comment) -> Vec<usize> {
     let nameless = |line: &&str| ["TODO", "FIXME"].iter().any(|mark| line.split(mark).skip(1).any(|rest| !named(rest)));
     let lines = comment.text.lines().enumerate();
     lines.filter(|(_, line)| nameless(line)).map(|(offset, _)| comment.line + offset).collect()
+}
+
+/// Lines where documentation begins a block that `cargo test --doc` would compile.
+fn examples(comments: &[Comment]) -> Vec<usize> {
+    let (mut lines, mut inside) = (Vec::new(), false);
+    for comment in comments {
+        let Some(text) = ["///", "//!"].iter().find_map(|mark| comment.text.strip_prefix(mark)) else { continue };
+        let Some(language) = text.trim_start().strip_prefix("```") else { continue };
+        if !inside && language.trim_end() != "text" {
+            lines.push(comment.line);
+        }
+        inside = !inside;
+    }
+    lines
 }
 
 fn is_crate_root(file: &SourceFile) -> bool {

@@ -2,11 +2,14 @@
 //!
 //! Nothing here is a card number: card numbers come sealed, and fingerprints were made by a key that the HSM keeps.
 
+mod keks;
 mod rows;
 
+pub use keks::*;
 pub use rows::*;
 
 use crate::ids::{KeyName, NodeName, Subject};
+use crate::kek::KekNumber;
 use crate::time::UnixMillis;
 use crate::token::{
     Bin, Brand, DataKeyNumber, DomainState, Fingerprint, IndexKeyNumber, Last4, Reuse, Token, TokenDomain,
@@ -32,8 +35,8 @@ pub enum VaultWrite {
         /// When.
         at: UnixMillis,
     },
-    /// Deletes a domain: its wrapped data keys are overwritten at once. Its name stays taken; its rows go by
-    /// [`VaultWrite::PurgeDomain`].
+    /// Deletes a domain: its wrapped data keys are overwritten at once, and the token is to destroy its keys. Its name
+    /// stays taken; its rows go by [`VaultWrite::PurgeDomain`].
     DeleteDomain {
         /// Which.
         domain: TokenDomain,
@@ -83,6 +86,8 @@ pub enum VaultWrite {
         /// Which.
         tokens: Vec<Token>,
     },
+    /// The token has destroyed a key. One that was not to be destroyed: nothing changes.
+    Gone(DoomedKey),
     /// About a domain's keys; see there.
     Key(KeyWrite),
     /// How far a rotation or an import is; see there.
@@ -100,8 +105,8 @@ pub struct NewDomain {
     pub home: NodeName,
     /// Whether a card number that comes again gets the token that it has.
     pub reuse: Reuse,
-    /// First data key; none in a domain that cannot be revealed.
-    pub data_key: Option<WrappedKey>,
+    /// First KEK and, under it, first data key; none in a domain that cannot be revealed.
+    pub data_key: Option<(DomainKek, WrappedKey)>,
     /// First blind-index key, by its name on the token (`CKA_ID`).
     pub index_key: [u8; 16],
     /// When.
@@ -111,10 +116,10 @@ pub struct NewDomain {
 /// A data key under a KEK.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrappedKey {
-    /// The KEK.
+    /// The KEK: the domain's own, which has its name.
     pub kek: KeyName,
     /// Its version.
-    pub kek_version: u32,
+    pub kek_version: KekNumber,
     /// What the KEK made of it.
     pub wrapped: Vec<u8>,
 }
@@ -122,6 +127,25 @@ pub struct WrappedKey {
 /// A write about the keys of a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyWrite {
+    /// A new KEK, current from now on.
+    AddKek {
+        /// Where.
+        domain: TokenDomain,
+        /// The key.
+        kek: DomainKek,
+        /// When.
+        at: UnixMillis,
+    },
+    /// Gives a previous KEK to the token to destroy. While a data key is under it: [`VaultConflict::Needed`]; the current
+    /// one: [`VaultConflict::Key`].
+    RetireKek {
+        /// Where.
+        domain: TokenDomain,
+        /// Which.
+        number: KekNumber,
+        /// When.
+        at: UnixMillis,
+    },
     /// A new data key, current from now on, and the rotation that brings old rows under it. Needs that no data key is being
     /// rotated: otherwise [`VaultConflict::Rotating`].
     AddDataKey {
@@ -129,6 +153,8 @@ pub enum KeyWrite {
         domain: TokenDomain,
         /// The key.
         key: WrappedKey,
+        /// Whether what is left behind is destroyed at the end.
+        shred: bool,
         /// When.
         at: UnixMillis,
     },
@@ -166,6 +192,8 @@ pub enum KeyWrite {
         domain: TokenDomain,
         /// Its name on the token.
         object: [u8; 16],
+        /// Whether what is left behind is destroyed at the end.
+        shred: bool,
         /// When.
         at: UnixMillis,
     },
@@ -184,7 +212,8 @@ pub enum KeyWrite {
         /// When.
         at: UnixMillis,
     },
-    /// Removes fingerprints under a previous index key, at most so many; destroyed is the version that has none left.
+    /// Removes fingerprints under a previous index key, at most so many; the version that has none left is given to the
+    /// token to destroy.
     RetireIndexKey {
         /// Where.
         domain: TokenDomain,
@@ -316,7 +345,7 @@ pub enum VaultConflict {
     #[error("there is no such key version in that state")]
     Key,
     /// Tokens still need the key version.
-    #[error("{tokens} tokens still need the key version")]
+    #[error("{tokens} tokens, or as many data keys, still need the key version")]
     Needed {
         /// How many.
         tokens: u64,

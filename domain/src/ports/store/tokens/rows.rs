@@ -1,8 +1,8 @@
 //! What the vault gives back, and how it is asked.
 
 use super::super::StoreError;
-use super::{CardFacts, Sealed, WrappedKey};
-use crate::ids::{KeyName, NodeName, RequestId, Subject};
+use super::{CardFacts, DomainKekRow, DoomedKey, Sealed, WrappedKey};
+use crate::ids::{NodeName, RequestId, Subject};
 use crate::time::UnixMillis;
 use crate::token::{
     DataKeyNumber, DomainState, Fingerprint, IndexKeyNumber, Reuse, StoredState, Token, TokenDomain, VersionState,
@@ -109,6 +109,8 @@ pub struct RotationRow {
     pub after: Option<Token>,
     /// How many are done.
     pub done: u64,
+    /// Whether what it leaves behind is destroyed at its end.
+    pub shred: bool,
     /// Last change.
     pub updated_at: UnixMillis,
 }
@@ -156,11 +158,23 @@ pub trait Vault: Send + Sync {
     /// [`StoreError`].
     fn index_keys(&self, domain: &TokenDomain) -> Result<Vec<IndexKeyRow>, StoreError>;
 
-    /// How many data keys of any domain are under a version of a KEK.
+    /// All versions of a domain's KEK, in order.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn data_keys_under(&self, kek: &KeyName, kek_version: u32) -> Result<u64, StoreError>;
+    fn domain_keks(&self, domain: &TokenDomain) -> Result<Vec<DomainKekRow>, StoreError>;
+
+    /// Whether a domain, a deleted one too, has tokens yet.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn has_rows(&self, domain: &TokenDomain) -> Result<bool, StoreError>;
+
+    /// Keys that the token is to destroy.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn doomed_keys(&self) -> Result<Vec<DoomedKey>, StoreError>;
 
     /// One token.
     ///
