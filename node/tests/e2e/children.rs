@@ -2,9 +2,10 @@
 
 use crate::harness::cluster::Cluster;
 use crate::harness::orders::*;
-use crate::main_job::logs_verify;
+use crate::main_job::logs_of;
 use secp256k1::{SECP256K1, Scalar, XOnlyPublicKey, schnorr};
 use sha2::{Digest as _, Sha256};
+use tally_audit::verify::verify_together;
 use tally_client::{Client, Order};
 use tally_domain::{DerivationPath, Purpose, Reason, Scheme};
 
@@ -69,5 +70,7 @@ async fn children_of_ed25519_and_outputs_of_taproot_keys_sign_and_the_logs_prove
     }
     cluster.all_serving().await;
     signs(&cluster.client("payouts-1"), for_scripts(), [7; 32], &scripts).await;
-    logs_verify(&cluster).await;
+    let bundle = tally_node::load_bundle(&cluster.dir.path().join("policy")).unwrap();
+    let reports = verify_together(bundle.roster(), &logs_of(&cluster).await).unwrap();
+    assert!(reports.iter().all(|r| (r.keys, r.signatures) == (3, 6)), "{reports:?}");
 }

@@ -65,7 +65,7 @@ pub async fn logs_of(cluster: &Cluster) -> Vec<ExportedLog> {
 }
 
 /// Every node's log checks offline, alone and together, and shows permits and refusals.
-pub async fn logs_verify(cluster: &Cluster) {
+async fn logs_verify(cluster: &Cluster) {
     let bundle = tally_node::load_bundle(&cluster.dir.path().join("policy")).unwrap();
     let mut logs = logs_of(cluster).await;
     let reports = verify_together(bundle.roster(), &logs).unwrap();

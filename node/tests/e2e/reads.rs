@@ -58,6 +58,10 @@ async fn requests_keys_policy_and_nodes_can_be_read() {
         "change-keks",
         "stop",
         "go-on",
+        "cards",
+        "refunds",
+        "support",
+        "domains",
         "veto",
     ];
     assert_eq!(rules, expected);
