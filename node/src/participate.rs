@@ -87,7 +87,7 @@ pub async fn propose_sign(
     let seat = node.sessions.open(session, &members)?;
     let mut also = match record.scheme {
         Scheme::EcdsaSecp256k1 => vec![pending_check(node, permit, session, &members)],
-        Scheme::Ed25519 => Vec::new(),
+        Scheme::Ed25519 | Scheme::Taproot => Vec::new(),
     };
     also.extend(limits::names(node, permit));
     let summary = tally_policy::summary(&node.bundle(), permit.subject().facts());

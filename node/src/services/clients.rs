@@ -185,7 +185,7 @@ impl KeyService for Clients {
         let record = held(&self.0, &wanted.name)?.record;
         let range = |detail: String| status(&Refusal::new(Reason::ParameterRange).with("detail", detail));
         let path = DerivationPath::new(wanted.path).map_err(|e| range(e.to_string()))?;
-        let derived = tally_mpc::derive(&record.public_key, &record.chain_code, &path)
+        let derived = tally_mpc::derive(record.scheme, &record.public_key, &record.chain_code, &path)
             .map_err(|e| range(format!("the {} key has no child at {path}: {e}", record.scheme)))?;
         let evm_address = tally_chains::evm_address(&derived.public_key).unwrap_or_default();
         Ok(Response::new(v1::DeriveKeyResponse { public_key: derived.public_key, evm_address }))

@@ -21,6 +21,7 @@ mod cards_import;
 mod cards_keys;
 mod cards_limits;
 mod cards_others;
+mod children;
 mod evil;
 mod evm;
 mod freezes;

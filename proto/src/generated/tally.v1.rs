@@ -69,14 +69,14 @@ pub struct IntentBody {
 /// Content of an intent that creates a key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KeySpecBody {
-    /// 1 = ecdsa-secp256k1, 2 = ed25519.
+    /// 1 = ecdsa-secp256k1, 2 = ed25519, 3 = schnorr-secp256k1-taproot.
     #[prost(uint32, tag = "1")]
     pub scheme: u32,
     #[prost(uint32, tag = "2")]
     pub t: u32,
     #[prost(uint32, tag = "3")]
     pub n: u32,
-    /// 1 = transaction, 2 = message.
+    /// 1 = transaction, 2 = message, 3 = raw (schnorr-secp256k1-taproot only).
     #[prost(uint32, tag = "4")]
     pub purpose: u32,
 }
@@ -1810,7 +1810,7 @@ pub struct Key {
     pub state: ::prost::alloc::string::String,
     #[prost(string, repeated, tag = "8")]
     pub participants: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Of a key in an HSM: SubjectPublicKeyInfo, DER.
+    /// Of a key in an HSM: SubjectPublicKeyInfo, DER. For Taproot: the output key of BIP-341 without scripts, 32 bytes, x only.
     #[prost(bytes = "vec", tag = "9")]
     pub public_key: ::prost::alloc::vec::Vec<u8>,
     /// BIP-32 extended public key; secp256k1 only.
@@ -1834,6 +1834,9 @@ pub struct Key {
     /// Of a KEK, whose purpose is "wrap" and which has no public key: the first version's check value.
     #[prost(string, tag = "16")]
     pub check_value: ::prost::alloc::string::String,
+    /// Of a threshold key, 32 bytes: with it and the public key anyone computes the keys at all paths.
+    #[prost(bytes = "vec", tag = "60")]
+    pub chain_code: ::prost::alloc::vec::Vec<u8>,
 }
 /// Generated client implementations.
 pub mod key_service_client {
@@ -6339,7 +6342,8 @@ pub struct SignResponse {
     /// The complete transaction, ready to send; empty for messages.
     #[prost(bytes = "vec", tag = "2")]
     pub signed_payload: ::prost::alloc::vec::Vec<u8>,
-    /// The (derived) public key that the signature verifies under; of a key in an HSM its SubjectPublicKeyInfo, DER.
+    /// The (derived) public key that the signature verifies under, for Taproot the output's; of a key in an HSM its
+    /// SubjectPublicKeyInfo, DER.
     #[prost(bytes = "vec", tag = "3")]
     pub public_key: ::prost::alloc::vec::Vec<u8>,
     /// The rule that permitted it.
@@ -6348,7 +6352,8 @@ pub struct SignResponse {
     /// The votes of all signers; none for a key in an HSM.
     #[prost(message, optional, tag = "5")]
     pub certificate: ::core::option::Option<Certificate>,
-    /// The bytes that were signed: a 32-byte digest for ECDSA and RSA, the message for Ed25519.
+    /// The bytes that were signed: a 32-byte digest for ECDSA, Taproot and RSA, the message for Ed25519. For a Taproot output
+    /// with scripts their Merkle root follows.
     #[prost(bytes = "vec", tag = "6")]
     pub signed_bytes: ::prost::alloc::vec::Vec<u8>,
     /// The node whose HSM signed; empty for a threshold key.
