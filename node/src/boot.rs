@@ -20,6 +20,7 @@ use crate::signed::Signed;
 use crate::tls::Tls;
 use crate::token;
 use crate::vault::Vaults;
+use crate::written::Written;
 use anyhow::{Context as _, bail};
 use rand::Rng as _;
 use std::collections::BTreeMap;
@@ -122,6 +123,7 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
         holds: Arc::default(),
         lines: Lines::default(),
         named_lines: NamedLines::default(),
+        written: Written::default(),
         checkpoints: Checkpointer::default(),
         admission: Arc::new(Admission::new(metrics.clone())),
         metrics,

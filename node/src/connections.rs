@@ -131,9 +131,12 @@ impl Drop for Place {
 }
 
 /// Accepts connections and handshakes each in its own task, so that a slow peer does not hold up the others.
-pub fn accept(listener: TcpListener, tls: Tls, metrics: Arc<Metrics>) -> ReceiverStream<std::io::Result<CallerStream>> {
+pub fn accept(
+    listener: TcpListener,
+    tls: Tls,
+    connections: Arc<Connections>,
+) -> ReceiverStream<std::io::Result<CallerStream>> {
     let (out, accepted) = mpsc::channel(ACCEPTED_MAX);
-    let connections = Connections::new(metrics);
     tokio::spawn(async move {
         loop {
             let tcp = match listener.accept().await {
@@ -163,7 +166,11 @@ pub fn accept(listener: TcpListener, tls: Tls, metrics: Arc<Metrics>) -> Receive
     ReceiverStream::new(accepted)
 }
 
-async fn handshake(
+/// A connection whose other side has shown who it is, with its place.
+///
+/// # Errors
+/// When it does not in time, or there is no place for it.
+pub async fn handshake(
     acceptor: TlsAcceptor,
     tcp: TcpStream,
     connections: &Arc<Connections>,

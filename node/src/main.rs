@@ -128,7 +128,7 @@ fn start_log(config: &Config, traces: Option<&Exporter>) -> anyhow::Result<()> {
     use tracing_subscriber::layer::SubscriberExt as _;
     use tracing_subscriber::util::SubscriberInitExt as _;
     let filter = config.log.filter()?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(tally_node::scrubbed_stderr);
+    let lines = tracing_subscriber::fmt::layer().with_writer(tally_node::scrubbed_stderr());
     let lines = match config.log.format {
         LogFormat::Text => lines.with_ansi(false).boxed(),
         LogFormat::Json => lines.json().boxed(),

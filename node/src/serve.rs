@@ -6,7 +6,7 @@ use crate::boot::boot;
 use crate::bundle_news;
 use crate::calls::Counted;
 use crate::config::Config;
-use crate::connections::accept;
+use crate::connections::{Connections, accept};
 use crate::freeze_news;
 use crate::gate::Gate;
 use crate::greet;
@@ -16,6 +16,7 @@ use crate::metrics;
 use crate::node::Node;
 use crate::peers::PEER_MESSAGE_MAX_BYTES;
 use crate::reload;
+use crate::rpc::Endpoint;
 use crate::services;
 use crate::traces::Traced;
 use crate::typed_errors::TypedErrors;
@@ -54,8 +55,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let listener = TcpListener::bind(node.config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", node.config.listen))?;
+    let rpc = Endpoint::open(&node).await?;
     tokio::spawn(reload::on_hangup(node.clone(), tls.clone()));
-    let connections = accept(listener, tls, node.metrics.clone());
+    let places = Connections::new(node.metrics.clone());
+    let connections = accept(listener, tls.clone(), places.clone());
     show_metrics(&node).await?;
     let (health, health_service) = tonic_health::server::health_reporter();
     let described = || {
@@ -107,10 +110,15 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     tracing::info!(node = %node.name(), address = %node.config.listen, incarnation = node.boot.incarnation.0,
         bundle = %node.bundle().digest(), "serving");
     let housekeeping = tokio::spawn(keep_house(node.clone()));
+    let rpc = rpc.map(|(rpc, listener)| (rpc.clone(), tokio::spawn(rpc.serve(listener, tls, places))));
     let vaults = tokio::spawn(vault::keep(node.clone()));
     server.await.context("the server crashed")?.context("the server failed")?;
     housekeeping.abort();
     vaults.abort();
+    if let Some((rpc, serving)) = rpc {
+        serving.abort();
+        rpc.drained().await;
+    }
     if let Err(refusal) = node.checkpoints.note(&node).await {
         tracing::warn!(%refusal, "no last checkpoint");
     }
@@ -142,7 +150,8 @@ async fn show_metrics(node: &Arc<Node>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn stop_signal() {
+/// Ready when the node is told to stop.
+pub(crate) async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let terminate = async {
         match signal(SignalKind::terminate()) {

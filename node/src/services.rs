@@ -2,6 +2,7 @@
 
 mod approval;
 mod audit;
+mod batch;
 mod clients;
 mod freeze;
 mod limits;
@@ -9,6 +10,7 @@ mod load;
 mod peer;
 mod policy;
 mod token;
+mod watch;
 mod wrap;
 
 pub use approval::service as approval;
