@@ -106,7 +106,7 @@ async fn proposals_are_admitted_by_the_peer_itself() {
     assert_eq!(typed(node2.propose_sign(request.clone()).await).1, Reason::BundleMismatch);
     request.bundle_digest = bundle.digest().0.to_vec();
     request.attempt = 0;
-    assert_eq!(typed(node2.propose_sign(request).await).1, Reason::InDoubt);
+    assert_eq!(typed(node2.propose_sign(request).await).1, Reason::ParameterRange);
 
     // A made-up result is not kept.
     let made_up = v1::CompleteRequest { intent: Some(raw::signed(&cluster, intent.intent())), result: vec![1, 2, 3] };
