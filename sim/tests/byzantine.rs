@@ -16,6 +16,7 @@ use tally_sim::{Behaviour, Cluster, Faults, Genesis};
 static TWO_OF_THREE: LazyLock<Genesis> = LazyLock::new(|| Genesis::new(Scheme::Ed25519, 2, 3, 1));
 static THREE_OF_FIVE: LazyLock<Genesis> = LazyLock::new(|| Genesis::new(Scheme::Ed25519, 3, 5, 2));
 static ECDSA: LazyLock<Genesis> = LazyLock::new(|| Genesis::new(Scheme::EcdsaSecp256k1, 2, 3, 3));
+static TAPROOT: LazyLock<Genesis> = LazyLock::new(|| Genesis::new(Scheme::Taproot, 2, 3, 4));
 
 /// What honest members can say afterwards.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -72,7 +73,7 @@ impl<'a> Run<'a> {
         let cheat = genesis.world.names[1 + usize::try_from(seed).unwrap() % 2].clone();
         let requests: Vec<_> = (1..=2)
             .map(|id| match genesis.created.record.scheme {
-                Scheme::Ed25519 => genesis.world.note(id, "text"),
+                Scheme::Ed25519 | Scheme::Taproot => genesis.world.note(id, "text"),
                 Scheme::EcdsaSecp256k1 => genesis.world.payout(id, 0),
             })
             .collect();
@@ -171,6 +172,13 @@ fn a_cheat_with_ecdsa_breaks_nothing_and_is_named_where_it_can_be() {
     };
     for (behaviour, blame, says) in behaviours().into_iter().map(of_ecdsa) {
         Run::new(&ECDSA, behaviour, 0).judge(blame, says);
+    }
+}
+
+#[test]
+fn a_cheat_with_taproot_breaks_nothing_and_is_named_where_it_can_be() {
+    for (behaviour, blame, says) in behaviours() {
+        Run::new(&TAPROOT, behaviour, 0).judge(blame, says);
     }
 }
 
