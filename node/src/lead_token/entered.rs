@@ -117,7 +117,9 @@ impl Entered {
         }
         let leave = match home_claims::certify(node, permit.opened(), permit.work(), None).await {
             Ok(leave) => leave,
-            Err(refusal) => return Err(home_claims::refused(node, permit.opened(), origin, refusal).await),
+            Err(refusal) => {
+                return Err(home_claims::refused(node, permit.opened(), origin, refusal, permit.work()).await);
+            }
         };
         Ok(Using { used: permit.start(leave)?, loaded, origin, announced, _guard: guard })
     }
