@@ -1,5 +1,5 @@
 //! What Taproot keys sign, and their addresses.
-#![allow(clippy::unwrap_used, missing_docs, reason = "tests fail loudly")]
+#![allow(clippy::unwrap_used, clippy::string_slice, missing_docs, reason = "tests fail loudly")]
 
 use sha2::{Digest as _, Sha256};
 use tally_chains::{BitcoinNetwork, ChainError, ToSign, decode, taproot_address};
