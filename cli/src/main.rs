@@ -124,7 +124,7 @@ async fn run(command: Command, profile: &profile::ProfileArg, out: Out) -> anyho
         Command::Batch(batch) => batch.run(profile).await,
         Command::Wrap(wrap) => wrap.run(profile, out).await,
         Command::Domain(domain) => domain.run(profile).await,
-        Command::Token(token) => token.run(profile, out).await,
+        Command::Token(token) => token.run(profile).await,
         Command::Approve(approve) => approve.run(&profile.client()?).await,
         Command::Reject(reject) => reject.run(&profile.client()?).await,
         Command::Approvals(approvals) => approvals.run(&profile.client()?, out).await,

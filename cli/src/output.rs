@@ -4,6 +4,8 @@ use crate::intents::Failed;
 use serde_json::{Value, json};
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tally_client::{ClientError, Exit, Refused};
 use tally_domain::UnixMillis;
@@ -243,14 +245,29 @@ pub struct Progress {
 impl Progress {
     /// Shows `what` and the seconds that have gone by, of `of` if that is known.
     pub fn start(what: &str, of: Option<Duration>) -> Self {
+        let (what, began) = (what.to_owned(), Instant::now());
+        Self::ticking(move || progress_line(&what, began.elapsed(), of))
+    }
+
+    /// Shows `what` and how much of `all` is done; whoever does it counts.
+    pub fn counted(what: &str, all: u64) -> (Self, Arc<AtomicU64>) {
+        let (what, done) = (what.to_owned(), Arc::new(AtomicU64::new(0)));
+        let counter = Arc::clone(&done);
+        let line = move || {
+            let share = done.load(Ordering::Relaxed) as f64 / all.max(1) as f64;
+            format!("{what} {} {:.0} %", bar(share), share.min(1.0) * 100.0)
+        };
+        (Self::ticking(line), counter)
+    }
+
+    fn ticking(line: impl Fn() -> String + Send + 'static) -> Self {
         if !std::io::stderr().is_terminal() {
             return Self { ticking: None };
         }
-        let (what, began) = (what.to_owned(), Instant::now());
         let ticking = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(PROGRESS_TICK).await;
-                drop(write!(std::io::stderr(), "\r\x1b[K{}", progress_line(&what, began.elapsed(), of)));
+                drop(write!(std::io::stderr(), "\r\x1b[K{}", line()));
             }
         });
         Self { ticking: Some(ticking) }
@@ -262,10 +279,13 @@ const BAR_WIDTH: usize = 24;
 
 fn progress_line(what: &str, gone: Duration, of: Option<Duration>) -> String {
     let Some(of) = of else { return format!("{what} … {:.0} s", gone.as_secs_f64()) };
-    let share = (gone.as_secs_f64() / of.as_secs_f64().max(0.001)).min(1.0);
-    let full = (share * 24.0) as usize;
-    let bar = format!("{}{}", "█".repeat(full), "░".repeat(BAR_WIDTH.saturating_sub(full)));
-    format!("{what} {bar} {:.0} of {:.0} s", gone.as_secs_f64(), of.as_secs_f64())
+    let share = gone.as_secs_f64() / of.as_secs_f64().max(0.001);
+    format!("{what} {} {:.0} of {:.0} s", bar(share), gone.as_secs_f64(), of.as_secs_f64())
+}
+
+fn bar(share: f64) -> String {
+    let full = (share.min(1.0) * BAR_WIDTH as f64) as usize;
+    format!("{}{}", "█".repeat(full), "░".repeat(BAR_WIDTH.saturating_sub(full)))
 }
 
 impl Drop for Progress {

@@ -13,6 +13,9 @@ use tally_domain::{Reason, RequestId};
 /// Most requests of one page; the nodes' own limit.
 const PAGE_MAX: u32 = 200;
 
+/// What nodes say of a request that enough persons have approved.
+const APPROVED: &str = "approved";
+
 /// `tally request ...`
 #[derive(Debug, clap::Subcommand)]
 pub enum Request {
@@ -110,6 +113,7 @@ fn line(r: &RequestInfo) -> String {
 fn word(state: &RequestState) -> String {
     match state {
         RequestState::Received => "received".into(),
+        RequestState::AwaitingApproval(Some(pending)) if pending.state == APPROVED => "approved, not signed yet".into(),
         RequestState::AwaitingApproval(_) => "awaiting approval".into(),
         RequestState::Refused(reason) => format!("refused {reason}"),
         RequestState::Completed(_) => "completed".into(),
@@ -158,6 +162,9 @@ fn to_json(r: &RequestInfo) -> Value {
     };
     let (state, reason, signed) = match &r.state {
         RequestState::Received => ("received", None, None),
+        RequestState::AwaitingApproval(Some(pending)) if pending.state == APPROVED => {
+            ("approved", pending.reason.as_ref(), None)
+        }
         RequestState::AwaitingApproval(_) => ("awaiting_approval", None, None),
         RequestState::Refused(reason) => ("refused", Some(reason), None),
         RequestState::Completed(signed) => ("completed", None, signed.as_deref()),

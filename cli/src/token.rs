@@ -5,7 +5,7 @@ mod import;
 use crate::domain::with_verdict;
 use crate::input;
 use crate::intents::Kept;
-use crate::output::{Out, Shown, Usage, field};
+use crate::output::{Shown, Usage, field};
 use crate::profile::ProfileArg;
 use crate::words::utc;
 use serde_json::{Value, json};
@@ -121,7 +121,7 @@ pub struct Delete {
 
 impl Token {
     /// Runs it.
-    pub async fn run(self, profile: &ProfileArg, printed: Out) -> anyhow::Result<Shown> {
+    pub async fn run(self, profile: &ProfileArg) -> anyhow::Result<Shown> {
         let (client, kept) = (profile.client()?, Kept::beside(profile.path()?));
         match self {
             Self::Create(create) => create.run(&client, &kept).await,
@@ -129,7 +129,7 @@ impl Token {
             Self::Search(search) => search.run(&client, &kept).await,
             Self::Show(show) => show.run(&client, &kept).await,
             Self::Delete(delete) => delete.run(&client, &kept).await,
-            Self::Import(import) => import.run(&client, printed).await,
+            Self::Import(import) => import.run(&client).await,
         }
     }
 }

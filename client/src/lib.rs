@@ -30,11 +30,11 @@ mod wrap;
 
 pub use answer::{
     ActiveRule, BanInfo, ChangeInfo, ChangedKek, Child, CreatedKek, CreatedKey, DataKey, DecidedInfo, Deleted,
-    DomainInfo, DomainKeyInfo, DoneBy, Found, FreezeInfo, Frozen, HsmInfo, JudgementInfo, KekInfo, KekVersionInfo,
-    KeyBacking, KeyInfo, LatencyInfo, LimitChargeInfo, LimitInfo, LimitsInfo, LineInfo, NodeInfo, PathInfo, PeerInfo,
-    PendingInfo, PolicyInfo, ProposalInfo, Proposed, QuorumInfo, ReplayCounts, ReplayedChange, RequestInfo,
-    RequestPage, RequestState, Revealed, RotationInfo, SaidInfo, Signed, TokenInfo, Tokenized, Told, Unfrozen,
-    Unwrapped, VetoedBundle, Wrapped, WrappedBy, together,
+    DomainInfo, DomainKeyInfo, DoneBy, ExplainedInfo, Found, FreezeInfo, Frozen, HeardInfo, HsmInfo, JudgementInfo,
+    KekInfo, KekVersionInfo, KeyBacking, KeyInfo, LatencyInfo, LimitChargeInfo, LimitInfo, LimitsInfo, LineInfo,
+    NodeInfo, OutcomeInfo, PathInfo, PeerInfo, PendingInfo, PolicyInfo, ProposalInfo, Proposed, QuorumInfo,
+    ReplayCounts, ReplayedChange, RequestInfo, RequestPage, RequestState, Revealed, RotationInfo, SaidInfo, Signed,
+    Stands, TokenInfo, Tokenized, Told, Unfrozen, Unwrapped, VetoedBundle, Wrapped, WrappedBy, together,
 };
 pub use audit::LogCheckpoint;
 pub use client::Client;

@@ -1,4 +1,5 @@
-//! Requests that wait for persons: taking them on, taking what persons have signed, and signing when enough have.
+//! Requests that wait for persons: taking them on, taking what persons have signed, and signing when enough have. What is
+//! to be revealed is revealed only to the client that asks for it, once more.
 
 mod lead;
 mod news;
@@ -6,7 +7,7 @@ mod view;
 
 pub use lead::care;
 pub use news::{announced, spread, tell_result};
-pub use view::{list, of_request, view};
+pub use view::{in_list, list, of_request, view};
 
 use crate::approvals::Name;
 use crate::decisions;
@@ -25,16 +26,19 @@ use tally_proto::v1;
 use tally_signer::admit::{self, Opened, Subject};
 use tally_signer::approval::{Question, envelope_of, rejected_by, said_step};
 use tally_signer::hsm_sign::{self, HsmSubject};
+use tally_signer::tokens::TokenSubject;
 
 /// Most requests that wait at a node: people answer some dozens a day, and each is shown to them in a list.
 pub const WAITING_MAX: usize = 1_000;
 
-/// A request to sign as this node decodes it.
+/// A request to sign or to reveal as this node decodes it.
 pub enum Read {
     /// With a threshold key.
     Threshold(Box<Subject>),
     /// With a key in some node's HSM.
     Hsm(Box<HsmSubject>),
+    /// Of cards in some node's token domain.
+    Tokens(Box<TokenSubject>),
 }
 
 impl Read {
@@ -43,6 +47,7 @@ impl Read {
         match self {
             Self::Threshold(subject) => Question::new(subject.opened(), subject.facts()),
             Self::Hsm(subject) => Question::new(subject.opened(), subject.facts()),
+            Self::Tokens(subject) => subject.question(),
         }
     }
 
@@ -51,25 +56,32 @@ impl Read {
         match self {
             Self::Threshold(subject) => subject.opened(),
             Self::Hsm(subject) => subject.opened(),
+            Self::Tokens(subject) => subject.opened(),
         }
     }
 
-    /// How many nodes sign.
+    /// How many nodes sign, or reveal.
     pub fn signers(&self) -> u32 {
         match self {
             Self::Threshold(subject) => subject.record().threshold.t().into(),
-            Self::Hsm(_) => 1,
+            Self::Hsm(_) | Self::Tokens(_) => 1,
         }
     }
 }
 
-/// Decodes a request to sign. A node without a share asks `whom` for the key's certificate.
+/// Decodes a request to sign or to reveal. A node without a share asks `whom` for the key's certificate.
 ///
 /// # Errors
 /// As [`admit::subject`].
 pub async fn read(node: &Arc<Node>, opened: Opened, whom: &NodeName) -> Result<Read, Refusal> {
     let name = opened.intent().key.clone();
     if let Some(held) = node.hsm_keys.get(&name) {
+        if held.is_domain() {
+            if held.record.tenant != opened.intent().tenant {
+                return Err(Reason::DomainNotFound.into());
+            }
+            return Ok(Read::Tokens(Box::new(TokenSubject::read(opened)?)));
+        }
         let subject = hsm_sign::subject(opened, &held.record, held.state())?;
         return Ok(Read::Hsm(Box::new(subject)));
     }

@@ -9,12 +9,14 @@ use crate::limits;
 use crate::node::{Node, fresh_rng, now};
 use crate::reply;
 use crate::sessions::Inbound;
+use crate::standing;
 use rand::RngExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tally_audit::event::Origin;
 use tally_domain::boot::Statement;
 use tally_domain::dsse::Envelope;
+use tally_domain::token::DomainState;
 use tally_domain::vote::VoteBody;
 use tally_domain::wrap::WrapKind;
 use tally_domain::{Action, Attempt, KekNumber, NodeName, Reason, Refusal};
@@ -24,6 +26,7 @@ use tally_signer::approval::unless_rejected;
 use tally_signer::claims::{Cleared, HomeBallot, HomeClaim, HomeWork, InTheWay, Placer};
 use tally_signer::freeze::unless_frozen;
 use tally_signer::hsm_sign::admit_hsm_sign;
+use tally_signer::tokens::{self, DomainView, admit_token};
 use tally_signer::veto::while_active;
 use tally_signer::wrap::{ToldByHome, admit_elsewhere, describe};
 use tokio::sync::mpsc;
@@ -71,11 +74,45 @@ pub async fn certify(
 }
 
 /// Writes down that a limit has no room; what else keeps votes away passes, and is no decision.
-pub async fn refused(node: &Arc<Node>, opened: &Opened, origin: Origin, refusal: Refusal) -> Refusal {
+pub async fn refused(node: &Arc<Node>, opened: &Opened, origin: Origin, refusal: Refusal, work: &HomeWork) -> Refusal {
     match refusal.reason {
-        Reason::VelocityLimit | Reason::Frozen => decisions::refused(node, opened, origin, refusal).await,
+        Reason::VelocityLimit => {
+            let lines = standing::full_here(node, &work.claimant(), work.charges(), &refusal);
+            decisions::refused_on(node, opened, origin, refusal, lines).await
+        }
+        Reason::Frozen => decisions::refused(node, opened, origin, refusal).await,
         _ => refusal,
     }
+}
+
+/// Writes down that it is permitted, before voters are asked, and how the lines stand.
+///
+/// # Errors
+/// As [`decisions::permitted`].
+pub async fn permitted(
+    node: &Arc<Node>,
+    opened: &Opened,
+    origin: Origin,
+    work: &HomeWork,
+    summary: &str,
+) -> Result<(), Refusal> {
+    let stood = || standing::stood(node, &work.claimant(), work.charges());
+    decisions::permitted_on(node, opened, origin, &work.task().rule, summary, Vec::new(), stood).await
+}
+
+/// Writes down that there was room, if the last that the log says is that there was none.
+///
+/// # Errors
+/// `STORAGE`.
+pub async fn found_room(
+    node: &Arc<Node>,
+    opened: &Opened,
+    origin: &Origin,
+    work: &HomeWork,
+    summary: &str,
+) -> Result<(), Refusal> {
+    let stood = || standing::stood(node, &work.claimant(), work.charges());
+    decisions::found_room(node, opened, origin, &work.task().rule, || summary.to_owned(), stood).await
 }
 
 /// How a round of votes ended.
@@ -97,12 +134,16 @@ async fn claimed(
 ) -> Result<(HomeClaim, Statement), Refusal> {
     let _turn = node.placing.lock().await;
     let by = work.claimant();
-    let claims = limits::place_for(node, &by, placer)?.map_err(Refusal::from)?.ok_or(Reason::Bug)?;
+    let claims = match limits::place_for(node, &by, placer)? {
+        Ok(claims) => claims.ok_or(Reason::Bug)?,
+        Err(full) => return Err(limits::full(node, &by, work.charges(), full)?),
+    };
     limits::in_the_way_of(node, &by, &claims)?;
     let attempts = node.store.attempts(&by.tenant, &by.request).map_err(|e| reply::of_store(&e))?;
     let attempt = Attempt(attempts.iter().map(|row| row.attempt.0).max().unwrap_or(0).saturating_add(1));
     let claim = work.claim(attempt, claims, now())?;
-    let (vote, step) = claim.vote(&node.boot, now());
+    let (vote, mut step) = claim.vote(&node.boot, now());
+    step.writes.extend(limits::names_of(node, work));
     let step = while_active(step, claim.body().bundle);
     commit(node, unless_frozen(step, &opened.intent().key)).await?;
     Ok((claim, vote))
@@ -175,7 +216,9 @@ impl Refused {
             Reason::Voters => {
                 // A key that was made a moment ago is still being announced.
                 let said = why.metadata.get("detail").map(String::as_str);
-                self.unready |= [Reason::KeyNotFound, Reason::KeyNotActive].iter().any(|r| said == Some(r.as_str()));
+                self.unready |= [Reason::KeyNotFound, Reason::DomainNotFound, Reason::KeyNotActive]
+                    .iter()
+                    .any(|r| said == Some(r.as_str()));
                 self.away.push(voter);
             }
             // What is said of the request says more than that somebody is busy with it.
@@ -224,9 +267,10 @@ pub async fn vote(
     if !found.is_empty() {
         return Ok(v1::VoteResponse { vote: None, in_the_way: limits::in_the_way_out(&found) });
     }
-    decisions::permitted(node, opened, origin, &work.task().rule, &summary, Vec::new()).await?;
+    permitted(node, opened, origin, &work, &summary).await?;
     approve::adopt(node, opened, work.approvals()).await?;
-    let (vote, step) = claim.vote(&node.boot, now());
+    let (vote, mut step) = claim.vote(&node.boot, now());
+    step.writes.extend(limits::names_of(node, &work));
     let step = while_active(step, claim.body().bundle);
     commit(node, unless_rejected(unless_frozen(step, &opened.intent().key), opened.intent())).await?;
     Ok(v1::VoteResponse { vote: Some(convert::statement_out(&vote)), in_the_way: Vec::new() })
@@ -238,6 +282,9 @@ fn admitted(node: &Node, opened: &Opened, told: Option<v1::ToldByHome>) -> Resul
     match opened.intent().action {
         Action::Sign => signature(node, opened),
         action if WrapKind::of(action).is_some() => wrapping(node, opened, told),
+        Action::Tokenize | Action::TokenizeMany | Action::Reveal | Action::RevealMany | Action::SearchToken => {
+            cards(node, opened)
+        }
         _ => Err(Refusal::new(Reason::Malformed).with("field", "action")),
     }
 }
@@ -255,6 +302,16 @@ fn wrapping(node: &Node, opened: &Opened, told: Option<v1::ToldByHome>) -> Resul
     let (key, known) = ((&*held.record, held.state()), node.freezes.known());
     let work = admit_elsewhere(opened, key, &known, told_in(told)?, &node.bundle(), now())?;
     Ok((work, describe(opened.intent()).unwrap_or_default()))
+}
+
+fn cards(node: &Node, opened: &Opened) -> Result<(HomeWork, String), Refusal> {
+    let held = node.hsm_keys.get(&opened.intent().key).ok_or(Reason::DomainNotFound)?;
+    let known = node.freezes.known();
+    // Whether it is suspended its home knows, which asks for votes only if not.
+    let doing = Some(DomainState::Active);
+    let domain = DomainView { record: &held.record, state: held.state(), doing, freezes: &known };
+    let permit = admit_token(opened.clone(), domain, false, &held.record.home, &node.bundle(), now())?;
+    Ok((permit.into_work(), tokens::describe(opened.intent()).unwrap_or_default()))
 }
 
 fn told_out(told: ToldByHome) -> v1::ToldByHome {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tally_domain::hsm_key::HsmKeyCertificate;
 use tally_domain::key::KeyState;
 use tally_domain::ports::store::Store;
-use tally_domain::{HsmKeyRecord, KeyName, NodeName, Reason, Refusal};
+use tally_domain::{HsmKeyRecord, KeyName, Material, NodeName, Reason, Refusal};
 
 /// A key in an HSM as this node knows it.
 #[derive(Debug, Clone)]
@@ -22,6 +22,11 @@ impl HsmHeld {
     /// A key that a majority has given its name signs; another does not.
     pub fn state(&self) -> KeyState {
         if self.certificate.is_some() { KeyState::Active } else { KeyState::Pending }
+    }
+
+    /// Whether it is a token domain, which has a key's name, and is no key.
+    pub fn is_domain(&self) -> bool {
+        matches!(self.record.material, Material::Tokens { .. })
     }
 }
 

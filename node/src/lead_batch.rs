@@ -1,8 +1,7 @@
 //! Streams of cards and of tokens: one signed opening, then one durable step for each message. What was answered is durable.
 
-use crate::decisions;
 use crate::lead_hsm::try_commit;
-use crate::lead_token::{Entered, enter, usable};
+use crate::lead_token::{Using, enter, usable};
 use crate::node::{Node, now};
 use crate::reply;
 use crate::vault::issue::{Given, Issue, card};
@@ -16,14 +15,14 @@ use tally_domain::ports::store::{StoreError, Write};
 use tally_domain::token::Token;
 use tally_domain::{Action, ClientId, Reason, Refusal, SecretBytes};
 use tally_proto::v1;
-use tally_signer::tokens::{Done, describe};
+use tally_signer::tokens::Done;
 use tally_tokenization::Call;
 use tally_tokenization::call::Import;
 use tally_tokenization::pan::Form;
 
 /// A stream that is open.
 pub struct Stream {
-    entered: Entered,
+    using: Using,
     client: ClientId,
     /// Rows that have come so far.
     rows: u64,
@@ -46,30 +45,20 @@ impl Stream {
     /// # Errors
     /// A [`Refusal`].
     pub async fn open(node: &Arc<Node>, client: ClientId, action: Action, envelope: Envelope) -> Result<Self, Refusal> {
-        let entered = enter(node, client.clone(), action, envelope).await?;
-        let opened = entered.permit.opened();
-        let intent = opened.intent();
-        let known = node.store.request(&intent.tenant, &intent.request_id).map_err(|e| reply::of_store(&e))?;
-        if known.is_some() {
-            let refusal = Refusal::new(Reason::RequestIdConflict).with("detail", "an intent opens one stream, once");
-            return Err(decisions::unclaimed(node, opened, entered.origin.clone(), refusal).await);
-        }
-        let summary = describe(intent).unwrap_or_default();
-        let rule = entered.permit.rule();
-        decisions::permitted(node, opened, entered.origin.clone(), rule, &summary, Vec::new()).await?;
-        let before = match &entered.permit.call().call {
+        let using = enter(node, client.clone(), action, envelope).await?.open(node).await?;
+        let before = match &using.used.call().call {
             Call::TokenizeMany { import: Some(import), .. } => {
-                node.vaults.store.import(&entered.loaded.domain, &import.id).map_err(|e| reply::of_store(&e))?
+                node.vaults.store.import(&using.loaded.domain, &import.id).map_err(|e| reply::of_store(&e))?
             }
             _ => None,
         };
         let (rejected, lines_done) = before.map_or((0, 0), |row| (row.rejected, row.lines));
-        Ok(Self { entered, client, rows: 0, rejected, lines_done })
+        Ok(Self { using, client, rows: 0, rejected, lines_done })
     }
 
     /// The rule that permitted it.
     pub fn rule(&self) -> String {
-        self.entered.permit.rule().into()
+        self.using.used.rule().into()
     }
 
     /// Lines of an import that were done before.
@@ -78,7 +67,7 @@ impl Stream {
     }
 
     fn import(&self) -> Option<Import> {
-        match &self.entered.permit.call().call {
+        match &self.using.used.call().call {
             Call::TokenizeMany { import, .. } => *import,
             _ => None,
         }
@@ -91,7 +80,7 @@ impl Stream {
     pub fn count(&mut self, rows: usize) -> Result<u64, Refusal> {
         let first = self.rows;
         self.rows = first.saturating_add(rows as u64);
-        let rows_max = self.entered.permit.call().call.rows();
+        let rows_max = self.using.used.call().call.rows();
         if rows > ROWS_MAX || self.rows > u64::from(rows_max) {
             let refusal = Refusal::new(Reason::BatchRows).with("rows_max", rows_max.to_string());
             return Err(refusal.with("message_rows_max", ROWS_MAX.to_string()));
@@ -110,7 +99,7 @@ impl Stream {
         cards: Vec<v1::CardRow>,
     ) -> impl Future<Output = Result<Prepared, Refusal>> + Send + use<> {
         let (node, client) = (node.clone(), self.client.clone());
-        let loaded = node.vaults.load(&self.entered.loaded.domain);
+        let loaded = node.vaults.load(&self.using.loaded.domain);
         async move {
             let line = cards.iter().map(|row| row.line).max().unwrap_or(0);
             let read = cards.into_iter().map(|row| {
@@ -128,7 +117,7 @@ impl Stream {
     /// A refusal of all of them.
     pub async fn keep(&mut self, node: &Arc<Node>, prepared: Prepared) -> Result<Vec<v1::TokenizedRow>, Refusal> {
         let Prepared { first, issue, line } = prepared;
-        let (entered, import, rejected, lines_done) = (&self.entered, self.import(), self.rejected, self.lines_done);
+        let (using, import, rejected, lines_done) = (&self.using, self.import(), self.rejected, self.lines_done);
         let given = issue
             .commit(node, |mut writes, given| {
                 let tokens = given.iter().filter_map(|given| match given {
@@ -141,7 +130,7 @@ impl Stream {
                 // Lines that come again, because whoever sent them has not seen the answer, do not set it back.
                 if let Some(Import { id, source }) = import.filter(|_| line > lines_done) {
                     writes.push(Write::Vault(VaultWrite::Cursor(CursorWrite::Imported(ImportRow {
-                        domain: entered.loaded.domain.clone(),
+                        domain: using.loaded.domain.clone(),
                         import: id,
                         source: source.0,
                         lines: line,
@@ -150,7 +139,7 @@ impl Stream {
                     }))));
                 }
                 let done = Done { tokens: Vec::new(), rows, refused, made: Some(made) };
-                entered.permit.step(writes, done, None, &node.boot, now())
+                using.used.step(writes, done, None, &node.boot, now())
             })
             .await?;
         let rows: Vec<_> = (first..).zip(given).map(|(index, given)| tokenized(index, given)).collect();
@@ -168,8 +157,8 @@ impl Stream {
         first: u64,
         tokens: Vec<String>,
     ) -> Result<Vec<v1::RevealedRow>, Refusal> {
-        let form = self.entered.permit.call().call.form().ok_or(Reason::Bug)?;
-        let loaded = node.vaults.load(&self.entered.loaded.domain)?;
+        let form = self.using.used.call().call.form().ok_or(Reason::Bug)?;
+        let loaded = node.vaults.load(&self.using.loaded.domain)?;
         let read = |text: &String| {
             let token = Token::parse(text).map_err(|_| Refusal::from(Reason::TokenNotFound))?;
             usable(node, &loaded, &token, false)
@@ -220,26 +209,13 @@ impl Stream {
     }
 
     async fn used(&self, node: &Arc<Node>, tokens: &[&Token], refused: usize) -> Result<(), StoreError> {
-        let domain = &self.entered.loaded.domain;
+        let domain = &self.using.loaded.domain;
         let uses = tokens
             .iter()
             .map(|token| Write::Vault(VaultWrite::Use { domain: domain.clone(), token: (*token).clone(), at: now() }));
         let [rows, refused] = [tokens.len() + refused, refused].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
         let done = Done { tokens: tokens.iter().map(|token| (*token).clone()).collect(), rows, refused, made: None };
-        try_commit(node, self.entered.permit.step(uses.collect(), done, None, &node.boot, now())).await
-    }
-
-    /// The client has ended the stream.
-    ///
-    /// # Errors
-    /// `STORAGE`.
-    pub async fn end(self, node: &Arc<Node>) -> Result<(), Refusal> {
-        let intent = self.entered.permit.opened().intent();
-        let (tenant, request) = (intent.tenant.clone(), intent.request_id);
-        let result = self.rows.to_be_bytes().to_vec();
-        let complete = Write::Complete { tenant, request, result, at: now() };
-        let step = tally_domain::ports::store::Step { writes: vec![complete], leaves: Vec::new() };
-        try_commit(node, step).await.map_err(|e| reply::of_store(&e))
+        try_commit(node, self.using.used.step(uses.collect(), done, None, &node.boot, now())).await
     }
 }
 

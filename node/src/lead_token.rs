@@ -1,27 +1,24 @@
 //! Single calls to one of this node's token domains: admit, have the vault do it, and write down in one step who asked, what
 //! was decided and what came of it. Only then is anyone told.
 
-use crate::decisions;
-use crate::inflight::Guard;
-use crate::lead_hsm::commit;
+mod entered;
+
+pub use entered::{Using, enter, keep};
+
 use crate::node::{Node, now};
-use crate::recover;
 use crate::reply;
 use crate::vault::issue::{Given, Issue, card, subject};
-use crate::vault::{self, Loaded, Opened as Row, domain_of};
+use crate::vault::{self, Loaded, Opened as Row};
 use prost::Message as _;
 use std::sync::Arc;
 use std::time::Duration;
-use tally_audit::event::Origin;
 use tally_domain::dsse::Envelope;
+use tally_domain::ports::store::Write;
 use tally_domain::ports::store::tokens::{TokenRow, VaultWrite};
-use tally_domain::ports::store::{Step, Write};
-use tally_domain::reason::Class;
 use tally_domain::token::Token;
 use tally_domain::{Action, ClientId, Reason, Refusal, SecretBytes, Subject};
 use tally_proto::v1;
-use tally_signer::admit::Opened;
-use tally_signer::tokens::{DomainView, Done, TokenPermit, admit_token, check_beside, describe};
+use tally_signer::tokens::{Done, check_beside};
 use tally_tokenization::Call;
 use tally_tokenization::life::{Life, NotUsable, Stored};
 
@@ -42,85 +39,6 @@ pub struct Beside {
     pub card: SecretBytes,
     /// Whose it is, or nobody's.
     pub subject: String,
-}
-
-/// A call that is permitted.
-pub struct Entered {
-    /// What permits it.
-    pub permit: TokenPermit,
-    /// The domain.
-    pub loaded: Arc<Loaded>,
-    /// Who brought it.
-    pub origin: Origin,
-    /// The stored answer, if this very intent was done before.
-    before: Option<Vec<u8>>,
-    _guard: Guard,
-}
-
-/// Opens an intent, and decides.
-///
-/// # Errors
-/// A [`Refusal`], which is written down; not so `HOME_NODE`.
-pub async fn enter(node: &Arc<Node>, caller: ClientId, action: Action, envelope: Envelope) -> Result<Entered, Refusal> {
-    let (opened, origin) = decisions::opened_for(action, node, caller, envelope).await?;
-    let intent = opened.intent();
-    let guard = node.inflight.take(&intent.tenant, intent.request_id).await;
-    let decided = recover::completed(node, &opened).and_then(|before| Ok((before, admitted(node, &opened)?)));
-    match decided {
-        Ok((before, (permit, loaded))) => Ok(Entered { permit, loaded, origin, before, _guard: guard }),
-        Err(refusal) if refusal.reason == Reason::HomeNode => Err(refusal),
-        Err(refusal) => Err(decisions::refused(node, &opened, origin, refusal).await),
-    }
-}
-
-fn admitted(node: &Arc<Node>, opened: &Opened) -> Result<(TokenPermit, Arc<Loaded>), Refusal> {
-    let held = node.hsm_keys.get(&opened.intent().key).ok_or(Reason::DomainNotFound)?;
-    let home = held.record.home == *node.name();
-    let loaded = if home { Some(node.vaults.load(&domain_of(&held.record)?)?) } else { None };
-    let known = node.freezes.known();
-    let doing = loaded.as_ref().map(|loaded| loaded.doing);
-    let view = DomainView { record: &held.record, state: held.state(), doing, freezes: &known };
-    let permit = admit_token(opened.clone(), view, node.name(), &node.bundle(), now())?;
-    Ok((permit, loaded.ok_or(Reason::Bug)?))
-}
-
-impl Entered {
-    /// Writes a refusal down.
-    pub async fn refused(&self, node: &Arc<Node>, refusal: Refusal) -> Refusal {
-        decisions::refused(node, self.permit.opened(), self.origin.clone(), refusal).await
-    }
-
-    /// The step with what was asked and decided before it.
-    fn told(&self, node: &Node, mut step: Step) -> Step {
-        let opened = self.permit.opened();
-        let summary = describe(opened.intent()).unwrap_or_default();
-        let mut leaves = decisions::permit_leaves(node, opened, self.origin.clone(), self.permit.rule(), &summary);
-        leaves.append(&mut step.leaves);
-        step.writes.insert(0, decisions::claim(opened));
-        Step { leaves, ..step }
-    }
-
-    async fn commit(&self, node: &Arc<Node>, step: Step) -> Result<(), Refusal> {
-        match commit(node, self.told(node, step)).await {
-            Ok(()) => Ok(()),
-            Err(refusal) => Err(self.failed(node, refusal).await),
-        }
-    }
-
-    /// What was refused for a reason of the caller's is written down.
-    async fn failed(&self, node: &Arc<Node>, refusal: Refusal) -> Refusal {
-        match refusal.reason.class() {
-            _ if refusal.reason == Reason::RequestIdConflict => {
-                decisions::unclaimed(node, self.permit.opened(), self.origin.clone(), refusal).await
-            }
-            Class::Unavailable | Class::Internal | Class::Aborted | Class::DeadlineExceeded => refusal,
-            _ => self.refused(node, refusal).await,
-        }
-    }
-
-    fn answer(&self, node: &Node) -> (String, String) {
-        (self.permit.rule().into(), node.name().to_string())
-    }
 }
 
 /// Does one call of a client's within its time.
@@ -149,7 +67,8 @@ pub async fn tokenize(
         Err(refusal) => return Err(entered.refused(node, refusal).await),
     };
     drop(beside);
-    let (rule, home) = entered.answer(node);
+    let using = entered.begin(node).await?;
+    let (rule, home) = using.answer(node);
     let answer = |given: &Given| match given {
         Given::Token { token, created } => {
             let (token, rule, home) = (token.to_string(), rule.clone(), home.clone());
@@ -157,9 +76,9 @@ pub async fn tokenize(
         }
         Given::Refused(_) => None,
     };
-    let issue = Issue::prepare(node, &caller, entered.loaded.clone(), vec![Ok(card)]).await?;
+    let issue = Issue::prepare(node, &caller, using.loaded.clone(), vec![Ok(card)]).await?;
     if let Some(refusal) = issue.refusal() {
-        return Err(entered.refused(node, refusal).await);
+        return Err(using.refused(node, refusal).await);
     }
     let outcome = issue
         .commit(node, |writes, given| {
@@ -168,15 +87,15 @@ pub async fn tokenize(
                 _ => (Done { tokens: vec![], rows: 1, refused: 1, made: None }, None),
             };
             let result = result.map(|result| result.encode_to_vec());
-            entered.told(node, entered.permit.step(writes, done, result, &node.boot, now()))
+            using.told(node, using.used.step(writes, done, result, &node.boot, now()))
         })
         .await;
     match outcome {
         Ok(given) => match given.into_iter().next() {
-            Some(Given::Refused(refusal)) => Err(entered.refused(node, refusal).await),
+            Some(Given::Refused(refusal)) => Err(using.refused(node, refusal).await),
             given => given.as_ref().and_then(answer).ok_or(Reason::Bug.into()),
         },
-        Err(refusal) => Err(entered.failed(node, refusal).await),
+        Err(refusal) => Err(using.failed(node, refusal).await),
     }
 }
 
@@ -187,25 +106,25 @@ pub async fn reveal(
     envelope: Envelope,
 ) -> Result<(v1::RevealResponse, SecretBytes), Refusal> {
     let entered = enter(node, caller, Action::Reveal, envelope).await?;
-    let Call::Reveal { token, form } = &entered.permit.call().call else { return Err(Reason::Bug.into()) };
+    let Call::Reveal { token, form } = entered.permit.call().call.clone() else { return Err(Reason::Bug.into()) };
     let again = entered.before.is_some();
-    let found = usable(node, &entered.loaded, token, again);
-    let opened = match found {
-        Ok(row) => one(node, &entered.loaded, row).await,
-        Err(refusal) => Err(refusal),
+    let row = match usable(node, &entered.loaded, &token, again) {
+        Ok(row) => row,
+        Err(refusal) => return Err(entered.refused(node, refusal).await),
     };
-    let pan = match opened {
+    let using = entered.begin(node).await?;
+    let pan = match one(node, &using.loaded, row).await {
         Ok(pan) => pan,
-        Err(refusal) => return Err(entered.failed(node, refusal).await),
+        Err(refusal) => return Err(using.failed(node, refusal).await),
     };
-    let (rule, home) = entered.answer(node);
+    let (rule, home) = using.answer(node);
     let answer = v1::RevealResponse { rule, home, value: Vec::new() };
-    let uses = VaultWrite::Use { domain: entered.loaded.domain.clone(), token: token.clone(), at: now() };
-    let (writes, result) =
-        if again { (Vec::new(), None) } else { (vec![Write::Vault(uses)], Some(answer.encode_to_vec())) };
-    let step = entered.permit.step(writes, Done::one(token.clone()), result, &node.boot, now());
-    entered.commit(node, step).await?;
-    Ok((answer, vault::shown(pan, *form)))
+    let result = answer.encode_to_vec();
+    let uses = VaultWrite::Use { domain: using.loaded.domain.clone(), token: token.clone(), at: now() };
+    let (writes, kept) = if again { (Vec::new(), None) } else { (vec![Write::Vault(uses)], Some(result.clone())) };
+    using.commit(node, using.used.step(writes, Done::one(token), kept, &node.boot, now())).await?;
+    using.tell_others(node, &result);
+    Ok((answer, vault::shown(pan, form)))
 }
 
 /// The row of a token that may be revealed now. One that this very intent has used up already is.
@@ -274,35 +193,36 @@ pub async fn search(
         Err(refusal) => return Err(entered.refused(node, refusal).await),
     };
     drop(beside);
-    let loaded = &entered.loaded;
+    let using = entered.begin(node).await?;
+    let loaded = &using.loaded;
     let key = loaded.current_index().ok_or(Reason::Tampered)?;
     // Found or not, the token is asked once, the vault once, and one step is written.
     let prints = vault::fingerprints(node, loaded, key, &[&card.pan]).await?;
     let print = prints.first().copied().ok_or(Reason::Hsm)?;
     let found = node.vaults.store.tokens_of_card(&loaded.domain, (key.number, print), card.subject.as_ref(), FOUND_MAX);
     let found = found.map_err(|e| reply::of_store(&e))?;
-    let (rule, home) = entered.answer(node);
+    let (rule, home) = using.answer(node);
     // Which tokens it were is not kept with the request: it may be shredded, and the answer is found again.
     let stored = v1::SearchResponse { rule, home, tokens: Vec::new() };
     let done = Done { tokens: found.clone(), rows: 1, refused: 0, made: None };
-    let step = entered.permit.step(Vec::new(), done, Some(stored.encode_to_vec()), &node.boot, now());
-    entered.commit(node, step).await?;
+    let step = using.used.step(Vec::new(), done, Some(stored.encode_to_vec()), &node.boot, now());
+    using.commit(node, step).await?;
     Ok(v1::SearchResponse { tokens: found.iter().map(ToString::to_string).collect(), ..stored })
 }
 
 /// What may be told of a token.
 pub async fn show(node: &Arc<Node>, caller: ClientId, envelope: Envelope) -> Result<v1::GetTokenResponse, Refusal> {
     let entered = enter(node, caller, Action::ShowToken, envelope).await?;
-    let Call::Show { token } = &entered.permit.call().call else { return Err(Reason::Bug.into()) };
-    let row = match find(node, &entered.loaded, token) {
+    let Call::Show { token } = entered.permit.call().call.clone() else { return Err(Reason::Bug.into()) };
+    let using = entered.begin(node).await?;
+    let row = match find(node, &using.loaded, &token) {
         Ok(row) => row,
-        Err(refusal) => return Err(entered.failed(node, refusal).await),
+        Err(refusal) => return Err(using.failed(node, refusal).await),
     };
-    let (rule, home) = entered.answer(node);
+    let (rule, home) = using.answer(node);
     let stored = v1::GetTokenResponse { rule, home, token: None };
-    let step =
-        entered.permit.step(Vec::new(), Done::one(token.clone()), Some(stored.encode_to_vec()), &node.boot, now());
-    entered.commit(node, step).await?;
+    let step = using.used.step(Vec::new(), Done::one(token), Some(stored.encode_to_vec()), &node.boot, now());
+    using.commit(node, step).await?;
     Ok(v1::GetTokenResponse { token: Some(info(&row)), ..stored })
 }
 
@@ -333,34 +253,35 @@ pub async fn delete(
     if let Some(before) = &entered.before {
         return v1::DeleteTokenResponse::decode(before.as_slice()).map_err(|_| Reason::Tampered.into());
     }
-    let deleted = match &entered.permit.call().call {
-        Call::Delete { token } => shredded(node, &entered, vec![token.clone()], 0, true).await?,
+    let (rule, home) = (entered.permit.rule().to_owned(), node.name().to_string());
+    let answer = v1::DeleteTokenResponse { rule, home, deleted: 0 };
+    let deleted = match entered.permit.call().call.clone() {
+        Call::Delete { token } => shredded(node, &entered.begin(node).await?, vec![token], 0, true).await?,
         Call::DeleteSubject { subject: bound } => {
-            let whose = match read_beside(bound, &beside) {
+            let whose = match read_beside(&bound, &beside) {
                 Ok(Some(whose)) => whose,
                 Ok(None) => {
                     return Err(entered.refused(node, Refusal::new(Reason::Malformed).with("field", "subject")).await);
                 }
                 Err(refusal) => return Err(entered.refused(node, refusal).await),
             };
-            of_subject(node, &entered, &whose).await?
+            of_subject(node, &entered.begin(node).await?, &whose).await?
         }
         _ => return Err(Reason::Bug.into()),
     };
     vault::forget_log(node).await;
-    let (rule, home) = entered.answer(node);
-    Ok(v1::DeleteTokenResponse { rule, home, deleted })
+    Ok(v1::DeleteTokenResponse { deleted, ..answer })
 }
 
 /// Step by step; the last one has the answer. After a crash the same intent does the rest.
-async fn of_subject(node: &Arc<Node>, entered: &Entered, whose: &Subject) -> Result<u64, Refusal> {
+async fn of_subject(node: &Arc<Node>, using: &Using, whose: &Subject) -> Result<u64, Refusal> {
     let mut deleted = 0;
     loop {
         let store = &node.vaults.store;
-        let tokens = store.tokens_of_subject(&entered.loaded.domain, whose, None, SHREDDED_MAX);
+        let tokens = store.tokens_of_subject(&using.loaded.domain, whose, None, SHREDDED_MAX);
         let tokens = tokens.map_err(|e| reply::of_store(&e))?;
         let last = tokens.len() < SHREDDED_MAX as usize;
-        deleted = shredded(node, entered, tokens, deleted, last).await?;
+        deleted = shredded(node, using, tokens, deleted, last).await?;
         if last {
             return Ok(deleted);
         }
@@ -369,18 +290,18 @@ async fn of_subject(node: &Arc<Node>, entered: &Entered, whose: &Subject) -> Res
 
 async fn shredded(
     node: &Arc<Node>,
-    entered: &Entered,
+    using: &Using,
     tokens: Vec<Token>,
     before: u64,
     last: bool,
 ) -> Result<u64, Refusal> {
     let deleted = before + tokens.len() as u64;
-    let (rule, home) = entered.answer(node);
+    let (rule, home) = using.answer(node);
     let result = last.then(|| v1::DeleteTokenResponse { rule, home, deleted }.encode_to_vec());
     let rows = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
-    let shred = VaultWrite::Shred { domain: entered.loaded.domain.clone(), tokens: tokens.clone() };
+    let shred = VaultWrite::Shred { domain: using.loaded.domain.clone(), tokens: tokens.clone() };
     let done = Done { tokens, rows, refused: 0, made: None };
-    entered.commit(node, entered.permit.step(vec![Write::Vault(shred)], done, result, &node.boot, now())).await?;
+    using.commit(node, using.used.step(vec![Write::Vault(shred)], done, result, &node.boot, now())).await?;
     Ok(deleted)
 }
 

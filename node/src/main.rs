@@ -95,7 +95,7 @@ fn start_log(config: &Config) -> anyhow::Result<()> {
     // cryptoki logs an error for each mechanism that it has no name for.
     let filter =
         EnvFilter::try_new(format!("{},cryptoki=off", config.log.level)).context("`log.level` is not a filter")?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(tally_node::scrubbed_stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(tally_node::scrubbed_stderr());
     match config.log.format {
         LogFormat::Text => builder.with_ansi(false).init(),
         LogFormat::Json => builder.json().init(),

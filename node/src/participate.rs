@@ -10,11 +10,13 @@ use crate::inflight::Guard;
 use crate::lead_hsm;
 use crate::lead_key;
 use crate::lead_sign::pending_check;
+use crate::lead_token;
 use crate::limits;
 use crate::node::{Node, fresh_rng, now};
 use crate::recover;
 use crate::reply;
 use crate::sessions::{Seat, SessionKey};
+use crate::standing;
 use prost::Message as _;
 use std::sync::Arc;
 use tally_audit::event::Origin;
@@ -85,11 +87,12 @@ pub async fn propose_sign(
     let seat = node.sessions.open(session, &members)?;
     let mut also = match record.scheme {
         Scheme::EcdsaSecp256k1 => vec![pending_check(node, permit, session, &members)],
-        Scheme::Ed25519 => Vec::new(),
+        Scheme::Ed25519 | Scheme::Taproot => Vec::new(),
     };
     also.extend(limits::names(node, permit));
     let summary = tally_policy::summary(&node.bundle(), permit.subject().facts());
-    decisions::permitted(node, &opened, origin, permit.rule(), &summary, also).await?;
+    let stood = || standing::stood(node, &limits::claimant(permit.subject()), permit.charges());
+    decisions::permitted_on(node, &opened, origin, permit.rule(), &summary, also, stood).await?;
     approve::adopt(node, &opened, permit.approvals()).await?;
     let (boot, bundle) = (node.boot.clone(), node.bundle());
     let start = Start { claimed, share, boot, bundle, members, signers, attempt, leader };
@@ -193,7 +196,7 @@ pub async fn recover(
 /// # Errors
 /// A [`Refusal`].
 pub async fn complete(node: &Arc<Node>, peer: NodeName, request: v1::CompleteRequest) -> Result<(), Refusal> {
-    let origin = Origin::Peer(peer);
+    let origin = Origin::Peer(peer.clone());
     let opened = open(node, request.intent, &origin).await?;
     let intent = opened.intent();
     let _guard = node.inflight.take(&intent.tenant, intent.request_id).await;
@@ -201,6 +204,9 @@ pub async fn complete(node: &Arc<Node>, peer: NodeName, request: v1::CompleteReq
         return Ok(());
     }
     if let Some(held) = node.hsm_keys.get(&intent.key) {
+        if held.is_domain() {
+            return lead_token::keep(node, &opened, &peer, &held, request.result).await;
+        }
         return lead_hsm::keep(node, &opened, origin, &held, &request.result).await;
     }
     let held = node.keys.get(&intent.key);

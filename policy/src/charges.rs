@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use tally_domain::claim::LINES_MAX;
 use tally_domain::facts::{Allowance, Amount, Facts, PaymentFacts, TransactionFacts};
 use tally_domain::ports::store::NamedLine;
-use tally_domain::{Account, Charge, LimitId, LineId};
+use tally_domain::{Account, Action, Charge, LimitId, LineId};
 
 /// A limit never allows the request, however much of it is left.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +44,8 @@ impl OverLimit {
 
 /// What the request takes, of every limit that matches it, whichever rule permits it; in the order of the lines.
 ///
-/// Leave to move an amount takes that amount, and leave to move everything takes more than any amount. An amount of none takes nothing. A limit with `count` counts movements and transfers, and requests that move nothing.
+/// Leave to move an amount takes that amount, and leave to move everything takes more than any amount. An amount of none takes nothing. A limit with `count` counts movements and transfers, cards of a stream as many as it may have,
+/// and requests that move nothing.
 /// Fees are not movements: rules bound them. What is not known to move nothing (opaque transactions, raw digests, typed
 /// data that is not understood, assets that `assets.toml` does not name) matches every asset, destination and list, and has an infinite amount.
 ///
@@ -88,6 +89,8 @@ struct Moves<'a> {
 enum What<'a> {
     /// Nothing of value.
     Nothing,
+    /// So many cards of a token domain, of which nothing moves.
+    Cards(u32),
     /// Whatever it may be.
     Anything { to: &'a str },
     /// So much of this.
@@ -109,7 +112,11 @@ fn moves<'a>(bundle: &'a Bundle, action: PolicyAction<'a>) -> Vec<Moves<'a>> {
         PolicyAction::Sign(Facts::Opaque(opaque)) => one("sign_opaque", What::Anything { to: &opaque.to }),
         PolicyAction::Sign(Facts::Raw(_)) => one("sign_raw", What::Anything { to: "" }),
         PolicyAction::Wrap(facts) => one(facts.kind.as_str(), What::Nothing),
-        PolicyAction::Token(facts) => one(facts.rule_action(), What::Nothing),
+        PolicyAction::Token(facts) => match facts.action {
+            // What may be told of a token is no card number, and no limit keeps one from being destroyed.
+            Action::ShowToken | Action::DeleteToken => Vec::new(),
+            _ => one(facts.rule_action(), What::Cards(facts.rows)),
+        },
         // A limit bounds what is done with keys. Whoever may make or freeze one is a rule's matter, and a freeze must not
         // wait until a window has passed.
         PolicyAction::CreateKey(_)
@@ -158,12 +165,15 @@ fn transfers(payment: &PaymentFacts) -> Vec<Moves<'_>> {
 
 fn matches(bundle: &Bundle, request: &DecisionRequest<'_>, scope: &Scope, moves: &Moves<'_>) -> bool {
     let is = |named: &Option<String>, value: &str| named.as_ref().is_none_or(|name| name == value);
-    let asked = is(&scope.key, request.subject())
+    let of_domain = matches!(request.action, PolicyAction::Token(_));
+    let (named, other) = if of_domain { (&scope.domain, &scope.key) } else { (&scope.key, &scope.domain) };
+    let asked = other.is_none()
+        && is(named, request.subject())
         && is(&scope.client, request.client.as_str())
         && is(&scope.action, moves.action);
     asked
         && match &moves.what {
-            What::Nothing => scope.asset.is_none() && scope.to.is_none() && scope.list.is_none(),
+            What::Nothing | What::Cards(_) => scope.asset.is_none() && scope.to.is_none() && scope.list.is_none(),
             What::Anything { .. } => true,
             What::Asset { symbol, to, .. } => {
                 let listed = |list: &String| is_listed(bundle, list, to);
@@ -181,8 +191,9 @@ fn is_listed(bundle: &Bundle, list: &str, to: &str) -> bool {
 /// How much one movement takes of a limit that matches it.
 fn taken(limit: &Limit, moves: &Moves<'_>) -> Result<u128, OverLimit> {
     match (limit.most, &moves.what) {
+        (Most::Count(_), What::Cards(cards)) => Ok((*cards).into()),
         (Most::Count(_), _) => Ok(1),
-        (Most::Amount { .. }, What::Nothing) => Ok(0),
+        (Most::Amount { .. }, What::Nothing | What::Cards(_)) => Ok(0),
         (Most::Amount { .. }, What::Anything { .. }) => Err(OverLimit::Unknown { limit: limit.id.clone() }),
         (Most::Amount { decimals: counted, .. }, What::Asset { decimals, amount, .. }) => {
             in_units(*amount, *decimals, counted).ok_or_else(|| OverLimit::Amount { limit: limit.id.clone() })
@@ -222,12 +233,15 @@ fn line(limit: &Limit, request: &DecisionRequest<'_>, moves: &Moves<'_>) -> Line
 /// The fields that a limit counts separately by, with their values for one movement.
 fn counted_by<'a>(limit: &Limit, request: &DecisionRequest<'a>, moves: &Moves<'a>) -> Vec<(&'static str, &'a str)> {
     let value = |by: &By| match (by, &moves.what) {
+        (By::Key, What::Cards(_)) => "",
         (By::Key, _) => request.subject(),
+        (By::Domain, What::Cards(_)) => request.subject(),
         (By::Client, _) => request.client.as_str(),
         (By::Action, _) => moves.action,
         (By::Asset, What::Asset { symbol, .. }) => symbol,
         (By::To, What::Asset { to, .. } | What::Anything { to }) => to,
-        (By::Asset | By::To, What::Nothing | What::Anything { .. }) => "",
+        (By::Domain, _) => "",
+        (By::Asset | By::To, What::Nothing | What::Cards(_) | What::Anything { .. }) => "",
     };
     limit.by.iter().map(|by| (by.as_str(), value(by))).collect()
 }

@@ -37,12 +37,6 @@ pub enum Problem {
          tests/payouts.case.toml"
     )]
     UnknownFile,
-    /// Something that a later version enforces. Ignoring it would permit more than the author meant.
-    #[error("{what} is not supported by this version; remove it, or use a version that enforces it")]
-    NotSupported {
-        /// What was found.
-        what: String,
-    },
     /// Over a limit of size or number.
     #[error("{what} is over the limit of {limit}; make it smaller")]
     TooLarge {
@@ -114,8 +108,11 @@ pub enum Problem {
     /// Only what permits can wait for persons.
     #[error("a forbid has no @approvals: it forbids whoever approves; remove them, or give them to a permit")]
     ForbidWithApprovals,
-    /// Nodes wait for persons only before they sign.
-    #[error("a rule with @approvals is for signatures, and names action `{action}`; nodes would refuse that for ever")]
+    /// Nodes wait for persons only before they sign or reveal.
+    #[error(
+        "a rule with @approvals is for signatures and for `reveal`, and names action `{action}`; nodes would refuse that \
+         for ever"
+    )]
     ApprovalsOfAction {
         /// The action.
         action: String,
@@ -158,6 +155,9 @@ pub enum Problem {
         /// The limit.
         id: String,
     },
+    /// It would be for nothing.
+    #[error("a limit names a `key` or a `domain`: nothing is done with both")]
+    KeyAndDomain,
     /// Amounts of what?
     #[error("a limit with `max` must name its `asset`: amounts of different assets do not add up")]
     MaxWithoutAsset,

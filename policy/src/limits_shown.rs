@@ -31,6 +31,7 @@ fn shown(limit: &Limit) -> LimitShown {
     let scope = &limit.scope;
     let fields = [
         ("key", &scope.key),
+        ("domain", &scope.domain),
         ("client", &scope.client),
         ("asset", &scope.asset),
         ("to", &scope.to),

@@ -265,8 +265,8 @@ fn approvals(policy: &Policy, approvers: &Groups) -> Result<Vec<Quorum>, Problem
     }
 }
 
-/// An action of a permit for which no node waits. A request to sign says all that is done, and can wait without its client;
-/// what else is asked for is done while the client is there, or not at all.
+/// An action of a permit for which no node waits. A request to sign or to reveal says all that is done, and is the same when
+/// persons have approved it; what else is asked for is done while the client is there, or not at all.
 fn unsigned_action(policy: &Policy) -> Option<String> {
     let actions = match policy.action_constraint() {
         ActionConstraint::Any => Vec::new(),
@@ -274,7 +274,7 @@ fn unsigned_action(policy: &Policy) -> Option<String> {
         ActionConstraint::In(actions) => actions,
     };
     let mut names = actions.iter().map(|action| action.id().unescaped().to_owned());
-    names.find(|name| name != "sign" && !name.starts_with("sign_"))
+    names.find(|name| name != "sign" && !name.starts_with("sign_") && name != "reveal")
 }
 
 /// Strict validation. A warning is an error here: a rule that can never match does not do what its author meant.

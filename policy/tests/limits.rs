@@ -271,7 +271,12 @@ fn limits_are_read_strictly() {
             limit("count = 1\naction = \"create_key\""),
             "limits.toml:5:10: `create_key` is not a valid action of a limit",
         ),
-        (limit("count = 1\ndomain = \"shop\""), "limits.toml:5:10: a limit of a token domain is not supported"),
+        (limit("count = 1\nkey = \"hot\"\ndomain = \"shop\""), "limits.toml:6:10: a limit names a `key` or a `domain`"),
+        (limit("count = 1\ndomain = \"a b\""), "limits.toml:5:10: `a b` is not a valid name of a token domain"),
+        (
+            limit("count = 1\naction = \"delete_token\""),
+            "limits.toml:5:10: `delete_token` is not a valid action of a limit",
+        ),
         (limit("count = 1\nby = [\"list\"]"), "limits.toml:5:7: `list` is not a valid field to count by"),
         (limit("count = 1\nby = [\"key\", \"key\"]"), "limits.toml:5:14: field to count by `key` is there twice"),
         (limit("count = 1\nkeys = \"hot\""), "limits.toml:5:1: unknown field `keys`"),

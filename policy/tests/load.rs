@@ -143,7 +143,11 @@ fn rules_say_nothing_that_would_be_ignored() {
     let later = "there is no group of persons `treasury`";
     refused(format!("\n  @id(\"a\")\n @approvals(\"2 of treasury\") permit {scope}"), "@approvals", later);
     let more = r#"@id("a") @approvals("1 of treasury") permit (principal, action in [Action::"sign", Action::"freeze"], resource);"#;
-    refused(more.into(), "@approvals", "a rule with @approvals is for signatures, and names action `freeze`");
+    refused(
+        more.into(),
+        "@approvals",
+        "a rule with @approvals is for signatures and for `reveal`, and names action `freeze`",
+    );
     refused(format!("@id(\"a\") @advice(\"x\") permit {scope}"), "@advice", "unknown annotation `@advice`");
     refused(format!("@id(\"a\") permit {scope}\nforbid {scope}"), "forbid", "the rule has no @id");
     let twice = format!("@id(\"a\") permit {scope}\n@id ( \"a\") forbid {scope}");

@@ -3,12 +3,16 @@
 
 mod common {
     pub mod bundle;
+    pub mod treasury;
 }
 
 use common::bundle::*;
+use common::treasury::treasury;
+use tally_domain::facts::{Facts, MessageFacts};
 use tally_domain::intent::Action;
 use tally_domain::token::{DomainFacts, TokenFacts};
-use tally_policy::{Bundle, Decision, PolicyAction};
+use tally_domain::{ClientId, KeyName};
+use tally_policy::{Bundle, Decision, DecisionRequest, PolicyAction, charges, lines};
 
 const POLICY: &str = r#"
 @id("keep-cards")
@@ -70,4 +74,78 @@ fn words_that_never_match_are_refused_when_the_bundle_is_loaded() {
         let policy = POLICY.replace(from, to);
         assert!(tally_policy::Bundle::load(&with("policy.cedar", &policy)).is_err(), "{to}");
     }
+}
+
+/// Limits with these fields, and what a request takes of them.
+fn taken(fields: &str, domain: &str, action: PolicyAction<'_>) -> Vec<u128> {
+    let mut files = treasury();
+    let limit = format!("[[limit]]\nid = \"l\"\n{fields}\ncount = 500\nper = \"24h\"\n");
+    files.insert("limits.toml".into(), limit.into_bytes());
+    let (client, key) = (ClientId::parse("payout-service").unwrap(), KeyName::parse(domain).unwrap());
+    let bundle = bundle(&files);
+    let request = DecisionRequest { client: &client, key: &key, action };
+    charges(&bundle, &request).unwrap().into_iter().map(|charge| charge.amount).collect()
+}
+
+#[test]
+fn i4_a_limit_counts_cards_and_a_stream_takes_as_many_as_it_announces() {
+    let many = TokenFacts { rows: 300, ..facts(Action::RevealMany) };
+    for (fields, one, stream) in [
+        ("", vec![1], vec![300]),
+        ("domain = \"cards\"", vec![1], vec![300]),
+        ("domain = \"cards\"\naction = \"reveal\"", vec![1], vec![300]),
+        ("domain = \"other\"", vec![], vec![]),
+        ("key = \"cards\"", vec![], vec![]),
+        ("action = \"tokenize\"", vec![], vec![]),
+        ("client = \"operator\"", vec![], vec![]),
+    ] {
+        assert_eq!(taken(fields, "cards", PolicyAction::Token(facts(Action::Reveal))), one, "{fields}");
+        assert_eq!(taken(fields, "cards", PolicyAction::Token(many)), stream, "{fields}");
+    }
+    let of = |action| taken("domain = \"cards\"", "cards", PolicyAction::Token(facts(action)));
+    assert_eq!([of(Action::Tokenize), of(Action::SearchToken)], [[1], [1]]);
+    // No limit keeps a card number from being destroyed.
+    assert!(of(Action::DeleteToken).is_empty() && of(Action::ShowToken).is_empty());
+    let message = Facts::Message(MessageFacts { bytes: 4, text: true });
+    assert!(taken("domain = \"hot\"", "hot", PolicyAction::Sign(&message)).is_empty());
+}
+
+#[test]
+fn a_limit_by_domain_has_a_line_for_each_of_them() {
+    let mut files = treasury();
+    let limit = "[[limit]]\nid = \"l\"\naction = \"reveal\"\ncount = 5\nper = \"1h\"\nby = [\"client\", \"domain\"]\n";
+    files.insert("limits.toml".into(), limit.into());
+    let bundle = bundle(&files);
+    let client = ClientId::parse("payout-service").unwrap();
+    let named = |domain: &str| {
+        let key = KeyName::parse(domain).unwrap();
+        let action = PolicyAction::Token(facts(Action::Reveal));
+        lines(&bundle, &DecisionRequest { client: &client, key: &key, action }).remove(0)
+    };
+    assert_ne!(named("cards").line, named("other").line);
+    let by = [("domain".to_owned(), "cards".to_owned()), ("client".to_owned(), "payout-service".to_owned())];
+    assert_eq!(named("cards").by, by);
+}
+
+#[test]
+fn persons_are_asked_about_streams_over_a_size() {
+    let rules = r#"
+@id("few")
+permit (principal in Group::"payouts", action == Action::"reveal", resource == Domain::"cards")
+when { context.token.purpose == "refund" && context.token.rows <= 100 };
+
+@id("many") @approvals("2 of treasury")
+permit (principal in Group::"payouts", action == Action::"reveal", resource == Domain::"cards")
+when { context.token.purpose == "refund" && context.token.rows <= 10000 };
+"#;
+    let mut files = treasury();
+    files.insert("policy.cedar".into(), rules.into());
+    let b = bundle(&files);
+    let many = |rows| of(&b, "cards", TokenFacts { rows, ..facts(Action::RevealMany) });
+    assert_eq!(many(100), permit("few"));
+    assert!(matches!(many(101), Decision::NeedsApproval(needs) if needs[0].paths[0].rule == "many"));
+    denied(many(10_001));
+    let elsewhere = rules.replace("\"reveal\"", "\"tokenize\"");
+    files.insert("policy.cedar".into(), elsewhere.into());
+    assert!(refused(&files).to_string().contains("names action `tokenize`"));
 }

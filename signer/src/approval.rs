@@ -1,6 +1,6 @@
-//! Requests to sign that persons must approve: what a node shows of one, which statements count, and what it still waits
-//! for. The same for a threshold key and a key in an HSM. Every node computes all of it from the client's bytes and the
-//! persons' (S-2.2 steps 13 and 14).
+//! Requests that persons must approve: what a node shows of one, which statements count, and what it still waits for. The
+//! same for a threshold key, a key in an HSM and the cards of a token domain. Every node computes all of it from the
+//! client's bytes and the persons' (S-2.2 steps 13 and 14).
 
 use crate::admit::{Opened, check_short, decided};
 use crate::boot::BootIdentity;
@@ -9,20 +9,21 @@ use tally_domain::approval::Verdict;
 use tally_domain::dsse::{Envelope, content_digest};
 use tally_domain::facts::Facts;
 use tally_domain::ports::store::{ApprovalRow, ApprovalWrite, Step, WaitingRow, Write};
+use tally_domain::token::TokenFacts;
 use tally_domain::{Approval, Digest, Intent, NodeName, PersonName, Reason, Refusal, UnixMillis};
 use tally_policy::{
     APPROVALS_MAX, ApprovalSubject, Approvals, Bundle, Decision, DecisionRequest, Need, PolicyAction, Shown,
     VoidApproval, check_approval, decide, decide_approved, shown,
 };
 
-/// A request to sign as this node reads it, whatever the key's backing.
+/// A request to sign or to reveal as this node reads it, whatever the key's backing.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
     opened: &'a Opened,
-    facts: &'a Facts,
+    action: PolicyAction<'a>,
 }
 
-/// By which rule a signature is permitted, and by whose approvals.
+/// By which rule a request is permitted, and by whose approvals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ruled {
     /// The rule.
@@ -45,9 +46,14 @@ pub enum Standing {
 }
 
 impl<'a> Question<'a> {
-    /// An intent with what this node decoded out of it.
+    /// An intent to sign with what this node decoded out of it.
     pub fn new(opened: &'a Opened, facts: &'a Facts) -> Self {
-        Self { opened, facts }
+        Self { opened, action: PolicyAction::Sign(facts) }
+    }
+
+    /// An intent to do something with the cards of a domain.
+    pub(crate) fn of_tokens(opened: &'a Opened, facts: TokenFacts<'a>) -> Self {
+        Self { opened, action: PolicyAction::Token(facts) }
     }
 
     pub(crate) fn opened(&self) -> &'a Opened {
@@ -56,7 +62,7 @@ impl<'a> Question<'a> {
 
     pub(crate) fn request(&self) -> DecisionRequest<'a> {
         let intent = self.opened.intent();
-        DecisionRequest { client: &intent.client, key: &intent.key, action: PolicyAction::Sign(self.facts) }
+        DecisionRequest { client: &intent.client, key: &intent.key, action: self.action }
     }
 
     fn subject(&self, bundle: &Bundle) -> ApprovalSubject<'a> {

@@ -3,8 +3,10 @@
 //! No card number comes here. What travels beside an intent is checked against its commitment by [`check_beside`]; the vault
 //! does the rest.
 
-use crate::admit::{Opened, check_bundle_version, check_times, decided, expect_action};
+use crate::admit::{Opened, check_bundle_version, check_sign_times, check_times, decided, expect_action};
+use crate::approval::{Question, unless_rejected};
 use crate::boot::BootIdentity;
+use crate::claims::{Cleared, HomeWork, decide_home_asked};
 use crate::freeze::{Freezes, unless_frozen};
 use crate::hsm_sign::must_be_home;
 use crate::kek::asked;
@@ -17,10 +19,13 @@ use tally_domain::{
     Action, ContentKind, Digest, HsmKeyRecord, Intent, KeyName, Material, NodeName, Purpose, Reason, Refusal, Subject,
     UnixMillis,
 };
-use tally_policy::{Bundle, DecisionRequest, PolicyAction, charges, decide};
+use tally_policy::{Bundle, DecisionRequest, PolicyAction, decide};
 use tally_tokenization::call::{SALT_BYTES, commitment};
 use tally_tokenization::spec::{DomainSpec, Keeping, Mode};
 use tally_tokenization::{Call, DomainChange, TokenCall};
+
+/// The result of a request that has opened a stream.
+pub const OPENED: &[u8] = b"opened";
 
 /// A token domain as this node holds it.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +54,11 @@ impl DomainView<'_> {
             return Err(Reason::DomainNotFound.into());
         }
         must_be_home(&self.record.home, me, bundle.roster())?;
-        check_times(intent, now)?;
+        match kind {
+            // Persons may have to approve it.
+            ContentKind::TokenCall => check_sign_times(intent, now)?,
+            _ => check_times(intent, now)?,
+        }
         check_bundle_version(intent, bundle)?;
         if intent.purpose != Purpose::Tokenize {
             return Err(Refusal::new(Reason::KeyPurpose).with("purpose", self.record.purpose.as_str()));
@@ -69,13 +78,82 @@ impl DomainView<'_> {
     }
 }
 
-/// The home permits a call. Only [`admit_token`] mints it.
+/// A call as any node reads it.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct TokenSubject {
+    opened: Opened,
+    call: TokenCall,
+}
+
+impl TokenSubject {
+    /// Decodes a call.
+    ///
+    /// # Errors
+    /// `MALFORMED`; `PURPOSE_REQUIRED`.
+    pub fn read(opened: Opened) -> Result<Self, Refusal> {
+        let call = TokenCall::from_bytes(&opened.intent().content)?;
+        expect_action(opened.intent(), call.call.action())?;
+        if call.call.form().is_some() && call.purpose.is_empty() {
+            return Err(Reason::PurposeRequired.into());
+        }
+        Ok(Self { opened, call })
+    }
+
+    /// The request.
+    pub fn opened(&self) -> &Opened {
+        &self.opened
+    }
+
+    /// What is to be decided.
+    pub fn question(&self) -> Question<'_> {
+        Question::of_tokens(&self.opened, token_facts(&self.call))
+    }
+}
+
+/// A call is permitted. Only [`admit_token`] mints it.
 #[derive(Debug)]
 #[must_use]
 pub struct TokenPermit {
-    opened: Opened,
-    call: TokenCall,
-    rule: String,
+    subject: TokenSubject,
+    work: HomeWork,
+}
+
+impl TokenPermit {
+    /// What the client asks for.
+    pub fn call(&self) -> &TokenCall {
+        &self.subject.call
+    }
+
+    /// The request.
+    pub fn opened(&self) -> &Opened {
+        &self.subject.opened
+    }
+
+    /// The rule that decided.
+    pub fn rule(&self) -> &str {
+        &self.work.task().rule
+    }
+
+    /// What limits see of it.
+    pub fn work(&self) -> &HomeWork {
+        &self.work
+    }
+
+    /// What a voter votes on, which is not the home.
+    pub fn into_work(self) -> HomeWork {
+        self.work
+    }
+
+    /// Goes on to the vault, with leave of every limit that applies.
+    ///
+    /// # Errors
+    /// `INTERNAL` when it is leave to do something else.
+    pub fn start(self, leave: Cleared) -> Result<TokenUse, Refusal> {
+        leave.spend(&self.work)?;
+        let (rule, waited) = (self.work.task().rule.clone(), !self.work.approvals().is_empty());
+        Ok(TokenUse { subject: self.subject, rule, waited })
+    }
 }
 
 /// What was done for a call, for the log.
@@ -97,15 +175,24 @@ impl Done {
     }
 }
 
-impl TokenPermit {
+/// A call that is permitted and that no limit is in the way of. Only [`TokenPermit::start`] makes it.
+#[derive(Debug)]
+#[must_use]
+pub struct TokenUse {
+    subject: TokenSubject,
+    rule: String,
+    waited: bool,
+}
+
+impl TokenUse {
     /// What the client asks for.
     pub fn call(&self) -> &TokenCall {
-        &self.call
+        &self.subject.call
     }
 
     /// The request.
     pub fn opened(&self) -> &Opened {
-        &self.opened
+        &self.subject.opened
     }
 
     /// The rule that decided.
@@ -113,8 +200,20 @@ impl TokenPermit {
         &self.rule
     }
 
+    /// Whether persons have approved it.
+    pub fn waited(&self) -> bool {
+        self.waited
+    }
+
+    /// The step that opens a stream: its request is done with this, and opens no other.
+    pub fn opening(&self, now: UnixMillis) -> Step {
+        let intent = self.opened().intent();
+        let step = Step { writes: vec![complete(intent, OPENED.to_vec(), now)], leaves: Vec::new() };
+        while_active(unless_rejected(unless_frozen(step, &intent.key), intent), self.opened().bundle())
+    }
+
     /// The step that makes what was done durable, with its leaf, unless the domain is frozen by then. With a result, the
-    /// request is done with it; a stream has none until its end.
+    /// request is done with it.
     pub fn step(
         &self,
         writes: Vec<Write>,
@@ -123,67 +222,50 @@ impl TokenPermit {
         boot: &BootIdentity,
         now: UnixMillis,
     ) -> Step {
-        let intent = self.opened.intent();
+        let intent = self.opened().intent();
         let leaf = What::TokensUsed(TokensUsed {
-            by: asked(&self.opened),
+            by: asked(self.opened()),
             action: intent.action,
             domain: intent.key.clone(),
-            purpose: self.call.purpose.clone(),
-            form: self.call.call.form().map_or("", |form| form.as_str()).into(),
+            purpose: self.call().purpose.clone(),
+            form: self.call().call.form().map_or("", |form| form.as_str()).into(),
             tokens: done.tokens,
             rows: done.rows,
             refused: done.refused,
             made: done.made,
         });
         let mut writes = writes;
+        let last = result.is_some();
         writes.extend(result.map(|result| complete(intent, result, now)));
         // A stream that goes on is not decided anew: it ends with the bundle that permitted it.
         let step = unless_frozen(Step { writes, leaves: vec![boot.leaf(now, leaf)] }, &intent.key);
-        while_active(step, self.opened.bundle())
+        let step = if last && self.waited { unless_rejected(step, intent) } else { step };
+        while_active(step, self.opened().bundle())
     }
 }
 
-/// Decides whether a domain of this node does what a client asks for.
+/// Decides whether a domain does what a client asks for, and computes what that takes of limits: nothing, if it was done
+/// before and is only shown again. A voter, which knows only its name, takes a domain for active.
 ///
 /// # Errors
-/// A [`Refusal`]; `HOME_NODE` when the domain lives elsewhere, `FROZEN`, `PURPOSE_REQUIRED`.
+/// A [`Refusal`]; `HOME_NODE` when the domain lives elsewhere, `FROZEN`, `PURPOSE_REQUIRED`, `APPROVALS_REQUIRED`.
 pub fn admit_token(
     opened: Opened,
     domain: DomainView<'_>,
+    before: bool,
     me: &NodeName,
     bundle: &Bundle,
     now: UnixMillis,
 ) -> Result<TokenPermit, Refusal> {
-    let intent = opened.intent();
-    let doing = domain.check(intent, ContentKind::TokenCall, me, bundle, now)?;
-    let call = TokenCall::from_bytes(&intent.content)?;
-    expect_action(intent, call.call.action())?;
-    if call.call.form().is_some() && call.purpose.is_empty() {
-        return Err(Reason::PurposeRequired.into());
-    }
-    let action = PolicyAction::Token(token_facts(&call));
-    let request = DecisionRequest { client: &intent.client, key: &intent.key, action };
-    let rule = decided(decide(bundle, &request, now))?;
-    unlimited(bundle, &request)?;
-    if doing == DomainState::Suspended && !matches!(call.call, Call::Delete { .. } | Call::DeleteSubject { .. }) {
+    let doing = domain.check(opened.intent(), ContentKind::TokenCall, me, bundle, now)?;
+    let subject = TokenSubject::read(opened)?;
+    let (opened, call) = (&subject.opened, &subject.call.call);
+    let work = decide_home_asked(&subject.question(), &domain.record.home, opened.digest(), bundle, now)?;
+    if doing == DomainState::Suspended && !matches!(call, Call::Delete { .. } | Call::DeleteSubject { .. }) {
         return Err(Reason::DomainSuspended.into());
     }
-    Ok(TokenPermit { opened, call, rule })
-}
-
-/// Refuses what a limit applies to. Seam: what [`charges`] says is to be claimed here, with `TokenFacts::rows` as the count,
-/// before the vault is asked; until then nothing that is limited is done.
-fn unlimited(bundle: &Bundle, request: &DecisionRequest<'_>) -> Result<(), Refusal> {
-    match charges(bundle, request) {
-        Ok(charges) => match charges.first() {
-            None => Ok(()),
-            Some(charge) => {
-                let detail = "this version of the node claims no limits for token domains; take the limit off them";
-                Err(Refusal::new(Reason::VelocityLimit).with("limit", charge.limit.as_str()).with("detail", detail))
-            }
-        },
-        Err(over) => Err(Refusal::new(Reason::VelocityLimit).with("limit", over.limit().as_str())),
-    }
+    let work = if before { work.shown_again() } else { work };
+    Ok(TokenPermit { subject, work })
 }
 
 /// Checks that a card number or subject that travels beside an intent is the one that it is bound to.

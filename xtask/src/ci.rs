@@ -50,11 +50,18 @@ pub fn run(root: &Path) -> anyhow::Result<()> {
 /// How long the long storm lasts.
 const STORM_SECONDS: &str = "600";
 
+/// Lines of the long import.
+const IMPORT_LINES: &str = "1000000";
+
 /// Tests that take longer than anyone wants to wait for at each change.
 pub fn long(root: &Path) -> anyhow::Result<()> {
     let mut storm = Command::new("cargo");
     storm.args(["test", "--locked", "-p", "tally-node", "--test", "e2e", "storm::", "--", "--nocapture"]);
-    gate(root, "storm", storm.env("TALLY_STORM_SECONDS", STORM_SECONDS))
+    gate(root, "storm", storm.env("TALLY_STORM_SECONDS", STORM_SECONDS))?;
+    gate(root, "programs", Command::new("cargo").args(["build", "--locked", "--workspace", "--bins"]))?;
+    let mut import = Command::new("cargo");
+    import.args(["test", "--locked", "-p", "tally-node", "--test", "e2e", "cards_import::"]);
+    gate(root, "import", import.env("TALLY_IMPORT_LINES", IMPORT_LINES))
 }
 
 fn target_dir(root: &Path) -> PathBuf {

@@ -3,7 +3,7 @@
 use super::{CONCURRENCY_MAX, measured, shown, to_floor};
 use crate::output::{Progress, Shown, field};
 use serde_json::json;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tally_client::{BoundCard, CardRow, Client, MESSAGE_ROWS_MAX, Order};
 use tally_domain::token::Token as TokenText;
@@ -15,7 +15,7 @@ use tally_tokenization::pan::Form;
 /// Messages on their way.
 const AHEAD: usize = 4;
 
-/// Keeps made-up card numbers, each another, alone or in streams; then shows those of streams again.
+/// Keeps made-up card numbers, each another, alone or in streams; then shows them again.
 #[derive(Debug, clap::Args)]
 pub struct Token {
     /// The token domain.
@@ -29,7 +29,7 @@ pub struct Token {
     /// One stream of many cards instead, and then one of their tokens.
     #[arg(long)]
     batch: bool,
-    /// With --batch: what the cards are revealed for; not revealed without it.
+    /// What the cards are then revealed for; not revealed without it.
     #[arg(long, value_name = "WORD")]
     purpose: Option<String>,
 }
@@ -43,22 +43,44 @@ impl Token {
     async fn alone(self, client: &Client) -> anyhow::Result<Shown> {
         let start = drawn()?;
         let domain = Arc::new(self.domain.clone());
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let (into, tokens) = (Arc::clone(&domain), Arc::clone(&kept));
         let (floor, keeping) = measured(client, self.seconds, self.concurrency, move |c: Client, number| {
-            let domain = Arc::clone(&domain);
+            let (domain, tokens) = (Arc::clone(&into), Arc::clone(&tokens));
             async move {
                 let id = c.draw_request_id()?;
                 let card = BoundCard::new(c.profile(), id, made_up(start.wrapping_add(number)), None)?;
                 let call = Call::Tokenize { card: card.commitment() };
                 let order = Order::tokens((*domain).clone(), "", call).request_id(id);
-                c.tokenize(&c.seal(order)?, &card).await.map(|_| ())
+                let given = c.tokenize(&c.seal(order)?, &card).await?;
+                tokens.lock().unwrap_or_else(PoisonError::into_inner).push(given.token);
+                Ok(())
             }
         })
         .await;
-        let did = format!("{} cards kept in {} by {} workers", keeping.done(), self.domain, self.concurrency);
-        let json = json!({
+        let mut did = format!("{} cards kept in {} by {} workers", keeping.done(), self.domain, self.concurrency);
+        let mut json = json!({
             "domain": self.domain.as_str(), "concurrency": self.concurrency,
             "keeping": keeping.to_json(), "floor": floor.to_json(), "p50_to_floor": to_floor(&floor, &keeping),
         });
+        let tokens = std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(purpose) = self.purpose.filter(|_| !tokens.is_empty()) {
+            let (_, showing) = measured(client, self.seconds, self.concurrency, move |c: Client, number| {
+                // There is at least one.
+                let at = usize::try_from(number).unwrap_or(0) % tokens.len();
+                let call = tokens.get(at).map(|token| Call::Reveal { token: token.clone(), form: Form::Full });
+                let order = call.map(|call| Order::tokens((*domain).clone(), &purpose, call));
+                async move {
+                    let Some(order) = order else { return Ok(()) };
+                    c.reveal(&c.seal(order)?).await.map(|_| ())
+                }
+            })
+            .await;
+            did.push_str(&format!("; revealed {:.0} a second, p50 {:.2} ms", showing.rate(), showing.quantile_ms(0.5)));
+            if let Some(members) = json.as_object_mut() {
+                members.insert("revealing".into(), showing.to_json());
+            }
+        }
         Ok(shown(did, &floor, &keeping, json))
     }
 

@@ -1,7 +1,8 @@
 //! `tally token import`: a file of card numbers, line by line. What was answered is in the output file, whose last line
-//! tells where to go on; the node notes how far it is, too.
+//! tells where to go on; the node notes how far it is, too. Of each message the lines that were refused are written first, so
+//! that whatever is missing after a crash comes after the output's last line, and is asked again.
 
-use crate::output::{Out, Progress, Shown, Usage, field};
+use crate::output::{Progress, Shown, Usage, field};
 use anyhow::Context as _;
 use serde::Deserialize;
 use serde_json::json;
@@ -11,7 +12,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use tally_client::{CardRow, CardStream, Client, Exit, MESSAGE_ROWS_MAX, Order};
+use std::sync::atomic::{AtomicU64, Ordering};
+use tally_client::{CardRow, CardStream, Client, Exit, GivenToken, MESSAGE_ROWS_MAX, Order, Row};
 use tally_domain::{Digest, KeyName, RequestId, SecretBytes, Subject};
 use tally_tokenization::Call;
 use tally_tokenization::call::{Import as Source, ROWS_MAX};
@@ -60,18 +62,24 @@ struct Tally {
 
 impl Import {
     /// Runs it.
-    pub async fn run(self, client: &Client, _printed: Out) -> anyhow::Result<Shown> {
-        let source = sha256(&self.file)?;
+    pub async fn run(self, client: &Client) -> anyhow::Result<Shown> {
+        let (source, lines) = measured(&self.file)?;
         let id = import_id(&self.domain, &source)?;
-        let (mut out, done) = resumed(&self.out)?;
-        let (mut rejects, rejected) = resumed(&self.rejects)?;
-        let from = done.max(rejected);
-        let call = Call::TokenizeMany { rows_max: ROWS_MAX, import: Some(Source { id, source }) };
+        let (mut out, from) = resumed(&self.out, None)?;
+        let (mut rejects, _) = resumed(&self.rejects, Some(from))?;
+        // No more than are left: rules and limits are asked about as many.
+        let left = u32::try_from(lines.saturating_sub(from)).unwrap_or(u32::MAX);
+        let rows_max = left.max(1);
+        if rows_max > ROWS_MAX {
+            return Err(Usage(format!("the file has more than {ROWS_MAX} lines; split it")).into());
+        }
+        let call = Call::TokenizeMany { rows_max, import: Some(Source { id, source }) };
         let intent = client.seal(Order::tokens(self.domain.clone(), "", call).note(&self.note))?;
         let mut stream = client.tokenize_many(&intent).await?;
-        let progress = Progress::start(&format!("importing from line {}", from + 1), None);
+        let size = std::fs::metadata(&self.file)?.len();
+        let (progress, read) = Progress::counted(&format!("importing from line {}", from + 1), size);
         let mut tally = Tally::default();
-        let outcome = all(&mut stream, &self.file, from, (&mut out, &mut rejects), &mut tally).await;
+        let outcome = all(&mut stream, (&self.file, from, &read), (&mut out, &mut rejects), &mut tally).await;
         drop(progress);
         out.sync_all().and_then(|()| rejects.sync_all()).context("cannot write what was answered")?;
         outcome.context("the import stopped; the same command goes on where it was")?;
@@ -90,91 +98,146 @@ impl Import {
     }
 }
 
+/// What is read of a line.
+enum Read {
+    /// Nothing: it is empty, or a heading.
+    Nothing,
+    /// A card, which the node may refuse.
+    Card(CardRow),
+    /// It is not sent, for this reason.
+    Bad(&'static str),
+}
+
+/// Lines of a message that is not answered yet.
+#[derive(Default)]
+struct Message {
+    sent: Vec<u64>,
+    bad: Vec<(u64, &'static str)>,
+}
+
+/// The lines of the file.
+struct Lines {
+    file: BufReader<File>,
+    number: u64,
+}
+
+impl Lines {
+    /// The next line; nothing at the end.
+    fn next(&mut self) -> std::io::Result<Option<(u64, Read, u64)>> {
+        let mut line = Zeroizing::new(Vec::with_capacity(256));
+        let mut bytes = self.file.by_ref().take(LINE_MAX_BYTES).read_until(b'\n', &mut line)? as u64;
+        if bytes == 0 {
+            return Ok(None);
+        }
+        self.number += 1;
+        let read = if bytes == LINE_MAX_BYTES && !line.ends_with(b"\n") {
+            bytes += self.file.skip_until(b'\n')? as u64;
+            Read::Bad("the line is too long")
+        } else {
+            row(&line, self.number)
+        };
+        Ok(Some((self.number, read, bytes)))
+    }
+}
+
 /// Reads, sends, and writes down what is answered.
 async fn all(
     stream: &mut CardStream,
-    file: &Path,
-    from: u64,
+    (file, from, read): (&Path, u64, &AtomicU64),
     (out, rejects): (&mut File, &mut File),
     tally: &mut Tally,
 ) -> anyhow::Result<()> {
-    let mut lines = BufReader::new(File::open(file)?);
-    let (mut number, mut ended) = (0, false);
-    // Numbers of the lines of messages that are not answered yet.
-    let mut waiting: VecDeque<Vec<u64>> = VecDeque::new();
+    let mut lines = Lines { file: BufReader::new(File::open(file)?), number: 0 };
+    let mut ended = false;
+    let mut waiting: VecDeque<Message> = VecDeque::new();
     while !ended || !waiting.is_empty() {
         if !ended && waiting.len() < AHEAD_MAX {
-            let mut rows = Vec::with_capacity(MESSAGE_ROWS_MAX);
+            let (mut message, mut rows) = (Message::default(), Vec::with_capacity(MESSAGE_ROWS_MAX));
             while rows.len() < MESSAGE_ROWS_MAX {
-                let mut line = Zeroizing::new(Vec::with_capacity(256));
-                if lines.by_ref().take(LINE_MAX_BYTES).read_until(b'\n', &mut line)? == 0 {
+                let Some((number, line, bytes)) = lines.next()? else {
                     ended = true;
                     break;
-                }
-                number += 1;
-                if number > from {
-                    rows.extend(row(&line, number));
+                };
+                read.fetch_add(bytes, Ordering::Relaxed);
+                match line {
+                    _ if number <= from => {}
+                    Read::Nothing => {}
+                    Read::Card(row) => {
+                        message.sent.push(number);
+                        rows.push(row);
+                    }
+                    Read::Bad(why) => message.bad.push((number, why)),
                 }
             }
-            if !rows.is_empty() {
-                waiting.push_back(rows.iter().map(|row| row.line).collect());
-                if stream.send(rows).await.is_err() {
-                    // Why is what comes next.
-                    ended = true;
-                }
-            }
+            // Why it does not go out is what comes next.
+            ended |= !rows.is_empty() && stream.send(rows).await.is_err();
+            waiting.push_back(message);
             if ended {
                 stream.end();
             }
             continue;
         }
-        let Some(answered) = stream.next().await? else { anyhow::bail!("the stream ended early") };
-        let sent = waiting.pop_front().unwrap_or_default();
-        let (mut good, mut bad) = (String::new(), String::new());
-        for (line, row) in sent.into_iter().zip(answered) {
-            match row.outcome {
-                Ok((token, created)) => {
-                    tally.tokens += 1;
-                    tally.created += u64::from(created);
-                    good.push_str(&format!("{line},{token}\n"));
-                }
-                Err(refused) => {
-                    tally.rejected += 1;
-                    bad.push_str(&format!("{line},{},\"{}\"\n", refused.reason.as_str(), refused.detail));
-                }
-            }
-        }
-        out.write_all(good.as_bytes()).and_then(|()| rejects.write_all(bad.as_bytes()))?;
+        let Some(message) = waiting.pop_front() else { break };
+        let answered = match message.sent.len() {
+            0 => Vec::new(),
+            _ => stream.next().await?.context("the stream ended early")?,
+        };
+        let (good, bad) = told(message, answered, tally);
+        rejects.write_all(bad.as_bytes()).and_then(|()| out.write_all(good.as_bytes()))?;
     }
     Ok(())
 }
 
-/// A card out of a line; nothing out of an empty one or a heading. What is no card is sent all the same: the node says why.
-fn row(line: &[u8], number: u64) -> Option<CardRow> {
+/// What goes into the two files of a message.
+fn told(message: Message, answered: Vec<Row<GivenToken>>, tally: &mut Tally) -> (String, String) {
+    let mut good = String::new();
+    let mut bad: Vec<(u64, String)> =
+        message.bad.into_iter().map(|(line, why)| (line, format!("MALFORMED,\"{why}\""))).collect();
+    for (line, row) in message.sent.into_iter().zip(answered) {
+        match row.outcome {
+            Ok((token, created)) => {
+                tally.tokens += 1;
+                tally.created += u64::from(created);
+                good.push_str(&format!("{line},{token}\n"));
+            }
+            Err(refused) => bad.push((line, format!("{},\"{}\"", refused.reason.as_str(), refused.detail))),
+        }
+    }
+    tally.rejected += bad.len() as u64;
+    bad.sort();
+    (good, bad.into_iter().map(|(line, why)| format!("{line},{why}\n")).collect())
+}
+
+/// A card out of a line. What is no card is sent all the same: the node says why.
+fn row(line: &[u8], number: u64) -> Read {
     let text = line.trim_ascii();
     if text.is_empty() {
-        return None;
+        return Read::Nothing;
     }
     let (pan, subject) = if text.first() == Some(&b'{') {
         match serde_json::from_slice::<Line<'_>>(text) {
-            Ok(Line { pan, subject }) => (SecretBytes::new(pan.as_bytes().to_vec()), subject),
-            // Sent as nothing, and refused as such.
-            Err(_) => (SecretBytes::new(Vec::new()), None),
+            Ok(Line { pan, subject }) => (pan.as_bytes(), subject),
+            Err(_) => return Read::Bad("not a JSON object with `pan`, and perhaps a plain `subject`, as text"),
         }
     } else {
-        let mut parts = text.splitn(2, |b| *b == b',');
-        let pan = parts.next().unwrap_or_default().trim_ascii();
-        if number == 1 && pan.eq_ignore_ascii_case(b"pan") {
-            return None;
+        let mut columns = text.splitn(2, |b| *b == b',');
+        let (pan, subject) = (columns.next().unwrap_or_default(), columns.next().unwrap_or_default());
+        if number == 1 && pan.trim_ascii().eq_ignore_ascii_case(b"pan") {
+            return Read::Nothing;
         }
-        let subject = parts.next().and_then(|s| std::str::from_utf8(s.trim_ascii()).ok());
-        (SecretBytes::new(pan.to_vec()), subject.and_then(|s| Subject::parse(s).ok()))
+        let subject = match std::str::from_utf8(subject.trim_ascii()).map(|s| (s, Subject::parse(s))) {
+            Ok(("", _)) => None,
+            Ok((_, Ok(subject))) => Some(subject),
+            Ok((_, Err(_))) | Err(_) => return Read::Bad("the second column is no subject"),
+        };
+        (pan.trim_ascii(), subject)
     };
-    Some(CardRow { number: pan, subject, line: number })
+    Read::Card(CardRow { number: SecretBytes::new(pan.to_vec()), subject, line: number })
 }
 
-/// Opens a file to write on, and tells the number of the last line that it is about. A line that was not finished goes.
-fn resumed(path: &Path) -> anyhow::Result<(File, u64)> {
+/// Opens a file to write on, and tells the number of the last line that it is about. A line that was not finished goes, and
+/// so does what is about lines after `last`.
+fn resumed(path: &Path, last: Option<u64>) -> anyhow::Result<(File, u64)> {
     let shown = path.display();
     let mut file = OpenOptions::new()
         .read(true)
@@ -186,27 +249,34 @@ fn resumed(path: &Path) -> anyhow::Result<(File, u64)> {
         .with_context(|| format!("cannot write {shown}"))?;
     let mut text = String::new();
     file.read_to_string(&mut text).with_context(|| format!("cannot read {shown}"))?;
-    let whole = text.rfind('\n').map_or(0, |end| end + 1);
-    let last = match text.get(..whole).and_then(|text| text.lines().next_back()) {
-        None => 0,
-        Some(line) => line
-            .split(',')
-            .next()
-            .and_then(|number| number.parse().ok())
-            .ok_or_else(|| Usage(format!("{shown} is no output of an import; give a new file")))?,
-    };
-    file.set_len(whole as u64)?;
+    let (mut kept, mut known) = (0, 0);
+    for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+        let number = line.split(',').next().and_then(|number| number.parse::<u64>().ok());
+        let number = number.ok_or_else(|| Usage(format!("{shown} is no output of an import; give a new file")))?;
+        if last.is_some_and(|last| number > last) {
+            break;
+        }
+        (kept, known) = (kept + line.len(), number);
+    }
+    file.set_len(kept as u64)?;
     file.seek(SeekFrom::End(0))?;
-    Ok((file, last))
+    Ok((file, known))
 }
 
-fn sha256(path: &Path) -> anyhow::Result<Digest> {
+/// The digest of a file, and how many lines it has.
+fn measured(path: &Path) -> anyhow::Result<(Digest, u64)> {
+    let (mut lines, mut last) = (0, b'\n');
     let mut file = File::open(path).map_err(|e| Usage(format!("cannot read {}: {e}", path.display())))?;
     let (mut hash, mut buffer) = (Sha256::new(), Zeroizing::new(vec![0; 64 * 1024]));
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok(Digest(hash.finalize().into())),
-            n => hash.update(buffer.get(..n).unwrap_or_default()),
+            0 => return Ok((Digest(hash.finalize().into()), lines + u64::from(last != b'\n'))),
+            n => {
+                let piece = buffer.get(..n).unwrap_or_default();
+                lines += piece.iter().filter(|byte| **byte == b'\n').count() as u64;
+                last = piece.last().copied().unwrap_or(last);
+                hash.update(piece);
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Signing what enough persons have approved: at the node that the client asked, and if that does not, at another.
 
 use super::{Read, not_rejected, read_row, said};
-use crate::approvals::Name;
+use crate::approvals::{Name, WhyNot};
 use crate::decisions;
 use crate::lead_sign;
 use crate::node::{Node, now};
@@ -83,12 +83,20 @@ pub async fn look(node: &Arc<Node>, row: &WaitingRow) {
     };
     let Some(since) = node.approvals.ready(&name, approved) else { return };
     let Some(turn) = turn(node, &read, &row.owner) else {
-        // It may have been signed while this node was away: whoever is told once more answers with the result.
-        return node.approvals.tell_again(&name);
+        // It may have been done while this node was away: whoever is told once more answers with the result. A domain's
+        // home waits for its client.
+        if !is_home(node, &read) {
+            node.approvals.tell_again(&name);
+        }
+        return;
     };
     if since + turn <= Instant::now() && node.approvals.begins(&name) {
         tokio::spawn(lead(node.clone(), read, name, row.owner.clone()));
     }
+}
+
+fn is_home(node: &Node, read: &Read) -> bool {
+    node.hsm_keys.get(&read.opened().intent().key).is_some_and(|held| held.record.home == *node.name())
 }
 
 /// How long after the last approval this node leads; never without a share of the key.
@@ -96,6 +104,8 @@ fn turn(node: &Node, read: &Read, owner: &NodeName) -> Option<Duration> {
     let me = node.name();
     match read {
         Read::Hsm(subject) => (subject.record().home == *me).then_some(Duration::ZERO),
+        // Whoever it is shown to asks once more.
+        Read::Tokens(_) => None,
         Read::Threshold(subject) => {
             let holders = &subject.record().participants;
             if !holders.contains(me) {
@@ -120,7 +130,7 @@ async fn lead(node: Arc<Node>, read: Read, name: Name, owner: NodeName) {
             node.approvals.ended(&name, None);
             tracing::info!(request = %name.1, "signed what was approved");
         }
-        Err(refusal) if node.approvals.ended(&name, Some(refusal.reason.as_str())) => {
+        Err(refusal) if node.approvals.ended(&name, Some(WhyNot::of(&refusal, now()))) => {
             tracing::warn!(request = %name.1, reason = refusal.reason.as_str(), facts = ?refusal.metadata, "what is approved is not signed");
         }
         Err(_) => {}

@@ -109,6 +109,9 @@ pub async fn announced(
     tracing::Span::current().record("request", intent.request_id.to_string());
     admit::check_sign_times(intent, now())?;
     if let Some(result) = recover::completed(node, &opened)? {
+        // What became of cards their home alone can say.
+        let others = node.hsm_keys.get(&intent.key).is_some_and(|k| k.is_domain() && k.record.home != *node.name());
+        let result = if others { Vec::new() } else { result };
         return Ok(v1::AnnounceApprovalResponse { result });
     }
     let name = (intent.tenant.clone(), intent.request_id);

@@ -22,7 +22,9 @@ pub fn all(node: &Node, named: &[config::Account]) -> Vec<Account> {
 fn address(node: &Node, named: &config::Account) -> Option<String> {
     let point = match node.keys.get(&named.key) {
         Some(held) if held.record.scheme == Scheme::EcdsaSecp256k1 => {
-            tally_mpc::derive(&held.record.public_key, &held.record.chain_code, &named.path.0).ok()?.public_key
+            let record = &held.record;
+            let point = tally_mpc::derive(record.scheme, &record.public_key, &record.chain_code, &named.path.0);
+            point.ok()?.public_key
         }
         Some(_) => return None,
         None => resident(node, &named.key).filter(|_| named.path.0.is_root())?,

@@ -13,7 +13,7 @@ use prost::Message as _;
 use std::sync::Arc;
 use tally_domain::key::KeyCertificate;
 use tally_domain::ports::store::{RequestRow, RequestState};
-use tally_domain::{DerivationPath, KeyName, Material, NodeName, Quorum, Reason, Refusal, Tenant};
+use tally_domain::{DerivationPath, KeyName, NodeName, Quorum, Reason, Refusal, Tenant};
 use tally_proto::v1;
 use tally_proto::v1::key_service_server::{KeyService, KeyServiceServer};
 use tally_proto::v1::node_service_server::{NodeService, NodeServiceServer};
@@ -110,7 +110,8 @@ impl SigningService for Clients {
         let full = rows.len() == usize::try_from(size).unwrap_or(usize::MAX);
         let next_page_token = if full { skip.saturating_add(u64::from(size)).to_string() } else { String::new() };
         let told = rows.into_iter().filter(|row| is_told_here(&self.0, row));
-        let requests = told.map(convert::request_out).collect();
+        let requests = told.map(|row| approve::in_list(&self.0, row)).collect::<Result<_, _>>();
+        let requests = requests.map_err(|r| status(&r))?;
         Ok(Response::new(v1::ListRequestsResponse { requests, next_page_token }))
     }
 }
@@ -137,7 +138,7 @@ impl KeyService for Clients {
     async fn get_key(&self, request: Request<v1::GetKeyRequest>) -> Result<Response<v1::GetKeyResponse>, Status> {
         client(&self.0, &request)?;
         if let Some(held) = hsm_held(&self.0, &request.get_ref().name) {
-            if is_domain(&held) {
+            if held.is_domain() {
                 return Err(refused(Reason::KeyPurpose));
             }
             return Ok(Response::new(v1::GetKeyResponse { key: Some(as_it_is(&self.0, convert::hsm_key_out(&held))) }));
@@ -157,7 +158,7 @@ impl KeyService for Clients {
     async fn list_keys(&self, request: Request<v1::ListKeysRequest>) -> Result<Response<v1::ListKeysResponse>, Status> {
         client(&self.0, &request)?;
         let threshold = self.0.keys.all();
-        let resident: Vec<_> = self.0.hsm_keys.all().into_iter().filter(|held| !is_domain(held)).collect();
+        let resident: Vec<_> = self.0.hsm_keys.all().into_iter().filter(|held| !held.is_domain()).collect();
         let threshold = threshold.iter().map(|held| convert::key_out(held, None));
         let mut keys: Vec<v1::Key> = threshold
             .chain(resident.iter().map(|held| v1::Key { certificate: Vec::new(), ..convert::hsm_key_out(held) }))
@@ -184,7 +185,7 @@ impl KeyService for Clients {
         let record = held(&self.0, &wanted.name)?.record;
         let range = |detail: String| status(&Refusal::new(Reason::ParameterRange).with("detail", detail));
         let path = DerivationPath::new(wanted.path).map_err(|e| range(e.to_string()))?;
-        let derived = tally_mpc::derive(&record.public_key, &record.chain_code, &path)
+        let derived = tally_mpc::derive(record.scheme, &record.public_key, &record.chain_code, &path)
             .map_err(|e| range(format!("the {} key has no child at {path}: {e}", record.scheme)))?;
         let evm_address = tally_chains::evm_address(&derived.public_key).unwrap_or_default();
         Ok(Response::new(v1::DeriveKeyResponse { public_key: derived.public_key, evm_address }))
@@ -266,11 +267,6 @@ fn held(node: &Node, name: &str) -> Result<crate::keys::Held, Status> {
     let name = KeyName::parse(name).map_err(|_| refused(Reason::KeyNotFound))?;
     let unknown = || status(&node.check_signer().err().unwrap_or_else(|| Reason::KeyNotFound.into()));
     node.keys.get(&name).ok_or_else(unknown)
-}
-
-/// A token domain has a key's name, and is no key.
-fn is_domain(held: &HsmHeld) -> bool {
-    matches!(held.record.material, Material::Tokens { .. })
 }
 
 /// Who calls, for a stream that asks the roster of each of its moments; a client now.

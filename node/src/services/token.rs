@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tally_domain::intent::ENVELOPE_MAX_BYTES;
 use tally_domain::ports::store::tokens::{Rotated, RotationState};
 use tally_domain::token::DomainState;
-use tally_domain::{Action, KeyName, Material, Reason, Refusal, SecretBytes};
+use tally_domain::{Action, KeyName, Reason, Refusal, SecretBytes};
 use tally_proto::v1;
 use tally_proto::v1::token_service_server::{TokenService, TokenServiceServer};
 use tally_signer::hsm_sign::must_be_home;
@@ -94,13 +94,9 @@ impl Tokens {
 
     fn own(&self, name: &str, tenant: &tally_domain::Tenant) -> Result<HsmHeld, Status> {
         let held = KeyName::parse(name).ok().and_then(|name| self.0.hsm_keys.get(&name));
-        let own = held.filter(|held| held.record.tenant == *tenant && is_domain(held));
+        let own = held.filter(|held| held.record.tenant == *tenant && held.is_domain());
         own.ok_or_else(|| refused(Reason::DomainNotFound))
     }
-}
-
-fn is_domain(held: &HsmHeld) -> bool {
-    matches!(held.record.material, Material::Tokens { .. })
 }
 
 fn fill(told: &mut v1::TokenDomain, loaded: &Loaded) {
@@ -196,7 +192,7 @@ impl TokenService for Tokens {
         request: Request<v1::ListDomainsRequest>,
     ) -> Result<Response<v1::ListDomainsResponse>, Status> {
         let tenant = &client(&self.0, &request)?.tenant;
-        let own = self.0.hsm_keys.all().into_iter().filter(|held| held.record.tenant == *tenant && is_domain(held));
+        let own = self.0.hsm_keys.all().into_iter().filter(|held| held.record.tenant == *tenant && held.is_domain());
         let domains = own.map(|held| self.told(&held)).collect::<Result<_, _>>()?;
         Ok(Response::new(v1::ListDomainsResponse { domains }))
     }
@@ -318,7 +314,7 @@ async fn tokenize_all(
         let answer = v1::BatchTokenizeResponse { rows, ..v1::BatchTokenizeResponse::default() };
         gone = answers.send(Ok(answer)).await.is_err();
     }
-    if gone { Ok(()) } else { batch.end(node).await.map_err(|r| status(&r)) }
+    Ok(())
 }
 
 async fn reveal_all(
@@ -339,5 +335,5 @@ async fn reveal_all(
             return Ok(());
         }
     }
-    batch.end(node).await.map_err(|r| status(&r))
+    Ok(())
 }

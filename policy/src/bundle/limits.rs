@@ -22,8 +22,9 @@ const WINDOW_MIN_MS: u64 = 60 * 1_000;
 /// Longest window: a year. What was claimed is kept for as long.
 const WINDOW_MAX_MS: u64 = 366 * DAY_MS;
 
-/// What limits bound: the use of keys. Making, changing and freezing them are for rules alone.
-const LIMITED: [&str; 11] = [
+/// What limits bound: the use of keys, and what tells of cards. Making, changing and freezing keys and deleting cards are for
+/// rules alone.
+const LIMITED: [&str; 14] = [
     "sign",
     "sign_allowance",
     "sign_typed_data",
@@ -35,12 +36,15 @@ const LIMITED: [&str; 11] = [
     "wrap",
     "unwrap",
     "rewrap",
+    "tokenize",
+    "reveal",
+    "search_token",
 ];
 
 const ACTION_FORM: &str =
-    "one that uses a key, such as `sign` or `unwrap`; rules alone say who may make, change or freeze one";
+    "one that uses a key or cards, such as `sign` or `reveal`; rules alone say who may make, change or freeze one";
 const MAX_FORM: &str = "whole units in quotes, such as \"2_000_000\" or \"0.5\", more than none";
-const BY_FORM: &str = "`key`, `client`, `asset`, `to` or `action`";
+const BY_FORM: &str = "`key`, `domain`, `client`, `asset`, `to` or `action`";
 
 /// A limit. What it does not name, it is not particular about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +61,8 @@ pub(crate) struct Limit {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Scope {
     pub(crate) key: Option<String>,
+    /// A token domain: a limit with a key is for no domain, and one with a domain for no key.
+    pub(crate) domain: Option<String>,
     pub(crate) client: Option<String>,
     pub(crate) asset: Option<String>,
     pub(crate) to: Option<String>,
@@ -69,7 +75,7 @@ pub(crate) struct Scope {
 pub(crate) enum Most {
     /// So many accounting units: ten to the power of `decimals` make a whole one.
     Amount { units: u128, decimals: u8 },
-    /// So many movements, or requests that move nothing.
+    /// So many movements, cards, or requests that move nothing.
     Count(u64),
 }
 
@@ -87,6 +93,7 @@ impl Most {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum By {
     Key,
+    Domain,
     Client,
     Asset,
     To,
@@ -97,6 +104,7 @@ impl By {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Key => "key",
+            Self::Domain => "domain",
             Self::Client => "client",
             Self::Asset => "asset",
             Self::To => "to",
@@ -105,7 +113,8 @@ impl By {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::Key, Self::Client, Self::Asset, Self::To, Self::Action].into_iter().find(|by| by.as_str() == text)
+        let all = [Self::Key, Self::Domain, Self::Client, Self::Asset, Self::To, Self::Action];
+        all.into_iter().find(|by| by.as_str() == text)
     }
 }
 
@@ -180,9 +189,8 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn limit(&self, row: &LimitToml) -> Result<Limit, BundleError> {
-        if let Some(domain) = &row.domain {
-            let what = "a limit of a token domain".into();
-            return Err(self.source.error(domain, Problem::NotSupported { what }));
+        if let (Some(domain), Some(_)) = (&row.domain, &row.key) {
+            return Err(self.source.error(domain, Problem::KeyAndDomain));
         }
         let id = self.source.value(&row.id, "limit id", NAME_FORM, |s| LimitId::parse(s).ok())?;
         let scope = self.scope(row)?;
@@ -224,6 +232,7 @@ impl Reader<'_> {
         };
         Ok(Scope {
             key: optional(&row.key, "key name", NAME_FORM, plain_name)?,
+            domain: optional(&row.domain, "name of a token domain", NAME_FORM, plain_name)?,
             client: named(&row.client, "client", "clients are those of roster.toml", &is_client)?,
             asset: named(
                 &row.asset,

@@ -69,14 +69,14 @@ pub struct IntentBody {
 /// Content of an intent that creates a key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KeySpecBody {
-    /// 1 = ecdsa-secp256k1, 2 = ed25519.
+    /// 1 = ecdsa-secp256k1, 2 = ed25519, 3 = schnorr-secp256k1-taproot.
     #[prost(uint32, tag = "1")]
     pub scheme: u32,
     #[prost(uint32, tag = "2")]
     pub t: u32,
     #[prost(uint32, tag = "3")]
     pub n: u32,
-    /// 1 = transaction, 2 = message.
+    /// 1 = transaction, 2 = message, 3 = raw (schnorr-secp256k1-taproot only).
     #[prost(uint32, tag = "4")]
     pub purpose: u32,
 }
@@ -239,6 +239,11 @@ pub struct PendingRequest {
     /// Who is asked, with their keys.
     #[prost(message, repeated, tag = "17")]
     pub approvers: ::prost::alloc::vec::Vec<Approver>,
+    /// Approved and not signed with VELOCITY_LIMIT: the limit, and from when there is room as far as the node knows.
+    #[prost(string, tag = "30")]
+    pub limit: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "31")]
+    pub room_at_ms: u64,
     /// Who operates the client that asks, and so is not asked, with their keys.
     #[prost(message, repeated, tag = "40")]
     pub initiators: ::prost::alloc::vec::Vec<Approver>,
@@ -1805,7 +1810,7 @@ pub struct Key {
     pub state: ::prost::alloc::string::String,
     #[prost(string, repeated, tag = "8")]
     pub participants: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Of a key in an HSM: SubjectPublicKeyInfo, DER.
+    /// Of a key in an HSM: SubjectPublicKeyInfo, DER. For Taproot: the output key of BIP-341 without scripts, 32 bytes, x only.
     #[prost(bytes = "vec", tag = "9")]
     pub public_key: ::prost::alloc::vec::Vec<u8>,
     /// BIP-32 extended public key; secp256k1 only.
@@ -1829,6 +1834,9 @@ pub struct Key {
     /// Of a KEK, whose purpose is "wrap" and which has no public key: the first version's check value.
     #[prost(string, tag = "16")]
     pub check_value: ::prost::alloc::string::String,
+    /// Of a threshold key, 32 bytes: with it and the public key anyone computes the keys at all paths.
+    #[prost(bytes = "vec", tag = "60")]
+    pub chain_code: ::prost::alloc::vec::Vec<u8>,
 }
 /// Generated client implementations.
 pub mod key_service_client {
@@ -5225,6 +5233,9 @@ pub struct Judgement {
     /// Rules that could not be evaluated, facts that rules cannot express.
     #[prost(string, repeated, tag = "10")]
     pub errors: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// For "needs-approval": persons who are asked, whoever operates the client left out.
+    #[prost(string, repeated, tag = "11")]
+    pub approvers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NearMiss {
@@ -5233,17 +5244,37 @@ pub struct NearMiss {
     #[prost(string, tag = "2")]
     pub condition: ::prost::alloc::string::String,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+/// What a request takes of a line of a limit, and how the line stands for it. Numbers are decimal, in the smallest accounting
+/// units.
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LimitCharge {
     #[prost(string, tag = "1")]
     pub limit: ::prost::alloc::string::String,
-    /// In the smallest accounting units, decimal.
+    /// What the request takes.
     #[prost(string, tag = "2")]
     pub amount: ::prost::alloc::string::String,
+    /// Of so much within the window.
     #[prost(string, tag = "3")]
     pub max: ::prost::alloc::string::String,
     #[prost(uint64, tag = "4")]
     pub window_ms: u64,
+    /// The values that this line counts for, in the order of the limit's `by`.
+    #[prost(message, repeated, tag = "5")]
+    pub by: ::prost::alloc::vec::Vec<Field>,
+    /// 10^decimals accounting units make a whole one; absent where movements and requests are counted.
+    #[prost(uint32, optional, tag = "6")]
+    pub decimals: ::core::option::Option<u32>,
+    /// What other requests had taken of it when the node looked, and what they had left; absent where it did not look.
+    #[prost(string, optional, tag = "7")]
+    pub taken: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "8")]
+    pub left: ::core::option::Option<::prost::alloc::string::String>,
+    /// There was no room for the request.
+    #[prost(bool, tag = "9")]
+    pub full: bool,
+    /// Then: from when there is room, if nothing else is taken and as far as the node knows.
+    #[prost(uint64, tag = "10")]
+    pub room_at_ms: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExplainRequest {
@@ -5256,6 +5287,49 @@ pub struct ExplainRequest {
 pub struct ExplainResponse {
     #[prost(message, repeated, tag = "1")]
     pub decisions: ::prost::alloc::vec::Vec<Decided>,
+    /// What persons have said, in the order in which this node heard it.
+    #[prost(message, repeated, tag = "2")]
+    pub said: ::prost::alloc::vec::Vec<Heard>,
+    /// Where the request stands at this node; absent where another node alone can tell.
+    #[prost(message, optional, tag = "3")]
+    pub outcome: ::core::option::Option<Outcome>,
+}
+/// What a person has signed about a request.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Heard {
+    #[prost(string, tag = "1")]
+    pub person: ::prost::alloc::string::String,
+    /// "approved" or "rejected".
+    #[prost(string, tag = "2")]
+    pub verdict: ::prost::alloc::string::String,
+    /// When this node wrote it down, and in which leaf.
+    #[prost(uint64, tag = "3")]
+    pub at_ms: u64,
+    #[prost(uint64, tag = "4")]
+    pub leaf: u64,
+    /// The bundle under which it was signed.
+    #[prost(bytes = "vec", tag = "5")]
+    pub bundle: ::prost::alloc::vec::Vec<u8>,
+    /// Why it counts for nothing, by the last decision of this node or, while the request waits, now; empty where it counts.
+    #[prost(string, tag = "6")]
+    pub void: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Outcome {
+    /// "received", "awaiting-approval", "approved", "refused", "rejected", "expired", "denied" or "completed".
+    #[prost(string, tag = "1")]
+    pub state: ::prost::alloc::string::String,
+    /// A reason as in ErrorInfo: why it is refused, or not signed yet.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    /// With VELOCITY_LIMIT: the limit, and from when there is room as far as this node knows, 0 where it does not.
+    #[prost(string, tag = "3")]
+    pub limit: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "4")]
+    pub room_at_ms: u64,
+    /// While it waits for persons: what is missing, a way a line.
+    #[prost(string, repeated, tag = "5")]
+    pub missing: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// A decision in the node's log.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -5281,9 +5355,13 @@ pub struct Decided {
     pub rule: ::prost::alloc::string::String,
     #[prost(string, tag = "9")]
     pub condition: ::prost::alloc::string::String,
-    /// The same decided once more, under the bundle of that time; empty where the node no longer has it.
+    /// The same decided once more, under the bundle of that time and with what persons had said by then; empty where the node no
+    /// longer has it.
     #[prost(message, optional, tag = "10")]
     pub again: ::core::option::Option<Judgement>,
+    /// Only for the group `auditors`: how the lines stood that the request is charged on, as the node wrote it down.
+    #[prost(message, repeated, tag = "11")]
+    pub limits: ::prost::alloc::vec::Vec<LimitCharge>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReplayRequest {
@@ -5294,14 +5372,14 @@ pub struct ReplayRequest {
     pub since_ms: u64,
 }
 /// First each change, then, last, the counts.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReplayResponse {
     #[prost(oneof = "replay_response::Part", tags = "1, 2")]
     pub part: ::core::option::Option<replay_response::Part>,
 }
 /// Nested message and enum types in `ReplayResponse`.
 pub mod replay_response {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Part {
         #[prost(message, tag = "1")]
         Change(super::ReplayChange),
@@ -5309,7 +5387,7 @@ pub mod replay_response {
         Counts(super::ReplayCounts),
     }
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReplayChange {
     #[prost(uint64, tag = "1")]
     pub time_ms: u64,
@@ -5328,8 +5406,14 @@ pub struct ReplayChange {
     pub now: ::prost::alloc::string::String,
     #[prost(string, tag = "8")]
     pub now_rule: ::prost::alloc::string::String,
+    /// For VELOCITY_LIMIT under the draft: the lines without room, as the replay has filled them.
+    #[prost(message, repeated, tag = "9")]
+    pub limits: ::prost::alloc::vec::Vec<LimitCharge>,
+    /// For "needs-approval": what the draft would have waited for, a way a line.
+    #[prost(string, repeated, tag = "10")]
+    pub missing: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReplayCounts {
     #[prost(uint64, tag = "1")]
     pub requests: u64,
@@ -5347,6 +5431,9 @@ pub struct ReplayCounts {
     /// What cannot be decided again: its key or content is not known here.
     #[prost(uint64, tag = "6")]
     pub skipped: u64,
+    /// What the replay takes for granted, a sentence each.
+    #[prost(string, repeated, tag = "7")]
+    pub assumes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Generated client implementations.
 pub mod policy_service_client {
@@ -6255,7 +6342,8 @@ pub struct SignResponse {
     /// The complete transaction, ready to send; empty for messages.
     #[prost(bytes = "vec", tag = "2")]
     pub signed_payload: ::prost::alloc::vec::Vec<u8>,
-    /// The (derived) public key that the signature verifies under; of a key in an HSM its SubjectPublicKeyInfo, DER.
+    /// The (derived) public key that the signature verifies under, for Taproot the output's; of a key in an HSM its
+    /// SubjectPublicKeyInfo, DER.
     #[prost(bytes = "vec", tag = "3")]
     pub public_key: ::prost::alloc::vec::Vec<u8>,
     /// The rule that permitted it.
@@ -6264,7 +6352,8 @@ pub struct SignResponse {
     /// The votes of all signers; none for a key in an HSM.
     #[prost(message, optional, tag = "5")]
     pub certificate: ::core::option::Option<Certificate>,
-    /// The bytes that were signed: a 32-byte digest for ECDSA and RSA, the message for Ed25519.
+    /// The bytes that were signed: a 32-byte digest for ECDSA, Taproot and RSA, the message for Ed25519. For a Taproot output
+    /// with scripts their Merkle root follows.
     #[prost(bytes = "vec", tag = "6")]
     pub signed_bytes: ::prost::alloc::vec::Vec<u8>,
     /// The node whose HSM signed; empty for a threshold key.

@@ -14,11 +14,11 @@ use tally_audit::event::What;
 use tally_domain::boot::Statement;
 use tally_domain::claim::Claimant;
 use tally_domain::dsse::Envelope;
-use tally_domain::ports::store::{AttemptId, Step, Write};
+use tally_domain::ports::store::{AttemptId, NamedLine, Step, Write};
 use tally_domain::roster::Roster;
 use tally_domain::vote::{Certificate, HomeTask, VoteBody};
 use tally_domain::{Attempt, Charge, Claims, Digest, Electorate, NodeName, Reason, Refusal, UnixMillis};
-use tally_policy::{Bundle, DecisionRequest, PolicyAction, charges, decide};
+use tally_policy::{Bundle, DecisionRequest, PolicyAction, charges, decide, lines};
 
 /// What policy permits one node to do alone, with what it takes of limits. Only [`decide_home`] mints it.
 #[derive(Debug)]
@@ -26,6 +26,7 @@ use tally_policy::{Bundle, DecisionRequest, PolicyAction, charges, decide};
 pub struct HomeWork {
     task: HomeTask,
     charges: Vec<Charge>,
+    lines: Vec<NamedLine>,
     approvals: Vec<Envelope>,
 }
 
@@ -48,11 +49,11 @@ pub fn decide_home(
     charged(opened, home, digest, &request, Ruled { rule, approvals: Vec::new() }, bundle)
 }
 
-/// The same for a signature, which persons may have to approve.
+/// The same for what persons may have to approve.
 ///
 /// # Errors
 /// As [`decide_home`]; `APPROVALS_REQUIRED` with what is missing.
-pub(crate) fn decide_home_sign(
+pub(crate) fn decide_home_asked(
     question: &Question<'_>,
     home: &NodeName,
     digest: Digest,
@@ -85,7 +86,8 @@ fn charged(
         rule: ruled.rule,
         approvals: approval::digests(&ruled.approvals),
     };
-    Ok(HomeWork { task, charges, approvals: ruled.approvals })
+    let lines = if charges.is_empty() { Vec::new() } else { lines(bundle, request) };
+    Ok(HomeWork { task, charges, lines, approvals: ruled.approvals })
 }
 
 impl HomeWork {
@@ -102,6 +104,11 @@ impl HomeWork {
     /// What it takes of limits.
     pub fn charges(&self) -> &[Charge] {
         &self.charges
+    }
+
+    /// What the lines of limits are called that it is charged on.
+    pub fn lines(&self) -> &[NamedLine] {
+        &self.lines
     }
 
     /// Whose claims they are.

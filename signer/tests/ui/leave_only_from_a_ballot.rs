@@ -6,7 +6,7 @@ fn forge(task: HomeTask) -> Cleared {
 }
 
 fn uncharged(task: HomeTask) -> HomeWork {
-    HomeWork { task, charges: Vec::new(), approvals: Vec::new() }
+    HomeWork { task, charges: Vec::new(), lines: Vec::new(), approvals: Vec::new() }
 }
 
 fn main() {}

@@ -1,0 +1,94 @@
+//! What other tenants are told of cards, what tokens are worth that are expired or suspended, and that a search leaves the
+//! same behind whether it has found something.
+
+use crate::harness::cards::*;
+use crate::harness::cluster::Cluster;
+use crate::harness::orders::*;
+use crate::harness::vault::verified;
+use crate::main_job::logs_of;
+use tally_client::ClientError;
+use tally_domain::Reason;
+use tally_domain::token::Token;
+use tally_tokenization::DomainChange;
+use tally_tokenization::pan::Form;
+
+/// Three nodes, with `payouts-2` a client of another tenant that may do the same.
+async fn cluster() -> Cluster {
+    let mut cluster = Cluster::prepare(3);
+    let root = cluster.dir.path();
+    let other = |text: &str| text.replacen("tenant = \"acme\"", "tenant = \"other\"", 1);
+    let roster = std::fs::read_to_string(root.join("policy/roster.toml")).unwrap();
+    let (before, theirs) = roster.split_at(roster.find("id = \"payouts-2\"").unwrap());
+    std::fs::write(root.join("policy/roster.toml"), before.to_owned() + &other(theirs)).unwrap();
+    let profile = root.join("payouts-2/profile.toml");
+    std::fs::write(&profile, other(&std::fs::read_to_string(&profile).unwrap())).unwrap();
+    for i in 0..3 {
+        cluster.launch(i, &[]);
+    }
+    cluster.all_serving().await;
+    cluster
+}
+
+fn told(error: ClientError) -> (Reason, std::collections::BTreeMap<String, String>) {
+    let refused = error.refused().unwrap();
+    (refused.reason, refused.metadata.clone())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_tenants_domain_is_as_one_that_is_not_there() {
+    let cluster = cluster().await;
+    let (client, stranger) = (cluster.client("payouts-1"), cluster.client("payouts-2"));
+    make_domain(&client, &spec("cards", hybrid())).await.unwrap();
+    let token = tokenize(&client, "cards", CANARY).await.unwrap().token;
+    for i in 0..3 {
+        let stranger = stranger.rotated(i);
+        let theirs = told(reveal(&stranger, "cards", &token).await.unwrap_err());
+        assert_eq!(theirs, told(reveal(&stranger, "nowhere", &token).await.unwrap_err()));
+        assert_eq!(theirs.0, Reason::DomainNotFound);
+        assert_eq!(reason(tokenize(&stranger, "cards", CANARY).await), Reason::DomainNotFound);
+        assert_eq!(reason(search(&stranger, "cards", CANARY).await), Reason::DomainNotFound);
+        assert_eq!(reason(delete(&stranger, "cards", &token).await), Reason::DomainNotFound);
+        assert_eq!(reason(change(&stranger, "cards", DomainChange::Delete).await), Reason::DomainNotFound);
+        assert_eq!(reason(stranger.domain(&key("cards")).await), Reason::DomainNotFound);
+    }
+    assert!(stranger.domains().await.unwrap().is_empty());
+    assert_eq!(reveal(&client, "cards", &token).await.unwrap(), CANARY);
+    verified(&cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_expired_or_suspended_token_shows_nothing_and_a_search_leaves_the_same_behind_either_way() {
+    let mut cluster = Cluster::start().await;
+    let client = cluster.client("payouts-1");
+    make_domain(&client, &spec("cards", hybrid())).await.unwrap();
+    let mut tokens: Vec<Token> = Vec::new();
+    for n in 0..3 {
+        tokens.push(tokenize(&client, "cards", &nth_card(n)).await.unwrap().token);
+    }
+    let mut leaves = vec![logs_of(&cluster).await[0].entries.len()];
+    for n in [1, 1_001, 2, 1_002] {
+        assert_eq!(search(&client, "cards", &nth_card(n)).await.unwrap().tokens.len(), usize::from(n < 1_000));
+        leaves.push(logs_of(&cluster).await[0].entries.len());
+    }
+    let added: Vec<usize> = leaves.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(added[0] > 0 && added.iter().all(|n| *n == added[0]), "{added:?}");
+
+    cluster.stop(0);
+    {
+        let c = rusqlite::Connection::open(cluster.nodes[0].dir.join("data/tally.db")).unwrap();
+        c.execute("UPDATE token SET expires_at = 1 WHERE token = ?1", [tokens[0].as_str()]).unwrap();
+        c.execute("UPDATE token SET state = 2 WHERE token = ?1", [tokens[1].as_str()]).unwrap();
+    }
+    cluster.launch(0, &[]);
+    cluster.serving(0).await;
+    for (token, state, why) in
+        [(&tokens[0], "expired", Reason::TokenExpired), (&tokens[1], "suspended", Reason::TokenSuspended)]
+    {
+        assert_eq!(reason(reveal(&client, "cards", token).await), why);
+        assert_eq!(reason(reveal_as(&client, "cards", token, Form::Masked, "support").await), why);
+        assert_eq!(show(&client, "cards", token).await.unwrap().state, state);
+    }
+    assert_eq!(reveal(&client, "cards", &tokens[2]).await.unwrap(), nth_card(2));
+    assert_eq!(delete(&client, "cards", &tokens[1]).await.unwrap().deleted, 1);
+    verified(&cluster).await;
+}
