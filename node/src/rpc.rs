@@ -24,6 +24,7 @@ use std::time::Duration;
 use tally_domain::dsse::SigningKey;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tonic::transport::server::Connected as _;
 
@@ -116,8 +117,9 @@ impl Endpoint {
         }
     }
 
-    /// Takes nothing more, and waits for what is being answered.
-    pub async fn drained(&self) {
+    /// Accepts nothing more, and waits for what is being answered.
+    pub async fn stop(&self, serving: &JoinHandle<()>) {
+        serving.abort();
         let _ = tokio::time::timeout(DRAIN_MAX, self.bodies.acquire_many(BODIES_MAX)).await;
         self.bodies.close();
     }

@@ -116,8 +116,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     housekeeping.abort();
     vaults.abort();
     if let Some((rpc, serving)) = rpc {
-        serving.abort();
-        rpc.drained().await;
+        rpc.stop(&serving).await;
     }
     if let Err(refusal) = node.checkpoints.note(&node).await {
         tracing::warn!(%refusal, "no last checkpoint");
