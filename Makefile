@@ -8,7 +8,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## Install SoftHSM 2 and cvc5 if they are missing (apt-get; sudo when not root)
+setup: ## Install SoftHSM 2, cvc5, Node.js and Python's venv if they are missing (apt-get; sudo when not root)
 	@scripts/setup
 
 build: ## Build tallyd, hsmd and tally, optimised

@@ -7,12 +7,15 @@
 mod approval;
 mod bundle;
 mod kek;
+mod limit;
+mod request;
 mod token;
 mod wire;
 
 pub use approval::Waiting;
 pub use bundle::BundleEvent;
 pub use kek::{Asked, KekChanged, KekMade, Wrapped};
+pub use limit::LineStood;
 pub use token::{DomainChanged, TokensUsed, digest_of};
 
 use prost::Message as _;
@@ -82,6 +85,8 @@ pub enum What {
         bundle: Digest,
         /// What the node itself decoded, in words for people.
         summary: String,
+        /// The lines that it is charged on; none where no limit applies.
+        limits: Vec<LineStood>,
     },
     /// This node voted.
     Voted {

@@ -105,6 +105,7 @@ fn refused_under(bundle: u8) -> What {
         verdict: Verdict::Refused { reason: "POLICY_DENIED".into(), rule: String::new(), condition: String::new() },
         bundle: name(bundle).digest,
         summary: String::new(),
+        limits: Vec::new(),
     }
 }
 

@@ -18,7 +18,7 @@ mod world;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
-use tally_audit::event::{BadLeaf, Event, LEAF_MAX_BYTES, Verdict, What};
+use tally_audit::event::{BadLeaf, Event, LEAF_MAX_BYTES, LineStood, Verdict, What};
 use tally_audit::export::{BadEntries, LeafTooLarge, append_entry, encode_entries, parse_entries};
 use tally_domain::*;
 use world::*;
@@ -50,6 +50,7 @@ fn build_all_kinds() -> Vec<Event> {
     let waits = w.intent(9, NOTES);
     log.push(approvals::waiting(&waits));
     log.push(w.said(&waits, "alice", approval::Verdict::Approve));
+    log.push(on_a_full_line(&waits));
     log.push(What::SessionFailed {
         request_id: None,
         what: "DEADLINE".into(),
@@ -57,6 +58,25 @@ fn build_all_kinds() -> Vec<Event> {
         missing: vec![node_name(1)],
     });
     w.events(0, log)
+}
+
+fn on_a_full_line(intent: &Intent) -> What {
+    let refused = Verdict::Refused { reason: "VELOCITY_LIMIT".into(), rule: String::new(), condition: String::new() };
+    let stood = LineStood {
+        limit: LimitId::parse("notes-hour").unwrap(),
+        line: LineId(Digest([3; 32])),
+        max: u128::MAX,
+        window_ms: 3_600_000,
+        amount: 7,
+        taken: u128::MAX - 6,
+        room_at: Some(UnixMillis(1_795_298_460_000)),
+    };
+    let free = LineStood { room_at: None, ..stood.clone() };
+    let mut what = decided(intent, refused);
+    if let What::Decided { limits, .. } = &mut what {
+        *limits = vec![stood, free];
+    }
+    what
 }
 
 #[test]
@@ -118,6 +138,7 @@ fn frozen_leaves_still_read() {
         verdict: Verdict::Refused { reason: "POLICY_DENIED".into(), rule: "r".into(), condition: String::new() },
         bundle: Digest([7; 32]),
         summary: "1 USDC".into(),
+        limits: Vec::new(),
     });
     for (event, frozen) in [(failed, FROZEN_FAILED), (decided, FROZEN_DECIDED)] {
         assert_eq!(hex::encode(event.to_leaf()), frozen);

@@ -157,7 +157,8 @@ fn what_was_permitted_was_signed_by_a_known_client() {
     let What::Decided { tenant, intent_digest, verdict, bundle, summary, .. } = w.permitted(&intent) else {
         panic!("decided")
     };
-    let other = What::Decided { tenant, request_id: request(2), intent_digest, verdict, bundle, summary };
+    let other =
+        What::Decided { tenant, request_id: request(2), intent_digest, verdict, bundle, summary, limits: Vec::new() };
     assert_eq!(
         problems(&w, vec![w.boot(0), w.received(&intent), other]),
         [Problem::IntentMismatch { request: request(2), field: "request_id" }]

@@ -65,8 +65,17 @@ pub enum ChainError {
         scheme: HsmScheme,
     },
     /// A raw digest for a threshold key: no node could tell what it would sign.
-    #[error("a raw digest is signed only with a key that lives in an HSM and has the purpose `raw`")]
+    #[error(
+        "a raw digest is signed only with a key that has the purpose `raw` and lives in an HSM or is of scheme \
+         `schnorr-secp256k1-taproot`"
+    )]
     RawNeedsHsm,
+    /// Neither a digest nor a digest and a Merkle root.
+    #[error(
+        "for a Taproot key a raw digest is 32 bytes, not all zero, and for an output with scripts their Merkle root, \
+         another 32"
+    )]
+    RawOutput,
     /// Not 32 bytes, or all of them zero.
     #[error("a raw digest is 32 bytes, not all zero")]
     RawDigest,
@@ -109,7 +118,7 @@ impl ChainError {
             Self::ChainMismatch { .. } => Reason::ChainMismatch,
             Self::KeyScheme { .. } | Self::HsmKeyScheme { .. } => Reason::KeyScheme,
             Self::RawNeedsHsm => Reason::KeyPurpose,
-            Self::RawDigest => Reason::ParameterRange,
+            Self::RawDigest | Self::RawOutput => Reason::ParameterRange,
             Self::Payment(_) => Reason::PaymentInvalid,
             Self::Empty
             | Self::MessageForChain

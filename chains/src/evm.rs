@@ -2,9 +2,13 @@
 
 mod call;
 mod fields;
+mod json;
+mod sent;
 mod unsigned;
 
 pub use fields::{AccessListItem, Eip1559, EvmFees, EvmFields, eip1559_unsigned, erc20_transfer_input, evm_unsigned};
+pub use json::{BadTransactionRequest, TransactionRequest};
+pub use sent::SentTransaction;
 
 use crate::{ChainError, Decoded, ToSign};
 use alloy_primitives::{Address, B256, Signature, U256, address};

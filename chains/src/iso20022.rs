@@ -49,7 +49,7 @@ pub fn payment(content: &[u8]) -> Result<PaymentFacts, ChainError> {
 pub(crate) fn decode(scheme: Scheme, content: &[u8]) -> Result<Decoded, ChainError> {
     let facts = Facts::Payment(payment(content)?);
     let to_sign = match scheme {
-        Scheme::EcdsaSecp256k1 => ToSign::Digest(Digest(Sha256::digest(content).into())),
+        Scheme::EcdsaSecp256k1 | Scheme::Taproot => ToSign::Digest(Digest(Sha256::digest(content).into())),
         Scheme::Ed25519 => ToSign::Message(content.to_vec()),
     };
     Ok(Decoded { facts, to_sign })

@@ -23,7 +23,7 @@ fn evm(chain: &str, content: &[u8]) -> Result<Decoded, ChainError> {
 fn digest(decoded: &Decoded) -> [u8; 32] {
     match &decoded.to_sign {
         ToSign::Digest(digest) => digest.0,
-        ToSign::Message(_) => panic!("signed by its digest"),
+        ToSign::Output { .. } | ToSign::Message(_) => panic!("signed by its digest"),
     }
 }
 

@@ -50,7 +50,7 @@ fn token_transfer(units: u128) -> Eip1559 {
 fn digest(d: &Decoded) -> Digest {
     match d.to_sign {
         ToSign::Digest(digest) => digest,
-        ToSign::Message(_) => panic!("an EVM transaction is signed by its digest"),
+        ToSign::Output { .. } | ToSign::Message(_) => panic!("an EVM transaction is signed by its digest"),
     }
 }
 

@@ -81,7 +81,7 @@ fn fuzz(seeds: &[Vec<u8>], mut check: impl FnMut(&[u8]) -> bool) {
 fn digest(decoded: &Decoded) -> [u8; 32] {
     match &decoded.to_sign {
         ToSign::Digest(digest) => digest.0,
-        ToSign::Message(_) => panic!("signed by its digest"),
+        ToSign::Output { .. } | ToSign::Message(_) => panic!("signed by its digest"),
     }
 }
 

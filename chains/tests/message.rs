@@ -23,7 +23,7 @@ fn ed25519_messages_are_signed_as_they_are() {
 
 #[test]
 fn empty_messages_and_messages_for_a_chain_are_refused() {
-    for scheme in [Scheme::EcdsaSecp256k1, Scheme::Ed25519] {
+    for scheme in [Scheme::EcdsaSecp256k1, Scheme::Ed25519, Scheme::Taproot] {
         let e = decode(ContentKind::Message, scheme, "", b"").unwrap_err();
         assert_eq!((e.reason(), e), (Reason::Malformed, ChainError::Empty));
         let e = decode(ContentKind::Message, scheme, "eip155:1", b"x").unwrap_err();

@@ -27,7 +27,7 @@ fn facts(document: &Value) -> TypedDataFacts {
 fn digest(document: &Value) -> B256 {
     match read("eip155:1", document).unwrap().to_sign {
         ToSign::Digest(digest) => B256::from(digest.0),
-        ToSign::Message(_) => panic!("signed by its digest"),
+        ToSign::Output { .. } | ToSign::Message(_) => panic!("signed by its digest"),
     }
 }
 

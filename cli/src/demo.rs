@@ -1,6 +1,7 @@
 //! `tally demo`: the whole tour on a throw-away cluster. Every step says what it expects and fails if that does not hold.
 
 mod approve;
+mod children;
 mod freeze;
 mod jwt;
 mod limit;

@@ -1,15 +1,8 @@
 //! Unsigned EVM transactions from a file: hex of the payload, or JSON as wallets and libraries write it.
 
 use crate::output::Usage;
-use alloy_primitives::U256;
-use serde::Deserialize;
-use serde_json::Value;
-use tally_chains::{AccessListItem, ChainError, EvmFees, EvmFields, chain_of, evm_unsigned, parse_evm_address};
+use tally_chains::{ChainError, TransactionRequest, chain_of, evm_unsigned};
 use tally_domain::ContentKind;
-use tally_domain::facts::Amount;
-
-/// What a transaction costs before it does anything (the yellow paper's G_transaction).
-const GAS_MIN: u64 = 21_000;
 
 /// A payload to sign, and the chain that it is for (CAIP-2).
 #[derive(Debug, PartialEq, Eq)]
@@ -20,36 +13,10 @@ pub struct Payload {
     pub bytes: Vec<u8>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Json {
-    #[serde(rename = "type")]
-    kind: Option<Value>,
-    chain_id: Value,
-    nonce: Value,
-    gas_price: Option<Value>,
-    max_priority_fee_per_gas: Option<Value>,
-    max_fee_per_gas: Option<Value>,
-    #[serde(alias = "gas")]
-    gas_limit: Value,
-    to: Option<String>,
-    value: Option<Value>,
-    #[serde(alias = "data")]
-    input: Option<String>,
-    access_list: Option<Vec<JsonAccess>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct JsonAccess {
-    address: String,
-    storage_keys: Vec<String>,
-}
-
 /// Reads either form; the first character tells which.
 pub fn parse(file: &[u8]) -> Result<Payload, Usage> {
     let text = std::str::from_utf8(file).map_err(|_| Usage("the transaction is neither JSON nor hex".into()))?.trim();
-    let bytes = if text.starts_with('{') { from_json(text)? } else { from_hex("the transaction", text)? };
+    let bytes = if text.starts_with('{') { from_json(text)? } else { from_hex(text)? };
     let chain = chain_of(ContentKind::EvmTransaction, &bytes).map_err(|e| match e {
         ChainError::ChainMismatch { .. } => Usage("the transaction names no chain (chainId 0)".into()),
         other => Usage(other.to_string()),
@@ -58,98 +25,22 @@ pub fn parse(file: &[u8]) -> Result<Payload, Usage> {
 }
 
 fn from_json(text: &str) -> Result<Vec<u8>, Usage> {
-    let tx: Json = serde_json::from_str(text).map_err(|e| Usage(format!("the transaction's JSON: {e}")))?;
-    let fees = fees(&tx)?;
-    let gas_limit = small("gasLimit", &tx.gas_limit)?;
-    if gas_limit < GAS_MIN {
-        let what =
-            format!("`gasLimit` is {gas_limit}; every transaction costs at least {GAS_MIN}, so no chain takes it");
-        return Err(Usage(what));
+    let request = TransactionRequest::from_json(text, None).map_err(|e| Usage(e.to_string()))?;
+    if request.from.is_some() {
+        // The key that is named on the command line sends it, and a second word on that could only contradict the first.
+        return Err(Usage("`from` is no field of a transaction: the key that you name sends it; leave it out".into()));
     }
-    let to = tx.to.as_deref().map(parse_evm_address).transpose().map_err(|e| Usage(format!("`to`: {e}")))?;
-    let value = tx.value.as_ref().map(|v| number("value", v)).transpose()?.unwrap_or_default();
-    Ok(evm_unsigned(&EvmFields {
-        chain_id: small("chainId", &tx.chain_id)?,
-        nonce: small("nonce", &tx.nonce)?,
-        fees,
-        gas_limit,
-        to,
-        value: Amount(value.to_be_bytes()),
-        input: tx.input.as_deref().map_or(Ok(Vec::new()), |data| from_hex("`input`", data))?,
-    }))
+    Ok(evm_unsigned(&request.fields))
 }
 
-/// The fees, and so the type of the transaction: as `type` says, else by which fees are there.
-fn fees(tx: &Json) -> Result<EvmFees, Usage> {
-    let kind = tx.kind.as_ref().map(|kind| small::<u64>("type", kind)).transpose()?;
-    let access_list = tx.access_list.as_deref().map(access_list).transpose()?;
-    match (kind, &tx.gas_price, &tx.max_priority_fee_per_gas, &tx.max_fee_per_gas, access_list) {
-        (Some(0) | None, Some(price), None, None, None) => Ok(EvmFees::Legacy { gas_price: small("gasPrice", price)? }),
-        (Some(1) | None, Some(price), None, None, list) if kind.is_some() || list.is_some() => {
-            Ok(EvmFees::AccessList { gas_price: small("gasPrice", price)?, access_list: list.unwrap_or_default() })
-        }
-        (Some(2) | None, None, Some(tip), Some(fee), list) => {
-            let tip = small("maxPriorityFeePerGas", tip)?;
-            let fee = small("maxFeePerGas", fee)?;
-            if tip > fee {
-                let what = "`maxPriorityFeePerGas` is more than `maxFeePerGas`; the tip is a part of the fee, no chain takes more";
-                return Err(Usage(what.into()));
-            }
-            let access_list = list.unwrap_or_default();
-            Ok(EvmFees::FeeMarket { max_priority_fee_per_gas: tip, max_fee_per_gas: fee, access_list })
-        }
-        (Some(3..), ..) => {
-            Err(Usage("`type` must be 0, 1 or 2: blobs (EIP-4844) and delegations (EIP-7702) are not signed".into()))
-        }
-        _ => {
-            let what = "`type` and fees do not fit: `maxFeePerGas` and `maxPriorityFeePerGas` for type 2, `gasPrice` for \
-                        types 0 and 1, `accessList` not for type 0";
-            Err(Usage(what.into()))
-        }
-    }
-}
-
-fn access_list(items: &[JsonAccess]) -> Result<Vec<AccessListItem>, Usage> {
-    let item = |item: &JsonAccess| {
-        let address = parse_evm_address(&item.address).map_err(|e| Usage(format!("`accessList`: {e}")))?;
-        let keys = item.storage_keys.iter().map(|key| {
-            let bytes = from_hex("`accessList`", key)?;
-            <[u8; 32]>::try_from(bytes).map_err(|_| Usage("`accessList`: a storage key is 32 bytes".into()))
-        });
-        Ok(AccessListItem { address, storage_keys: keys.collect::<Result<_, _>>()? })
-    };
-    items.iter().map(item).collect()
-}
-
-fn small<T: TryFrom<U256>>(field: &str, value: &Value) -> Result<T, Usage> {
-    T::try_from(number(field, value)?).map_err(|_| Usage(format!("`{field}` is too large")))
-}
-
-/// A JSON number, or a string of decimal or `0x` hex digits: JSON numbers end at 2^64 here, amounts do not.
-fn number(field: &str, value: &Value) -> Result<U256, Usage> {
-    let bad = || Usage(format!("`{field}` must be a whole number, or a string such as \"1000\" or \"0x3e8\""));
-    let (digits, radix) = match value {
-        Value::Number(n) => return n.as_u64().map(U256::from).ok_or_else(bad),
-        Value::String(s) => match s.strip_prefix("0x") {
-            Some(hex) => (hex, 16),
-            None => (s.as_str(), 10),
-        },
-        _ => return Err(bad()),
-    };
-    let plain = !digits.is_empty() && digits.bytes().all(|b| char::from(b).is_digit(radix));
-    if !plain {
-        return Err(bad());
-    }
-    U256::from_str_radix(digits, u64::from(radix)).map_err(|_| bad())
-}
-
-fn from_hex(what: &str, text: &str) -> Result<Vec<u8>, Usage> {
-    hex::decode(text.strip_prefix("0x").unwrap_or(text)).map_err(|e| Usage(format!("{what} is not hex: {e}")))
+fn from_hex(text: &str) -> Result<Vec<u8>, Usage> {
+    hex::decode(text.strip_prefix("0x").unwrap_or(text)).map_err(|e| Usage(format!("the transaction is not hex: {e}")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
 
     const TO: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
 

@@ -1,4 +1,4 @@
-//! Signatures verified by libraries that no node uses: libsecp256k1 and AWS-LC. The digest is computed here from what was
+//! Signatures verified, and children of keys computed, by libraries that no node uses: libsecp256k1 and AWS-LC. The digest is computed here from what was
 //! asked for, never taken from the answer.
 
 use anyhow::{Context as _, bail, ensure};
@@ -6,8 +6,10 @@ use aws_lc_rs::digest::SHA256;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, RSA_PSS_2048_8192_SHA256, UnparsedPublicKey, VerificationAlgorithm,
 };
+use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
-use secp256k1::{Message, SECP256K1};
+use secp256k1::{Message, SECP256K1, Scalar, XOnlyPublicKey, schnorr};
+use sha2::{Digest as _, Sha256};
 use tally_chains::{ToSign, decode, decode_hsm, evm_address};
 use tally_client::Signed;
 use tally_domain::spki::Parts;
@@ -27,11 +29,20 @@ pub fn verify(intent: &Intent, signed: &Signed) -> anyhow::Result<Verified> {
     if signed.home.is_some() {
         return verify_resident(intent, signed);
     }
-    let scheme = match signed.public_key.len() {
-        SECP256K1_KEY_BYTES => Scheme::EcdsaSecp256k1,
-        _ => Scheme::Ed25519,
-    };
-    match decode(intent.kind, scheme, &intent.chain, &intent.content)?.to_sign {
+    let decoded = |scheme| decode(intent.kind, scheme, &intent.chain, &intent.content).map(|decoded| decoded.to_sign);
+    if signed.public_key.len() != SECP256K1_KEY_BYTES {
+        // Both other schemes have keys of 32 bytes; no signature is good in both.
+        let plain = decoded(Scheme::Ed25519).ok().and_then(|what| match what {
+            ToSign::Message(message) => Some(message),
+            ToSign::Digest(_) | ToSign::Output { .. } => None,
+        });
+        if plain.is_none_or(|message| ed25519(&signed.public_key, &message, &signed.signature).is_err()) {
+            bip340(&signed.public_key, &decoded(Scheme::Taproot)?, &signed.signature)
+                .context("nor does AWS-LC as one of Ed25519")?;
+        }
+        return Ok(Verified { sender: None });
+    }
+    match decoded(Scheme::EcdsaSecp256k1)? {
         ToSign::Digest(digest) => {
             let signer = recover(digest.0, &signed.signature, signed.recovery_id)?;
             ensure!(signer == signed.public_key, "the signature is by another key than the answer says");
@@ -40,11 +51,17 @@ pub fn verify(intent: &Intent, signed: &Signed) -> anyhow::Result<Verified> {
             }
             Ok(Verified { sender: is_for_evm(intent.kind).then(|| evm_address(&signer)).transpose()? })
         }
-        ToSign::Message(message) => {
-            ed25519(&signed.public_key, &message, &signed.signature)?;
-            Ok(Verified { sender: None })
-        }
+        ToSign::Message(_) | ToSign::Output { .. } => bail!("the key's scheme does not sign that"),
     }
+}
+
+/// Verifies with libsecp256k1, under the output key.
+fn bip340(output_key: &[u8], what: &ToSign, signature: &[u8]) -> anyhow::Result<()> {
+    let (ToSign::Digest(digest) | ToSign::Output { digest, .. }) = what else { bail!("it is no digest") };
+    let key = XOnlyPublicKey::from_byte_array(output_key.try_into().context("the public key is not 32 bytes")?);
+    let signature = schnorr::Signature::from_byte_array(signature.try_into().context("the signature is not 64 bytes")?);
+    let verified = signature.verify(&digest.0, &key.context("no point has the x of the public key")?);
+    verified.context("libsecp256k1 does not verify the signature as one of BIP-340")
 }
 
 /// Whether contracts and people know the signer by its EVM address.
@@ -128,4 +145,29 @@ pub fn bip32_child(xpub: &str, steps: &[u32]) -> anyhow::Result<Vec<u8>> {
         key = key.derive_child(ChildNumber::new(*step, false)?)?;
     }
     Ok(key.to_bytes().to_vec())
+}
+
+/// The output key that libsecp256k1 makes of that child, where it commits to no scripts (BIP-86).
+pub fn taproot_child(xpub: &str, steps: &[u32]) -> anyhow::Result<Vec<u8>> {
+    let child = secp256k1::PublicKey::from_slice(&bip32_child(xpub, steps)?)?;
+    let (internal, _) = child.x_only_public_key();
+    let tag = Sha256::digest("TapTweak");
+    let tweak = Sha256::new().chain_update(tag).chain_update(tag).chain_update(internal.serialize()).finalize();
+    let (output, _) = internal.add_tweak(SECP256K1, &Scalar::from_be_bytes(tweak.into())?)?;
+    Ok(output.serialize().to_vec())
+}
+
+/// The child of an Ed25519 key: each step adds the left half of an HMAC-SHA512 over the parent and the index, as a scalar.
+pub fn ed25519_child(public_key: &[u8], chain_code: [u8; 32], steps: &[u32]) -> anyhow::Result<Vec<u8>> {
+    let mut key = CompressedEdwardsY::from_slice(public_key).context("the public key is not 32 bytes")?;
+    let mut chain_code = chain_code;
+    for step in steps {
+        let data = [&key.as_bytes()[..], &step.to_be_bytes()].concat();
+        let mac = aws_lc_rs::hmac::sign(&aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA512, &chain_code), &data);
+        let (left, right) = mac.as_ref().split_first_chunk::<32>().context("the HMAC is too short")?;
+        let tweak = EdwardsPoint::mul_base(&curve25519_dalek::Scalar::from_bytes_mod_order(*left));
+        key = (key.decompress().context("the public key is no point")? + tweak).compress();
+        chain_code = right.try_into().context("the HMAC is too short")?;
+    }
+    Ok(key.as_bytes().to_vec())
 }

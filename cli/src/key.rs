@@ -13,7 +13,9 @@ use create::Create;
 use csr::Csr;
 use public::Format;
 use serde_json::json;
-use tally_domain::{DerivationPath, KeyName};
+use tally_chains::{BitcoinNetwork, taproot_address};
+use tally_client::{Client, KeyBacking};
+use tally_domain::{DerivationPath, KeyName, Scheme};
 
 pub use public::jwk;
 
@@ -57,6 +59,39 @@ pub enum Key {
 pub enum Chain {
     /// EIP-55.
     Evm,
+    /// P2TR, as BIP-350 writes it.
+    Bitcoin,
+    /// The same for testnet and signet.
+    BitcoinTestnet,
+}
+
+async fn address(client: &Client, name: &KeyName, path: &DerivationPath, chain: Chain) -> anyhow::Result<Shown> {
+    let child = client.derive(name, path).await?;
+    let (chain, network) = match chain {
+        Chain::Evm => ("evm", None),
+        Chain::Bitcoin => ("bitcoin", Some(BitcoinNetwork::Main)),
+        Chain::BitcoinTestnet => ("bitcoin-testnet", Some(BitcoinNetwork::Test)),
+    };
+    let address = match network {
+        None => child.evm_address.ok_or_else(|| {
+            let what =
+                "the key has no EVM address: keys of scheme ecdsa-secp256k1 do, in an HSM only those for transactions";
+            Usage(what.into())
+        })?,
+        Some(network) => {
+            let key = client.key(name).await?;
+            if !matches!(key.backing, KeyBacking::Threshold { scheme: Scheme::Taproot, .. }) {
+                let what = "the key has no Bitcoin address: keys of scheme";
+                return Err(Usage(format!("{what} {} do", Scheme::Taproot)).into());
+            }
+            taproot_address(&child.public_key, network)?
+        }
+    };
+    let json = json!({
+        "key": name.as_str(), "path": path.to_string(), "chain": chain, "address": address,
+        "public_key": hex::encode(child.public_key),
+    });
+    Ok(Shown::done(address, json))
 }
 
 impl Key {
@@ -71,16 +106,7 @@ impl Key {
                 let freezes = if key.state == "frozen" { client.freezes().await? } else { Vec::new() };
                 Ok(show::one(&key, &freezes))
             }
-            Self::Address { name, path, chain: Chain::Evm } => {
-                let child = client.derive(&name, &path).await?;
-                let what = "the key has no EVM address: keys of scheme ecdsa-secp256k1 do, in an HSM only those for transactions";
-                let address = child.evm_address.ok_or_else(|| Usage(what.into()))?;
-                let json = json!({
-                    "key": name.as_str(), "path": path.to_string(), "chain": "evm", "address": address,
-                    "public_key": hex::encode(child.public_key),
-                });
-                Ok(Shown::done(address, json))
-            }
+            Self::Address { name, path, chain } => address(&client, &name, &path, chain).await,
             Self::Export { name, format } => public::export(&client.key(&name).await?, format),
             Self::Csr(csr) => csr.run(&client, &Kept::beside(profile.path()?)).await,
         }

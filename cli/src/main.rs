@@ -8,6 +8,7 @@
 
 mod approve;
 mod audit;
+mod batch;
 mod bench;
 mod bundle;
 mod demo;
@@ -64,6 +65,8 @@ enum Command {
     Unfreeze(freeze::Unfreeze),
     /// Sign a transaction or a message, if policy permits it.
     Sign(sign::Sign),
+    /// Sign many transactions over one stream.
+    Batch(batch::Batch),
     /// Wrap data keys with keys that never leave an HSM, and open them again.
     #[command(subcommand)]
     Wrap(wrap::Wrap),
@@ -118,13 +121,14 @@ async fn run(command: Command, profile: &profile::ProfileArg, out: Out) -> anyho
         Command::Freeze(freeze) => freeze.run(profile).await,
         Command::Unfreeze(unfreeze) => unfreeze.run(profile).await,
         Command::Sign(sign) => sign.run(profile).await,
+        Command::Batch(batch) => batch.run(profile).await,
         Command::Wrap(wrap) => wrap.run(profile, out).await,
         Command::Domain(domain) => domain.run(profile).await,
         Command::Token(token) => token.run(profile).await,
         Command::Approve(approve) => approve.run(&profile.client()?).await,
         Command::Reject(reject) => reject.run(&profile.client()?).await,
         Command::Approvals(approvals) => approvals.run(&profile.client()?, out).await,
-        Command::Request(request) => request.run(&profile.client()?).await,
+        Command::Request(request) => request.run(&profile.client()?, out).await,
         Command::Policy(policy) => policy.run(profile).await,
         Command::Audit(audit) => audit.run(profile).await,
         Command::Node(node) => node.run(&profile.client()?).await,

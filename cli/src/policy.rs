@@ -4,7 +4,9 @@ mod advice;
 mod ask;
 mod check;
 mod diff;
+mod explain;
 mod init;
+mod judgement;
 mod limits;
 mod live;
 mod prove;
@@ -82,15 +84,17 @@ pub enum Policy {
     },
     /// List the bundles that a node knows, and what became of them.
     History,
-    /// Show what would become of a request to sign, under the active bundle or a draft. Signs and consumes nothing.
+    /// Show what would become of a request to sign, under the active bundle or a draft: rules, who would be asked, and what is
+    /// left of limits. Signs and consumes nothing.
     Simulate(ask::Simulate),
-    /// Show why each node decided about a request as it did.
+    /// Show why each node decided about a request as it did, what persons said of it, how limits stood, and where it stands.
     Explain {
         /// The request.
         #[arg(value_parser = input::request_id)]
         id: RequestId,
     },
-    /// Decide the requests of a node's log once more under a draft, and list those that come out otherwise.
+    /// Decide the requests of a node's log once more under a draft, its limits and approvals too, and list those that come out
+    /// otherwise.
     Replay {
         /// A bundle's directory, or the file of a signed one.
         draft: PathBuf,
@@ -125,7 +129,7 @@ impl Policy {
             Self::Veto { version, note } => live::veto(profile, version, &note).await,
             Self::History => live::history(profile).await,
             Self::Simulate(simulate) => simulate.run(profile).await,
-            Self::Explain { id } => ask::explain(profile, id).await,
+            Self::Explain { id } => explain::run(profile, id).await,
             Self::Replay { draft, since } => ask::replay(profile, &draft, &since).await,
             Self::Sign(sign) => sign.run(),
             Self::Limits => limits::run(&profile.client()?).await,

@@ -2,14 +2,19 @@
 
 use crate::approve;
 use crate::input;
-use crate::output::{Shown, field};
+use crate::output::{Out, Shown, field};
 use crate::words::utc;
 use serde_json::{Value, json};
-use tally_client::{Client, RequestInfo, RequestState};
+use std::ops::ControlFlow;
+use std::time::Duration;
+use tally_client::{Client, Exit, RequestInfo, RequestState, Watched};
 use tally_domain::{Reason, RequestId};
 
 /// Most requests of one page; the nodes' own limit.
 const PAGE_MAX: u32 = 200;
+
+/// What nodes say of a request that enough persons have approved.
+const APPROVED: &str = "approved";
 
 /// `tally request ...`
 #[derive(Debug, clap::Subcommand)]
@@ -26,17 +31,27 @@ pub enum Request {
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
     },
+    /// Requests as they change at the first endpoint, one line each, until you stop it.
+    Watch {
+        /// Goes on from a cursor that was shown before; with the node's name and /0 from the node's first request on.
+        #[arg(long, value_name = "CURSOR", default_value = "")]
+        from: String,
+        /// Stops after so many.
+        #[arg(long)]
+        count: Option<u64>,
+    },
 }
 
 impl Request {
     /// Runs it.
-    pub async fn run(self, client: &Client) -> anyhow::Result<Shown> {
+    pub async fn run(self, client: &Client, out: Out) -> anyhow::Result<Shown> {
         match self {
             Self::Show { id } => {
                 let request = client.find_request(id).await?;
                 Ok(Shown::done(record(&request), to_json(&request)))
             }
             Self::List { limit } => list(client, limit).await,
+            Self::Watch { from, count } => watch(client, out, from, count).await,
         }
     }
 }
@@ -55,26 +70,50 @@ async fn list(client: &Client, limit: u32) -> anyhow::Result<Shown> {
         }
     }
     requests.truncate(limit_all);
-    let lines: Vec<_> = requests
-        .iter()
-        .map(|r| {
-            format!(
-                "{}  {:<17} {:<16} {:<16} {}",
-                r.request_id,
-                r.action,
-                r.key.as_str(),
-                r.client.as_str(),
-                word(&r.state)
-            )
-        })
-        .collect();
+    let lines: Vec<_> = requests.iter().map(line).collect();
     let text = if lines.is_empty() { "no requests".into() } else { lines.join("\n") };
     Ok(Shown::done(text, json!({ "requests": requests.iter().map(to_json).collect::<Vec<_>>() })))
+}
+
+/// Pause before a node that has stopped is asked again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Goes on after the node has been away: its cursors hold.
+async fn watch(client: &Client, out: Out, mut from: String, count: Option<u64>) -> anyhow::Result<Shown> {
+    let one = client.only(0).unwrap_or_else(|| client.clone());
+    let mut left = count.unwrap_or(u64::MAX);
+    loop {
+        let cursor = from.clone();
+        let told = one.watch_requests(&cursor, |watched: Watched| {
+            from = watched.cursor;
+            match watched.request {
+                None => out.say(&format!("watching from {from}")),
+                Some(request) => {
+                    out.say(&line(&request));
+                    out.document(&json!({ "cursor": from, "request": to_json(&request) }));
+                    left = left.saturating_sub(1);
+                }
+            }
+            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        match told.await {
+            Ok(()) if left == 0 => return Ok(Shown::nothing(Exit::Done)),
+            Err(error) if !error.is_transient() => return Err(error.into()),
+            Ok(()) | Err(_) => {}
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+fn line(r: &RequestInfo) -> String {
+    let (key, client) = (r.key.as_str(), r.client.as_str());
+    format!("{}  {:<17} {key:<16} {client:<16} {}", r.request_id, r.action, word(&r.state))
 }
 
 fn word(state: &RequestState) -> String {
     match state {
         RequestState::Received => "received".into(),
+        RequestState::AwaitingApproval(Some(pending)) if pending.state == APPROVED => "approved, not signed yet".into(),
         RequestState::AwaitingApproval(_) => "awaiting approval".into(),
         RequestState::Refused(reason) => format!("refused {reason}"),
         RequestState::Completed(_) => "completed".into(),
@@ -123,6 +162,9 @@ fn to_json(r: &RequestInfo) -> Value {
     };
     let (state, reason, signed) = match &r.state {
         RequestState::Received => ("received", None, None),
+        RequestState::AwaitingApproval(Some(pending)) if pending.state == APPROVED => {
+            ("approved", pending.reason.as_ref(), None)
+        }
         RequestState::AwaitingApproval(_) => ("awaiting_approval", None, None),
         RequestState::Refused(reason) => ("refused", Some(reason), None),
         RequestState::Completed(signed) => ("completed", None, signed.as_deref()),

@@ -49,12 +49,14 @@ pub struct Content {
     /// A message for EVM wallets, signed under the prefix of EIP-191, also by a key in an HSM. `-` is standard input.
     #[arg(long, value_name = "FILE")]
     personal_message: Option<PathBuf>,
-    /// A message, signed byte for byte; by a threshold key of secp256k1 under the prefix of EIP-191. `-` is standard input.
+    /// A message, signed byte for byte; by a threshold key for ECDSA under the prefix of EIP-191, by one for Taproot as the
+    /// hash that BIP-340 tags, with the tag tally/message. `-` is standard input.
     #[arg(long, value_name = "FILE")]
     message: Option<PathBuf>,
-    /// A digest of something that nobody will look at: 64 hex digits. Only with a key in an HSM whose purpose is raw.
-    #[arg(long, value_parser = digest, value_name = "HEX")]
-    raw_digest: Option<Digest>,
+    /// A digest of something that nobody will look at: 64 hex digits. Only with a key in an HSM or for Taproot whose purpose
+    /// is raw. For a Taproot output that commits to scripts their Merkle root follows (BIP-341), another 64.
+    #[arg(long, value_parser = raw_digest, value_name = "HEX")]
+    raw_digest: Option<RawDigest>,
     /// A file of bank payments (ISO 20022 pain.001), signed byte for byte. `-` is standard input.
     #[arg(long, value_name = "FILE")]
     payment: Option<PathBuf>,
@@ -76,7 +78,10 @@ impl Content {
             (Some(file), ..) => Order::sign_personal_message(key, input::read(file)?),
             (_, Some(file), ..) => Order::sign_message(key, input::read(file)?),
             (_, _, Some(file), _) => Order::sign_payment(key, input::read(file)?),
-            (_, _, _, Some(digest)) => Order::sign_raw(key, digest.0),
+            (_, _, _, Some(RawDigest { digest, merkle_root: None })) => Order::sign_raw(key, digest.0),
+            (_, _, _, Some(RawDigest { digest, merkle_root: Some(root) })) => {
+                Order::sign_raw_for_scripts(key, digest.0, root.0)
+            }
             (None, None, None, None) => return Err(Usage("give one thing to sign".into()).into()),
         })
     }
@@ -137,7 +142,18 @@ pub fn to_json(signed: &Signed) -> Value {
     })
 }
 
-fn digest(text: &str) -> Result<Digest, String> {
-    let bytes = hex::decode(text).ok().and_then(|bytes| Digest::from_slice(&bytes));
-    bytes.ok_or_else(|| "a digest is 64 hex digits".into())
+/// What `--raw-digest` says.
+#[derive(Debug, Clone, Copy)]
+struct RawDigest {
+    digest: Digest,
+    merkle_root: Option<Digest>,
+}
+
+fn raw_digest(text: &str) -> Result<RawDigest, String> {
+    let wrong = || "a digest is 64 hex digits; with a Merkle root after it 128".to_owned();
+    let bytes = hex::decode(text).map_err(|_| wrong())?;
+    let (digest, root) = bytes.split_at_checked(32).ok_or_else(wrong)?;
+    let digest = Digest::from_slice(digest).ok_or_else(wrong)?;
+    let merkle_root = if root.is_empty() { None } else { Some(Digest::from_slice(root).ok_or_else(wrong)?) };
+    Ok(RawDigest { digest, merkle_root })
 }

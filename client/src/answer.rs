@@ -3,6 +3,7 @@
 mod approval;
 mod bundle;
 mod freeze;
+mod judgement;
 mod limit;
 mod node;
 mod request;
@@ -11,13 +12,15 @@ mod wrap;
 
 pub use approval::{PathInfo, PendingInfo, SaidInfo};
 pub(crate) use approval::{pending, said};
-pub use bundle::{
-    ChangeInfo, DecidedInfo, JudgementInfo, LimitChargeInfo, ProposalInfo, Proposed, ReplayCounts, ReplayedChange,
-    VetoedBundle,
-};
-pub(crate) use bundle::{counts, explained, history, judgement, proposal, proposed, replayed, vetoed};
+pub use bundle::{ChangeInfo, ProposalInfo, Proposed, VetoedBundle};
+pub(crate) use bundle::{history, proposal, proposed, vetoed};
 pub use freeze::{FreezeInfo, Frozen, Told, Unfrozen};
 pub(crate) use freeze::{freezes, frozen, unfrozen};
+pub use judgement::{
+    DecidedInfo, ExplainedInfo, HeardInfo, JudgementInfo, LimitChargeInfo, OutcomeInfo, ReplayCounts, ReplayedChange,
+    Stands,
+};
+pub(crate) use judgement::{counts, explained, judgement, replayed};
 pub(crate) use limit::limits;
 pub use limit::{LimitInfo, LimitsInfo, LineInfo, together};
 pub use node::{ActiveRule, BanInfo, HsmInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo, QuorumInfo};
@@ -29,7 +32,7 @@ pub(crate) use token::{deleted, domain, done_by, found, revealed, token, token_i
 pub use wrap::{ChangedKek, CreatedKek, DataKey, KekInfo, KekVersionInfo, Unwrapped, Wrapped, WrappedBy};
 pub(crate) use wrap::{changed_kek, created_kek, data_key, kek, rewrapped, unwrapped, wrapped};
 
-use tally_domain::{Backing, Epoch, KeyName, NodeName, PublicKey, Purpose, Scheme, Threshold};
+use tally_domain::{Backing, Digest, Epoch, KeyName, NodeName, PublicKey, Purpose, Scheme, Threshold};
 use tally_proto::v1;
 
 /// The field of an answer that is not valid.
@@ -50,7 +53,7 @@ pub struct KeyInfo {
     pub purpose: Purpose,
     /// `pending`, `active` or `frozen`; later versions have more words.
     pub state: String,
-    /// In shares: secp256k1 33 bytes compressed, Ed25519 32 bytes. In an HSM: SubjectPublicKeyInfo, DER; none of a KEK.
+    /// In shares: secp256k1 33 bytes compressed, Ed25519 32 bytes, Taproot the output key, 32 bytes. In an HSM: SubjectPublicKeyInfo, DER; none of a KEK.
     pub public_key: Vec<u8>,
     /// EIP-55 address; secp256k1 only, and in an HSM only of keys for transactions.
     pub evm_address: Option<String>,
@@ -71,6 +74,8 @@ pub enum KeyBacking {
         participants: Vec<NodeName>,
         /// BIP-32 extended public key; secp256k1 only.
         xpub: Option<String>,
+        /// With it and the public key anyone computes the keys at all paths. Nodes of an older version do not tell it.
+        chain_code: Option<Digest>,
     },
     /// In the HSM of one node.
     Hsm {
@@ -97,9 +102,11 @@ impl KeyInfo {
         }
     }
 
-    /// Its public key, to be written in whichever form is wanted; nothing of a KEK, or if the node's bytes are none.
+    /// Its public key, to be written in whichever form is wanted; nothing of a KEK, of a Taproot key, whose x alone has no
+    /// such form, or if the node's bytes are none.
     pub fn to_public_key(&self) -> Option<PublicKey> {
         match &self.backing {
+            KeyBacking::Threshold { scheme: Scheme::Taproot, .. } => None,
             KeyBacking::Threshold { .. } => PublicKey::from_threshold(&self.public_key).ok(),
             KeyBacking::Hsm { public_key, .. } => Some(public_key.clone()),
             KeyBacking::Kek { .. } => None,
@@ -138,7 +145,7 @@ pub struct CreatedKey {
 /// A non-hardened child of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Child {
-    /// secp256k1: 33 bytes compressed. Ed25519: 32 bytes.
+    /// secp256k1: 33 bytes compressed. Ed25519: 32 bytes. Taproot: the output key, 32 bytes.
     pub public_key: Vec<u8>,
     /// EIP-55 address; secp256k1 only.
     pub evm_address: Option<String>,
@@ -155,6 +162,7 @@ pub(crate) fn key(k: Option<v1::Key>) -> Result<KeyInfo, BadField> {
                 epoch: Epoch(k.epoch),
                 participants: participants.map_err(|_| BadField("key.participants"))?,
                 xpub: some(k.xpub),
+                chain_code: Digest::from_slice(&k.chain_code),
             }
         }
         Backing::Hsm if k.purpose == Purpose::Wrap.as_str() => {

@@ -151,20 +151,30 @@ impl Client {
         self.call(READ, request, send, |r| answer::request(r.request)).await
     }
 
-    /// One request as the first endpoint that knows it tells it: a node that was away when it came has not heard of it.
+    /// One request as the endpoint tells it that knows most of it: a node that was away when it came has not heard of it, one
+    /// that only voted does not know why it was refused, and one that does not lead not why it is not signed yet.
     ///
     /// # Errors
     /// [`ClientError`]; that it is not known only if no node that answers knows it.
     pub async fn find_request(&self, id: RequestId) -> Result<RequestInfo, ClientError> {
         let mut unknown = None;
         let mut trouble = None;
+        let mut best: Option<RequestInfo> = None;
         for index in 0..self.links.len() {
             let Some(one) = self.only(index) else { continue };
             match one.once().request(id).await {
                 Err(e) if e.refused().is_some_and(|r| r.reason == Reason::RequestNotFound) => unknown = Some(e),
                 Err(e) if e.is_transient() => trouble = Some(e),
-                told => return told,
+                Err(e) => return Err(e),
+                Ok(told) if told.state.is_final() => return Ok(told),
+                Ok(told) if best.as_ref().is_none_or(|best| told.state.tells() > best.state.tells()) => {
+                    best = Some(told)
+                }
+                Ok(_) => {}
             }
+        }
+        if let Some(best) = best {
+            return Ok(best);
         }
         Err(unknown.or(trouble).unwrap_or(ClientError::Deadline { endpoint: "the cluster".into() }))
     }

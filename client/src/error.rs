@@ -61,6 +61,8 @@ fn is_a_no(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::VelocityLimit
+            | Reason::EnumerationGuard
+            | Reason::TokensExhausted
             | Reason::BundleForked
             | Reason::BundleVetoed
             | Reason::BundleDowngrade

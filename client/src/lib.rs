@@ -11,6 +11,7 @@
 mod answer;
 mod approvals;
 mod audit;
+mod batch;
 mod channel;
 mod client;
 mod error;
@@ -23,16 +24,17 @@ mod profile;
 mod retry;
 mod streams;
 mod tokens;
+mod watch;
 mod witnesses;
 mod wrap;
 
 pub use answer::{
     ActiveRule, BanInfo, ChangeInfo, ChangedKek, Child, CreatedKek, CreatedKey, DataKey, DecidedInfo, Deleted,
-    DomainInfo, DomainKeyInfo, DoneBy, Found, FreezeInfo, Frozen, HsmInfo, JudgementInfo, KekInfo, KekVersionInfo,
-    KeyBacking, KeyInfo, LatencyInfo, LimitChargeInfo, LimitInfo, LimitsInfo, LineInfo, NodeInfo, PathInfo, PeerInfo,
-    PendingInfo, PolicyInfo, ProposalInfo, Proposed, QuorumInfo, ReplayCounts, ReplayedChange, RequestInfo,
-    RequestPage, RequestState, Revealed, RotationInfo, SaidInfo, Signed, TokenInfo, Tokenized, Told, Unfrozen,
-    Unwrapped, VetoedBundle, Wrapped, WrappedBy, together,
+    DomainInfo, DomainKeyInfo, DoneBy, ExplainedInfo, Found, FreezeInfo, Frozen, HeardInfo, HsmInfo, JudgementInfo,
+    KekInfo, KekVersionInfo, KeyBacking, KeyInfo, LatencyInfo, LimitChargeInfo, LimitInfo, LimitsInfo, LineInfo,
+    NodeInfo, OutcomeInfo, PathInfo, PeerInfo, PendingInfo, PolicyInfo, ProposalInfo, Proposed, QuorumInfo,
+    ReplayCounts, ReplayedChange, RequestInfo, RequestPage, RequestState, Revealed, RotationInfo, SaidInfo, Signed,
+    Stands, TokenInfo, Tokenized, Told, Unfrozen, Unwrapped, VetoedBundle, Wrapped, WrappedBy, together,
 };
 pub use audit::LogCheckpoint;
 pub use client::Client;
@@ -43,4 +45,5 @@ pub use retry::ATTEMPTS_MAX;
 pub use streams::{CardRow, CardStream, GivenToken, MESSAGE_ROWS_MAX, Row, RowRefused, TokenStream};
 pub use tokens::BoundCard;
 pub use tonic::Code;
+pub use watch::Watched;
 pub use wrap::Plain;

@@ -74,9 +74,14 @@ impl Order {
         Self::new(Action::CreateKey, key, ContentKind::KeySpec, spec.purpose, spec.to_bytes())
     }
 
-    /// To sign 32 bytes as they are, with a key in an HSM whose purpose is raw.
+    /// To sign 32 bytes as they are, with a key in an HSM or for Taproot whose purpose is raw.
     pub fn sign_raw(key: KeyName, digest: [u8; 32]) -> Self {
         Self::new(Action::Sign, key, ContentKind::RawDigest, Purpose::Raw, digest.to_vec())
+    }
+
+    /// The same, with the key of a Taproot output that commits to scripts (BIP-341).
+    pub fn sign_raw_for_scripts(key: KeyName, digest: [u8; 32], merkle_root: [u8; 32]) -> Self {
+        Self::new(Action::Sign, key, ContentKind::RawDigest, Purpose::Raw, [digest, merkle_root].concat())
     }
 
     /// To create a key in a node's HSM.

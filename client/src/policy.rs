@@ -1,7 +1,7 @@
 //! The policy bundle: proposing, activating and vetoing one, and asking what it says of requests.
 
 use crate::answer::{
-    self, BadField, DecidedInfo, JudgementInfo, PolicyInfo, ProposalInfo, Proposed, ReplayCounts, ReplayedChange,
+    self, BadField, ExplainedInfo, JudgementInfo, PolicyInfo, ProposalInfo, Proposed, ReplayCounts, ReplayedChange,
     VetoedBundle,
 };
 use crate::client::{Client, FREEZE, READ};
@@ -97,7 +97,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn explain(&self, id: RequestId) -> Result<Vec<DecidedInfo>, ClientError> {
+    pub async fn explain(&self, id: RequestId) -> Result<ExplainedInfo, ClientError> {
         let tenant = self.profile().tenant.to_string();
         let request = v1::ExplainRequest { tenant, request_id: id.0.to_vec() };
         let send = |c, r: v1::ExplainRequest| async move { service(c).explain(r).await };

@@ -8,7 +8,7 @@
 mod memory;
 mod wire;
 
-pub use memory::{Claimant, Excluded, LineMemory, Voted, forget_before};
+pub use memory::{Claimant, Excluded, LineMemory, Units, Voted, forget_before, most};
 
 use crate::limit::{Charge, LineId};
 use crate::time::{CLOCK_TOLERANCE_MS, UnixMillis};

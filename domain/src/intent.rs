@@ -258,18 +258,25 @@ impl KeySpec {
     /// [`BadIntent`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadIntent> {
         let b: SpecBody = decode_canonical(bytes)?;
+        let scheme = Scheme::from_number(b.scheme).ok_or(BadIntent::Field { field: "scheme" })?;
         Ok(Self {
-            scheme: Scheme::from_number(b.scheme).ok_or(BadIntent::Field { field: "scheme" })?,
+            scheme,
             threshold: Threshold::new(b.t, b.n).map_err(|_| BadIntent::Field { field: "threshold" })?,
-            purpose: threshold_purpose(b.purpose).ok_or(BadIntent::Field { field: "purpose" })?,
+            purpose: threshold_purpose(b.purpose, scheme).ok_or(BadIntent::Field { field: "purpose" })?,
         })
     }
 }
 
-/// A purpose that a key in shares may have. Raw digests are not signed by threshold keys: no node could tell what for; and
-/// they neither wrap nor keep cards.
-pub(crate) fn threshold_purpose(number: u32) -> Option<Purpose> {
-    Purpose::from_number(number).filter(|purpose| !matches!(purpose, Purpose::Raw | Purpose::Wrap | Purpose::Tokenize))
+/// A purpose that a key in shares may have. They neither wrap nor keep cards. Raw digests are signed by Taproot keys only:
+/// their chain's transactions are decoded by no node yet, and a digest that somebody chose, knowing the nonces, does them no
+/// harm, as it would a presignature of ECDSA.
+pub(crate) fn threshold_purpose(number: u32, scheme: Scheme) -> Option<Purpose> {
+    let raw = scheme == Scheme::Taproot;
+    Purpose::from_number(number).filter(|purpose| match purpose {
+        Purpose::Transaction | Purpose::Message => true,
+        Purpose::Raw => raw,
+        Purpose::Wrap | Purpose::Tokenize => false,
+    })
 }
 
 #[cfg(test)]

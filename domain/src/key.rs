@@ -35,7 +35,7 @@ pub struct KeyRecord {
     pub epoch: Epoch,
     /// Share-holders in the order of their party index.
     pub participants: Vec<NodeName>,
-    /// secp256k1: 33 bytes compressed. Ed25519: 32 bytes.
+    /// The root of the tree of keys. secp256k1: 33 bytes compressed, for Taproot too. Ed25519: 32 bytes.
     pub public_key: Vec<u8>,
     /// Each party's public share, in the order of `participants`, encoded as `public_key` is.
     pub public_shares: Vec<Vec<u8>>,
@@ -135,13 +135,14 @@ impl KeyRecord {
         if participants.len() != n || distinct.len() != n || b.public_shares.len() != n {
             return None;
         }
+        let scheme = Scheme::from_number(b.scheme)?;
         Some(Self {
             cluster: ClusterId::parse(&b.cluster).ok()?,
             name: KeyName::parse(&b.name).ok()?,
             tenant: Tenant::parse(&b.tenant).ok()?,
             request_id: RequestId::from_slice(&b.request_id)?,
-            scheme: Scheme::from_number(b.scheme)?,
-            purpose: threshold_purpose(b.purpose)?,
+            scheme,
+            purpose: threshold_purpose(b.purpose, scheme)?,
             threshold,
             epoch: Epoch(b.epoch),
             participants,

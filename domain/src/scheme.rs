@@ -9,6 +9,8 @@ pub enum Scheme {
     EcdsaSecp256k1,
     /// Ed25519 by FROST (RFC 9591).
     Ed25519,
+    /// Schnorr over secp256k1 (BIP-340) by FROST, under the output key of BIP-341.
+    Taproot,
 }
 
 /// What a key that lives in an HSM signs with.
@@ -40,7 +42,8 @@ pub enum Purpose {
     Transaction,
     /// Messages, under their standard's prefix where there is one.
     Message,
-    /// Digests that nobody here can look behind. Only for keys that live in an HSM, and only by a rule that says so.
+    /// Digests that nobody here can look behind. Only for keys that live in an HSM or are for Taproot, and only by a rule that
+    /// says so.
     Raw,
     /// Other keys, wrapped: a KEK. Only for keys that live in an HSM; it signs nothing.
     Wrap,
@@ -66,6 +69,7 @@ impl Scheme {
         match self {
             Self::EcdsaSecp256k1 => "ecdsa-secp256k1",
             Self::Ed25519 => "ed25519",
+            Self::Taproot => "schnorr-secp256k1-taproot",
         }
     }
 
@@ -77,7 +81,11 @@ impl Scheme {
         match s {
             "ecdsa-secp256k1" => Ok(Self::EcdsaSecp256k1),
             "ed25519" => Ok(Self::Ed25519),
-            _ => Err(UnknownWord { what: "scheme", given: s.into(), allowed: "ecdsa-secp256k1, ed25519" }),
+            "schnorr-secp256k1-taproot" => Ok(Self::Taproot),
+            _ => {
+                let allowed = "ecdsa-secp256k1, ed25519, schnorr-secp256k1-taproot";
+                Err(UnknownWord { what: "scheme", given: s.into(), allowed })
+            }
         }
     }
 }

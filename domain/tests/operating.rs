@@ -1,5 +1,5 @@
 //! The operators' manual says of every reason what happened and what to do.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs, reason = "tests fail loudly")]
 
 use std::collections::BTreeSet;
 use tally_domain::Reason;

@@ -64,11 +64,11 @@ pub enum Misuse {
     BadShare,
     /// The public key or a public share is not a canonical point of the scheme.
     BadPublicKey,
-    /// Ed25519 keys have no derivation here.
-    PathWithEd25519,
-    /// BIP-32 has no child at this index (probability below 2^-127).
+    /// There is no child at this index (probability below 2^-127).
     NoSuchChild,
-    /// ECDSA signs exactly 32 bytes.
+    /// Only outputs of Taproot keys commit to scripts.
+    Scripts,
+    /// ECDSA and Taproot keys sign exactly 32 bytes.
     DigestLength,
     /// The partials are not those of exactly S.
     NotAllOfS,

@@ -5,6 +5,7 @@ mod dkls;
 mod frost;
 
 use crate::fault::{Fault, Misuse};
+use crate::frost::{Ed25519, Taproot};
 use crate::machine::{Bodies, Machine, Messages, Outgoing, Progress, Seat, Step};
 use crate::session::SessionId;
 use crate::share::KeyShare;
@@ -20,7 +21,7 @@ pub struct Keygen(Machine<Round>);
 pub struct KeygenOutput {
     /// This node's share: to be sealed and made durable before the record is signed.
     pub share: KeyShare,
-    /// secp256k1: 33 bytes compressed. Ed25519: 32 bytes.
+    /// The root of the tree of keys. secp256k1: 33 bytes compressed, for Taproot too. Ed25519: 32 bytes.
     pub public_key: Vec<u8>,
     /// Each party's public share, in the order of the index.
     pub public_shares: Vec<Vec<u8>>,
@@ -35,8 +36,10 @@ enum Round {
     DklsFragments(dkls::Fragments),
     DklsCommitments(dkls::Commitments),
     DklsReveals(dkls::Reveals),
-    FrostCommitments(frost::Commitments),
-    FrostShares(frost::Shares),
+    Ed25519Commitments(frost::Commitments<Ed25519>),
+    Ed25519Shares(frost::Shares<Ed25519>),
+    TaprootCommitments(frost::Commitments<Taproot>),
+    TaprootShares(frost::Shares<Taproot>),
 }
 
 impl Keygen {
@@ -65,7 +68,12 @@ impl Keygen {
             Scheme::Ed25519 => {
                 let seat = seat(Kind::KeygenFrost);
                 let (round, messages) = frost::start(&seat, threshold, rng)?;
-                (seat, Round::FrostCommitments(round), messages)
+                (seat, Round::Ed25519Commitments(round), messages)
+            }
+            Scheme::Taproot => {
+                let seat = seat(Kind::KeygenFrost);
+                let (round, messages) = frost::start(&seat, threshold, rng)?;
+                (seat, Round::TaprootCommitments(round), messages)
             }
         };
         let (machine, outgoing) = Machine::start(seat, round, messages);
@@ -106,8 +114,10 @@ impl Round {
             Self::DklsFragments(state) => next(Self::DklsCommitments, state.step(seat, bodies)?),
             Self::DklsCommitments(state) => next(Self::DklsReveals, state.step(seat, bodies)?),
             Self::DklsReveals(state) => Step::Done(state.finish(seat, bodies)?),
-            Self::FrostCommitments(state) => next(Self::FrostShares, state.step(seat, bodies)?),
-            Self::FrostShares(state) => Step::Done(state.finish(seat, bodies)?),
+            Self::Ed25519Commitments(state) => next(Self::Ed25519Shares, state.step(seat, bodies)?),
+            Self::Ed25519Shares(state) => Step::Done(state.finish(seat, bodies)?),
+            Self::TaprootCommitments(state) => next(Self::TaprootShares, state.step(seat, bodies)?),
+            Self::TaprootShares(state) => Step::Done(state.finish(seat, bodies)?),
         })
     }
 }

@@ -1,9 +1,9 @@
 //! Threshold protocols as machines without I/O: an event in, actions out; bytes in, bytes out.
 //!
-//! Does: key generation and signing by t of n nodes, for ECDSA over secp256k1 (DKLs23, ePrint 2023/765) and Ed25519
-//! (FROST, RFC 9591); presignatures that are used once and re-randomised (Groth-Shoup, ePrint 2021/1330); BIP-32
-//! non-hardened derivation; verification of every signature before it is given out; names the culprit of a failed check
-//! where the scheme can.
+//! Does: key generation and signing by t of n nodes, for ECDSA over secp256k1 (DKLs23, ePrint 2023/765), Ed25519 (FROST,
+//! RFC 9591) and Taproot (FROST with the challenge of BIP-340 and the tweak of BIP-341); presignatures that are used once and
+//! re-randomised (Groth-Shoup, ePrint 2021/1330); non-hardened derivation, over secp256k1 that of BIP-32; verification of
+//! every signature before it is given out; names the culprit of a failed check where the scheme can.
 //!
 //! Does not: send, store, wait or read a clock. It keeps no record of bans ([`Fault::bans`] says whom, the caller makes it
 //! durable before anything observable, S-3.15), does not decide who votes or when a partial is released, and does not
@@ -29,7 +29,7 @@ pub mod share;
 pub mod signature;
 mod wire;
 
-pub use derive::{Derived, derive, xpub};
+pub use derive::{Derived, derive, derive_output, output_key, xpub};
 pub use fault::Fault;
 pub use keygen::{Keygen, KeygenOutput};
 pub use machine::{Outgoing, Progress};

@@ -5,6 +5,7 @@ pub(crate) mod dkls;
 pub(crate) mod frost;
 
 use crate::fault::{Fault, Misuse};
+use crate::frost::{Ed25519, Taproot};
 use crate::machine::{Machine, Outgoing, Progress, Seat, Step};
 use crate::session::SessionId;
 use crate::share::{KeyShare, Secret};
@@ -37,14 +38,16 @@ impl ZeroizeOnDrop for Presignature {}
 
 pub(crate) enum Material {
     Dkls(Box<dkls::Material>),
-    Frost(Box<frost::Material>),
+    Ed25519(Box<frost::Material<Ed25519>>),
+    Taproot(Box<frost::Material<Taproot>>),
 }
 
 /// The messages that a signer waits for.
 enum Round {
     DklsCommitments(dkls::Commitments),
     DklsProducts(dkls::Products),
-    FrostCommitments(frost::Commitments),
+    Ed25519Commitments(frost::Commitments<Ed25519>),
+    TaprootCommitments(frost::Commitments<Taproot>),
 }
 
 impl Offline {
@@ -73,10 +76,15 @@ impl Offline {
                 let (round, messages) = dkls::start(&seat, party)?;
                 (seat, Round::DklsCommitments(round), messages)
             }
-            Secret::Frost(package) => {
+            Secret::Ed25519(package) => {
                 let seat = seat(Kind::OfflineFrost);
                 let (round, messages) = frost::start(&seat, package, rng)?;
-                (seat, Round::FrostCommitments(round), messages)
+                (seat, Round::Ed25519Commitments(round), messages)
+            }
+            Secret::Taproot(package) => {
+                let seat = seat(Kind::OfflineFrost);
+                let (round, messages) = frost::start(&seat, package, rng)?;
+                (seat, Round::TaprootCommitments(round), messages)
             }
         };
         let (machine, outgoing) = Machine::start(seat, round, messages);
@@ -109,9 +117,11 @@ impl Offline {
                     return Ok(Step::Next(Round::DklsProducts(state), messages));
                 }
                 (Round::DklsProducts(state), Secret::Dkls(party)) => state.finish(seat, party, &bodies)?,
-                (Round::FrostCommitments(state), Secret::Frost(_)) => state.finish(seat, &bodies)?,
-                (Round::DklsCommitments(_) | Round::DklsProducts(_), Secret::Frost(_))
-                | (Round::FrostCommitments(_), Secret::Dkls(_)) => {
+                (Round::Ed25519Commitments(state), Secret::Ed25519(_)) => state.finish(seat, &bodies)?,
+                (Round::TaprootCommitments(state), Secret::Taproot(_)) => state.finish(seat, &bodies)?,
+                (Round::DklsCommitments(_) | Round::DklsProducts(_), Secret::Ed25519(_) | Secret::Taproot(_))
+                | (Round::Ed25519Commitments(_), Secret::Dkls(_) | Secret::Taproot(_))
+                | (Round::TaprootCommitments(_), Secret::Dkls(_) | Secret::Ed25519(_)) => {
                     return Err(Fault::Bug { what: "scheme of the share" });
                 }
             };

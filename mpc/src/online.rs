@@ -4,8 +4,9 @@
 mod dkls;
 mod frost;
 
-use crate::derive::{Derived, derive};
+use crate::derive::{Derived, derive_output};
 use crate::fault::{BadMessage, Disagreement, Fault, Misuse};
+use crate::frost::{Ed25519, Taproot};
 use crate::offline::{Material, Presignature};
 use crate::share::{KeyPublic, KeyShare, Secret};
 use crate::signature::{Signature, verify};
@@ -25,10 +26,12 @@ const VERSION: u8 = 1;
 /// What is signed, fixed by the certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignInput {
-    /// Ed25519: the message. ECDSA: its 32-byte digest.
+    /// Ed25519: the message. ECDSA and Taproot: its 32-byte digest.
     pub message: Vec<u8>,
     /// Path of the signing key below the root.
     pub path: DerivationPath,
+    /// Taproot: the scripts that the output commits to, if any.
+    pub merkle_root: Option<Digest>,
     /// Public, and not known to anyone before the digest was fixed: hash of the votes' signatures, say (S-3.11). Whoever
     /// could choose it knowing R could forge.
     pub entropy: Digest,
@@ -54,8 +57,11 @@ pub fn partial(
     let task = Task::new(share.public().clone(), *chain_code, presignature.signers.clone(), input.clone())?;
     let bytes = match (&presignature.material, share.secret()) {
         (Material::Dkls(material), Secret::Dkls(_)) => dkls::partial(material, &task, &presignature.binding),
-        (Material::Frost(material), Secret::Frost(package)) => frost::partial(material, package, &task),
-        (Material::Dkls(_), Secret::Frost(_)) | (Material::Frost(_), Secret::Dkls(_)) => {
+        (Material::Ed25519(material), Secret::Ed25519(package)) => frost::partial(material, package, &task),
+        (Material::Taproot(material), Secret::Taproot(package)) => frost::partial(material, package, &task),
+        (Material::Dkls(_), Secret::Ed25519(_) | Secret::Taproot(_))
+        | (Material::Ed25519(_), Secret::Dkls(_) | Secret::Taproot(_))
+        | (Material::Taproot(_), Secret::Dkls(_) | Secret::Ed25519(_)) => {
             Err(Fault::Bug { what: "scheme of the share" })
         }
     }?;
@@ -129,10 +135,10 @@ impl Task {
         if SignerSet::new(key.threshold, &members).is_err() {
             return Err(Fault::caller(Misuse::OtherKey));
         }
-        if key.scheme == Scheme::EcdsaSecp256k1 && input.message.len() != 32 {
+        if key.scheme != Scheme::Ed25519 && input.message.len() != 32 {
             return Err(Fault::caller(Misuse::DigestLength));
         }
-        let derived = derive(&key.public_key, &chain_code, &input.path)?;
+        let derived = derive_output(key.scheme, &key.public_key, &chain_code, &input.path, input.merkle_root)?;
         let context = TaggedHash::new("tally/v1/partial")
             .number(u64::from(key.scheme.number()))
             .field(&key.public_key)
@@ -140,8 +146,8 @@ impl Task {
             .field(&signers.to_bytes())
             .field(&input.message)
             .field(&input.path.to_bytes())
-            .field(input.entropy.as_bytes())
-            .finish();
+            .field(input.entropy.as_bytes());
+        let context = input.merkle_root.iter().fold(context, |hash, root| hash.field(root.as_bytes())).finish();
         Ok(Self { key, signers, input, derived, context })
     }
 
@@ -149,7 +155,7 @@ impl Task {
     fn round(&self) -> u8 {
         match self.key.scheme {
             Scheme::EcdsaSecp256k1 => 3,
-            Scheme::Ed25519 => 2,
+            Scheme::Ed25519 | Scheme::Taproot => 2,
         }
     }
 
@@ -165,7 +171,8 @@ impl Task {
     fn check_form(&self, from: PartyIndex, bytes: &[u8]) -> Result<(), Fault> {
         match self.key.scheme {
             Scheme::EcdsaSecp256k1 => self.read::<dkls::Partial>(from, bytes).map(drop),
-            Scheme::Ed25519 => self.read::<frost::Partial>(from, bytes).map(drop),
+            Scheme::Ed25519 => self.read::<frost::Partial<Ed25519>>(from, bytes).map(drop),
+            Scheme::Taproot => self.read::<frost::Partial<Taproot>>(from, bytes).map(drop),
         }
     }
 
@@ -201,7 +208,8 @@ impl Task {
     fn combine(&self, partials: &BTreeMap<PartyIndex, Vec<u8>>) -> Result<Signature, Fault> {
         let signature = match self.key.scheme {
             Scheme::EcdsaSecp256k1 => dkls::combine(self, &self.read_all(partials)?),
-            Scheme::Ed25519 => frost::combine(self, &self.read_all(partials)?),
+            Scheme::Ed25519 => frost::combine::<Ed25519>(self, &self.read_all(partials)?),
+            Scheme::Taproot => frost::combine::<Taproot>(self, &self.read_all(partials)?),
         }?;
         if verify(self.key.scheme, &self.derived.public_key, &self.input.message, &signature) {
             Ok(signature)

@@ -2,10 +2,10 @@
 
 use crate::derive;
 use crate::fault::{Fault, Misuse};
-use crate::frost;
+use crate::frost::{self, Ed25519, Suite, Taproot};
 use crate::wire;
 use dkls23_core::protocols::Party;
-use frost_ed25519::keys::{KeyPackage, VerifyingShare};
+use frost_core::keys::{KeyPackage, VerifyingShare};
 use k256::{ProjectivePoint, PublicKey, Secp256k1};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -27,8 +27,9 @@ pub struct KeyShare {
 pub(crate) enum Secret {
     /// Polynomial share, zero-share seeds and pairwise OT state; 50 KB for each other party.
     Dkls(Box<Party<Secp256k1>>),
-    /// Polynomial share.
-    Frost(Box<KeyPackage>),
+    /// Polynomial share, as the next one is.
+    Ed25519(Box<KeyPackage<Ed25519>>),
+    Taproot(Box<KeyPackage<Taproot>>),
 }
 
 /// What all nodes know about a key, as far as signing needs it.
@@ -99,8 +100,8 @@ impl KeyShare {
     pub fn matches(&self, record: &KeyRecord, me: PartyIndex) -> bool {
         let chain_code = match &self.secret {
             Secret::Dkls(party) => Digest(*party.chain_code()) == record.chain_code,
-            // FROST signs under the root only; its chain code lives in the record alone.
-            Secret::Frost(_) => true,
+            // FROST knows of none: it lives in the record alone, which all have signed.
+            Secret::Ed25519(_) | Secret::Taproot(_) => true,
         };
         self.me == me && self.public == KeyPublic::of_record(record) && chain_code && self.is_consistent()
     }
@@ -120,7 +121,8 @@ impl KeyShare {
         let scheme = self.public.scheme.number();
         let mut bytes = match &self.secret {
             Secret::Dkls(party) => wire::encode(&(VERSION, scheme, &stored, party.as_ref())),
-            Secret::Frost(package) => wire::encode(&(VERSION, scheme, &stored, package.as_ref())),
+            Secret::Ed25519(package) => wire::encode(&(VERSION, scheme, &stored, package.as_ref())),
+            Secret::Taproot(package) => wire::encode(&(VERSION, scheme, &stored, package.as_ref())),
         }?;
         Ok(SecretBytes::new(std::mem::take(&mut *bytes)))
     }
@@ -137,7 +139,8 @@ impl KeyShare {
         };
         let (stored, secret) = match scheme {
             Scheme::EcdsaSecp256k1 => read(bytes, |party| Secret::Dkls(Box::new(party))),
-            Scheme::Ed25519 => read(bytes, |package| Secret::Frost(Box::new(package))),
+            Scheme::Ed25519 => read(bytes, Ed25519::secret),
+            Scheme::Taproot => read(bytes, Taproot::secret),
         }
         .ok_or(bad)?;
         let threshold = Threshold::new(u32::from(stored.t), u32::from(stored.n)).map_err(|_| bad)?;
@@ -160,11 +163,8 @@ impl KeyShare {
         }
         let inside = match &self.secret {
             Secret::Dkls(party) => is_complete(party, self.me, *threshold, public_key),
-            Secret::Frost(package) => {
-                let same_key = package.verifying_key().serialize().is_ok_and(|key| key == *public_key);
-                let same_party = frost::identifier(self.me).is_ok_and(|id| id == *package.identifier());
-                same_key && same_party && *package.min_signers() == u16::from(threshold.t())
-            }
+            Secret::Ed25519(package) => is_of(package, self.me, *threshold, public_key),
+            Secret::Taproot(package) => is_of(package, self.me, *threshold, public_key),
         };
         inside && self.own_public_share().as_deref() == self.public.share_of(self.me)
     }
@@ -176,7 +176,8 @@ impl KeyShare {
                 let point = ProjectivePoint::GENERATOR * party.poly_point;
                 PublicKey::from_affine(point.to_affine()).ok().map(|key| derive::encode(&key))
             }
-            Secret::Frost(package) => VerifyingShare::from(*package.signing_share()).serialize().ok(),
+            Secret::Ed25519(package) => VerifyingShare::from(*package.signing_share()).serialize().ok(),
+            Secret::Taproot(package) => VerifyingShare::from(*package.signing_share()).serialize().ok(),
         }
     }
 }
@@ -187,6 +188,13 @@ fn read<S: Serialize + DeserializeOwned>(
 ) -> Option<(Stored, Secret)> {
     let (_, _, stored, inner) = wire::decode::<(u8, u32, Stored, S)>(bytes.expose())?;
     Some((stored, secret(inner)))
+}
+
+/// Whether the library's package is that party's of the key.
+fn is_of<C: Suite>(package: &KeyPackage<C>, me: PartyIndex, threshold: Threshold, public_key: &[u8]) -> bool {
+    let same_key = package.verifying_key().serialize().is_ok_and(|key| key == *public_key);
+    let same_party = frost::identifier(me).is_ok_and(|id| id == *package.identifier());
+    same_key && same_party && *package.min_signers() == u16::from(threshold.t())
 }
 
 /// Whether the library's party is whole: it takes its own state on trust and panics or blames peers where it is not.

@@ -18,6 +18,8 @@ pub enum Signature {
     },
     /// Ed25519: R and z (RFC 8032).
     Ed25519([u8; 64]),
+    /// Schnorr over secp256k1: x of R, and s (BIP-340).
+    Bip340([u8; 64]),
 }
 
 impl Signature {
@@ -31,13 +33,14 @@ impl Signature {
                 }
                 bytes
             }
-            Self::Ed25519(bytes) => *bytes,
+            Self::Ed25519(bytes) | Self::Bip340(bytes) => *bytes,
         }
     }
 }
 
 /// Whether `signature` is one of `message` under `public_key`, which is the derived key where there is a path. ECDSA: the
-/// message is the 32-byte digest, s must be low and the recovery id must lead back to the key (S-3.13).
+/// message is the 32-byte digest, s must be low and the recovery id must lead back to the key (S-3.13). Taproot: 32 bytes,
+/// under the output key.
 #[must_use]
 pub fn verify(scheme: Scheme, public_key: &[u8], message: &[u8], signature: &Signature) -> bool {
     match (scheme, signature) {
@@ -45,7 +48,12 @@ pub fn verify(scheme: Scheme, public_key: &[u8], message: &[u8], signature: &Sig
             message.len() == 32 && verify_ecdsa(public_key, message, r, s, *recovery_id).unwrap_or(false)
         }
         (Scheme::Ed25519, Signature::Ed25519(bytes)) => verify_ed25519(public_key, message, bytes).unwrap_or(false),
-        (Scheme::EcdsaSecp256k1, Signature::Ed25519(_)) | (Scheme::Ed25519, Signature::Ecdsa { .. }) => false,
+        (Scheme::Taproot, Signature::Bip340(bytes)) => {
+            message.len() == 32 && verify_bip340(public_key, message, bytes).unwrap_or(false)
+        }
+        (Scheme::EcdsaSecp256k1, Signature::Ed25519(_) | Signature::Bip340(_))
+        | (Scheme::Ed25519, Signature::Ecdsa { .. } | Signature::Bip340(_))
+        | (Scheme::Taproot, Signature::Ecdsa { .. } | Signature::Ed25519(_)) => false,
     }
 }
 
@@ -63,4 +71,10 @@ fn verify_ed25519(public_key: &[u8], message: &[u8], bytes: &[u8; 64]) -> Option
     let key = ed25519_dalek::VerifyingKey::from_bytes(public_key.try_into().ok()?).ok()?;
     let signature = ed25519_dalek::Signature::from_bytes(bytes);
     Some(key.verify_strict(message, &signature).is_ok())
+}
+
+fn verify_bip340(public_key: &[u8], message: &[u8], bytes: &[u8; 64]) -> Option<bool> {
+    let key = k256::schnorr::VerifyingKey::from_slice(public_key).ok()?;
+    let signature = k256::schnorr::Signature::try_from(bytes.as_slice()).ok()?;
+    Some(key.verify_raw(message, &signature).is_ok())
 }

@@ -5,7 +5,7 @@ use crate::backoff::Backoff;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tally_domain::{NodeName, RequestId, Tenant};
+use tally_domain::{NodeName, Refusal, RequestId, Tenant, UnixMillis};
 
 /// What names a request.
 pub type Name = (Tenant, RequestId);
@@ -33,8 +33,32 @@ struct Minded {
     ready: Option<Instant>,
     told_again: Instant,
     leading: Backoff,
+    why_not: Option<WhyNot>,
     /// This node leads it at this moment.
     led: bool,
+}
+
+/// Why it is not signed though enough have approved.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WhyNot {
+    /// The reason's word.
+    pub reason: String,
+    /// The limit that has no room.
+    pub limit: String,
+    /// From when it has.
+    pub room_at: Option<UnixMillis>,
+}
+
+impl WhyNot {
+    /// What a refusal says at this moment.
+    pub fn of(refusal: &Refusal, now: UnixMillis) -> Self {
+        let seconds = refusal.metadata.get("room_in_s").and_then(|s| s.parse::<u64>().ok());
+        Self {
+            reason: refusal.reason.as_str().into(),
+            limit: refusal.metadata.get("limit").cloned().unwrap_or_default(),
+            room_at: seconds.map(|s| now.plus(s.saturating_mul(1_000))),
+        }
+    }
 }
 
 /// What a peer made of it.
@@ -55,6 +79,7 @@ impl Minded {
             ready: None,
             told_again: now,
             leading: Backoff::default(),
+            why_not: None,
             led: false,
         }
     }
@@ -148,16 +173,17 @@ impl Approvals {
     }
 
     /// Why this node has not signed it though enough have approved, if it has tried.
-    pub fn why_not(&self, name: &Name) -> Option<String> {
-        self.all().get(name).and_then(|minded| minded.leading.why().map(str::to_owned))
+    pub fn why_not(&self, name: &Name) -> Option<WhyNot> {
+        self.all().get(name).and_then(|minded| minded.why_not.clone())
     }
 
     /// Leading is over; whether it is news why it has failed.
-    pub fn ended(&self, name: &Name, failed: Option<&str>) -> bool {
+    pub fn ended(&self, name: &Name, failed: Option<WhyNot>) -> bool {
         let mut all = self.all();
         let Some(minded) = all.get_mut(name) else { return failed.is_some() };
         minded.led = false;
-        failed.is_some_and(|why| minded.leading.failed(why, Instant::now()))
+        minded.why_not = failed;
+        minded.why_not.as_ref().is_some_and(|why| minded.leading.failed(&why.reason, Instant::now()))
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<Name, Minded>> {

@@ -36,11 +36,6 @@ impl Backoff {
         is_news
     }
 
-    /// Why it failed last.
-    pub fn why(&self) -> Option<&str> {
-        self.failing.as_ref().map(|failing| failing.why.as_str())
-    }
-
     /// It works; whether that is news.
     pub fn worked(&mut self) -> bool {
         self.failing.take().is_some()
@@ -67,7 +62,6 @@ mod tests {
         // 2, 4, .. 256 s are 8 waits of 510 s together; what is left of the hour goes by five minutes.
         assert_eq!((tries, told), (19, 1));
         assert!(backoff.failed("another reason", now), "another reason is news");
-        assert_eq!(backoff.why(), Some("another reason"));
         assert!(backoff.worked() && !backoff.worked());
         assert!(backoff.is_due(now) && backoff.failed("away", now) && backoff.is_due(now + WAIT_FIRST));
     }

@@ -16,6 +16,7 @@ use crate::peers::Peers;
 use crate::tls::Tls;
 use crate::token;
 use crate::vault::Vaults;
+use crate::written::Written;
 use anyhow::{Context as _, bail};
 use rand::Rng as _;
 use std::collections::BTreeMap;
@@ -116,6 +117,7 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
         holds: Arc::default(),
         lines: Lines::default(),
         named_lines: NamedLines::default(),
+        written: Written::default(),
         checkpoints: Checkpointer::default(),
         started_at: now(),
         recovering: AtomicBool::new(false),

@@ -1,8 +1,10 @@
 //! The node's configuration file. Unknown fields are refused; relative paths are relative to the file.
 
 mod policy;
+mod rpc;
 
 pub use policy::Policy;
+pub use rpc::{Account, Rpc};
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
@@ -44,6 +46,9 @@ pub struct Config {
     /// Keys that wrap other keys.
     #[serde(default)]
     pub wrap: Wrap,
+    /// The JSON-RPC endpoint; without it there is none.
+    #[serde(default)]
+    pub rpc: Option<Rpc>,
 }
 
 /// Keys that wrap other keys.
@@ -294,10 +299,12 @@ impl Config {
             .chain(&mut config.bundle_dir)
             .chain(config.policy.as_mut().map(|policy| &mut policy.bundle))
             .chain(&mut config.hsm.profile)
+            .chain(config.rpc.as_mut().map(|rpc| &mut rpc.intent_key))
             .chain(config.hsm.env.values_mut())
             .chain(standby);
         paths.into_iter().chain(optional).for_each(|p| *p = base.join(&*p));
-        config.hsm.check().with_context(|| format!("the configuration {} is not valid", file.display()))?;
+        let rpc = config.rpc.as_ref().map_or(Ok(()), |rpc| rpc.check(config.listen));
+        config.hsm.check().and(rpc).with_context(|| format!("the configuration {} is not valid", file.display()))?;
         Ok(config)
     }
 }

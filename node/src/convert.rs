@@ -13,7 +13,8 @@ use tally_domain::ports::hsm::{HsmStatus, Latency};
 use tally_domain::ports::store::{KekVersionRow, RequestRow, RequestState};
 use tally_domain::vote::Certificate;
 use tally_domain::{
-    Action, Backing, HsmKeyRecord, KekState, Material, PublicKey, Purpose, Reason, Refusal, RequestId, Scheme, Tenant,
+    Action, Backing, DerivationPath, HsmKeyRecord, KekState, Material, PublicKey, Purpose, Reason, Refusal, RequestId,
+    Scheme, Tenant,
 };
 use tally_proto::v1;
 
@@ -155,11 +156,13 @@ pub fn request_out(row: RequestRow) -> v1::Request {
 /// A key as clients see it.
 pub fn key_out(held: &Held, certificate: Option<&KeyCertificate>) -> v1::Key {
     let record = &held.record;
-    let secp = record.scheme == Scheme::EcdsaSecp256k1;
-    let xpub =
-        if secp { tally_mpc::xpub(&record.public_key, &record.chain_code).unwrap_or_default() } else { String::new() };
-    let evm_address =
-        if secp { tally_chains::evm_address(&record.public_key).unwrap_or_default() } else { String::new() };
+    let (scheme, root, chain_code) = (record.scheme, &record.public_key, &record.chain_code);
+    let (xpub, evm_address) = match scheme {
+        Scheme::EcdsaSecp256k1 => (tally_mpc::xpub(root, chain_code), tally_chains::evm_address(root)),
+        Scheme::Taproot => (tally_mpc::xpub(root, chain_code), Ok(String::new())),
+        Scheme::Ed25519 => (Ok(String::new()), Ok(String::new())),
+    };
+    let own = tally_mpc::derive(scheme, root, chain_code, &DerivationPath::default());
     v1::Key {
         name: record.name.to_string(),
         scheme: record.scheme.as_str().into(),
@@ -169,14 +172,15 @@ pub fn key_out(held: &Held, certificate: Option<&KeyCertificate>) -> v1::Key {
         epoch: record.epoch.0,
         state: held.state.as_str().into(),
         participants: record.participants.iter().map(ToString::to_string).collect(),
-        public_key: record.public_key.clone(),
-        xpub,
-        evm_address,
+        public_key: own.map(|own| own.public_key).unwrap_or_default(),
+        xpub: xpub.unwrap_or_default(),
+        evm_address: evm_address.unwrap_or_default(),
         certificate: certificate.map(|c| c.statements.iter().map(statement_out).collect()).unwrap_or_default(),
         backing: Backing::Threshold.as_str().into(),
         home: String::new(),
         pem: String::new(),
         check_value: String::new(),
+        chain_code: chain_code.0.to_vec(),
     }
 }
 
@@ -205,6 +209,7 @@ pub fn hsm_key_out(held: &HsmHeld) -> v1::Key {
         home: record.home.to_string(),
         pem,
         check_value,
+        chain_code: Vec::new(),
     }
 }
 

@@ -3,8 +3,9 @@
 use crate::clock;
 use crate::lead_hsm;
 use crate::node::{Node, now};
+use crate::written::Decision;
 use std::sync::Arc;
-use tally_audit::event::{Origin, What};
+use tally_audit::event::{LineStood, Origin, What};
 use tally_domain::dsse::{Envelope, content_digest};
 use tally_domain::ports::store::{ApprovalWrite, ClaimRequest, Step, WaitingRow, Write};
 use tally_domain::{Action, ClientId, Reason, Refusal};
@@ -80,25 +81,95 @@ pub async fn permitted(
     summary: &str,
     also: Vec<Write>,
 ) -> Result<(), Refusal> {
-    match node.commit(permit_step(node, opened, from.clone(), rule, summary, also)).await {
-        Ok(_) => Ok(()),
+    permitted_on(node, opened, from, rule, summary, also, Vec::new).await
+}
+
+/// The same for what is charged on lines; `limits` says how they stand.
+///
+/// # Errors
+/// As [`permitted`].
+pub async fn permitted_on(
+    node: &Arc<Node>,
+    opened: &Opened,
+    from: Origin,
+    rule: &str,
+    summary: &str,
+    also: Vec<Write>,
+    limits: impl FnOnce() -> Vec<LineStood>,
+) -> Result<(), Refusal> {
+    match node.commit(permit_step(node, opened, from.clone(), rule, summary, also, limits)).await {
+        Ok(_) => {
+            is_permitted(node, opened, rule);
+            Ok(())
+        }
         Err(changed) if changed.reason == Reason::BundleMismatch => Err(changed),
         Err(conflict) => Err(unclaimed(node, opened, from, conflict).await),
     }
 }
 
-/// The step of [`permitted`], for a step that goes further; only while the bundle that decided is active.
-pub fn permit_step(node: &Node, opened: &Opened, from: Origin, rule: &str, summary: &str, also: Vec<Write>) -> Step {
+/// The step of [`permitted_on`], for a step that goes further; only while the bundle that decided is active. Whoever makes
+/// it durable then calls [`is_permitted`]. A permit that is in the log already is not written again.
+pub fn permit_step(
+    node: &Node,
+    opened: &Opened,
+    from: Origin,
+    rule: &str,
+    summary: &str,
+    also: Vec<Write>,
+    limits: impl FnOnce() -> Vec<LineStood>,
+) -> Step {
     let writes = std::iter::once(claim(opened)).chain(also).collect();
-    let leaves = permit_leaves(node, opened, from, rule, summary);
+    let leaves = match node.written.is_news(opened, &Decision::of(opened, Ok(rule))) {
+        true => leaves(node, opened, from, Ok(rule), summary, limits()),
+        false => Vec::new(),
+    };
     while_active(Step { writes, leaves }, opened.bundle())
+}
+
+/// Notes that a permit is in the log, if that is news.
+pub fn is_permitted(node: &Node, opened: &Opened, rule: &str) {
+    let permit = Decision::of(opened, Ok(rule));
+    if node.written.is_news(opened, &permit) {
+        node.written.note(opened, permit);
+    }
+}
+
+/// Logs the permit once more, with `limits` as they stand, if the last that the log says is that there was no room.
+///
+/// # Errors
+/// `STORAGE`.
+pub async fn found_room(
+    node: &Arc<Node>,
+    opened: &Opened,
+    from: &Origin,
+    rule: &str,
+    summary: impl FnOnce() -> String,
+    limits: impl FnOnce() -> Vec<LineStood>,
+) -> Result<(), Refusal> {
+    if !node.written.had_no_room(opened) {
+        return Ok(());
+    }
+    let leaves = leaves(node, opened, from.clone(), Ok(rule), &summary(), limits());
+    node.commit(while_active(Step { writes: Vec::new(), leaves }, opened.bundle())).await?;
+    node.written.note(opened, Decision::of(opened, Ok(rule)));
+    Ok(())
 }
 
 /// Logs a refusal and takes the request id all the same: a refused id does not become free for another intent. Gives the
 /// refusal back, or why it could not be written down.
 pub async fn refused(node: &Arc<Node>, opened: &Opened, from: Origin, refusal: Refusal) -> Refusal {
+    refused_on(node, opened, from, refusal, Vec::new()).await
+}
+
+/// The same for want of room; `limits` is how the lines stand.
+pub async fn refused_on(
+    node: &Arc<Node>,
+    opened: &Opened,
+    from: Origin,
+    refusal: Refusal,
+    limits: Vec<LineStood>,
+) -> Refusal {
     let refusal = clock::explained(node, refusal);
-    let summary = summary(node, opened);
     let intent = opened.intent();
     tracing::info!(reason = refusal.reason.as_str(), facts = ?refusal.metadata, "refused");
     let refuse = Write::Refuse {
@@ -107,10 +178,17 @@ pub async fn refused(node: &Arc<Node>, opened: &Opened, from: Origin, refusal: R
         reason: refusal.reason.as_str().into(),
         at: now(),
     };
-    let leaves = leaves(node, opened, from.clone(), Err(&refusal), &summary);
+    let decision = Decision::of(opened, Err(&refusal));
+    let leaves = match node.written.is_news(opened, &decision) {
+        true => leaves(node, opened, from.clone(), Err(&refusal), &summary(node, opened), limits),
+        false => Vec::new(),
+    };
     let step = Step { writes: vec![claim(opened), refuse], leaves };
     match node.commit(while_active(step, opened.bundle())).await {
-        Ok(_) => refusal,
+        Ok(_) => {
+            node.written.note(opened, decision);
+            refusal
+        }
         Err(changed) if changed.reason == Reason::BundleMismatch => changed,
         Err(conflict) => unclaimed(node, opened, from, conflict).await,
     }
@@ -127,12 +205,18 @@ pub async fn waiting(
     missing: &Refusal,
     step: Step,
 ) -> Result<(), Refusal> {
-    let summary = summary(node, opened);
     let writes = std::iter::once(claim(opened)).chain(step.writes).collect();
-    let mut leaves = leaves(node, opened, from.clone(), Err(missing), &summary);
+    let decision = Decision::of(opened, Err(missing));
+    let mut leaves = match node.written.is_news(opened, &decision) {
+        true => leaves(node, opened, from.clone(), Err(missing), &summary(node, opened), Vec::new()),
+        false => Vec::new(),
+    };
     leaves.extend(step.leaves);
     match lead_hsm::commit(node, Step { writes, leaves }).await {
-        Ok(()) => Ok(()),
+        Ok(()) => {
+            node.written.note(opened, decision);
+            Ok(())
+        }
         Err(conflict) => Err(unclaimed(node, opened, from, conflict).await),
     }
 }
@@ -165,7 +249,7 @@ fn summary(node: &Node, opened: &Opened) -> String {
 
 /// The id names another intent: that, too, is written down.
 pub async fn unclaimed(node: &Arc<Node>, opened: &Opened, from: Origin, conflict: Refusal) -> Refusal {
-    let leaves = leaves(node, opened, from, Err(&conflict), "");
+    let leaves = leaves(node, opened, from, Err(&conflict), "", Vec::new());
     match node.commit(while_active(Step { writes: Vec::new(), leaves }, opened.bundle())).await {
         Ok(_) => conflict,
         Err(storage) => storage,
@@ -193,10 +277,17 @@ pub fn received(node: &Node, opened: &Opened, from: Origin) -> Vec<u8> {
 
 /// The leaves that an intent came in and was permitted.
 pub fn permit_leaves(node: &Node, opened: &Opened, from: Origin, rule: &str, summary: &str) -> Vec<Vec<u8>> {
-    leaves(node, opened, from, Ok(rule), summary)
+    leaves(node, opened, from, Ok(rule), summary, Vec::new())
 }
 
-fn leaves(node: &Node, opened: &Opened, from: Origin, outcome: Result<&str, &Refusal>, summary: &str) -> Vec<Vec<u8>> {
+fn leaves(
+    node: &Node,
+    opened: &Opened,
+    from: Origin,
+    outcome: Result<&str, &Refusal>,
+    summary: &str,
+    limits: Vec<LineStood>,
+) -> Vec<Vec<u8>> {
     let intent = opened.intent();
     let decided = What::Decided {
         tenant: intent.tenant.clone(),
@@ -205,6 +296,7 @@ fn leaves(node: &Node, opened: &Opened, from: Origin, outcome: Result<&str, &Ref
         verdict: verdict(outcome),
         bundle: opened.bundle(),
         summary: summary.chars().take(SUMMARY_MAX_CHARS).collect(),
+        limits,
     };
     vec![received(node, opened, from), node.leaf(decided)]
 }

@@ -9,6 +9,7 @@ use crate::limits;
 use crate::node::{Node, fresh_rng, now};
 use crate::reply;
 use crate::sessions::Inbound;
+use crate::standing;
 use rand::RngExt as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,11 +74,45 @@ pub async fn certify(
 }
 
 /// Writes down that a limit has no room; what else keeps votes away passes, and is no decision.
-pub async fn refused(node: &Arc<Node>, opened: &Opened, origin: Origin, refusal: Refusal) -> Refusal {
+pub async fn refused(node: &Arc<Node>, opened: &Opened, origin: Origin, refusal: Refusal, work: &HomeWork) -> Refusal {
     match refusal.reason {
-        Reason::VelocityLimit | Reason::Frozen => decisions::refused(node, opened, origin, refusal).await,
+        Reason::VelocityLimit => {
+            let lines = standing::full_here(node, &work.claimant(), work.charges(), &refusal);
+            decisions::refused_on(node, opened, origin, refusal, lines).await
+        }
+        Reason::Frozen => decisions::refused(node, opened, origin, refusal).await,
         _ => refusal,
     }
+}
+
+/// Writes down that it is permitted, before voters are asked, and how the lines stand.
+///
+/// # Errors
+/// As [`decisions::permitted`].
+pub async fn permitted(
+    node: &Arc<Node>,
+    opened: &Opened,
+    origin: Origin,
+    work: &HomeWork,
+    summary: &str,
+) -> Result<(), Refusal> {
+    let stood = || standing::stood(node, &work.claimant(), work.charges());
+    decisions::permitted_on(node, opened, origin, &work.task().rule, summary, Vec::new(), stood).await
+}
+
+/// Writes down that there was room, if the last that the log says is that there was none.
+///
+/// # Errors
+/// `STORAGE`.
+pub async fn found_room(
+    node: &Arc<Node>,
+    opened: &Opened,
+    origin: &Origin,
+    work: &HomeWork,
+    summary: &str,
+) -> Result<(), Refusal> {
+    let stood = || standing::stood(node, &work.claimant(), work.charges());
+    decisions::found_room(node, opened, origin, &work.task().rule, || summary.to_owned(), stood).await
 }
 
 /// How a round of votes ended.
@@ -99,7 +134,10 @@ async fn claimed(
 ) -> Result<(HomeClaim, Statement), Refusal> {
     let _turn = node.placing.lock().await;
     let by = work.claimant();
-    let claims = limits::place_for(node, &by, placer)?.map_err(Refusal::from)?.ok_or(Reason::Bug)?;
+    let claims = match limits::place_for(node, &by, placer)? {
+        Ok(claims) => claims.ok_or(Reason::Bug)?,
+        Err(full) => return Err(limits::full(node, &by, work.charges(), full)?),
+    };
     limits::in_the_way_of(node, &by, &claims)?;
     let attempts = node.store.attempts(&by.tenant, &by.request).map_err(|e| reply::of_store(&e))?;
     let attempt = Attempt(attempts.iter().map(|row| row.attempt.0).max().unwrap_or(0).saturating_add(1));
@@ -229,7 +267,7 @@ pub async fn vote(
     if !found.is_empty() {
         return Ok(v1::VoteResponse { vote: None, in_the_way: limits::in_the_way_out(&found) });
     }
-    decisions::permitted(node, opened, origin, &work.task().rule, &summary, Vec::new()).await?;
+    permitted(node, opened, origin, &work, &summary).await?;
     approve::adopt(node, opened, work.approvals()).await?;
     let (vote, mut step) = claim.vote(&node.boot, now());
     step.writes.extend(limits::names_of(node, &work));

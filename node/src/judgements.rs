@@ -1,22 +1,17 @@
-//! What a bundle says of requests: asked before, afterwards, and under drafts. Reads the node's own log; consumes nothing.
+//! What a bundle says of requests: asked before, afterwards, and under drafts. Consumes nothing.
 
 use crate::bundles;
 use crate::lead_bundle::refusal;
 use crate::node::{Node, now};
-use crate::reply;
+use crate::standing;
 use std::sync::Arc;
-use tally_audit::event::{Event, Origin, Verdict, What};
-use tally_domain::dsse::{Envelope, content_digest};
-use tally_domain::{Digest, Intent, Reason, Refusal, RequestId, Tenant, UnixMillis};
+use tally_audit::event::LineStood;
+use tally_domain::claim::Claimant;
+use tally_domain::ports::store::NamedLine;
+use tally_domain::{Charge, Intent, Reason, Refusal, UnixMillis};
 use tally_policy::{Bundle, Decision, Denied, Need, SignedBundle, Trust};
 use tally_proto::v1;
-use tally_signer::judge::{Judged, KeyView, judge};
-
-/// Leaves read from the store at once.
-const BATCH: u32 = 256;
-
-/// How far before and after a request's own times its decisions are looked for: clocks step, and other nodes ask again.
-const SLACK_MS: u64 = 10 * 60 * 1_000;
+use tally_signer::judge::{Judged, KeyView, People, judge};
 
 /// How much of a judgement a caller sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,16 +38,23 @@ pub fn draft(node: &Node, bytes: &[u8]) -> Result<Arc<Bundle>, Refusal> {
     Ok(Arc::new(bundle.timeless()))
 }
 
-/// What would become of an intent.
+/// What would become of an intent, as far as this node knows what is left of limits.
 ///
 /// # Errors
 /// `MALFORMED` when it is none, `PARAMETER_RANGE` when it cannot be simulated.
 pub fn simulated(node: &Node, intent: &Intent, bundle: &Bundle, sight: Sight) -> Result<v1::Judgement, Refusal> {
-    let judged = node.freezes.known().check(&intent.key).and_then(|()| judged(node, intent, bundle, now()));
+    let at = now();
+    let judged =
+        node.freezes.known().check(&intent.key).and_then(|()| judged(node, intent, People::Silent, bundle, at));
     let detail = "what is wrapped, and the versions of KEKs, do not travel in an intent: this cannot be simulated";
     let unknown = || Refusal::new(Reason::ParameterRange).with("detail", detail);
     match judged {
-        Ok(judged) => Ok(judgement_out(bundle, &judged.ok_or_else(unknown)?, sight)),
+        Ok(judged) => {
+            let judged = judged.ok_or_else(unknown)?;
+            let by = Claimant { tenant: intent.tenant.clone(), request: intent.request_id };
+            let lines = standing::stands(node, &by, &judged.charges, at);
+            Ok(judgement_out(bundle, &judged, Some(&lines), sight))
+        }
         Err(refused) => Ok(v1::Judgement {
             bundle: bundle.digest().0.to_vec(),
             version: bundle.version(),
@@ -67,16 +69,28 @@ pub fn simulated(node: &Node, intent: &Intent, bundle: &Bundle, sight: Sight) ->
 ///
 /// # Errors
 /// As [`judge`].
-pub fn judged(node: &Node, intent: &Intent, bundle: &Bundle, now: UnixMillis) -> Result<Option<Judged>, Refusal> {
+pub fn judged(
+    node: &Node,
+    intent: &Intent,
+    people: People<'_>,
+    bundle: &Bundle,
+    now: UnixMillis,
+) -> Result<Option<Judged>, Refusal> {
     if let Some(held) = node.hsm_keys.get(&intent.key) {
-        return judge(intent, KeyView::Hsm(&held.record), bundle, now);
+        return judge(intent, KeyView::Hsm(&held.record), people, bundle, now);
     }
     let held = node.keys.get(&intent.key);
-    judge(intent, held.as_ref().map_or(KeyView::None, |held| KeyView::Threshold(&held.record)), bundle, now)
+    let key = held.as_ref().map_or(KeyView::None, |held| KeyView::Threshold(&held.record));
+    judge(intent, key, people, bundle, now)
 }
 
-fn judgement_out(bundle: &Bundle, judged: &Judged, sight: Sight) -> v1::Judgement {
-    let (verdict, reason) = codes(&judged.decision);
+/// A judgement; with how the lines stand, what is permitted and finds no room is denied.
+pub fn judgement_out(bundle: &Bundle, judged: &Judged, stands: Option<&[LineStood]>, sight: Sight) -> v1::Judgement {
+    let (mut verdict, mut reason) = codes(&judged.decision);
+    let full = stands.is_some_and(|lines| lines.iter().any(|line| line.room_at.is_some()));
+    if full && verdict == "permit" {
+        (verdict, reason) = ("deny", Some(Reason::VelocityLimit));
+    }
     let mut out = v1::Judgement {
         bundle: bundle.digest().0.to_vec(),
         version: bundle.version(),
@@ -87,8 +101,44 @@ fn judgement_out(bundle: &Bundle, judged: &Judged, sight: Sight) -> v1::Judgemen
     };
     if sight == Sight::Rules {
         add_rules(&mut out, judged);
+        out.charges = match stands {
+            Some(stands) => lines_out(Some(bundle), &judged.lines, stands),
+            None => judged.charges.iter().map(|charge| charge_out(Some(bundle), &judged.lines, charge)).collect(),
+        };
     }
     out
+}
+
+/// Lines as they stand or stood.
+pub fn lines_out(bundle: Option<&Bundle>, named: &[NamedLine], stood: &[LineStood]) -> Vec<v1::LimitCharge> {
+    let one = |stood: &LineStood| {
+        let LineStood { limit, line, max, window_ms, amount, .. } = stood.clone();
+        v1::LimitCharge {
+            taken: Some(stood.taken.to_string()),
+            left: Some(max.saturating_sub(stood.taken).to_string()),
+            full: stood.room_at.is_some(),
+            room_at_ms: stood.room_at.map_or(0, |at| at.0),
+            ..charge_out(bundle, named, &Charge { limit, line, max, window_ms, amount })
+        }
+    };
+    stood.iter().map(one).collect()
+}
+
+/// What is taken of a line.
+pub fn charge_out(bundle: Option<&Bundle>, named: &[NamedLine], charge: &Charge) -> v1::LimitCharge {
+    let limits = bundle.map(Bundle::limits_shown).unwrap_or_default();
+    let decimals = limits.into_iter().find(|limit| limit.id == charge.limit).and_then(|limit| limit.decimals);
+    let by = named.iter().find(|named| named.line == charge.line).map(|named| named.by.as_slice()).unwrap_or_default();
+    let field = |(name, value): &(String, String)| v1::Field { name: name.clone(), value: value.clone() };
+    v1::LimitCharge {
+        limit: charge.limit.to_string(),
+        amount: charge.amount.to_string(),
+        max: charge.max.to_string(),
+        window_ms: charge.window_ms,
+        by: by.iter().map(field).collect(),
+        decimals: decimals.map(u32::from),
+        ..v1::LimitCharge::default()
+    }
 }
 
 /// A decision as verdict and reason.
@@ -113,7 +163,10 @@ fn add_rules(out: &mut v1::Judgement, judged: &Judged) {
     out.rules = rules(&judged.decision);
     match &judged.decision {
         Decision::Permit { .. } => {}
-        Decision::NeedsApproval(needs) => out.missing = needs.iter().flat_map(missing).collect(),
+        Decision::NeedsApproval(_) => {
+            out.missing = missing(&judged.decision);
+            out.approvers = judged.asked.iter().map(ToString::to_string).collect();
+        }
         Decision::Deny(denied) => {
             let near = denied.near_misses.iter();
             out.near_misses =
@@ -121,149 +174,19 @@ fn add_rules(out: &mut v1::Judgement, judged: &Judged) {
             out.errors = denied.errors.iter().chain(&denied.why_opaque).cloned().collect();
         }
     }
-    let charge = |c: &tally_domain::Charge| v1::LimitCharge {
-        limit: c.limit.to_string(),
-        amount: c.amount.to_string(),
-        max: c.max.to_string(),
-        window_ms: c.window_ms,
-    };
-    out.charges = judged.charges.iter().map(charge).collect();
 }
 
-fn missing(need: &Need) -> impl Iterator<Item = String> {
+/// What must still be approved, a way a line.
+pub fn missing(decision: &Decision) -> Vec<String> {
+    match decision {
+        Decision::NeedsApproval(needs) => needs.iter().flat_map(ways).collect(),
+        Decision::Permit { .. } | Decision::Deny(_) => Vec::new(),
+    }
+}
+
+fn ways(need: &Need) -> impl Iterator<Item = String> {
     need.paths.iter().map(|path| {
         let quorums: Vec<_> = path.missing.iter().map(|q| format!("{} of {}", q.needed, q.group)).collect();
         format!("{}: {}", path.rule, quorums.join(", "))
     })
-}
-
-/// What a node has logged of one decision.
-pub struct Logged {
-    /// Index of the leaf.
-    pub leaf: u64,
-    /// When.
-    pub time: UnixMillis,
-    /// Who brought the intent.
-    pub from: Option<Origin>,
-    /// The intent, unless it was too long ago in the log.
-    pub intent: Option<Intent>,
-    /// Whose request.
-    pub tenant: Tenant,
-    /// The request.
-    pub request: RequestId,
-    /// What was decided.
-    pub verdict: Verdict,
-    /// By which bundle.
-    pub bundle: Digest,
-    /// What the node decoded.
-    pub summary: String,
-}
-
-/// Gives every decision in the log from a time on to `see`, until it has seen enough.
-///
-/// # Errors
-/// `STORAGE`, `TAMPERED`, and what `see` gives.
-pub fn look_back(
-    node: &Node,
-    since: UnixMillis,
-    mut see: impl FnMut(Logged) -> Result<bool, Refusal>,
-) -> Result<(), Refusal> {
-    let mut next = first_since(node, since)?;
-    // An intent stands just before what was decided about it.
-    let mut last: Option<(Digest, Envelope, Origin)> = None;
-    loop {
-        let leaves = node.store.leaves(next, BATCH).map_err(|e| reply::of_store(&e))?;
-        if leaves.is_empty() {
-            return Ok(());
-        }
-        for (leaf, bytes) in (next..).zip(&leaves) {
-            let event = Event::from_leaf(bytes).map_err(|_| Reason::Tampered)?;
-            match event.what {
-                What::IntentReceived { envelope, from, .. } => last = Some((content_digest(&envelope), envelope, from)),
-                What::Decided { tenant, request_id, intent_digest, verdict, bundle, summary } => {
-                    let brought = last.as_ref().filter(|(digest, ..)| *digest == intent_digest);
-                    let logged = Logged {
-                        leaf,
-                        time: event.time,
-                        from: brought.map(|(_, _, from)| from.clone()),
-                        intent: brought.and_then(|(_, envelope, _)| Intent::read_unverified(envelope).ok()),
-                        tenant,
-                        request: request_id,
-                        verdict,
-                        bundle,
-                        summary,
-                    };
-                    if !see(logged)? {
-                        return Ok(());
-                    }
-                }
-                _ => {}
-            }
-        }
-        next += leaves.len() as u64;
-    }
-}
-
-/// The first leaf that is not before a time, by halves: leaves are in the order of the node's clock.
-fn first_since(node: &Node, since: UnixMillis) -> Result<u64, Refusal> {
-    let (mut low, mut high) = (0, node.store.log_size().map_err(|e| reply::of_store(&e))?);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let leaves = node.store.leaves(middle, 1).map_err(|e| reply::of_store(&e))?;
-        let leaf = leaves.first().ok_or(Reason::Tampered)?;
-        let time = Event::from_leaf(leaf).map_err(|_| Reason::Tampered)?.time;
-        if time < since { low = middle + 1 } else { high = middle }
-    }
-    Ok(low)
-}
-
-/// Every decision of this node about a request, and what the bundle of that time says of it in full.
-///
-/// # Errors
-/// `REQUEST_NOT_FOUND`, `STORAGE`, `TAMPERED`.
-pub fn explained(node: &Node, tenant: &Tenant, request: RequestId, sight: Sight) -> Result<Vec<v1::Decided>, Refusal> {
-    let row = node.store.request(tenant, &request).map_err(|e| reply::of_store(&e))?.ok_or(Reason::RequestNotFound)?;
-    let (first, last) = (row.claim.at.minus(SLACK_MS), row.updated_at.plus(SLACK_MS));
-    let mut decisions = Vec::new();
-    look_back(node, first, |logged| {
-        let more = logged.time <= last;
-        if more && logged.tenant == *tenant && logged.request == request {
-            decisions.push(decided_out(node, logged, sight));
-        }
-        Ok(more)
-    })?;
-    Ok(decisions)
-}
-
-fn decided_out(node: &Node, logged: Logged, sight: Sight) -> v1::Decided {
-    let again = logged.intent.as_ref().filter(|_| sight == Sight::Rules).and_then(|intent| {
-        let active = node.bundle();
-        let bundle = match active.digest() == logged.bundle {
-            true => active,
-            false => bundles::reopened(node, &logged.bundle).ok()?,
-        };
-        let judged = judged(node, intent, &bundle, logged.time).ok()??;
-        Some(judgement_out(&bundle, &judged, sight))
-    });
-    let (verdict, reason, rule, condition) = match logged.verdict {
-        Verdict::Permitted { rule } => ("permit", String::new(), rule, String::new()),
-        Verdict::Refused { reason, rule, condition } => ("deny", reason, rule, condition),
-    };
-    let seen = |text: String| if sight == Sight::Rules { text } else { String::new() };
-    v1::Decided {
-        leaf: logged.leaf,
-        time_ms: logged.time.0,
-        from: match logged.from {
-            Some(Origin::Client(client)) => format!("client {client}"),
-            Some(Origin::Peer(peer)) => format!("node {peer}"),
-            None => String::new(),
-        },
-        bundle: logged.bundle.0.to_vec(),
-        verdict: verdict.into(),
-        reason,
-        summary: logged.summary,
-        rule: seen(rule),
-        condition: seen(condition),
-        again,
-    }
 }

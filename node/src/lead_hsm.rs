@@ -37,12 +37,13 @@ pub async fn sign(node: &Arc<Node>, opened: Opened, origin: Origin, held: HsmHel
         Err(refusal) => return Err(approve::refused(node, &opened, origin, refusal).await),
     };
     let summary = tally_policy::summary(&node.bundle(), permit.subject().facts());
-    decisions::permitted(node, &opened, origin.clone(), permit.rule(), &summary, Vec::new()).await?;
+    home_claims::permitted(node, &opened, origin.clone(), permit.work(), &summary).await?;
     let waited = !permit.approvals().is_empty();
     let leave = match home_claims::certify(node, &opened, permit.work(), None).await {
         Ok(leave) => leave,
-        Err(refusal) => return Err(home_claims::refused(node, &opened, origin, refusal).await),
+        Err(refusal) => return Err(home_claims::refused(node, &opened, origin, refusal, permit.work()).await),
     };
+    home_claims::found_room(node, &opened, &origin, permit.work(), &summary).await?;
     let signing = permit.start(leave)?;
     let subject = signing.subject();
     let object = subject.record().object();

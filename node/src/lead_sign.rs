@@ -11,6 +11,7 @@ use crate::limits::{self, Unplaced};
 use crate::node::{Node, fresh_rng, now};
 use crate::recover::{self, Known};
 use crate::sessions::SessionKey;
+use crate::standing;
 pub(crate) use assemble::of_the_node;
 use assemble::{Assembled, Shunned, Try, assemble};
 use prost::Message as _;
@@ -19,7 +20,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tally_audit::event::Origin;
-use tally_domain::boot::Statement;
 use tally_domain::dsse::Envelope;
 use tally_domain::ports::store::{AttemptState, Step, Write};
 use tally_domain::{Attempt, ClientId, NodeName, Reason, Refusal, Scheme};
@@ -87,8 +87,14 @@ async fn lead(node: &Arc<Node>, opened: Opened, origin: Origin) -> Result<Vec<u8
             Some(permit) => permit,
             None => admitted(node, &opened, origin.clone()).await?,
         };
-        match attempts(node, &permitted).await {
+        let mut placer = limits::placer(node, &permitted);
+        match attempts(node, &permitted, &origin, &mut placer).await {
             Err(refusal) if refusal.reason == Reason::Contention => permit = Some(permitted),
+            Err(refusal) if refusal.reason == Reason::VelocityLimit => {
+                let (by, charges) = (limits::claimant(permitted.subject()), permitted.charges());
+                let lines = standing::full(node, &by, charges, &placer, &refusal);
+                return Err(decisions::refused_on(node, &opened, origin, refusal, lines).await);
+            }
             Err(refusal) if refusal.reason == Reason::RequestIdConflict => {
                 // Others have the id for another intent, which may have its result: this node, which has not voted,
                 // must not stand in its way.
@@ -139,7 +145,9 @@ async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<P
     match approve::decided(node, opened, decide).await {
         Ok(permit) => {
             let summary = tally_policy::summary(&bundle, permit.subject().facts());
-            decisions::permitted(node, opened, origin, permit.rule(), &summary, limits::names(node, &permit)).await?;
+            let stood = || standing::stood(node, &limits::claimant(permit.subject()), permit.charges());
+            let named = limits::names(node, &permit);
+            decisions::permitted_on(node, opened, origin, permit.rule(), &summary, named, stood).await?;
             Ok(permit)
         }
         Err(refusal) => Err(approve::refused(node, opened, origin, refusal).await),
@@ -147,11 +155,10 @@ async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<P
 }
 
 /// One attempt after another, until there is a result, a refusal, or no further signer set to try.
-async fn attempts(node: &Arc<Node>, permit: &Permit) -> Result<Vec<u8>, Refusal> {
+async fn attempts(node: &Arc<Node>, permit: &Permit, origin: &Origin, placer: &mut Placer) -> Result<Vec<u8>, Refusal> {
     let subject = permit.subject();
     let intent = subject.intent();
     let mut shunned = Shunned::default();
-    let mut placer = limits::placer(node, permit);
     let mut last: Option<Refusal> = None;
     let mut away: Option<Refusal> = None;
     let mut hopeless = BTreeSet::new();
@@ -186,7 +193,8 @@ async fn attempts(node: &Arc<Node>, permit: &Permit) -> Result<Vec<u8>, Refusal>
                 if let Some(away) = away {
                     return Err(away);
                 }
-                match attempt_once(node, permit, attempt, &abandonments, &mut shunned, &mut placer).await {
+                let this = Try { attempt, abandonments: &abandonments };
+                match attempt_once(node, permit, origin, &this, &mut shunned, placer).await {
                     Ok(result) => return Ok(told(node, subject, &result)),
                     Err(Outcome::Completed(bytes)) => return adopt(node, subject, bytes).await,
                     Err(Outcome::Prior) => fresh = false,
@@ -194,7 +202,7 @@ async fn attempts(node: &Arc<Node>, permit: &Permit) -> Result<Vec<u8>, Refusal>
                     Err(Outcome::NoRoom(_)) if fresh => fresh = false,
                     Err(Outcome::Away(refusal)) if fresh => (fresh, away) = (false, Some(refusal)),
                     Err(Outcome::Away(refusal)) => return Err(refusal),
-                    Err(Outcome::NoRoom(no_room)) => return Err(limits::full(node, permit, no_room)?),
+                    Err(Outcome::NoRoom(full)) => return Err(no_room(node, permit, full)?),
                     Err(Outcome::Met) => last = Some(Reason::Contention.into()),
                     Err(Outcome::Refused(refusal)) => return Err(with_earlier(refusal, last)),
                     Err(Outcome::Failed(failed)) => {
@@ -243,8 +251,8 @@ impl From<Refusal> for Outcome {
 async fn attempt_once(
     node: &Arc<Node>,
     permit: &Permit,
-    attempt: Attempt,
-    abandonments: &[Statement],
+    origin: &Origin,
+    this: &Try<'_>,
     shunned: &mut Shunned,
     placer: &mut Placer,
 ) -> Result<SignResult, Outcome> {
@@ -253,8 +261,8 @@ async fn attempt_once(
         Unplaced::Full(no_room) => Outcome::NoRoom(no_room),
         Unplaced::Held => Outcome::Refused(Reason::Contention.into()),
     })?;
-    let Assembled { seat, members, signers } =
-        assemble(node, permit, claims.as_ref(), &Try { attempt, abandonments }, shunned, placer).await?;
+    found_room(node, permit, origin).await?;
+    let Assembled { seat, members, signers } = assemble(node, permit, claims.as_ref(), this, shunned, placer).await?;
     let claimed = claim(permit.clone(), claims, now()).map_err(Refusal::from)?;
     let record = permit.subject().record();
     let share = node.keys.share(record, node.name(), &*node.store, &*node.hsm).await?;
@@ -271,11 +279,23 @@ async fn attempt_once(
         bundle: node.bundle(),
         members,
         signers,
-        attempt,
+        attempt: this.attempt,
         leader: node.name().clone(),
     };
     let (session, actions) = SignSession::start(start, &mut fresh_rng());
     drive(node, seat, me, names, session, actions).await.map_err(Outcome::Failed)
+}
+
+fn no_room(node: &Node, permit: &Permit, full: NoRoom) -> Result<Refusal, Refusal> {
+    limits::full(node, &limits::claimant(permit.subject()), permit.charges(), full)
+}
+
+/// Writes down that there is room, if the last that the log says is that there was none.
+async fn found_room(node: &Arc<Node>, permit: &Permit, origin: &Origin) -> Result<(), Refusal> {
+    let subject = permit.subject();
+    let summary = || tally_policy::summary(&node.bundle(), subject.facts());
+    let stood = || standing::stood(node, &limits::claimant(subject), permit.charges());
+    decisions::found_room(node, subject.opened(), origin, permit.rule(), summary, stood).await
 }
 
 /// Believes a result that a peer has, after checking it, and keeps it.

@@ -71,12 +71,13 @@ async fn lead(node: &Arc<Node>, opened: Opened, origin: Origin, beside: Beside) 
     let limited = !permit.work().charges().is_empty();
     // What waits for votes is written down before; of all else one step in the end tells everything.
     if limited {
-        decisions::permitted(node, &opened, origin.clone(), &rule, &summary, Vec::new()).await?;
+        home_claims::permitted(node, &opened, origin.clone(), permit.work(), &summary).await?;
     }
     let leave = match home_claims::certify(node, &opened, permit.work(), Some(permit.told())).await {
         Ok(leave) => leave,
-        Err(refusal) => return Err(home_claims::refused(node, &opened, origin, refusal).await),
+        Err(refusal) => return Err(home_claims::refused(node, &opened, origin, refusal, permit.work()).await),
     };
+    home_claims::found_room(node, &opened, &origin, permit.work(), &summary).await?;
     let (job, underway) = permit.start(leave)?;
     let Done { sealed, plaintext } = match done(node, job).await {
         Ok(done) => done,

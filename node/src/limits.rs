@@ -12,6 +12,7 @@ use crate::participate;
 use crate::recover;
 use crate::reply;
 use crate::sessions::Inbound;
+use crate::standing;
 use rand::rngs::StdRng;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -176,11 +177,11 @@ pub fn hold(node: &Node, subject: &Subject, claims: Option<&Claims>) -> Result<H
 ///
 /// # Errors
 /// `STORAGE`.
-pub fn full(node: &Node, permit: &Permit, full: NoRoom) -> Result<Refusal, Refusal> {
-    let (by, at) = (claimant(permit.subject()), now());
+pub fn full(node: &Node, by: &Claimant, charges: &[Charge], full: NoRoom) -> Result<Refusal, Refusal> {
+    let at = now();
     let mut room_at = at;
-    for charge in permit.charges() {
-        let when = |memory: &LineMemory, room: &mut Room| room.room_at(memory, &by, charge);
+    for charge in charges {
+        let when = |memory: &LineMemory, room: &mut Room| room.room_at(memory, by, charge);
         let when = node.lines.room(&*node.store, charge, at, when).map_err(|e| reply::of_store(&e))?;
         room_at = room_at.max(when);
     }
@@ -287,7 +288,9 @@ pub async fn vote(node: &Arc<Node>, leader: NodeName, request: v1::VoteRequest) 
     let (rule, also) = (concurring.permit().rule(), names(node, concurring.permit()));
     let (vote, step) = concurring.vote(&node.boot, now());
     // In one step with the decision: a voter waits for the disk once.
-    let mut whole = decisions::permit_step(node, &opened, origin.clone(), rule, &summary, also);
+    let stood = || standing::stood(node, &claimant(subject), concurring.permit().charges());
+    let mut whole = decisions::permit_step(node, &opened, origin.clone(), rule, &summary, also, stood);
+    let rule = rule.to_owned();
     whole.writes.extend(step.writes);
     whole.leaves.extend(step.leaves);
     let place = Place::of(&whole);
@@ -298,6 +301,7 @@ pub async fn vote(node: &Arc<Node>, leader: NodeName, request: v1::VoteRequest) 
             _ => decisions::unclaimed(node, &opened, origin, conflict).await,
         });
     }
+    decisions::is_permitted(node, &opened, &rule);
     place.pass(Moment::After);
     Ok(v1::VoteResponse { vote: Some(convert::statement_out(&vote)), in_the_way: Vec::new() })
 }
@@ -337,11 +341,16 @@ pub fn in_the_way_in(found: &[v1::InTheWay]) -> Vec<InTheWay> {
     found.iter().filter_map(one).collect()
 }
 
-fn look<T>(node: &Node, line: LineId, look: impl FnOnce(&LineMemory) -> T) -> Result<T, Refusal> {
+/// Looks at what this node remembers of a line.
+///
+/// # Errors
+/// `STORAGE`.
+pub fn look<T>(node: &Node, line: LineId, look: impl FnOnce(&LineMemory) -> T) -> Result<T, Refusal> {
     node.lines.look(&*node.store, line, look).map_err(|e| reply::of_store(&e))
 }
 
-fn claimant(subject: &Subject) -> Claimant {
+/// Whose claims they are.
+pub fn claimant(subject: &Subject) -> Claimant {
     let intent = subject.intent();
     Claimant { tenant: intent.tenant.clone(), request: intent.request_id }
 }

@@ -17,6 +17,7 @@ use crate::peers::Peers;
 use crate::reply;
 use crate::sessions::Sessions;
 use crate::vault::Vaults;
+use crate::written::Written;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tally_audit::event::What;
@@ -65,6 +66,8 @@ pub struct Node {
     pub lines: Lines,
     /// Lines whose words are kept.
     pub named_lines: NamedLines,
+    /// Decisions that are in the log.
+    pub written: Written,
     /// The log's checkpoints.
     pub checkpoints: Checkpointer,
     /// When this start began.

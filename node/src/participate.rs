@@ -16,6 +16,7 @@ use crate::node::{Node, fresh_rng, now};
 use crate::recover;
 use crate::reply;
 use crate::sessions::{Seat, SessionKey};
+use crate::standing;
 use prost::Message as _;
 use std::sync::Arc;
 use tally_audit::event::Origin;
@@ -86,11 +87,12 @@ pub async fn propose_sign(
     let seat = node.sessions.open(session, &members)?;
     let mut also = match record.scheme {
         Scheme::EcdsaSecp256k1 => vec![pending_check(node, permit, session, &members)],
-        Scheme::Ed25519 => Vec::new(),
+        Scheme::Ed25519 | Scheme::Taproot => Vec::new(),
     };
     also.extend(limits::names(node, permit));
     let summary = tally_policy::summary(&node.bundle(), permit.subject().facts());
-    decisions::permitted(node, &opened, origin, permit.rule(), &summary, also).await?;
+    let stood = || standing::stood(node, &limits::claimant(permit.subject()), permit.charges());
+    decisions::permitted_on(node, &opened, origin, permit.rule(), &summary, also, stood).await?;
     approve::adopt(node, &opened, permit.approvals()).await?;
     let (boot, bundle) = (node.boot.clone(), node.bundle());
     let start = Start { claimed, share, boot, bundle, members, signers, attempt, leader };

@@ -12,6 +12,7 @@ use crate::hsm_names;
 use crate::kek_care::KekCare;
 use crate::node::Node;
 use crate::peers::PEER_MESSAGE_MAX_BYTES;
+use crate::rpc::Endpoint;
 use crate::services;
 use crate::tls::Tls;
 use crate::typed_errors::TypedErrors;
@@ -48,7 +49,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let listener = TcpListener::bind(node.config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", node.config.listen))?;
-    let connections = accept(listener, tls);
+    let rpc = Endpoint::open(&node).await?;
+    let connections = accept(listener, tls.clone());
     let (health, health_service) = tonic_health::server::health_reporter();
     let described = || {
         tonic_reflection::server::Builder::configure()
@@ -99,10 +101,15 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     tracing::info!(node = %node.name(), address = %node.config.listen, incarnation = node.boot.incarnation.0,
         bundle = %node.bundle().digest(), "serving");
     let housekeeping = tokio::spawn(keep_house(node.clone()));
+    let rpc = rpc.map(|(rpc, listener)| (rpc.clone(), tokio::spawn(rpc.serve(listener, tls))));
     let vaults = tokio::spawn(vault::keep(node.clone()));
     server.await.context("the server crashed")?.context("the server failed")?;
     housekeeping.abort();
     vaults.abort();
+    if let Some((rpc, serving)) = rpc {
+        serving.abort();
+        rpc.drained().await;
+    }
     if let Err(refusal) = node.checkpoints.note(&node).await {
         tracing::warn!(%refusal, "no last checkpoint");
     }
@@ -137,7 +144,7 @@ fn accept(listener: TcpListener, tls: Tls) -> ReceiverStream<std::io::Result<Cal
     ReceiverStream::new(accepted)
 }
 
-async fn handshake(acceptor: TlsAcceptor, tcp: TcpStream) -> std::io::Result<CallerStream> {
+pub(crate) async fn handshake(acceptor: TlsAcceptor, tcp: TcpStream) -> std::io::Result<CallerStream> {
     tcp.set_nodelay(true)?;
     let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp)).await??;
     let caller = match stream.get_ref().1.peer_certificates().and_then(|c| c.first()) {
@@ -147,7 +154,8 @@ async fn handshake(acceptor: TlsAcceptor, tcp: TcpStream) -> std::io::Result<Cal
     Ok(CallerStream::new(stream, caller))
 }
 
-async fn stop_signal() {
+/// Ready when the node is told to stop.
+pub(crate) async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let terminate = async {
         match signal(SignalKind::terminate()) {

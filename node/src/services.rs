@@ -2,12 +2,14 @@
 
 mod approval;
 mod audit;
+mod batch;
 mod clients;
 mod freeze;
 mod limits;
 mod peer;
 mod policy;
 mod token;
+mod watch;
 mod wrap;
 
 pub use approval::service as approval;

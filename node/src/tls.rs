@@ -95,7 +95,7 @@ impl Tls {
 }
 
 /// A private key that others can read is not private.
-fn check_private(path: &std::path::Path) -> anyhow::Result<()> {
+pub fn check_private(path: &std::path::Path) -> anyhow::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.permissions().mode();
     if mode & 0o077 != 0 {

@@ -266,13 +266,18 @@ fn people_are_shown_who_may_move_what_and_until_when() {
     assert!(shown(&tx("setApprovalForAll", vec![operator])).contains(&format!("all pieces of DEED ({DEED})")));
     let permit = Allowance { owner: STRANGER.into(), use_by: Some(7), ends: Some(8), ..usdc_allowance(1) };
     let text = shown(&Facts::TypedData(typed(vec![permit])));
-    let line =
-        format!("may move up to 0.000001 USDC ({USDC}) of {STRANGER} until 8 (seconds since 1970), if handed in by 7");
+    let line = format!(
+        "may move up to 0.000001 USDC ({USDC}) of {STRANGER} until 1970-01-01T00:00:08.000Z, \
+         if handed in by 1970-01-01T00:00:07.000Z"
+    );
     assert!(
         text.starts_with(&format!("typed data Session of Vendor for contract {VENDOR} on eip155:1; "))
             && text.contains(&line),
         "{text}"
     );
+    let far = Allowance { ends: Some(253_402_300_800), ..usdc_allowance(1) };
+    let text = shown(&Facts::TypedData(typed(vec![far])));
+    assert!(text.contains("until the second 253402300800 since 1970, after all calendars"), "{text}");
     let text = shown(&Facts::TypedData(typed(vec![])));
     assert!(text.ends_with("; what it moves is not known; purpose = invoices; to[0] = a\u{fffd} b"), "{text}");
 }

@@ -125,7 +125,7 @@ fn changes_are_told_in_words() {
         "payouts-large: approvals go from 2 of treasury, 1 of risk to 1 of risk"
     );
     assert_eq!(told(changed("limits.toml", "count = 20", "count = 21")), "vendor-hour: the limit is higher");
-    assert_eq!(told(changed("bundle.toml", "24h", "48h")), ": the loosening delay goes from 1d to 2d");
+    assert_eq!(told(changed("bundle.toml", "24h", "48h")), ": the loosening delay goes from 24h to 2d");
     let words = told(changed("lists/blocked.txt", "0x00000000000000000000000000000000deadbeef", ""));
     assert_eq!(words, "blocked: 1 gone: 0x00000000000000000000000000000000deadbeef");
 }

@@ -11,7 +11,7 @@ use tally_domain::facts::Facts;
 use tally_domain::key::{KeyRecord, KeyState};
 use tally_domain::time::{APPROVED_INTENT_VALIDITY_MAX_MS, CLOCK_TOLERANCE_MS, INTENT_VALIDITY_MAX_MS};
 use tally_domain::{Action, Charge, Digest, Intent, KeySpec, Purpose, Reason, Refusal, UnixMillis};
-use tally_domain::{ContentKind, DerivationPath, Scheme};
+use tally_domain::{ContentKind, Scheme};
 use tally_policy::{Bundle, Decision, DecisionRequest, NEAR_MISSES_MAX, Need, PolicyAction, decide};
 
 /// An intent whose client is known and whose signature has been checked over the received bytes. Says nothing yet
@@ -108,20 +108,19 @@ impl Subject {
         &self.facts
     }
 
-    /// The bytes that the scheme signs: a 32-byte digest, or the message.
+    /// What the scheme signs.
+    pub fn to_sign(&self) -> &ToSign {
+        &self.to_sign
+    }
+
+    /// The bytes that the scheme signs: a 32-byte digest, or the message; see [`ToSign::to_bytes`].
     pub fn bytes_to_sign(&self) -> Vec<u8> {
-        match &self.to_sign {
-            ToSign::Digest(d) => d.0.to_vec(),
-            ToSign::Message(m) => m.clone(),
-        }
+        self.to_sign.to_bytes()
     }
 
     /// One digest that stands for what is to be signed, for votes and session ids.
     pub fn digest_to_sign(&self) -> Digest {
-        match &self.to_sign {
-            ToSign::Digest(d) => *d,
-            ToSign::Message(m) => Digest::of(m),
-        }
+        self.to_sign.digest()
     }
 }
 
@@ -141,7 +140,6 @@ pub fn subject(opened: Opened, key: Option<(&KeyRecord, KeyState)>) -> Result<Su
         return Err(Reason::KeyNotActive.into());
     }
     check_purpose(intent, record)?;
-    check_path(&intent.path, record.scheme)?;
     let decoded = tally_chains::decode(intent.kind, record.scheme, &intent.chain, &intent.content)
         .map_err(|e| Refusal::new(e.reason()).with("detail", e.to_string()))?;
     Ok(Subject { record: record.clone(), facts: decoded.facts, to_sign: decoded.to_sign, opened })
@@ -268,8 +266,9 @@ pub fn admit_create(
     if spec.purpose != intent.purpose {
         return Err(Reason::KeyPurpose.into());
     }
-    if spec.scheme == Scheme::Ed25519 && spec.purpose == Purpose::Transaction {
-        return Err(Refusal::new(Reason::KeyScheme).with("detail", "no chain with ed25519 transactions is decoded yet"));
+    if spec.scheme != Scheme::EcdsaSecp256k1 && spec.purpose == Purpose::Transaction {
+        let detail = format!("no chain with {} transactions is decoded yet", spec.scheme);
+        return Err(Refusal::new(Reason::KeyScheme).with("detail", detail));
     }
     let signers = bundle.roster().signers().count();
     if usize::from(spec.threshold.n()) != signers {
@@ -348,7 +347,7 @@ pub(crate) fn check_purpose(intent: &Intent, record: &KeyRecord) -> Result<(), R
         // So may typed data: contracts move value upon it.
         ContentKind::EvmTransaction | ContentKind::Iso20022 | ContentKind::TypedData => Purpose::Transaction,
         ContentKind::Message | ContentKind::PersonalMessage => Purpose::Message,
-        // Also where the key would not sign it: what is asked for is a purpose that no threshold key has.
+        // Also where the key would not sign it: what is asked for is a purpose that only Taproot keys in shares have.
         ContentKind::RawDigest => Purpose::Raw,
         ContentKind::KeySpec
         | ContentKind::HsmKeySpec
@@ -363,20 +362,13 @@ pub(crate) fn check_purpose(intent: &Intent, record: &KeyRecord) -> Result<(), R
             return Err(Refusal::new(Reason::Malformed).with("field", "kind"));
         }
     };
-    if intent.kind == ContentKind::EvmTransaction && record.scheme == Scheme::Ed25519 {
+    if intent.kind == ContentKind::EvmTransaction && record.scheme != Scheme::EcdsaSecp256k1 {
         return Err(Refusal::new(Reason::KeyScheme).with("scheme", record.scheme.as_str()));
     }
     if record.purpose != needed || intent.purpose != needed {
         return Err(Refusal::new(Reason::KeyPurpose).with("purpose", record.purpose.as_str()));
     }
     Ok(())
-}
-
-fn check_path(path: &DerivationPath, scheme: Scheme) -> Result<(), Refusal> {
-    if path.is_root() || scheme == Scheme::EcdsaSecp256k1 {
-        return Ok(());
-    }
-    Err(Refusal::new(Reason::ParameterRange).with("detail", "derivation is not available for ed25519 keys; use path m"))
 }
 
 /// What is missing, by the path of each need that misses least.

@@ -12,6 +12,7 @@ pub mod ballot;
 pub mod home;
 pub mod placement;
 pub mod room;
+pub mod standing;
 pub mod voter;
 
 pub(crate) use ballot::wanted;
@@ -20,4 +21,5 @@ pub(crate) use home::decide_home_asked;
 pub use home::{Cleared, HomeBallot, HomeCertified, HomeClaim, HomeWork, decide_home};
 pub use placement::{NoRoom, Part, Placer};
 pub use room::{Room, Search, Seen};
+pub use standing::{stands, stood};
 pub use voter::{Claimed, Concurring, InTheWay, NotAccepted, claim, concur, in_the_way};

@@ -60,18 +60,12 @@ impl HsmSubject {
 
     /// What the token signs: a 32-byte digest, or for Ed25519 the message.
     pub fn bytes_to_sign(&self) -> Vec<u8> {
-        match &self.to_sign {
-            ToSign::Digest(digest) => digest.0.to_vec(),
-            ToSign::Message(message) => message.clone(),
-        }
+        self.to_sign.to_bytes()
     }
 
     /// One digest that stands for what is to be signed, for votes.
     pub fn digest_to_sign(&self) -> Digest {
-        match &self.to_sign {
-            ToSign::Digest(digest) => *digest,
-            ToSign::Message(message) => Digest::of(message),
-        }
+        self.to_sign.digest()
     }
 }
 
@@ -207,7 +201,7 @@ fn completed(subject: HsmSubject, rule: String, signature: Vec<u8>) -> Result<Co
     public_key.verify(&signed_bytes, &signature).map_err(|_| Reason::Hsm)?;
     let recovery_id = match to_sign {
         ToSign::Digest(digest) => public_key.recovery_id(&digest.0, &signature).unwrap_or_default(),
-        ToSign::Message(_) => 0,
+        ToSign::Message(_) | ToSign::Output { .. } => 0,
     };
     let signed_payload = match opened.intent().kind {
         ContentKind::EvmTransaction => transaction(&opened.intent().content, &signature, recovery_id)?,

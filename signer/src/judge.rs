@@ -2,14 +2,21 @@
 //! the same decision as in admission; nothing here mints a permit.
 
 use crate::{admit, hsm_sign, tokens};
+use std::collections::BTreeSet;
 use tally_domain::activation::VetoSpec;
+use tally_domain::dsse::Envelope;
 use tally_domain::facts::Facts;
 use tally_domain::freeze::{FreezeSpec, UnfreezeSpec};
 use tally_domain::key::KeyRecord;
+use tally_domain::ports::store::NamedLine;
 use tally_domain::{
-    Action, Charge, HsmKeyRecord, HsmKeySpec, Intent, KekSpec, KeySpec, Reason, Refusal, Tenant, UnixMillis,
+    Action, Approval, Charge, Digest, HsmKeyRecord, HsmKeySpec, Intent, KekSpec, KeySpec, PersonName, Reason, Refusal,
+    Tenant, UnixMillis,
 };
-use tally_policy::{Bundle, Decision, DecisionRequest, PolicyAction, charges, decide, shown};
+use tally_policy::{
+    APPROVALS_MAX, ApprovalSubject, Approvals, Bundle, Decision, DecisionRequest, PolicyAction, VoidApproval, charges,
+    check_approval, decide_approved, lines, shown,
+};
 use tally_tokenization::{DomainSpec, TokenCall};
 
 /// What is known of the key that an intent names.
@@ -23,15 +30,37 @@ pub enum KeyView<'a> {
     Hsm(&'a HsmKeyRecord),
 }
 
+/// What persons have said of the intent.
+#[derive(Debug, Clone, Copy)]
+pub enum People<'a> {
+    /// Nothing.
+    Silent,
+    /// They have signed these statements about the intent with this digest. Those that do not count are void.
+    Signed(Digest, &'a [Envelope]),
+    /// As if these persons had signed, under whichever bundle.
+    Supposed {
+        /// Who approves.
+        approved: &'a BTreeSet<PersonName>,
+        /// Who rejects.
+        rejected: &'a BTreeSet<PersonName>,
+    },
+}
+
 /// What a bundle says.
 #[derive(Debug, Clone)]
 pub struct Judged {
     /// What a person would be shown.
     pub shown: String,
-    /// The decision, with no approvals.
+    /// The decision.
     pub decision: Decision,
     /// What it takes of limits.
     pub charges: Vec<Charge>,
+    /// What the lines are called that it takes of.
+    pub lines: Vec<NamedLine>,
+    /// Persons who are asked, in the order of their names; nobody where the decision does not wait for anyone.
+    pub asked: Vec<PersonName>,
+    /// What was signed, with why it counts for nothing where it does not.
+    pub said: Vec<(Approval, Option<VoidApproval>)>,
 }
 
 /// Asks a bundle about an intent; nothing where what rules are asked about does not travel in the intent, as with what is
@@ -39,17 +68,33 @@ pub struct Judged {
 ///
 /// # Errors
 /// A [`Refusal`] where no rule would be asked: an unknown client or key, or content that does not decode.
-pub fn judge(intent: &Intent, key: KeyView<'_>, bundle: &Bundle, now: UnixMillis) -> Result<Option<Judged>, Refusal> {
+pub fn judge(
+    intent: &Intent,
+    key: KeyView<'_>,
+    people: People<'_>,
+    bundle: &Bundle,
+    now: UnixMillis,
+) -> Result<Option<Judged>, Refusal> {
     let client = bundle.roster().client(&intent.client).ok_or(Reason::UnknownClient)?;
     if client.tenant != intent.tenant {
         return Err(Reason::Acl.into());
     }
     let ask = |action| {
         let request = DecisionRequest { client: &intent.client, key: &intent.key, action };
+        let shown = shown(bundle, &request);
+        let (approvals, said) = heard(people, intent, shown.digest, bundle, now);
+        let decision = decide_approved(bundle, &request, &approvals, now);
+        let asked = match &decision {
+            Decision::NeedsApproval(needs) => bundle.approvers(needs, &intent.client),
+            Decision::Permit { .. } | Decision::Deny(_) => Vec::new(),
+        };
         Ok(Some(Judged {
-            shown: shown(bundle, &request).text,
-            decision: decide(bundle, &request, now),
+            shown: shown.text,
+            decision,
             charges: charges(bundle, &request).unwrap_or_default(),
+            lines: lines(bundle, &request),
+            asked: asked.into_iter().map(|(person, _)| person).collect(),
+            said,
         }))
     };
     match intent.action {
@@ -88,6 +133,35 @@ pub fn judge(intent: &Intent, key: KeyView<'_>, bundle: &Bundle, now: UnixMillis
         | Action::ChangeKek
         | Action::ChangeDomain => Ok(None),
     }
+}
+
+/// Which of it counts.
+fn heard(
+    people: People<'_>,
+    intent: &Intent,
+    summary_digest: Digest,
+    bundle: &Bundle,
+    now: UnixMillis,
+) -> (Approvals, Vec<(Approval, Option<VoidApproval>)>) {
+    let (intent_digest, envelopes) = match people {
+        People::Silent => return (Approvals::none(), Vec::new()),
+        People::Supposed { approved, rejected } => {
+            return (Approvals::supposed(approved.clone(), rejected.clone()), Vec::new());
+        }
+        People::Signed(digest, envelopes) => (digest, envelopes),
+    };
+    let Intent { tenant, request_id, client, .. } = intent;
+    let subject = ApprovalSubject { tenant, request_id: *request_id, client, intent_digest, summary_digest };
+    let (mut counting, mut said) = (Vec::new(), Vec::new());
+    for envelope in envelopes {
+        let Ok(approval) = Approval::read_checked(envelope) else { continue };
+        let void = check_approval(bundle, &subject, envelope, now).err();
+        if void.is_none() && counting.len() < APPROVALS_MAX {
+            counting.push(envelope.clone());
+        }
+        said.push((approval, void));
+    }
+    (Approvals::collect(bundle, &subject, &counting, now), said)
 }
 
 fn facts(intent: &Intent, key: KeyView<'_>) -> Result<Facts, Refusal> {

@@ -35,7 +35,9 @@ pub struct Released {
 pub fn sign_input(subject: &Subject, session: &Digest, nonce_binding: &Digest) -> SignInput {
     let entropy =
         tally_domain::digest::TaggedHash::new("tally/v1/entropy").field(&session.0).field(&nonce_binding.0).finish();
-    SignInput { message: subject.bytes_to_sign(), path: subject.intent().path.clone(), entropy }
+    let path = subject.intent().path.clone();
+    let (message, merkle_root) = (subject.to_sign().message().to_vec(), subject.to_sign().merkle_root());
+    SignInput { message, path, merkle_root, entropy }
 }
 
 /// Computes this node's partial signature. Consumes the certificate and the one-time material.

@@ -10,7 +10,7 @@ use tally_domain::ports::store::{Step, Write};
 use tally_domain::roster::Roster;
 use tally_domain::vote::Certificate;
 use tally_domain::{ContentKind, Reason, Refusal, Scheme, UnixMillis};
-use tally_mpc::{Signature, derive, verify};
+use tally_mpc::{Signature, derive_output, verify};
 
 /// The result; field numbers are those of `SignResponse` in `proto/`, so that the stored bytes are the answer.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -21,7 +21,7 @@ pub struct SignResult {
     /// The complete transaction; empty for messages.
     #[prost(bytes = "vec", tag = "2")]
     pub signed_payload: Vec<u8>,
-    /// The (derived) public key; of a key in an HSM its SubjectPublicKeyInfo.
+    /// The (derived) public key, for Taproot the output key; of a key in an HSM its SubjectPublicKeyInfo.
     #[prost(bytes = "vec", tag = "3")]
     pub public_key: Vec<u8>,
     /// The rule that permitted it.
@@ -30,7 +30,7 @@ pub struct SignResult {
     /// The votes of all signers, and of no other voter: each signer keeps those with its release. Nothing for a key in an HSM.
     #[prost(message, optional, tag = "5")]
     pub certificate: Option<Certificate>,
-    /// What was signed.
+    /// What was signed; for a Taproot output with scripts their Merkle root follows.
     #[prost(bytes = "vec", tag = "6")]
     pub signed_bytes: Vec<u8>,
     /// The node whose HSM signed; empty for a threshold key.
@@ -62,9 +62,10 @@ pub fn build(
 ) -> Result<SignResult, Refusal> {
     let intent = subject.intent();
     let record = subject.record();
-    let derived = derive(&record.public_key, &record.chain_code, &intent.path).map_err(|_| Reason::Bug)?;
-    let signed_bytes = subject.bytes_to_sign();
-    if !verify(record.scheme, &derived.public_key, &signed_bytes, signature) {
+    let (root, merkle_root) = (&record.public_key, subject.to_sign().merkle_root());
+    let derived = derive_output(record.scheme, root, &record.chain_code, &intent.path, merkle_root);
+    let derived = derived.map_err(|_| Reason::Bug)?;
+    if !verify(record.scheme, &derived.public_key, subject.to_sign().message(), signature) {
         return Err(Reason::Bug.into());
     }
     let (recovery_id, signed_payload) = match signature {
@@ -91,7 +92,7 @@ pub fn build(
             };
             (u32::from(*recovery_id), payload)
         }
-        Signature::Ed25519(_) => (0, Vec::new()),
+        Signature::Ed25519(_) | Signature::Bip340(_) => (0, Vec::new()),
     };
     Ok(SignResult {
         signature: Some(WireSignature { bytes: signature.to_bytes().to_vec(), recovery_id }),
@@ -99,7 +100,7 @@ pub fn build(
         public_key: derived.public_key,
         rule: rule.into(),
         certificate: Some(certificate.signers_part(usize::from(record.threshold.t()))),
-        signed_bytes,
+        signed_bytes: subject.bytes_to_sign(),
         home: String::new(),
     })
 }
@@ -160,6 +161,7 @@ fn signature_in(scheme: Scheme, wire: &WireSignature) -> Option<Signature> {
             Some(Signature::Ecdsa { r: *r, s: s.try_into().ok()?, recovery_id })
         }
         Scheme::Ed25519 => Some(Signature::Ed25519(bytes)),
+        Scheme::Taproot => Some(Signature::Bip340(bytes)),
     }
 }
 

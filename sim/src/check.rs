@@ -6,6 +6,7 @@ use crate::genesis::Genesis;
 use crate::journal::RequestKey;
 use crate::world::{World, identity};
 use prost::Message as _;
+use secp256k1::{XOnlyPublicKey, schnorr};
 use std::collections::{BTreeMap, BTreeSet};
 use tally_audit::merkle::{Frontier, leaf_hash};
 use tally_audit::verify::{ExportedLog, Report, verify_log, verify_partial};
@@ -139,10 +140,11 @@ impl Cluster {
         let Ok(result) = check(bytes, &subject, self.world.bundle.roster()) else { return false };
         let signature = result.signature.expect("a checked result").bytes;
         match record.scheme {
-            Scheme::Ed25519 => VerifyingKey::ed25519(&record.public_key)
+            Scheme::Ed25519 => VerifyingKey::ed25519(&result.public_key)
                 .is_ok_and(|key| key.verify(&subject.bytes_to_sign(), &signature).is_ok()),
             // The audit's verifier looks at these again, together with the logs.
             Scheme::EcdsaSecp256k1 => !result.signed_payload.is_empty(),
+            Scheme::Taproot => bip340_verifies(&result.public_key, &subject.bytes_to_sign(), &signature),
         }
     }
 
@@ -230,4 +232,11 @@ fn export(world: &World, name: &NodeName, leaves: &[Vec<u8>]) -> ExportedLog {
     let origin = checkpoint::origin(cluster, name);
     let checkpoint = of_log.with_signature(&origin, &key.verifying_key(), &key.sign(&of_log.unsigned_note()));
     ExportedLog { node: name.clone(), entries: leaves.to_vec(), checkpoint }
+}
+
+/// By libsecp256k1, under the output key; that this is the record's is for the audit.
+fn bip340_verifies(output_key: &[u8], digest: &[u8], signature: &[u8]) -> bool {
+    let Ok(key) = output_key.try_into().map(XOnlyPublicKey::from_byte_array) else { return false };
+    let Ok(signature) = signature.try_into().map(schnorr::Signature::from_byte_array) else { return false };
+    key.is_ok_and(|key| signature.verify(digest, &key).is_ok())
 }

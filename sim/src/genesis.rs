@@ -163,6 +163,7 @@ fn claim(permit: &admit::CreatePermit, boot: &BootIdentity) -> Step {
         verdict: admit::verdict(Ok(permit.rule())),
         bundle: permit.bundle(),
         summary: String::new(),
+        limits: Vec::new(),
     };
     let leaves = vec![boot.leaf(START_OF_TIME, received), boot.leaf(START_OF_TIME, decided)];
     Step { writes: vec![Write::ClaimRequest(claim)], leaves }

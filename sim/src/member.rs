@@ -171,6 +171,7 @@ impl Cluster {
             verdict: admit::verdict(outcome),
             bundle,
             summary: String::new(),
+            limits: Vec::new(),
         };
         vec![received(boot, opened, from, now), boot.leaf(now, decided)]
     }
@@ -220,7 +221,7 @@ impl Cluster {
         members: &Members,
     ) -> Result<(), Stop> {
         let record = permit.subject().record();
-        if record.scheme == Scheme::Ed25519 {
+        if record.scheme != Scheme::EcdsaSecp256k1 {
             return Ok(());
         }
         let pending = Write::CheckPending {

@@ -134,7 +134,9 @@ impl World {
 
     /// A request to sign a message of its own.
     pub fn note(&self, id: u8, text: &str) -> Envelope {
-        self.seal(&Intent { content: text.as_bytes().to_vec(), ..blank(id, NOTES) })
+        let steps = if id.is_multiple_of(2) { Vec::new() } else { vec![0, id.into()] };
+        let path = DerivationPath::new(steps).expect("a short path");
+        self.seal(&Intent { path, content: text.as_bytes().to_vec(), ..blank(id, NOTES) })
     }
 
     /// A request to sign a transaction with the child key of that index.
@@ -165,7 +167,7 @@ impl World {
     pub fn key(&self, scheme: Scheme, threshold: Threshold) -> Envelope {
         let (name, purpose) = match scheme {
             Scheme::EcdsaSecp256k1 => (HOT, Purpose::Transaction),
-            Scheme::Ed25519 => (NOTES, Purpose::Message),
+            Scheme::Ed25519 | Scheme::Taproot => (NOTES, Purpose::Message),
         };
         self.seal(&Intent {
             action: Action::CreateKey,

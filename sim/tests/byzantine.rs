@@ -16,6 +16,7 @@ use tally_sim::{Behaviour, Cluster, Faults, Genesis};
 static TWO_OF_THREE: LazyLock<Genesis> = LazyLock::new(|| Genesis::new(Scheme::Ed25519, 2, 3, 1));
 static THREE_OF_FIVE: LazyLock<Genesis> = LazyLock::new(|| Genesis::new(Scheme::Ed25519, 3, 5, 2));
 static ECDSA: LazyLock<Genesis> = LazyLock::new(|| Genesis::new(Scheme::EcdsaSecp256k1, 2, 3, 3));
+static TAPROOT: LazyLock<Genesis> = LazyLock::new(|| Genesis::new(Scheme::Taproot, 2, 3, 4));
 
 /// What honest members can say afterwards.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,6 +25,8 @@ enum Blame {
     Named,
     /// The cheat is named and banned.
     Banned,
+    /// The cheat is missing, which could be the network's doing.
+    Missing,
     /// Members differ, and it could be anyone's doing.
     Nobody,
 }
@@ -39,7 +42,7 @@ const BEHAVIOURS: [(Behaviour, Blame, &str); 21] = [
     (Behaviour::Oversized, Named, "Oversized"),
     (Behaviour::FlipProtocol, Named, "Malformed"),
     (Behaviour::HelloForVote, Named, "message of an earlier stage"),
-    (Behaviour::PartialForHello, Named, "Silent"),
+    (Behaviour::PartialForHello, Missing, "Silent"),
     (Behaviour::Twice, Named, ""),
     (Behaviour::Flood, Named, "too many messages ahead of time"),
     (Behaviour::Replay, Named, "OtherSession"),
@@ -70,7 +73,7 @@ impl<'a> Run<'a> {
         let cheat = genesis.world.names[1 + usize::try_from(seed).unwrap() % 2].clone();
         let requests: Vec<_> = (1..=2)
             .map(|id| match genesis.created.record.scheme {
-                Scheme::Ed25519 => genesis.world.note(id, "text"),
+                Scheme::Ed25519 | Scheme::Taproot => genesis.world.note(id, "text"),
                 Scheme::EcdsaSecp256k1 => genesis.world.payout(id, 0),
             })
             .collect();
@@ -104,7 +107,9 @@ impl<'a> Run<'a> {
             assert!(failure.culprits.iter().all(|c| *c == self.cheat), "{}: {failure:?}", self.what);
         }
         let named = failures.iter().any(|f| !f.culprits.is_empty());
-        assert_eq!(named, blame != Nobody && !harmless, "{}: {failures:#?}", self.what);
+        assert_eq!(named, matches!(blame, Named | Banned) && !harmless, "{}: {failures:#?}", self.what);
+        let missed = failures.iter().any(|f| f.missing.contains(&self.cheat));
+        assert!(missed || blame != Missing, "{}: {failures:#?}", self.what);
         // The correct machine inside may be the first to see that greetings differ. Its leaving is then all that is heard.
         let left = self.behaviour == Behaviour::EquivocateHello
             && failures.iter().all(|f| f.trouble.contains("PeerAborted") && f.trouble.contains("SESSION_ABORTED"));
@@ -130,7 +135,7 @@ fn runs(usual: u64) -> u64 {
 fn behaviours() -> Vec<(Behaviour, Blame, &'static str)> {
     let mut all = BEHAVIOURS.to_vec();
     for stage in STAGES {
-        all.push((Behaviour::SilentAt(stage), Named, "Silent"));
+        all.push((Behaviour::SilentAt(stage), Missing, "Silent"));
         all.push((Behaviour::AbortAt(stage), Nobody, "PeerAborted"));
         all.push((Behaviour::BabbleAt(stage), Named, "PeerAborted"));
     }
@@ -167,6 +172,13 @@ fn a_cheat_with_ecdsa_breaks_nothing_and_is_named_where_it_can_be() {
     };
     for (behaviour, blame, says) in behaviours().into_iter().map(of_ecdsa) {
         Run::new(&ECDSA, behaviour, 0).judge(blame, says);
+    }
+}
+
+#[test]
+fn a_cheat_with_taproot_breaks_nothing_and_is_named_where_it_can_be() {
+    for (behaviour, blame, says) in behaviours() {
+        Run::new(&TAPROOT, behaviour, 0).judge(blame, says);
     }
 }
 

@@ -21,6 +21,7 @@ use tally_sim::{Cluster, Faults, Genesis};
 static TWO_OF_THREE: LazyLock<Genesis> = LazyLock::new(|| Genesis::new(Scheme::Ed25519, 2, 3, 1));
 static THREE_OF_FIVE: LazyLock<Genesis> = LazyLock::new(|| Genesis::new(Scheme::Ed25519, 3, 5, 2));
 static ECDSA: LazyLock<Genesis> = LazyLock::new(|| Genesis::new(Scheme::EcdsaSecp256k1, 2, 3, 3));
+static TAPROOT: LazyLock<Genesis> = LazyLock::new(|| Genesis::new(Scheme::Taproot, 2, 3, 4));
 
 /// The seeds of a kind of schedule.
 fn seeds(runs: u64) -> Box<dyn Iterator<Item = u64>> {
@@ -33,7 +34,7 @@ fn seeds(runs: u64) -> Box<dyn Iterator<Item = u64>> {
 
 fn request(genesis: &Genesis, id: u8) -> Envelope {
     match genesis.created.record.scheme {
-        Scheme::Ed25519 => genesis.world.note(id, &format!("note {id}")),
+        Scheme::Ed25519 | Scheme::Taproot => genesis.world.note(id, &format!("note {id}")),
         Scheme::EcdsaSecp256k1 => genesis.world.payout(id, u32::from(id)),
     }
 }
@@ -71,7 +72,7 @@ fn play(genesis: &Genesis, seed: u64, requests: u8, counts: &mut BTreeMap<&'stat
     }
     // A client that signs two intents under one id deserves no answer; nobody may sign both.
     let twins = match genesis.created.record.scheme {
-        Scheme::Ed25519 => [genesis.world.note(99, "this"), genesis.world.note(99, "that")],
+        Scheme::Ed25519 | Scheme::Taproot => [genesis.world.note(99, "this"), genesis.world.note(99, "that")],
         Scheme::EcdsaSecp256k1 => [genesis.world.payout(99, 1), genesis.world.payout(99, 2)],
     };
     for twin in twins.iter().filter(|_| seed.is_multiple_of(4)) {
@@ -126,13 +127,18 @@ fn ed25519_by_three_of_five_survives_every_schedule() {
 }
 
 #[test]
+fn taproot_by_two_of_three_survives_every_schedule() {
+    play_all(&TAPROOT, 40, 3);
+}
+
+#[test]
 fn ecdsa_by_two_of_three_survives_every_schedule() {
     play_all(&ECDSA, 10, 2);
 }
 
 #[test]
 fn without_faults_every_call_is_answered_with_one_attempt_for_each_request() {
-    for genesis in [&*TWO_OF_THREE, &*THREE_OF_FIVE, &*ECDSA] {
+    for genesis in [&*TWO_OF_THREE, &*THREE_OF_FIVE, &*ECDSA, &*TAPROOT] {
         let t = u64::from(genesis.created.record.threshold.t());
         let mut cluster = Cluster::new(genesis, 7, Faults::NONE);
         let envelopes = [request(genesis, 1), request(genesis, 2)];

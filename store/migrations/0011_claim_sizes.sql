@@ -19,12 +19,14 @@ ALTER TABLE claim_by_size RENAME TO claim;
 CREATE INDEX claim_by_request ON claim (tenant, request, line);
 CREATE INDEX claim_by_age ON claim (line, last);
 
--- The sizes of the pieces that were ever voted for, as a sum of powers of two.
-CREATE TABLE line_with_sizes (
+-- The sizes of the pieces that were ever voted for, as a sum of powers of two; and what all requests hold, of each its
+-- largest claim, as an unsigned number of 24 big-endian bytes. NULL is not summed up yet.
+CREATE TABLE line_with_sums (
     line      BLOB    NOT NULL PRIMARY KEY CHECK (length(line) = 32),
     forgotten INTEGER NOT NULL,
-    sizes     INTEGER NOT NULL
+    sizes     INTEGER NOT NULL,
+    held      BLOB             CHECK (length(held) = 24)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO line_with_sizes SELECT line, forgotten, 1 << 32 FROM line;
+INSERT INTO line_with_sums SELECT line, forgotten, 1 << 32, NULL FROM line;
 DROP TABLE line;
-ALTER TABLE line_with_sizes RENAME TO line;
+ALTER TABLE line_with_sums RENAME TO line;

@@ -36,10 +36,14 @@ fn by(n: u64) -> Claimant {
 }
 
 fn of_line(n: u8, pieces: &[(u128, u128)]) -> LineClaim {
+    of_length(u128::MAX, n, pieces)
+}
+
+fn of_length(max: u128, n: u8, pieces: &[(u128, u128)]) -> LineClaim {
     let intervals: Vec<_> = pieces.iter().map(|(from, to)| Interval::new(*from, *to).unwrap()).collect();
     let amount = intervals.iter().map(|i| i.units()).sum();
     let limit = LimitId::parse("day").unwrap();
-    LineClaim::new(&Charge { limit, line: line(n), max: u128::MAX, window_ms: WINDOW, amount }, intervals).unwrap()
+    LineClaim::new(&Charge { limit, line: line(n), max, window_ms: WINDOW, amount }, intervals).unwrap()
 }
 
 fn claims(n: u64, at: UnixMillis, lines: Vec<LineClaim>) -> Write {
@@ -147,6 +151,51 @@ fn old_claims_leave_the_table() {
     );
 }
 
+/// A file as programs made it before pieces had sizes and lines had sums.
+#[test]
+fn s_3_4_claims_of_an_older_program_are_in_the_way_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()));
+    let file = rusqlite::Connection::open(dir.path().join("node.db")).unwrap();
+    let schema = include_str!("../migrations/0006_claims.sql");
+    file.execute_batch(&format!("DROP TABLE claim; DROP TABLE line; {schema} PRAGMA user_version = 10;")).unwrap();
+    for (n, from, to) in [(1, 0_u128, 500_u128), (2, 1_700, 2_000), (3, 3_400, 3_700)] {
+        let (request, at) = (request(n).0, NOW.0.cast_signed());
+        file.execute(
+            "INSERT INTO claim VALUES (?1, ?2, ?3, 'acme', ?4, 1, ?5, ?5)",
+            rusqlite::params![line(1).0.0, from.to_be_bytes(), to.to_be_bytes(), request, at],
+        )
+        .unwrap();
+    }
+    let about = rusqlite::params![line(1).0.0, NOW.minus(1_000_000).0.cast_signed(), 500_u128.to_be_bytes()];
+    file.execute("INSERT INTO line VALUES (?1, ?2, ?3)", about).unwrap();
+    drop(file);
+
+    let s = open(dir.path());
+    assert_eq!(s.line(&line(1)).unwrap().held(&by(9), NOW, WINDOW), 1_100);
+    clashes(&s, claims(4, NOW, vec![of_limit(5_000, 3_699, 3_700)]), taken(line(1), 3_400, 3_700));
+    clashes(
+        &s,
+        claims(5, NOW, vec![of_limit(1_200, 600, 701)]),
+        Conflict::Claim { line: line(1), why: Excluded::Lowered },
+    );
+    fits(&s, claims(5, NOW, vec![of_limit(1_200, 600, 700)]));
+    clashes(
+        &s,
+        claims(6, NOW, vec![of_limit(1_200, 800, 801)]),
+        Conflict::Claim { line: line(1), why: Excluded::Lowered },
+    );
+    // A window later they are gone, from the sum too.
+    let later = NOW.plus(2 * horizon_ms(WINDOW));
+    fits(&s, claims(7, later, vec![of_limit(5_000, 2_000, 4_900)]));
+    fits(&s, claims(8, later, vec![of_limit(3_000, 0, 100)]));
+    clashes(
+        &s,
+        claims(9, later, vec![of_limit(3_000, 100, 101)]),
+        Conflict::Claim { line: line(1), why: Excluded::Lowered },
+    );
+}
+
 /// Lengths from one unit to nearly all that there are: whichever comes first, the other meets it.
 #[test]
 fn pieces_of_all_lengths_meet_pieces_of_all_lengths() {
@@ -176,14 +225,17 @@ proptest! {
     #[test]
     fn the_store_decides_as_the_rule_does(
         asked in proptest::collection::vec(
-            (0u64..60_000, 0u64..5_000, 0u64..8, proptest::collection::vec((0u128..12, prop_oneof![1u128..5, 14u128..20]), 1..4)), 1..60,
+            (prop_oneof![0u64..9_000, 0u64..60_000], 0u64..5_000, 0u64..20, proptest::collection::vec((0u128..12, prop_oneof![1u128..5, 14u128..20]), 1..4)), 1..60,
         ),
     ) {
         let dir = tempfile::tempdir().unwrap();
         let s = open(dir.path());
         let mut memory = LineMemory::default();
         let mut now = NOW;
-        for (pass, skew, n, pieces) in asked {
+        // Raised, lowered and raised again.
+        let lengths = [u128::MAX, 40, 90];
+        let count = asked.len();
+        for (i, (pass, skew, n, pieces)) in asked.into_iter().enumerate() {
             now = now.plus(pass);
             let mut from = 0;
             let pieces: Vec<_> = pieces.into_iter().map(|(gap, units)| {
@@ -191,7 +243,9 @@ proptest! {
                 from = piece.1 + 1;
                 piece
             }).collect();
-            let claim = of_line(1, &pieces);
+            let length = lengths[3 * i / count];
+            let on_it: Vec<_> = pieces.into_iter().filter(|(_, to)| *to <= length).collect();
+            let claim = of_length(length, 1, if on_it.is_empty() { &[(3, 4)] } else { &on_it });
             let at = now.minus(skew);
             let ruled = memory.consider(&by(n), &claim, at);
             let stored = commit(&s, vec![claims(n, at, vec![claim])]);

@@ -3,6 +3,7 @@
 
 mod approval;
 mod bundle;
+mod decided;
 mod fields;
 mod kek;
 mod token;
@@ -17,7 +18,6 @@ use tally_domain::hsm_key::HsmKeyCertificate;
 use tally_domain::key::KeyCertificate;
 use tally_domain::vote::Certificate;
 use tally_domain::{Attempt, ClientId, DerivationPath, Epoch, Incarnation, UnixMillis};
-use verdict::Verdict_;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Leaf {
@@ -43,7 +43,7 @@ enum Body {
     #[prost(message, tag = "11")]
     IntentReceived(IntentReceived),
     #[prost(message, tag = "12")]
-    Decided(Decided),
+    Decided(decided::DecidedBody),
     #[prost(message, tag = "13")]
     Voted(Statement),
     #[prost(message, tag = "14")]
@@ -117,22 +117,6 @@ enum From_ {
     Client(String),
     #[prost(string, tag = "4")]
     Peer(String),
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Decided {
-    #[prost(string, tag = "1")]
-    tenant: String,
-    #[prost(bytes = "vec", tag = "2")]
-    request_id: Vec<u8>,
-    #[prost(bytes = "vec", tag = "3")]
-    intent_digest: Vec<u8>,
-    #[prost(bytes = "vec", tag = "4")]
-    bundle: Vec<u8>,
-    #[prost(string, tag = "5")]
-    summary: String,
-    #[prost(oneof = "Verdict_", tags = "6, 7")]
-    verdict: Option<Verdict_>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -218,14 +202,17 @@ impl From<&What> for Body {
                 digest: digest.0.to_vec(),
                 from: Some(from.into()),
             }),
-            What::Decided { tenant, request_id, intent_digest, verdict, bundle, summary } => Self::Decided(Decided {
-                tenant: tenant.as_str().into(),
-                request_id: request_id.0.to_vec(),
-                intent_digest: intent_digest.0.to_vec(),
-                bundle: bundle.0.to_vec(),
-                summary: summary.clone(),
-                verdict: Some(Verdict_::from(verdict)),
-            }),
+            What::Decided { tenant, request_id, intent_digest, verdict, bundle, summary, limits } => {
+                Self::Decided(decided::DecidedBody {
+                    tenant: tenant.as_str().into(),
+                    request_id: request_id.0.to_vec(),
+                    intent_digest: intent_digest.0.to_vec(),
+                    bundle: bundle.0.to_vec(),
+                    summary: summary.clone(),
+                    verdict: Some(verdict.into()),
+                    limits: limits.iter().map(Into::into).collect(),
+                })
+            }
             What::Voted { vote } => Self::Voted(vote.clone()),
             What::Released { tenant, request_id, attempt, certificate, partial_digest } => Self::Released(Released {
                 tenant: tenant.as_str().into(),
@@ -326,6 +313,7 @@ impl TryFrom<Body> for What {
                 verdict: d.verdict.ok_or(BadLeaf::Field("verdict"))?.into(),
                 bundle: digest("bundle", &d.bundle)?,
                 summary: d.summary,
+                limits: d.limits.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             },
             Body::Voted(vote) => Self::Voted { vote },
             Body::Released(r) => Self::Released {

@@ -10,7 +10,9 @@ use std::rc::Rc;
 use tally_domain::key::KeyRecord;
 use tally_domain::ports::hsm::{KekId, KeyCheckValue};
 use tally_domain::vote::VoteBody;
-use tally_domain::{Attempt, DerivationPath, Digest, HsmKeyRecord, KeyName, Material, NodeName, RequestId, Tenant};
+use tally_domain::{
+    Attempt, DerivationPath, Digest, HsmKeyRecord, KeyName, Material, NodeName, RequestId, Scheme, Tenant,
+};
 
 /// What names one digest for ever.
 pub(super) type Request = (Tenant, RequestId);
@@ -56,6 +58,8 @@ pub(super) type FirstVersion = Option<(KekId, KeyCheckValue)>;
 pub(super) enum How {
     /// S together.
     Threshold {
+        /// As which the signature verifies.
+        scheme: Scheme,
         /// Whether the node of the log had voted for the request.
         voted: bool,
     },
@@ -335,9 +339,9 @@ impl Ledger {
 
     fn signed_is_certified(&mut self, signed: &Signed) -> Result<(), Problem> {
         let request = signed.request.1;
-        let How::Threshold { voted } = signed.how else { return Ok(()) };
+        let How::Threshold { scheme, voted } = signed.how else { return Ok(()) };
         if let Some((body, _)) = self.digests.get(&signed.request) {
-            let digest = signature::digest_to_sign(&signed.completion.public_key, &signed.completion.to_sign);
+            let digest = signature::digest_to_sign(scheme, &signed.completion.to_sign);
             let same = digest == Some(body.digest) && signed.intent_digest == body.intent_digest;
             return if same { Ok(()) } else { Err(Problem::NotCertified { request }) };
         }
@@ -354,11 +358,11 @@ impl Ledger {
     fn signed_with_certified_key(&mut self, signed: &Signed) -> Result<(), Problem> {
         let Signed { completion, request, .. } = signed;
         let key = completion.key.clone();
-        if signed.how == How::Resident {
-            return self.signed_at_home(signed);
-        }
+        let How::Threshold { scheme, .. } = signed.how else { return self.signed_at_home(signed) };
+        let Completion { path, public_key, to_sign, .. } = &**completion;
+        let is_child = |record| signature::is_child(record, path, public_key, to_sign);
         match self.keys.get(&key) {
-            Some((record, _)) if signature::is_child(record, &completion.path, &completion.public_key) => {}
+            Some((record, _)) if record.scheme == scheme && is_child(record) => {}
             Some(_) => return Err(Problem::OtherKey { request: request.1, key }),
             None if self.scope == Scope::AllSigners => return Err(Problem::NoKey { request: request.1, key }),
             None => self.warn(&signed.place, Oddity::KeyElsewhere { key }),

@@ -2,14 +2,21 @@
 //! recorded as SubjectPublicKeyInfo, which is longer than the key of any threshold scheme.
 
 use bip32::{ChildNumber, ExtendedKeyAttrs, XPub};
+use curve25519_dalek::EdwardsPoint;
+use curve25519_dalek::edwards::CompressedEdwardsY;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use k256::ecdsa::signature::hazmat::PrehashVerifier as _;
+use k256::elliptic_curve::sec1::ToSec1Point as _;
+use sha2::{Digest as _, Sha256, Sha512};
 use tally_domain::dsse;
 use tally_domain::key::KeyRecord;
 use tally_domain::{DerivationPath, Digest, HsmKeyRecord, HsmScheme, PublicKey, Scheme};
 
-/// Whether a recorded public key is of a key in an HSM.
-pub(super) fn is_resident(public_key: &[u8]) -> bool {
-    scheme(public_key).is_none()
+/// What a signature that verifies was made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MadeWith {
+    Threshold(Scheme),
+    Resident,
 }
 
 /// Whether `public_key` at `path` is the key in an HSM that has the name.
@@ -17,25 +24,38 @@ pub(super) fn is_key(record: &HsmKeyRecord, path: &DerivationPath, public_key: &
     path.is_root() && record.public_key().is_some_and(|key| key.to_spki() == public_key)
 }
 
-/// Scheme of a threshold key's public key, by its length.
-fn scheme(public_key: &[u8]) -> Option<Scheme> {
+/// What a signature verifies as: ECDSA over the 32-byte digest with low s, RSA-PSS over the digest, Ed25519 over the message,
+/// or BIP-340 over the digest, after which the Merkle root of the output's scripts may stand. The public key's length tells
+/// which, but for the last two; no signature is both.
+pub(super) fn verifies(public_key: &[u8], to_sign: &[u8], signature: &[u8]) -> Option<MadeWith> {
     match public_key.len() {
-        33 => Some(Scheme::EcdsaSecp256k1),
-        32 => Some(Scheme::Ed25519),
-        _ => None,
+        33 => ecdsa_verifies(public_key, to_sign, signature).map(|()| MadeWith::Threshold(Scheme::EcdsaSecp256k1)),
+        32 => {
+            let ed25519 = dsse::VerifyingKey::ed25519(public_key);
+            if ed25519.is_ok_and(|key| key.verify(to_sign, signature).is_ok()) {
+                return Some(MadeWith::Threshold(Scheme::Ed25519));
+            }
+            bip340_verifies(public_key, to_sign, signature).map(|()| MadeWith::Threshold(Scheme::Taproot))
+        }
+        _ => {
+            let key = PublicKey::from_spki(public_key).ok()?;
+            key.verify(to_sign, signature).is_ok().then_some(MadeWith::Resident)
+        }
     }
 }
 
-/// Whether a signature verifies: ECDSA over the 32-byte digest with low s, RSA-PSS over the digest, or Ed25519 over the
-/// message.
-pub(super) fn verifies(public_key: &[u8], to_sign: &[u8], signature: &[u8]) -> bool {
-    match scheme(public_key) {
-        Some(Scheme::Ed25519) => {
-            dsse::VerifyingKey::ed25519(public_key).is_ok_and(|k| k.verify(to_sign, signature).is_ok())
-        }
-        Some(Scheme::EcdsaSecp256k1) => ecdsa_verifies(public_key, to_sign, signature).is_some(),
-        None => PublicKey::from_spki(public_key).is_ok_and(|key| key.verify(to_sign, signature).is_ok()),
-    }
+fn bip340_verifies(public_key: &[u8], to_sign: &[u8], signature: &[u8]) -> Option<()> {
+    let (digest, _) = output_parts(to_sign)?;
+    let key = k256::schnorr::VerifyingKey::from_slice(public_key).ok()?;
+    let signature = k256::schnorr::Signature::try_from(signature).ok()?;
+    key.verify_raw(&digest, &signature).ok()
+}
+
+/// The digest that a Taproot key signed, and the Merkle root of the output's scripts.
+fn output_parts(to_sign: &[u8]) -> Option<([u8; 32], Option<Digest>)> {
+    let (digest, root) = to_sign.split_first_chunk::<32>()?;
+    let root = if root.is_empty() { None } else { Some(Digest::from_slice(root)?) };
+    Some((*digest, root))
 }
 
 fn ecdsa_verifies(public_key: &[u8], to_sign: &[u8], signature: &[u8]) -> Option<()> {
@@ -46,11 +66,13 @@ fn ecdsa_verifies(public_key: &[u8], to_sign: &[u8], signature: &[u8]) -> Option
     key.verify_prehash(digest, &signature).ok()
 }
 
-/// What votes call the digest of `to_sign`: ECDSA signs a digest already; for Ed25519 it is SHA-256 of the message.
-pub(super) fn digest_to_sign(public_key: &[u8], to_sign: &[u8]) -> Option<Digest> {
-    match scheme(public_key)? {
+/// What votes call the digest of `to_sign`: ECDSA and BIP-340 sign a digest already; for Ed25519 it is SHA-256 of the message,
+/// for an output with scripts SHA-256 of the digest and their Merkle root.
+pub(super) fn digest_to_sign(scheme: Scheme, to_sign: &[u8]) -> Option<Digest> {
+    match scheme {
         Scheme::EcdsaSecp256k1 => Digest::from_slice(to_sign),
         Scheme::Ed25519 => Some(Digest::of(to_sign)),
+        Scheme::Taproot => Digest::from_slice(to_sign).or_else(|| Some(Digest::of(to_sign))),
     }
 }
 
@@ -62,12 +84,15 @@ pub(super) fn digest_of_resident(public_key: &[u8], to_sign: &[u8]) -> Option<Di
     }
 }
 
-/// Whether `public_key` is the certified key at `path`: BIP-32 public derivation, or for Ed25519 the key itself.
-pub(super) fn is_child(record: &KeyRecord, path: &DerivationPath, public_key: &[u8]) -> bool {
-    match record.scheme {
-        Scheme::Ed25519 => path.is_root() && record.public_key == public_key,
-        Scheme::EcdsaSecp256k1 => child(record, path).is_some_and(|child| child.as_slice() == public_key),
-    }
+/// Whether `public_key` is the certified key at `path`: by the public derivation of BIP-32 or what is like it for Ed25519,
+/// for Taproot the output key of that child and the scripts that `to_sign` names.
+pub(super) fn is_child(record: &KeyRecord, path: &DerivationPath, public_key: &[u8], to_sign: &[u8]) -> bool {
+    let key = match record.scheme {
+        Scheme::Ed25519 => ed25519_child(record, path).map(Vec::from),
+        Scheme::EcdsaSecp256k1 => child(record, path).map(Vec::from),
+        Scheme::Taproot => output_parts(to_sign).and_then(|(_, root)| output_key(&child(record, path)?, root)),
+    };
+    key.is_some_and(|key| key == public_key)
 }
 
 fn child(record: &KeyRecord, path: &DerivationPath) -> Option<[u8; 33]> {
@@ -81,6 +106,37 @@ fn child(record: &KeyRecord, path: &DerivationPath) -> Option<[u8; 33]> {
     let mut key = XPub::new(root, attrs);
     for step in path.steps() {
         key = key.derive_child(ChildNumber(*step)).ok()?;
+    }
+    Some(key.to_bytes())
+}
+
+/// BIP-341 from the internal key: its x, with the tweak added to the point that has an even y.
+fn output_key(internal: &[u8; 33], merkle_root: Option<Digest>) -> Option<Vec<u8>> {
+    let (_, x) = internal.split_first()?;
+    let tag = Sha256::digest("TapTweak");
+    let hash = Sha256::new().chain_update(tag).chain_update(tag).chain_update(x);
+    let hash = merkle_root.into_iter().fold(hash, |hash, root| hash.chain_update(root.0)).finalize();
+    let tweak: k256::NonZeroScalar = Option::from(k256::NonZeroScalar::from_repr(hash))?;
+    let even = k256::PublicKey::from_sec1_bytes(&[&[2], x].concat()).ok()?;
+    let point = even.to_projective() + k256::ProjectivePoint::GENERATOR * *tweak;
+    let output = k256::PublicKey::from_affine(point.to_affine()).ok()?;
+    output.to_sec1_point(true).as_bytes().split_first().map(|(_, x)| x.to_vec())
+}
+
+/// Each step adds the left half of an HMAC-SHA512 over the parent and the index to the key, as a little-endian scalar; the
+/// right half is the next chain code.
+fn ed25519_child(record: &KeyRecord, path: &DerivationPath) -> Option<[u8; 32]> {
+    let mut key = CompressedEdwardsY::from_slice(&record.public_key).ok()?;
+    let mut chain_code = record.chain_code.0;
+    for step in path.steps() {
+        let mut mac = Hmac::<Sha512>::new_from_slice(&chain_code).ok()?;
+        mac.update(key.as_bytes());
+        mac.update(&step.to_be_bytes());
+        let output: [u8; 64] = mac.finalize().into_bytes().into();
+        let (left, right) = output.split_first_chunk::<32>()?;
+        let tweak = curve25519_dalek::Scalar::from_bytes_mod_order(*left);
+        key = (key.decompress()? + EdwardsPoint::mul_base(&tweak)).compress();
+        chain_code = right.try_into().ok()?;
     }
     Some(key.to_bytes())
 }

@@ -13,6 +13,7 @@ pub(super) use frozen::Word;
 use super::bundles::Bundles;
 use super::finding::{Finding, Problem};
 use super::ledger::{Completion, Fact, How, Request};
+use super::signature::MadeWith;
 use super::warning::{Oddity, Warning};
 use super::{Approvers, Basis, FINDINGS_MAX, PermitLine, RefusalLine, Report, signature};
 use crate::checkpoint::{self, Checkpoint};
@@ -176,7 +177,7 @@ impl<'a> Walk<'a> {
             What::SessionFailed { .. } => Ok(()),
             What::Boot { bundle, .. } => self.booted_under(bundle),
             What::IntentReceived { envelope, digest, .. } => self.intent(&envelope, digest),
-            What::Decided { tenant, request_id, intent_digest, verdict, bundle, summary } => {
+            What::Decided { tenant, request_id, intent_digest, verdict, bundle, summary, .. } => {
                 self.decided((tenant, request_id), intent_digest, verdict, bundle, summary)
             }
             What::Voted { vote } => self.voted(&vote),
@@ -332,21 +333,23 @@ impl<'a> Walk<'a> {
     fn completed(&mut self, leaf: Completed<'_>) -> Result<(), Problem> {
         let Completed { request, intent_digest, completion } = leaf;
         let request_id = request.1;
-        if !signature::verifies(&completion.public_key, &completion.to_sign, &completion.signature) {
-            return Err(Problem::Signature { request: request_id });
-        }
+        let made = signature::verifies(&completion.public_key, &completion.to_sign, &completion.signature);
+        let made = made.ok_or(Problem::Signature { request: request_id })?;
         self.signatures.insert(request.clone());
-        let how = if signature::is_resident(&completion.public_key) {
-            if !self.has_permitted(&request, intent_digest) {
-                return Err(Problem::SignatureNotPermitted { request: request_id });
+        let how = match made {
+            MadeWith::Resident => {
+                if !self.has_permitted(&request, intent_digest) {
+                    return Err(Problem::SignatureNotPermitted { request: request_id });
+                }
+                self.is_not_frozen(&completion.key, request_id)?;
+                self.resident_is_approved(&request, intent_digest)?;
+                self.is_cleared(&request, signature::digest_of_resident(&completion.public_key, &completion.to_sign))?;
+                How::Resident
             }
-            self.is_not_frozen(&completion.key, request_id)?;
-            self.resident_is_approved(&request, intent_digest)?;
-            self.is_cleared(&request, signature::digest_of_resident(&completion.public_key, &completion.to_sign))?;
-            How::Resident
-        } else {
-            let votes = self.votes.range((request.clone(), Attempt(0))..=(request.clone(), Attempt(u32::MAX)));
-            How::Threshold { voted: votes.count() > 0 }
+            MadeWith::Threshold(scheme) => {
+                let votes = self.votes.range((request.clone(), Attempt(0))..=(request.clone(), Attempt(u32::MAX)));
+                How::Threshold { scheme, voted: votes.count() > 0 }
+            }
         };
         let completion_fact =
             Fact::Completion { request: request.clone(), intent_digest, completion: Rc::new(completion.clone()), how };

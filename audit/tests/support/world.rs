@@ -315,6 +315,7 @@ pub fn decided(intent: &Intent, verdict: Verdict) -> What {
         verdict,
         bundle: bundle(),
         summary: "a message of 3 bytes".into(),
+        limits: Vec::new(),
     }
 }
 

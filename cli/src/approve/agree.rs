@@ -132,6 +132,8 @@ pub mod tests {
             signers: 2,
             state: "waiting".into(),
             reason: None,
+            limit: None,
+            room_at: None,
             needs: vec![],
             said: vec![],
             approvers: vec![],

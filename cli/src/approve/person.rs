@@ -13,7 +13,7 @@ pub enum Person {
     /// Nothing yet, or not this.
     Asked(PersonName),
     /// This very thing, with this very key.
-    Heard(SaidInfo),
+    Heard(Box<SaidInfo>),
 }
 
 /// Whose key it is, as the nodes say: a wrong name would only make a signature that counts for nothing.
@@ -42,7 +42,7 @@ pub fn of(agreed: &Agreed, key: &VerifyingKey, verdict: Verdict) -> Result<Perso
             let facts = [("person", person.to_string()), ("at", before.at.to_string())];
             Err(refused(agreed, Reason::AlreadyApproved, Code::AlreadyExists, facts))
         }
-        _ => Ok(Person::Heard(before.clone())),
+        _ => Ok(Person::Heard(Box::new(before.clone()))),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Requests that wait for persons, as they are printed.
 
 use crate::output::{Out, Shown, field};
-use crate::words::utc;
+use crate::policy::now;
+use crate::words::{lasting, utc};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -77,7 +78,7 @@ async fn known(client: &Client) -> anyhow::Result<Vec<PendingInfo>> {
 
 fn line(p: &PendingInfo, now: UnixMillis) -> String {
     let missing: Vec<_> = p.needs.iter().filter_map(|paths| paths.first()).map(missing).collect();
-    let why = p.reason.as_ref().map(|reason| format!(" {reason}")).unwrap_or_default();
+    let why = why_not(p).map(|why| format!(", {why}")).unwrap_or_default();
     let state = if p.expires_at <= now {
         "expired".into()
     } else if missing.is_empty() {
@@ -93,11 +94,26 @@ fn missing(path: &PathInfo) -> String {
     quorums.join(", ")
 }
 
+/// Why it is denied, or not signed yet though enough have approved.
+fn why_not(p: &PendingInfo) -> Option<String> {
+    let mut why = p.reason.clone()?;
+    if p.state == "approved" {
+        why.insert_str(0, "not signed yet: ");
+    }
+    if let Some(limit) = &p.limit {
+        why.push_str(&format!(", limit {limit} has no room"));
+    }
+    if let Some(at) = p.room_at {
+        why.push_str(&format!("; room in {}", lasting(at.0.saturating_sub(now().0))));
+    }
+    Some(why)
+}
+
 /// What a request still waits for, and until when.
 pub fn pending_lines(p: &PendingInfo) -> Vec<String> {
     let mut lines: Vec<_> = p.summary.lines().map(|line| format!("  | {line}")).collect();
     lines.push(field("until", utc(p.expires_at)));
-    lines.extend(p.reason.as_ref().map(|reason| field(&p.state, reason)));
+    lines.extend(why_not(p).map(|why| field(&p.state, why)));
     lines.extend(missing_lines(p));
     lines
 }
@@ -132,7 +148,8 @@ pub fn to_json(p: &PendingInfo) -> Value {
     let needs: Vec<Value> = p.needs.iter().map(|paths| paths.iter().map(path).collect()).collect();
     json!({
         "request_id": p.request_id.to_string(), "tenant": p.tenant.as_str(), "client": p.client.as_str(),
-        "key": p.key.as_str(), "state": p.state, "reason": p.reason, "summary": p.summary,
+        "key": p.key.as_str(), "state": p.state, "reason": p.reason,
+        "limit": p.limit, "room_at_ms": p.room_at.map(|at| at.0), "summary": p.summary,
         "summary_digest": p.summary_digest.to_string(), "intent_digest": p.intent_digest.to_string(),
         "bundle": p.bundle.to_string(), "owner": p.owner.as_str(), "expires_at": utc(p.expires_at),
         "expires_at_ms": p.expires_at.0, "needs": needs, "said": said_json(&p.said),

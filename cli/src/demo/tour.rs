@@ -1,6 +1,6 @@
 //! The steps of the tour and what they share.
 
-use super::{approve, freeze, jwt, limit, logs, outage, policy, sign, token, wrap};
+use super::{approve, children, freeze, jwt, limit, logs, outage, policy, sign, token, wrap};
 use crate::dev::cluster::Cluster;
 use crate::dev::init::{Init, SIGNERS, WITNESSES};
 use crate::{foreign, profile};
@@ -20,6 +20,7 @@ pub enum Step {
     Keys,
     Transfers,
     Message,
+    Children,
     Jwt,
     Wrap,
     Card,
@@ -44,6 +45,7 @@ impl Step {
         Self::Keys,
         Self::Transfers,
         Self::Message,
+        Self::Children,
         Self::Jwt,
         Self::Wrap,
         Self::Card,
@@ -68,6 +70,9 @@ impl Step {
             Self::Keys => "two keys are made by all signers; no machine ever has one",
             Self::Transfers => "transfers that policy permits are signed",
             Self::Message => "a message is signed with Ed25519",
+            Self::Children => {
+                "children of an Ed25519 key and of one for Taproot sign; others compute the same children"
+            }
             Self::Jwt => "a key in one node's HSM signs a JWT that a stock JOSE library verifies",
             Self::Wrap => "a data key is wrapped in an HSM, wrapped anew after a rotation, and opened again",
             Self::Card => {
@@ -117,6 +122,7 @@ impl Tour {
             Step::Keys => self.keys().await,
             Step::Transfers => sign::transfers(self).await,
             Step::Message => sign::message(self).await,
+            Step::Children => children::signed(self).await,
             Step::Jwt => jwt::signed(self).await,
             Step::Wrap => wrap::opened(self).await,
             Step::Card => token::kept(self).await,
@@ -185,7 +191,12 @@ impl Tour {
     }
 }
 
-async fn create(client: &Client, name: &str, scheme: Scheme, purpose: Purpose) -> anyhow::Result<(KeyInfo, String)> {
+pub async fn create(
+    client: &Client,
+    name: &str,
+    scheme: Scheme,
+    purpose: Purpose,
+) -> anyhow::Result<(KeyInfo, String)> {
     let began = Instant::now();
     let spec = KeySpec { scheme, threshold: Threshold::new(2, 3)?, purpose };
     let intent = client.seal(Order::create_key(KeyName::parse(name)?, spec).note("demo"))?;

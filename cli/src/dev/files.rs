@@ -87,6 +87,9 @@ when { context.tx.method == "transfer" && context.tx.asset == "ETH" && context.t
 @id("messages")
 permit (principal in Group::"payouts", action == Action::"sign_message", resource == Key::"fast");
 
+@id("bitcoin-messages")
+permit (principal in Group::"payouts", action == Action::"sign_message", resource == Key::"tap");
+
 @id("tokens")
 permit (principal in Group::"payouts", action == Action::"sign_message", resource == Key::"jwt")
 when { context.message.text && context.message.bytes <= 4096 };

@@ -17,7 +17,8 @@ pub struct Create {
     /// Where the key lives: threshold (in shares at all nodes) or hsm (in the HSM of one).
     #[arg(long, value_parser = |s: &str| Backing::parse(s), default_value = "threshold")]
     backing: Backing,
-    /// ecdsa-secp256k1 or ed25519; with --backing hsm also ecdsa-p256 and rsa-3072.
+    /// ecdsa-secp256k1, ed25519 or schnorr-secp256k1-taproot; with --backing hsm ecdsa-p256, ecdsa-secp256k1, ed25519 or
+    /// rsa-3072.
     #[arg(long)]
     scheme: String,
     /// How many nodes sign; not for a key in an HSM.
@@ -30,8 +31,8 @@ pub struct Create {
     /// The node whose HSM holds the key; without it the first that answers. Only with --backing hsm.
     #[arg(long, value_name = "NODE")]
     home: Option<NodeName>,
-    /// transaction, message, or for a key in an HSM raw. Without it transaction for a threshold key of scheme
-    /// ecdsa-secp256k1, message for any other.
+    /// transaction, message, or for a key in an HSM or of scheme schnorr-secp256k1-taproot raw. Without it transaction for a
+    /// threshold key of scheme ecdsa-secp256k1, message for any other.
     #[arg(long, value_parser = |s: &str| Purpose::parse(s))]
     purpose: Option<Purpose>,
     /// Names the request: 32 hex digits. The same id sends the very same signed bytes again while this profile's intents/
@@ -70,10 +71,12 @@ impl Create {
         let Some(t) = self.threshold else {
             return Err(Usage("a threshold key needs --threshold, the number of nodes that sign".into()).into());
         };
-        if self.home.is_some() || matches!(self.purpose, Some(Purpose::Raw | Purpose::Wrap)) {
-            return Err(
-                Usage("--home and the purposes raw and wrap are for keys in an HSM: add --backing hsm".into()).into()
-            );
+        if self.home.is_some() || self.purpose == Some(Purpose::Wrap) {
+            return Err(Usage("--home and the purpose wrap are for keys in an HSM: add --backing hsm".into()).into());
+        }
+        if self.purpose == Some(Purpose::Raw) && scheme != Scheme::Taproot {
+            let what = "the purpose raw is for keys in an HSM, and of threshold keys for those of scheme";
+            return Err(Usage(format!("{what} {}: add --backing hsm", Scheme::Taproot)).into());
         }
         let n = match self.of {
             Some(n) => n,
@@ -112,6 +115,6 @@ fn signers(node: &NodeInfo) -> anyhow::Result<u32> {
 fn usual_purpose(scheme: Scheme) -> Purpose {
     match scheme {
         Scheme::EcdsaSecp256k1 => Purpose::Transaction,
-        Scheme::Ed25519 => Purpose::Message,
+        Scheme::Ed25519 | Scheme::Taproot => Purpose::Message,
     }
 }

@@ -5,7 +5,7 @@ use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use serde_json::{Value, json};
 use tally_client::{KeyBacking, KeyInfo};
 use tally_domain::spki::Parts;
-use tally_domain::{Backing, HsmScheme, PublicKey, Purpose, Reason};
+use tally_domain::{Backing, HsmScheme, PublicKey, Purpose, Reason, Scheme};
 
 /// Forms of a public key.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -20,6 +20,10 @@ pub enum Format {
 pub fn export(key: &KeyInfo, format: Format) -> anyhow::Result<Shown> {
     if let KeyBacking::Kek { .. } = &key.backing {
         return Err(Usage(format!("{}: {}", key.name, Reason::KeyNotExportable.sentence())).into());
+    }
+    if let KeyBacking::Threshold { scheme: Scheme::Taproot, .. } = &key.backing {
+        let what = "an x-only public key has no form as PEM or JWK; `tally key show` has it in hex, and the xpub";
+        return Err(Usage(what.into()).into());
     }
     let public = key.to_public_key().ok_or_else(|| Usage(format!("the public key of {} does not read", key.name)))?;
     Ok(match format {

@@ -40,7 +40,7 @@ pub fn one(k: &KeyInfo, freezes: &[FreezeInfo]) -> Shown {
 pub fn record(k: &KeyInfo) -> String {
     let mut lines = vec![format!("key {}", k.name), field("scheme", k.backing.scheme())];
     match &k.backing {
-        KeyBacking::Threshold { threshold, epoch, participants, xpub, .. } => {
+        KeyBacking::Threshold { threshold, epoch, participants, xpub, chain_code, .. } => {
             let participants: Vec<_> = participants.iter().map(ToString::to_string).collect();
             lines.extend([
                 field("threshold", format!("{} of {}", threshold.t(), threshold.n())),
@@ -51,6 +51,7 @@ pub fn record(k: &KeyInfo) -> String {
                 field("public key", hex::encode(&k.public_key)),
             ]);
             lines.extend(xpub.as_ref().map(|xpub| field("xpub", xpub)));
+            lines.extend(chain_code.map(|code| field("chain code", code)));
         }
         KeyBacking::Hsm { home, .. } => lines.extend([
             field("backing", format!("HSM of {home}")),
@@ -77,7 +78,8 @@ pub fn to_json(k: &KeyInfo) -> Value {
         "evm_address": k.evm_address,
     });
     let more = match &k.backing {
-        KeyBacking::Threshold { threshold, epoch, participants, xpub, .. } => json!({
+        KeyBacking::Threshold { threshold, epoch, participants, xpub, chain_code, .. } => json!({
+            "chain_code": chain_code.map(|code| hex::encode(code.0)),
             "t": threshold.t(), "n": threshold.n(), "epoch": epoch.0, "xpub": xpub,
             "participants": participants.iter().map(|p| p.as_str()).collect::<Vec<_>>(),
         }),

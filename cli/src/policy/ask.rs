@@ -1,5 +1,6 @@
-//! `tally policy simulate|explain|replay`: what a bundle would say, did say, and would have said.
+//! `tally policy simulate|replay`: what a bundle would say of a request, and would have said of those of the past.
 
+use super::judgement::{self, When, charge, charge_json};
 use super::read;
 use crate::bundle;
 use crate::input;
@@ -9,10 +10,14 @@ use crate::sign::Content;
 use crate::words::utc;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use tally_client::{DecidedInfo, Exit, JudgementInfo, ReplayedChange};
+use tally_client::{Exit, ReplayedChange};
 use tally_domain::time::parse_span;
-use tally_domain::{DerivationPath, KeyName, RequestId};
+use tally_domain::{DerivationPath, KeyName, Reason};
 use tally_policy::{SignedBundle, VALIDITY_MAX_MS, Validity};
+
+/// What is shown of limits is what one node knows.
+const LIMITS_AS: &str = "Limits are shown as the node that was asked remembers them: votes decide, and others may know of \
+     more. Nothing is taken by asking.";
 
 /// `tally policy simulate`
 #[derive(Debug, clap::Args)]
@@ -39,9 +44,11 @@ impl Simulate {
         let exit = match judgement.verdict.as_str() {
             "permit" => Exit::Done,
             "needs-approval" => Exit::NeedsApproval,
-            _ => Exit::Denied,
+            _ => judgement.reason.as_deref().and_then(Reason::parse).map_or(Exit::Denied, Exit::of),
         };
-        Ok(Shown::with_exit(exit, judgement_lines(&judgement).join("\n"), judgement_json(&judgement)))
+        let mut lines = judgement::lines(&judgement, When::Now(read::now()));
+        lines.extend((!judgement.charges.is_empty()).then(|| LIMITS_AS.to_owned()));
+        Ok(Shown::with_exit(exit, lines.join("\n"), judgement::to_json(&judgement)))
     }
 }
 
@@ -56,28 +63,6 @@ fn envelope(path: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(packed.map_err(|e| anyhow::anyhow!("{}/{e}", path.display()))?.to_bytes())
 }
 
-/// `tally policy explain ID`
-pub async fn explain(profile: &ProfileArg, id: RequestId) -> anyhow::Result<Shown> {
-    let client = profile.client()?;
-    let mut decisions = Vec::new();
-    let mut trouble = None;
-    // Each node decided by itself.
-    for one in (0..client.endpoints().count()).filter_map(|i| client.only(i)) {
-        let name = one.endpoints().next().unwrap_or_default().to_owned();
-        match one.once().explain(id).await {
-            Ok(found) => decisions.extend(found.into_iter().map(|decided| (name.clone(), decided))),
-            Err(error) => trouble = Some(error),
-        }
-    }
-    match trouble {
-        Some(error) if decisions.is_empty() => return Err(error.into()),
-        _ => {}
-    }
-    let lines: Vec<_> = decisions.iter().flat_map(|(node, decided)| decided_lines(node, decided)).collect();
-    let listed: Vec<_> = decisions.iter().map(|(node, decided)| decided_json(node, decided)).collect();
-    Ok(Shown::done(lines.join("\n"), json!({ "request_id": id.to_string(), "decisions": listed })))
-}
-
 /// `tally policy replay DRAFT --since 30d`
 pub async fn replay(profile: &ProfileArg, draft: &Path, since: &str) -> anyhow::Result<Shown> {
     let span = parse_span(since).ok_or_else(|| Usage("--since is a span such as 24h or 30d".into()))?;
@@ -88,7 +73,7 @@ pub async fn replay(profile: &ProfileArg, draft: &Path, since: &str) -> anyhow::
     let counts = client.replay(envelope(draft)?, since, |change| changes.push(change)).await;
     drop(progress);
     let counts = counts?;
-    let mut lines: Vec<_> = changes.iter().map(change_line).collect();
+    let mut lines: Vec<_> = changes.iter().flat_map(change_lines).collect();
     lines.push(format!(
         "{} requests since {}: {} unchanged, {} tightened, {} loosened, {} otherwise, {} skipped",
         counts.requests,
@@ -99,67 +84,30 @@ pub async fn replay(profile: &ProfileArg, draft: &Path, since: &str) -> anyhow::
         counts.otherwise,
         counts.skipped
     ));
+    lines.extend(counts.assumes.iter().map(|assumed| field("assumes", assumed)));
     let listed: Vec<_> = changes.iter().map(change_json).collect();
     let json = json!({
         "since_ms": since.0, "requests": counts.requests, "unchanged": counts.unchanged, "tightened": counts.tightened,
         "loosened": counts.loosened, "otherwise": counts.otherwise, "skipped": counts.skipped, "changes": listed,
+        "assumes": counts.assumes,
     });
     Ok(Shown::done(lines.join("\n"), json))
 }
 
-fn change_line(c: &ReplayedChange) -> String {
+fn change_lines(c: &ReplayedChange) -> Vec<String> {
     let rule = |rule: &str| if rule.is_empty() { String::new() } else { format!(" ({rule})") };
     let (was, now) = (rule(&c.was_rule), rule(&c.now_rule));
-    format!("{} {} {}{was} -> {}{now}: {}", utc(c.time), c.request, c.was, c.now, c.summary)
+    let summary = c.summary.lines().map(str::trim).collect::<Vec<_>>().join("; ");
+    let mut lines = vec![format!("{} {} {}{was} -> {}{now}: {summary}", utc(c.time), c.request, c.was, c.now)];
+    lines.extend(c.limits.iter().map(|limit| field("limit", charge(limit, When::Then(c.time)))));
+    lines.extend(c.missing.iter().map(|way| field("would wait for", way)));
+    lines
 }
 
 fn change_json(c: &ReplayedChange) -> Value {
     json!({
         "time_ms": c.time.0, "tenant": c.tenant.as_str(), "request_id": c.request.to_string(), "summary": c.summary,
         "was": c.was, "was_rule": c.was_rule, "now": c.now, "now_rule": c.now_rule,
-    })
-}
-
-fn judgement_lines(j: &JudgementInfo) -> Vec<String> {
-    let reason = j.reason.as_deref().map(|r| format!(" {r}")).unwrap_or_default();
-    let rules = if j.rules.is_empty() { String::new() } else { format!(" by rule {}", j.rules.join(", ")) };
-    let mut lines = vec![format!("WOULD {}{reason}{rules}", j.verdict.to_uppercase())];
-    lines.push(field("bundle", format!("version {}, {}", j.bundle.version, j.bundle.digest)));
-    lines.extend(j.facts.lines().map(|line| field("facts", line.trim())));
-    lines.extend(j.near_misses.iter().map(|(rule, condition)| field("near", format!("{rule}: {condition}"))));
-    lines.extend(j.missing.iter().map(|way| field("missing", way)));
-    let charge = |c: &tally_client::LimitChargeInfo| format!("{}: {} of {}", c.limit, c.amount, c.max);
-    lines.extend(j.charges.iter().map(|c| field("limit", charge(c))));
-    lines.extend(j.errors.iter().map(|e| field("error", e)));
-    lines
-}
-
-fn judgement_json(j: &JudgementInfo) -> Value {
-    let near: Vec<_> = j.near_misses.iter().map(|(rule, c)| json!({ "rule": rule, "condition": c })).collect();
-    let charge = |c: &tally_client::LimitChargeInfo| json!({ "limit": c.limit, "amount": c.amount, "max": c.max, "window_ms": c.window_ms });
-    json!({
-        "verdict": j.verdict, "reason": j.reason, "version": j.bundle.version, "digest": j.bundle.digest.to_string(),
-        "facts": j.facts, "rules": j.rules, "near_misses": near, "missing": j.missing,
-        "charges": j.charges.iter().map(charge).collect::<Vec<_>>(), "errors": j.errors,
-    })
-}
-
-fn decided_lines(node: &str, d: &DecidedInfo) -> Vec<String> {
-    let reason = d.reason.as_deref().map(|r| format!(" {r}")).unwrap_or_default();
-    let mut lines = vec![format!("{node}: {}{reason} at {}, brought by {}", d.verdict, utc(d.time), d.from)];
-    lines.push(field("bundle", d.bundle));
-    lines.extend(d.rule.as_ref().map(|rule| field("rule", rule)));
-    lines.extend(d.condition.as_ref().map(|condition| field("condition", condition)));
-    lines.push(field("facts", &d.summary));
-    // The first line says the verdict once more.
-    lines.extend(d.again.iter().flat_map(|again| judgement_lines(again).into_iter().skip(2)));
-    lines
-}
-
-fn decided_json(node: &str, d: &DecidedInfo) -> Value {
-    json!({
-        "node": node, "leaf": d.leaf, "time_ms": d.time.0, "from": d.from, "bundle": d.bundle.to_string(),
-        "verdict": d.verdict, "reason": d.reason, "rule": d.rule, "condition": d.condition, "summary": d.summary,
-        "again": d.again.as_ref().map(judgement_json),
+        "limits": c.limits.iter().map(charge_json).collect::<Vec<_>>(), "missing": c.missing,
     })
 }

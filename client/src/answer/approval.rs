@@ -36,6 +36,10 @@ pub struct PendingInfo {
     pub state: String,
     /// Why it is denied, or not signed yet though enough have approved.
     pub reason: Option<String>,
+    /// With `VELOCITY_LIMIT`: the limit.
+    pub limit: Option<String>,
+    /// Then: from when it has room, as far as the node knows.
+    pub room_at: Option<UnixMillis>,
     /// What is missing: of each need, one path is enough.
     pub needs: Vec<Vec<PathInfo>>,
     /// Approvals that count at this moment, and rejections.
@@ -88,6 +92,8 @@ pub(crate) fn pending(p: Option<v1::PendingRequest>) -> Result<PendingInfo, BadF
         signers: p.signers,
         state: p.state,
         reason: super::some(p.reason),
+        limit: super::some(p.limit),
+        room_at: (p.room_at_ms > 0).then_some(UnixMillis(p.room_at_ms)),
         needs: p.needs.into_iter().map(|need| need.paths.into_iter().map(path).collect()).collect(),
         said: said(p.said)?,
         approvers: p.approvers.into_iter().map(approver).collect::<Result<_, _>>()?,

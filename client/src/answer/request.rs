@@ -2,7 +2,7 @@
 
 use super::{BadField, PendingInfo, SaidInfo};
 use tally_domain::vote::Certificate;
-use tally_domain::{ClientId, Digest, KeyName, NodeName, RequestId, Tenant, UnixMillis};
+use tally_domain::{ClientId, Digest, KeyName, NodeName, Reason, RequestId, Tenant, UnixMillis};
 use tally_proto::v1;
 
 /// Of ECDSA and Ed25519.
@@ -68,6 +68,29 @@ pub enum RequestState {
     Refused(String),
     /// Done; with the signature, if it was to sign.
     Completed(Option<Box<Signed>>),
+}
+
+impl RequestState {
+    /// Whether no node can say anything else any more.
+    pub(crate) fn is_final(&self) -> bool {
+        match self {
+            Self::Completed(_) => true,
+            Self::Refused(reason) => reason == Reason::Rejected.as_str(),
+            Self::Received | Self::AwaitingApproval(_) => false,
+        }
+    }
+
+    /// How much a node tells by it: one that has not led a request knows less of what keeps it.
+    pub(crate) fn tells(&self) -> u8 {
+        match self {
+            Self::Received => 0,
+            Self::Refused(_) => 1,
+            Self::AwaitingApproval(Some(pending)) if pending.reason.is_some() => 4,
+            Self::AwaitingApproval(Some(pending)) if pending.state == "approved" => 3,
+            Self::AwaitingApproval(_) => 2,
+            Self::Completed(_) => 5,
+        }
+    }
 }
 
 /// Some of a tenant's requests.

@@ -162,6 +162,15 @@ async fn a_request_that_the_first_nodes_do_not_know_is_looked_for_at_the_others(
     let endpoints = [nobody().await, start(&files, &unknown()).await, start(&files, &knows).await];
     let client = client(&files, &endpoints);
     assert_eq!(client.find_request(id).await.unwrap().request_id, id);
+    // A node that has only voted has heard of it, and does not know why it was refused.
+    let voted = Script::default();
+    let refused = knows.known.lock().unwrap().clone().unwrap();
+    *voted.known.lock().unwrap() =
+        Some(v1::Request { state: v1::RequestState::Received.into(), reason: String::new(), ..refused });
+    files.profile(&[start(&files, &voted).await, endpoints[2].clone()]);
+    let asks_both = Client::new(Profile::load(&files.path()).unwrap()).unwrap();
+    let told = asks_both.find_request(id).await.unwrap().state;
+    assert_eq!(told, tally_client::RequestState::Refused("POLICY_DENIED".into()));
     let not_found = |e: ClientError| e.refused().is_some_and(|r| r.reason == Reason::RequestNotFound);
     // Asked as before, the first node that answers has the last word.
     assert!(not_found(client.request(id).await.unwrap_err()));

@@ -67,6 +67,9 @@ pub async fn nobody() -> String {
 
 #[tonic::async_trait]
 impl SigningService for Script {
+    type BatchSignStream = tokio_stream::Empty<Result<v1::BatchSignResponse, Status>>;
+    type WatchRequestsStream = tokio_stream::Empty<Result<v1::WatchRequestsResponse, Status>>;
+
     async fn sign(&self, request: Request<v1::SignRequest>) -> Result<Response<v1::SignResponse>, Status> {
         self.seen.lock().unwrap().push(request.into_inner().intent.unwrap());
         if let Home::At(address) = &*self.home.lock().unwrap() {
@@ -104,6 +107,20 @@ impl SigningService for Script {
         &self,
         _: Request<v1::ListRequestsRequest>,
     ) -> Result<Response<v1::ListRequestsResponse>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn batch_sign(
+        &self,
+        _: Request<tonic::Streaming<v1::BatchSignRequest>>,
+    ) -> Result<Response<Self::BatchSignStream>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn watch_requests(
+        &self,
+        _: Request<v1::WatchRequestsRequest>,
+    ) -> Result<Response<Self::WatchRequestsStream>, Status> {
         Err(Status::unimplemented("not here"))
     }
 }

@@ -2,12 +2,14 @@
 //! store asks it inside its transaction, simulations and the model check ask it too.
 
 mod index;
+mod units;
 
 use super::{CLAIMS_MAX, ISSUED_AT_TOLERANCE_MS, Interval, LineClaim, horizon_ms};
 use crate::ids::{RequestId, Tenant};
 use crate::time::{CLOCK_TOLERANCE_MS, UnixMillis};
 use index::Index;
 use std::cmp::Ordering;
+pub use units::{Units, most};
 
 /// Whose claim it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,7 +37,7 @@ pub struct Voted {
 
 impl Voted {
     /// Whether something issued at `at` is less than `horizon_ms` away from any time at which this was issued.
-    fn is_near(&self, at: UnixMillis, horizon_ms: u64) -> bool {
+    pub fn is_near(&self, at: UnixMillis, horizon_ms: u64) -> bool {
         at.0.saturating_sub(self.last.0) < horizon_ms && self.first.0.saturating_sub(at.0) < horizon_ms
     }
 
@@ -62,17 +64,18 @@ pub enum Excluded {
     TooMany,
 }
 
-/// What a voter remembers of one line. For a question about one claim it is enough to have all that shares a unit with
-/// it and all of the same request, unless something is held beyond the line's end: then it takes all.
+/// What a voter remembers of one line.
 #[derive(Debug, Clone)]
 pub struct LineMemory {
     forgotten: UnixMillis,
     index: Index,
+    /// What other requests hold, where this is only a part of the line.
+    held: Option<u128>,
 }
 
 impl Default for LineMemory {
     fn default() -> Self {
-        Self { forgotten: UnixMillis(0), index: Index::default() }
+        Self { forgotten: UnixMillis(0), index: Index::default(), held: None }
     }
 }
 
@@ -81,7 +84,13 @@ impl LineMemory {
     pub fn new(forgotten: UnixMillis, voted: Vec<Voted>) -> Self {
         let mut index = Index::default();
         voted.into_iter().for_each(|voted| index.put(voted));
-        Self { forgotten, index }
+        Self { forgotten, index, held: None }
+    }
+
+    /// As much of a line as decides one question: all claims of the request that asks, every piece of others that shares a
+    /// unit with what it claims, one beyond the line's end if there is any, and how much others hold when that is asked.
+    pub fn part(forgotten: UnixMillis, voted: Vec<Voted>, held: u128) -> Self {
+        Self { held: Some(held), ..Self::new(forgotten, voted) }
     }
 
     /// The claims that are remembered, by request and number.
@@ -156,7 +165,7 @@ impl LineMemory {
 
     /// Units that other requests hold at `at`, of each those of its largest claim, for it is signed once.
     pub fn held(&self, by: &Claimant, at: UnixMillis, window_ms: u64) -> u128 {
-        self.index.held(by, at, horizon_ms(window_ms))
+        self.held.unwrap_or_else(|| self.index.held(by, at, horizon_ms(window_ms)))
     }
 
     /// Pieces that are in the way of a claim that is issued at `at`, and then those that are held behind and before it:

@@ -82,6 +82,14 @@ fn key_spec_reads_back_and_refuses_impossible_thresholds() {
     assert_eq!(KeySpec::from_bytes(&spec.to_bytes()).unwrap(), spec);
     let bad = SpecBody { scheme: 1, t: 1, n: 3, purpose: 1 }.encode_to_vec();
     assert_eq!(KeySpec::from_bytes(&bad), Err(BadIntent::Field { field: "threshold" }));
-    let raw = SpecBody { scheme: 1, t: 2, n: 3, purpose: Purpose::Raw.number() }.encode_to_vec();
-    assert_eq!(KeySpec::from_bytes(&raw), Err(BadIntent::Field { field: "purpose" }));
+    let with = |scheme: Scheme, purpose: Purpose| {
+        KeySpec::from_bytes(
+            &SpecBody { scheme: scheme.number(), t: 2, n: 3, purpose: purpose.number() }.encode_to_vec(),
+        )
+    };
+    for scheme in [Scheme::EcdsaSecp256k1, Scheme::Ed25519] {
+        assert_eq!(with(scheme, Purpose::Raw), Err(BadIntent::Field { field: "purpose" }));
+    }
+    assert!(with(Scheme::Taproot, Purpose::Raw).is_ok());
+    assert_eq!(with(Scheme::Taproot, Purpose::Wrap), Err(BadIntent::Field { field: "purpose" }));
 }

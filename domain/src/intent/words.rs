@@ -83,12 +83,13 @@ impl Action {
 pub enum ContentKind {
     /// A raw unsigned EVM transaction (EIP-2718 type byte and RLP).
     EvmTransaction,
-    /// A message: signed as it is by Ed25519, under the EIP-191 prefix by threshold ECDSA. With a key in an HSM the bytes
-    /// as they are, hashed with SHA-256 where the scheme signs a digest (JWS).
+    /// A message: signed as it is by Ed25519, under the EIP-191 prefix by threshold ECDSA, by Taproot keys as BIP-340's
+    /// tagged hash. With a key in an HSM the bytes as they are, hashed with SHA-256 where the scheme signs a digest (JWS).
     Message,
     /// A [`super::KeySpec`].
     KeySpec,
-    /// Thirty-two bytes that are signed without looking behind them; for keys of purpose [`Purpose::Raw`].
+    /// Thirty-two bytes that are signed without looking behind them; for keys of purpose [`Purpose::Raw`]. With a Taproot key
+    /// for an output that commits to scripts, their Merkle root follows (BIP-341).
     RawDigest,
     /// A file of bank payments (ISO 20022 pain.001): its exact bytes are signed.
     Iso20022,
@@ -174,6 +175,6 @@ numbers!(ContentKind {
     TypedData = 50,
     PersonalMessage = 51,
 });
-numbers!(Scheme { EcdsaSecp256k1 = 1, Ed25519 = 2 });
+numbers!(Scheme { EcdsaSecp256k1 = 1, Ed25519 = 2, Taproot = 3 });
 numbers!(HsmScheme { EcdsaP256 = 1, EcdsaSecp256k1 = 2, Ed25519 = 3, Rsa3072 = 4 });
 numbers!(Purpose { Transaction = 1, Message = 2, Raw = 3, Wrap = 4, Tokenize = 5 });

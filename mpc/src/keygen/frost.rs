@@ -6,51 +6,53 @@
 
 use super::{KeygenOutput, echo, output};
 use crate::fault::{BadMessage, Disagreement, Fault};
-use crate::frost::{self, OldRng};
+use crate::frost::{self, OldRng, Suite};
 use crate::machine::{Bodies, Messages, Seat};
-use crate::share::{KeyPublic, KeyShare, Secret};
+use crate::share::{KeyPublic, KeyShare};
 use crate::wire;
-use frost_ed25519::Identifier;
-use frost_ed25519::keys::dkg::{self, round1, round2};
+use frost_core::Identifier;
+use frost_core::keys::dkg::{self, round1, round2};
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tally_domain::digest::TaggedHash;
-use tally_domain::{Digest, PartyIndex, Scheme, Threshold};
+use tally_domain::{Digest, PartyIndex, Threshold};
 
 /// Waits for round 1.
-pub(super) struct Commitments {
+pub(super) struct Commitments<C: Suite> {
     threshold: Threshold,
-    secret: round1::SecretPackage,
-    mine: Commitment,
+    secret: round1::SecretPackage<C>,
+    mine: Commitment<C>,
 }
 
 /// Waits for round 2.
-pub(super) struct Shares {
+pub(super) struct Shares<C: Suite> {
     threshold: Threshold,
-    secret: round2::SecretPackage,
-    packages: BTreeMap<Identifier, round1::Package>,
+    secret: round2::SecretPackage<C>,
+    packages: BTreeMap<Identifier<C>, round1::Package<C>>,
     chain_code: Digest,
     echo: Digest,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Commitment {
-    package: round1::Package,
+#[serde(bound = "C: Suite")]
+struct Commitment<C: Suite> {
+    package: round1::Package<C>,
     entropy: [u8; 32],
 }
 
 #[derive(Serialize, Deserialize)]
-struct Share {
+#[serde(bound = "C: Suite")]
+struct Share<C: Suite> {
     echo: [u8; 32],
-    package: round2::Package,
+    package: round2::Package<C>,
 }
 
-pub(super) fn start<R: CryptoRng + ?Sized>(
+pub(super) fn start<C: Suite, R: CryptoRng + ?Sized>(
     seat: &Seat,
     threshold: Threshold,
     rng: &mut R,
-) -> Result<(Commitments, Messages), Fault> {
+) -> Result<(Commitments<C>, Messages), Fault> {
     let (t, n) = (u16::from(threshold.t()), u16::from(threshold.n()));
     let mut entropy = [0; 32];
     rng.fill_bytes(&mut entropy);
@@ -61,10 +63,10 @@ pub(super) fn start<R: CryptoRng + ?Sized>(
     Ok((Commitments { threshold, secret, mine }, messages))
 }
 
-impl Commitments {
-    pub(super) fn step(self, seat: &Seat, bodies: &Bodies) -> Result<(Shares, Messages), Fault> {
+impl<C: Suite> Commitments<C> {
+    pub(super) fn step(self, seat: &Seat, bodies: &Bodies) -> Result<(Shares<C>, Messages), Fault> {
         let t = usize::from(self.threshold.t());
-        let received = bodies.decode(|_, c: &Commitment| {
+        let received = bodies.decode(|_, c: &Commitment<C>| {
             // A longer polynomial would raise the threshold of everyone's key (TOB-SILA-1).
             let degree = c.package.commitment().serialize().map_err(|_| BadMessage::Malformed)?.len();
             if degree == t { Ok(()) } else { Err(BadMessage::Malformed) }
@@ -87,9 +89,9 @@ impl Commitments {
     }
 }
 
-impl Shares {
+impl<C: Suite> Shares<C> {
     pub(super) fn finish(self, seat: &Seat, bodies: &Bodies) -> Result<KeygenOutput, Fault> {
-        let received = bodies.decode(|_, _: &Share| Ok(()))?;
+        let received = bodies.decode(|_, _: &Share<C>| Ok(()))?;
         if received.values().any(|share| share.echo != self.echo.0) {
             return Err(Fault::Mismatch { round: 2, what: Disagreement::Broadcast });
         }
@@ -104,19 +106,19 @@ impl Shares {
             share.ok_or(Fault::Bug { what: "no public share of a party" })?.serialize().map_err(mismatch)
         };
         let public = KeyPublic {
-            scheme: Scheme::Ed25519,
+            scheme: C::SCHEME,
             threshold: self.threshold,
             public_key: group.verifying_key().serialize().map_err(mismatch)?,
             public_shares: self.threshold.parties().map(public_share).collect::<Result<_, _>>()?,
         };
-        let share = KeyShare::new(seat.me, public, Secret::Frost(Box::new(key)))?;
+        let share = KeyShare::new(seat.me, public, C::secret(key))?;
         Ok(output(seat, &[self.echo], share, self.chain_code))
     }
 }
 
 /// The chain code: a hash over the entropy of all. The last to speak could search for one it likes, which gains nothing:
 /// a chain code is no secret, it only must not be another key's.
-fn chain_code(seat: &Seat, received: &BTreeMap<PartyIndex, Commitment>, mine: &Commitment) -> Digest {
+fn chain_code<C: Suite>(seat: &Seat, received: &BTreeMap<PartyIndex, Commitment<C>>, mine: &Commitment<C>) -> Digest {
     let all: BTreeMap<_, _> = received.iter().map(|(from, c)| (*from, c)).chain([(seat.me, mine)]).collect();
     let start = TaggedHash::new("tally/v1/chain-code").field(seat.session.as_bytes());
     all.into_iter().fold(start, |hash, (from, c)| hash.number(u64::from(from.get())).field(&c.entropy)).finish()

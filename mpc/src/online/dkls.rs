@@ -98,7 +98,7 @@ mod tests {
         let key = KeyPublic { scheme: Scheme::EcdsaSecp256k1, threshold, public_key, public_shares: Vec::new() };
         let signers = SignerSet::new(threshold, &members.map(|i| PartyIndex::new(i).unwrap())).unwrap();
         let path = DerivationPath::parse(path).unwrap();
-        let input = SignInput { message: vec![message; 32], path, entropy: Digest([entropy; 32]) };
+        let input = SignInput { message: vec![message; 32], path, merkle_root: None, entropy: Digest([entropy; 32]) };
         Task::new(key, Digest([7; 32]), signers, input).unwrap()
     }
 

@@ -187,9 +187,11 @@ pub fn make_key(scheme: Scheme, t: u32, n: u32, seed: u64) -> Key {
 pub fn key_2_of_3(scheme: Scheme) -> Key {
     static ECDSA: OnceLock<(KeyRecord, BTreeMap<PartyIndex, SecretBytes>)> = OnceLock::new();
     static ED25519: OnceLock<(KeyRecord, BTreeMap<PartyIndex, SecretBytes>)> = OnceLock::new();
+    static TAPROOT: OnceLock<(KeyRecord, BTreeMap<PartyIndex, SecretBytes>)> = OnceLock::new();
     let slot = match scheme {
         Scheme::EcdsaSecp256k1 => &ECDSA,
         Scheme::Ed25519 => &ED25519,
+        Scheme::Taproot => &TAPROOT,
     };
     let (record, shares) = slot.get_or_init(|| {
         let key = make_key(scheme, 2, 3, 11);
@@ -200,6 +202,12 @@ pub fn key_2_of_3(scheme: Scheme) -> Key {
 }
 
 impl Key {
+    /// The key that signs at a path.
+    pub fn child(&self, path: &DerivationPath) -> Vec<u8> {
+        let KeyRecord { scheme, public_key, chain_code, .. } = &self.record;
+        tally_mpc::derive(*scheme, public_key, chain_code, path).unwrap().public_key
+    }
+
     pub fn signers(&self, members: &[u8]) -> SignerSet {
         let members: Vec<_> = members.iter().map(|i| party(*i)).collect();
         SignerSet::new(self.record.threshold, &members).unwrap()
@@ -259,5 +267,6 @@ impl Key {
 }
 
 pub fn input(message: &[u8], path: &str) -> SignInput {
-    SignInput { message: message.to_vec(), path: DerivationPath::parse(path).unwrap(), entropy: Digest([0x55; 32]) }
+    let path = DerivationPath::parse(path).unwrap();
+    SignInput { message: message.to_vec(), path, merkle_root: None, entropy: Digest([0x55; 32]) }
 }

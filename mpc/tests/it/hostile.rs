@@ -6,7 +6,7 @@ use tally_domain::{PartyIndex, Scheme, Threshold};
 use tally_mpc::fault::{BadMessage, Cheat, Disagreement, Misuse};
 use tally_mpc::{Fault, HEADER_BYTES, MESSAGE_MAX_BYTES, Offline, Progress};
 
-const BOTH: [Scheme; 2] = [Scheme::EcdsaSecp256k1, Scheme::Ed25519];
+const ALL: [Scheme; 3] = [Scheme::EcdsaSecp256k1, Scheme::Ed25519, Scheme::Taproot];
 
 fn from_1(letter: &Letter, round: u8) -> bool {
     letter.from == party(1) && letter.round() == round
@@ -27,11 +27,11 @@ fn offline(key: &Key, tamper: impl FnMut(&mut Letter)) -> BTreeMap<PartyIndex, F
 #[test]
 fn s_3_24_an_equivocator_in_key_generation_is_seen_by_all_and_blamed_by_none() {
     // The last bytes of FROST's round 1 are entropy, the first of DKLs23's round 2 a commitment.
-    for (scheme, round, seen) in [(Scheme::Ed25519, 1, 2), (Scheme::EcdsaSecp256k1, 2, 3)] {
+    for (scheme, round, seen) in [(Scheme::Ed25519, 1, 2), (Scheme::Taproot, 1, 2), (Scheme::EcdsaSecp256k1, 2, 3)] {
         let faults = keygen(scheme, 3, |letter| {
             if from_1(letter, round) && letter.to == party(2) {
                 match scheme {
-                    Scheme::Ed25519 => letter.flip_back(1),
+                    Scheme::Ed25519 | Scheme::Taproot => letter.flip_back(1),
                     Scheme::EcdsaSecp256k1 => letter.flip(0),
                 }
             }
@@ -58,6 +58,9 @@ fn s_3_14_bad_proofs_openings_and_shares_in_key_generation_name_the_cheater() {
     // z of the Schnorr proof lies before the 32 bytes of entropy.
     check(Scheme::Ed25519, 1, &|l| l.flip_back(64), Cheat::Proof);
     check(Scheme::Ed25519, 2, &|l| l.flip_back(32), Cheat::SecretShare);
+    // Scalars of secp256k1 are big-endian: their lowest byte is the last.
+    check(Scheme::Taproot, 1, &|l| l.flip_back(33), Cheat::Proof);
+    check(Scheme::Taproot, 2, &|l| l.flip_back(1), Cheat::SecretShare);
     // The seed of the base OT is last.
     check(Scheme::EcdsaSecp256k1, 3, &|l| l.flip_back(1), Cheat::Multiplication);
     // After the echo, the point (length and 33 bytes), a length, and the first random commitment: its parity.
@@ -129,7 +132,7 @@ fn second_opinion(key: &Key, change: impl FnOnce(&mut Vec<u8>)) -> Option<Fault>
 
 #[test]
 fn s_3_21_malformed_oversized_and_misaddressed_messages_end_the_session_without_a_ban() {
-    for scheme in BOTH {
+    for scheme in ALL {
         let key = key_2_of_3(scheme);
         let violation = |what| Some(Fault::Violation { culprit: party(1), round: 1, what });
         assert_eq!(second_opinion(&key, |b| b.push(0)), violation(BadMessage::Malformed), "trailing");
@@ -161,17 +164,31 @@ fn s_3_10_identity_and_torsion_commitments_are_refused() {
 }
 
 #[test]
+fn s_3_10_commitments_that_are_no_points_are_refused() {
+    let key = key_2_of_3(Scheme::Taproot);
+    let malformed = Some(Fault::Violation { culprit: party(1), round: 1, what: BadMessage::Malformed });
+    let mut off_the_curve = [5; 33];
+    off_the_curve[0] = 2;
+    for bad in [[0; 33], [4; 33], [0xFF; 33], off_the_curve] {
+        assert_eq!(second_opinion(&key, |b| b[HEADER_BYTES..][..33].copy_from_slice(&bad)), malformed);
+        assert_eq!(second_opinion(&key, |b| b[HEADER_BYTES + 33..].copy_from_slice(&bad)), malformed);
+    }
+}
+
+#[test]
 fn s_3_21_a_longer_polynomial_is_refused() {
-    let (_, five) = start_keygen(Scheme::Ed25519, Threshold::new(3, 3).unwrap(), 31);
-    let longer = five.into_iter().find(|l| from_1(l, 1) && l.to == party(2)).unwrap().bytes;
-    let faults = keygen(Scheme::Ed25519, 2, |letter| {
-        if from_1(letter, 1) && letter.to == party(2) {
-            letter.bytes.truncate(HEADER_BYTES);
-            letter.bytes.extend_from_slice(&longer[HEADER_BYTES..]);
-        }
-    });
-    let malformed = Fault::Violation { culprit: party(1), round: 1, what: BadMessage::Malformed };
-    assert_eq!(faults.get(&party(2)), Some(&malformed));
+    for scheme in [Scheme::Ed25519, Scheme::Taproot] {
+        let (_, five) = start_keygen(scheme, Threshold::new(3, 3).unwrap(), 31);
+        let longer = five.into_iter().find(|l| from_1(l, 1) && l.to == party(2)).unwrap().bytes;
+        let faults = keygen(scheme, 2, |letter| {
+            if from_1(letter, 1) && letter.to == party(2) {
+                letter.bytes.truncate(HEADER_BYTES);
+                letter.bytes.extend_from_slice(&longer[HEADER_BYTES..]);
+            }
+        });
+        let malformed = Fault::Violation { culprit: party(1), round: 1, what: BadMessage::Malformed };
+        assert_eq!(faults.get(&party(2)), Some(&malformed));
+    }
 }
 
 #[test]
@@ -252,7 +269,7 @@ fn a_second_early_message_is_a_duplicate() {
 
 #[test]
 fn s_3_17_signers_of_two_sessions_never_come_to_a_check() {
-    for scheme in BOTH {
+    for scheme in ALL {
         let key = key_2_of_3(scheme);
         let signers = key.signers(&[1, 2]);
         let (_, ours) = key.start_offline(&signers, 91);

@@ -3,11 +3,11 @@ use tally_domain::{Attempt, Digest, Epoch, PartyIndex, Scheme, SecretBytes, Thre
 use tally_mpc::fault::Misuse;
 use tally_mpc::{Fault, KeyShare, Keygen, Protocol};
 
-const BOTH: [Scheme; 2] = [Scheme::EcdsaSecp256k1, Scheme::Ed25519];
+const ALL: [Scheme; 3] = [Scheme::EcdsaSecp256k1, Scheme::Ed25519, Scheme::Taproot];
 
 #[test]
 fn s_4_1_shares_match_their_record_and_no_other() {
-    for scheme in BOTH {
+    for scheme in ALL {
         let key = key_2_of_3(scheme);
         for (p, share) in &key.shares {
             assert!(share.matches(&key.record, *p));
@@ -31,7 +31,7 @@ fn s_4_1_shares_match_their_record_and_no_other() {
 
 #[test]
 fn shares_survive_bytes_and_garbled_bytes_are_refused() {
-    for scheme in BOTH {
+    for scheme in ALL {
         let key = key_2_of_3(scheme);
         let bytes = key.shares[&party(2)].to_bytes().unwrap();
         let again = KeyShare::from_bytes(&bytes).unwrap();
@@ -44,7 +44,8 @@ fn shares_survive_bytes_and_garbled_bytes_are_refused() {
         };
         let bad = Some(Fault::Caller { what: Misuse::BadShare });
         assert_eq!(garble(&|b| b[0] = 2), bad, "version");
-        assert_eq!(garble(&|b| b[1] = 3 - b[1]), bad, "scheme");
+        assert_eq!(garble(&|b| b[1] = 1 + b[1] % 3), bad, "the next scheme");
+        assert_eq!(garble(&|b| b[1] = 1 + (b[1] + 1) % 3), bad, "the one after that");
         assert_eq!(garble(&|b| b[2] = 3), bad, "another party's index");
         assert_eq!(garble(&|b| b.push(0)), bad, "trailing byte");
         assert_eq!(garble(&|b| b.truncate(b.len() - 1)), bad, "cut");
@@ -55,9 +56,9 @@ fn shares_survive_bytes_and_garbled_bytes_are_refused() {
 }
 
 #[test]
-fn three_of_five_ed25519_keys_in_many_orders_of_delivery() {
-    for seed in 0..12 {
-        let key = make_key(Scheme::Ed25519, 3, 5, seed);
+fn three_of_five_keys_in_many_orders_of_delivery() {
+    for (seed, scheme) in (0..16).map(|seed| (seed, if seed % 4 == 0 { Scheme::Taproot } else { Scheme::Ed25519 })) {
+        let key = make_key(scheme, 3, 5, seed);
         assert!(key.shares.iter().all(|(p, share)| share.matches(&key.record, *p)));
     }
 }

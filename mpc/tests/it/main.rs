@@ -14,4 +14,5 @@ mod hostile;
 mod keys;
 mod rfc9591;
 mod signing;
+mod taproot;
 mod types;

@@ -105,7 +105,8 @@ fn rfc_9591_vector() {
         queue.extend(post(party(i), first));
         machines.insert(party(i), Signer(machine, share));
     }
-    let input = SignInput { message: b"test".to_vec(), path: DerivationPath::default(), entropy: Digest([0; 32]) };
+    let (path, entropy) = (DerivationPath::default(), Digest([0; 32]));
+    let input = SignInput { message: b"test".to_vec(), path, merkle_root: None, entropy };
     let mut partials = BTreeMap::new();
     for (p, presignature) in run(machines, queue, 1, |_| {}) {
         let (_, bytes) = partial(presignature.unwrap(), &shares[&p], &record.chain_code, &input).unwrap();

@@ -4,7 +4,7 @@ use secp256k1::{Message, PublicKey, SECP256K1};
 use std::collections::BTreeMap;
 use tally_domain::{Digest, Scheme};
 use tally_mpc::fault::{BadMessage, Cheat, Disagreement, Misuse};
-use tally_mpc::{Fault, SignInput, Signature, combine, derive, partial, verify};
+use tally_mpc::{Fault, SignInput, Signature, combine, partial, verify};
 
 const SUBSETS: [[u8; 2]; 3] = [[1, 2], [1, 3], [2, 3]];
 
@@ -32,7 +32,7 @@ fn s_3_13_every_pair_signs_ecdsa_at_root_and_children() {
             let seed = (10 * i + j) as u64;
             let input = input(&[seed as u8 + 1; 32], path);
             let (signature, partials) = key.sign(&members, &input, seed);
-            let child = derive(&key.record.public_key, &key.record.chain_code, &input.path).unwrap().public_key;
+            let child = key.child(&input.path);
             foreign_ecdsa(&child, &input.message, &signature);
             assert!(verify(Scheme::EcdsaSecp256k1, &child, &input.message, &signature));
             assert_eq!(combine(&partials, &key.record, &key.signers(&members), &input), Ok(signature));
@@ -41,13 +41,16 @@ fn s_3_13_every_pair_signs_ecdsa_at_root_and_children() {
 }
 
 #[test]
-fn every_pair_signs_ed25519() {
+fn every_pair_signs_ed25519_at_root_and_children() {
     let key = key_2_of_3(Scheme::Ed25519);
     for (seed, members) in SUBSETS.into_iter().enumerate() {
-        for message in [&b""[..], b"pay bob", &[0xAB; 5000]] {
-            let input = input(message, "m");
+        for (message, path) in [(&b""[..], "m"), (b"pay bob", "m/0/7"), (&[0xAB; 5000], "m/44/501/0/0/2147483647")] {
+            let input = input(message, path);
             let (signature, partials) = key.sign(&members, &input, seed as u64);
-            foreign_ed25519(&key.record.public_key, message, &signature);
+            foreign_ed25519(&key.child(&input.path), message, &signature);
+            let root = ed25519_dalek::VerifyingKey::from_bytes(key.record.public_key[..].try_into().unwrap()).unwrap();
+            let signed = ed25519_dalek::Signature::from_bytes(&signature.to_bytes());
+            assert_eq!(root.verify_strict(message, &signed).is_ok(), input.path.is_root());
             assert_eq!(combine(&partials, &key.record, &key.signers(&members), &input), Ok(signature));
         }
     }
@@ -64,7 +67,7 @@ fn three_of_five_sign() {
     for members in [[1, 2, 3], [2, 4, 5]] {
         let input = input(&[8; 32], "m/1");
         let (signature, _) = key.sign(&members, &input, 4);
-        let child = derive(&key.record.public_key, &key.record.chain_code, &input.path).unwrap().public_key;
+        let child = key.child(&input.path);
         foreign_ecdsa(&child, &input.message, &signature);
     }
 }
@@ -76,16 +79,23 @@ fn partials(key: &Key, input: &SignInput) -> BTreeMap<tally_domain::PartyIndex, 
 
 #[test]
 fn a_bad_frost_partial_names_its_maker() {
-    let key = key_2_of_3(Scheme::Ed25519);
-    let input = input(b"m", "m");
-    let mut all = partials(&key, &input);
-    // The share is the last 32 bytes, little-endian: its lowest byte is the first of them.
-    let bytes = all.get_mut(&party(2)).unwrap();
-    let at = bytes.len() - 32;
-    bytes[at] ^= 1;
-    let fault = combine(&all, &key.record, &key.signers(&[1, 2]), &input).unwrap_err();
-    assert_eq!(fault, Fault::Malicious { culprit: party(2), round: 2, what: Cheat::Partial });
-    assert_eq!(fault.bans(), Some(party(2)));
+    // The share is the last 32 bytes. Its lowest byte is the first of them where it is little-endian, else the last.
+    for (scheme, lowest, path) in [
+        (Scheme::Ed25519, 32, "m"),
+        (Scheme::Ed25519, 32, "m/4"),
+        (Scheme::Taproot, 1, "m"),
+        (Scheme::Taproot, 1, "m/4"),
+    ] {
+        let key = key_2_of_3(scheme);
+        let input = input(&[6; 32], path);
+        let mut all = partials(&key, &input);
+        let bytes = all.get_mut(&party(2)).unwrap();
+        let at = bytes.len() - lowest;
+        bytes[at] ^= 1;
+        let fault = combine(&all, &key.record, &key.signers(&[1, 2]), &input).unwrap_err();
+        assert_eq!(fault, Fault::Malicious { culprit: party(2), round: 2, what: Cheat::Partial }, "{scheme} {path}");
+        assert_eq!(fault.bans(), Some(party(2)));
+    }
 }
 
 #[test]
@@ -101,17 +111,16 @@ fn a_bad_ecdsa_partial_blames_nobody_and_gives_no_signature() {
 
 #[test]
 fn s_3_18_partials_for_another_input_are_told_from_bad_ones() {
-    for (scheme, message, other, round) in
-        [(Scheme::EcdsaSecp256k1, [1; 32], [2; 32], 3), (Scheme::Ed25519, [1; 32], [2; 32], 2)]
-    {
+    for (scheme, round) in [(Scheme::EcdsaSecp256k1, 3), (Scheme::Ed25519, 2), (Scheme::Taproot, 2)] {
         let key = key_2_of_3(scheme);
-        let (one, two) = (input(&message, "m"), input(&other, "m"));
+        let (one, two) = (input(&[1; 32], "m"), input(&[2; 32], "m"));
         let signers = key.signers(&[1, 2]);
         let all = partials(&key, &one);
         let mismatch = Err(Fault::Mismatch { round, what: Disagreement::Input });
         assert_eq!(combine(&all, &key.record, &signers, &two), mismatch);
         let entropy = SignInput { entropy: Digest([1; 32]), ..one.clone() };
         assert_eq!(combine(&all, &key.record, &signers, &entropy), mismatch);
+        assert_eq!(combine(&all, &key.record, &signers, &input(&[1; 32], "m/0")), mismatch);
         // Partials of two sessions do not mix.
         let mut mixed = key.sign(&[1, 2], &one, 77).1;
         mixed.insert(party(1), all[&party(1)].clone());
@@ -159,7 +168,12 @@ fn calls_that_do_not_fit_the_key_are_refused() {
     };
     assert_eq!(share(&ecdsa, &input(b"short", "m"), 1), misuse(Misuse::DigestLength));
     assert_eq!(share(&ecdsa, &input(&[1; 32], "m"), 2), misuse(Misuse::OtherKey));
-    assert_eq!(share(&ed, &input(b"m", "m/0"), 1), misuse(Misuse::PathWithEd25519));
+    let scripts = SignInput { merkle_root: Some(Digest([1; 32])), ..input(&[1; 32], "m") };
+    for key in [&ecdsa, &ed] {
+        assert_eq!(share(key, &scripts, 1), misuse(Misuse::Scripts));
+    }
+    let taproot = key_2_of_3(Scheme::Taproot);
+    assert_eq!(share(&taproot, &input(b"short", "m"), 1), misuse(Misuse::DigestLength));
     let other = partial(presignature(&ed), &ecdsa.shares[&party(1)], &ed.record.chain_code, &input(b"m", "m")).err();
     assert_eq!(other, misuse(Misuse::OtherKey));
 }

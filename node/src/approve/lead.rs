@@ -1,7 +1,7 @@
 //! Signing what enough persons have approved: at the node that the client asked, and if that does not, at another.
 
 use super::{Read, not_rejected, read_row, said};
-use crate::approvals::Name;
+use crate::approvals::{Name, WhyNot};
 use crate::decisions;
 use crate::lead_sign;
 use crate::node::{Node, now};
@@ -130,7 +130,7 @@ async fn lead(node: Arc<Node>, read: Read, name: Name, owner: NodeName) {
             node.approvals.ended(&name, None);
             tracing::info!(request = %name.1, "signed what was approved");
         }
-        Err(refusal) if node.approvals.ended(&name, Some(refusal.reason.as_str())) => {
+        Err(refusal) if node.approvals.ended(&name, Some(WhyNot::of(&refusal, now()))) => {
             tracing::warn!(request = %name.1, reason = refusal.reason.as_str(), facts = ?refusal.metadata, "what is approved is not signed");
         }
         Err(_) => {}

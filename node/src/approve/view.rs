@@ -1,11 +1,13 @@
 //! A request that waits, as clients and persons see it.
 
 use super::{Read, read_row, said};
+use crate::approvals::WhyNot;
+use crate::convert;
 use crate::node::{Node, now};
 use crate::reply;
 use std::sync::Arc;
 use tally_domain::approval::Verdict;
-use tally_domain::ports::store::{ApprovalRow, WaitingRow};
+use tally_domain::ports::store::{ApprovalRow, RequestRow, RequestState, WaitingRow};
 use tally_domain::{Refusal, Tenant};
 use tally_policy::{ApprovalPath, Need, Quorum};
 use tally_proto::v1;
@@ -60,6 +62,24 @@ pub async fn of_request(node: &Arc<Node>, mut request: v1::Request, tenant: &Ten
     Ok(request)
 }
 
+/// A request in a list: that it waits, and not for what.
+///
+/// # Errors
+/// `STORAGE`, `TAMPERED`.
+pub fn in_list(node: &Node, row: RequestRow) -> Result<v1::Request, Refusal> {
+    let (tenant, id) = (row.claim.tenant.clone(), row.claim.request);
+    let is_done = matches!(row.state, RequestState::Completed(_));
+    let mut request = convert::request_out(row);
+    if !is_done
+        && super::waiting(node, &tenant, id)?.is_some()
+        && super::not_rejected(&said(node, &tenant, id)?).is_ok()
+    {
+        request.state = v1::RequestState::AwaitingApproval.into();
+        request.reason = String::new();
+    }
+    Ok(request)
+}
+
 fn shown(node: &Node, row: &WaitingRow, read: &Read, said: &[ApprovalRow]) -> v1::PendingRequest {
     // One bundle for all of it: another may become active in between.
     let (question, intent, bundle, now) = (read.question(), read.opened().intent(), node.bundle(), now());
@@ -69,11 +89,12 @@ fn shown(node: &Node, row: &WaitingRow, read: &Read, said: &[ApprovalRow]) -> v1
         let envelope = tally_signer::approval::envelope_of(row);
         row.verdict == Verdict::Reject || envelope.is_some_and(|e| counting.contains(&e))
     };
+    let mut why_not = WhyNot::default();
     let (state, reason, needs) = match question.standing(&bundle, said, now) {
         Standing::Waiting(needs) => ("waiting", String::new(), needs),
         Standing::Approved => {
-            let name = (row.tenant.clone(), row.request);
-            ("approved", node.approvals.why_not(&name).unwrap_or_default(), Vec::new())
+            why_not = node.approvals.why_not(&(row.tenant.clone(), row.request)).unwrap_or_default();
+            ("approved", std::mem::take(&mut why_not.reason), Vec::new())
         }
         Standing::Rejected(_) => ("rejected", String::new(), Vec::new()),
         Standing::Denied(refusal) => ("denied", refusal.reason.as_str().into(), Vec::new()),
@@ -97,6 +118,8 @@ fn shown(node: &Node, row: &WaitingRow, read: &Read, said: &[ApprovalRow]) -> v1
         needs: needs.iter().map(need).collect(),
         said: said.iter().filter(counts).map(person_said).collect(),
         approvers: approvers.into_iter().map(|(person, keys)| approver(&person, &keys)).collect(),
+        limit: why_not.limit,
+        room_at_ms: why_not.room_at.map_or(0, |at| at.0),
         initiators: bundle.operators(&intent.client).iter().map(|(person, keys)| approver(person, keys)).collect(),
     }
 }

@@ -111,14 +111,19 @@ impl Entered {
         let Self { permit, loaded, origin, guard, .. } = self;
         let announced = !permit.work().charges().is_empty();
         // What waits for votes is written down before; of all else one step in the end tells everything.
+        let summary = if announced { describe(permit.opened().intent()).unwrap_or_default() } else { String::new() };
         if announced {
-            let summary = describe(permit.opened().intent()).unwrap_or_default();
-            decisions::permitted(node, permit.opened(), origin.clone(), permit.rule(), &summary, Vec::new()).await?;
+            home_claims::permitted(node, permit.opened(), origin.clone(), permit.work(), &summary).await?;
         }
         let leave = match home_claims::certify(node, permit.opened(), permit.work(), None).await {
             Ok(leave) => leave,
-            Err(refusal) => return Err(home_claims::refused(node, permit.opened(), origin, refusal).await),
+            Err(refusal) => {
+                return Err(home_claims::refused(node, permit.opened(), origin, refusal, permit.work()).await);
+            }
         };
+        if announced {
+            home_claims::found_room(node, permit.opened(), &origin, permit.work(), &summary).await?;
+        }
         Ok(Using { used: permit.start(leave)?, loaded, origin, announced, _guard: guard })
     }
 

@@ -1,13 +1,14 @@
 //! What clients call: signing, keys, the node's state.
 
-use super::{FROZEN, client, is_stopped, refused, same_tenant};
+use super::{FROZEN, batch, client, is_stopped, refused, same_tenant, watch};
 use crate::approve;
 use crate::bundle_news::again;
+use crate::caller::Caller;
 use crate::convert;
 use crate::hsm_keys::HsmHeld;
+use crate::lead_key;
 use crate::node::{Node, now};
 use crate::reply::{self, status};
-use crate::{lead_key, lead_sign};
 use prost::Message as _;
 use std::sync::Arc;
 use tally_domain::key::KeyCertificate;
@@ -44,20 +45,33 @@ pub fn node(node: Arc<Node>, limit: usize) -> NodeServiceServer<Clients> {
 
 #[tonic::async_trait]
 impl SigningService for Clients {
+    type BatchSignStream = batch::Answers;
+    type WatchRequestsStream = watch::Told;
+
     async fn sign(&self, request: Request<v1::SignRequest>) -> Result<Response<v1::SignResponse>, Status> {
         let caller = client(&self.0, &request)?.id;
-        let span = tracing::info_span!("sign", client = %caller, request = field::Empty);
-        self.0.check_standing().map_err(|r| status(&r))?;
-        let envelope = convert::envelope_in(request.into_inner().intent).map_err(|r| status(&r))?;
-        let node = self.0.clone();
-        // Its own task: a client that hangs up does not stop a session halfway.
-        let work = tokio::spawn(
-            async move { again(&node, || lead_sign::sign(&node, caller.clone(), envelope.clone())).await }
-                .instrument(span),
-        );
-        let bytes = work.await.map_err(|_| refused(Reason::Bug))?.map_err(|r| status(&r))?;
-        let response = v1::SignResponse::decode(bytes.as_slice()).map_err(|_| refused(Reason::Tampered))?;
-        Ok(Response::new(response))
+        batch::sign(&self.0, caller, request.into_inner().intent).await.map(Response::new)
+    }
+
+    async fn batch_sign(
+        &self,
+        request: Request<tonic::Streaming<v1::BatchSignRequest>>,
+    ) -> Result<Response<Self::BatchSignStream>, Status> {
+        let caller = caller_of(&self.0, &request)?;
+        Ok(Response::new(batch::batch(self.0.clone(), caller, request.into_inner())))
+    }
+
+    async fn watch_requests(
+        &self,
+        request: Request<v1::WatchRequestsRequest>,
+    ) -> Result<Response<Self::WatchRequestsStream>, Status> {
+        let caller = caller_of(&self.0, &request)?;
+        let wanted = request.get_ref();
+        let tenant = Tenant::parse(&wanted.tenant);
+        let tenant = tenant.map_err(|_| status(&Refusal::new(Reason::Malformed).with("field", "tenant")))?;
+        same_tenant(&client(&self.0, &request)?, &tenant)?;
+        let told = watch::watch(self.0.clone(), caller, tenant, &wanted.cursor).map_err(|r| status(&r))?;
+        Ok(Response::new(told))
     }
 
     async fn get_request(
@@ -96,7 +110,8 @@ impl SigningService for Clients {
         let full = rows.len() == usize::try_from(size).unwrap_or(usize::MAX);
         let next_page_token = if full { skip.saturating_add(u64::from(size)).to_string() } else { String::new() };
         let told = rows.into_iter().filter(|row| is_told_here(&self.0, row));
-        let requests = told.map(convert::request_out).collect();
+        let requests = told.map(|row| approve::in_list(&self.0, row)).collect::<Result<_, _>>();
+        let requests = requests.map_err(|r| status(&r))?;
         Ok(Response::new(v1::ListRequestsResponse { requests, next_page_token }))
     }
 }
@@ -170,7 +185,7 @@ impl KeyService for Clients {
         let record = held(&self.0, &wanted.name)?.record;
         let range = |detail: String| status(&Refusal::new(Reason::ParameterRange).with("detail", detail));
         let path = DerivationPath::new(wanted.path).map_err(|e| range(e.to_string()))?;
-        let derived = tally_mpc::derive(&record.public_key, &record.chain_code, &path)
+        let derived = tally_mpc::derive(record.scheme, &record.public_key, &record.chain_code, &path)
             .map_err(|e| range(format!("the {} key has no child at {path}: {e}", record.scheme)))?;
         let evm_address = tally_chains::evm_address(&derived.public_key).unwrap_or_default();
         Ok(Response::new(v1::DeriveKeyResponse { public_key: derived.public_key, evm_address }))
@@ -254,8 +269,14 @@ fn held(node: &Node, name: &str) -> Result<crate::keys::Held, Status> {
     node.keys.get(&name).ok_or_else(unknown)
 }
 
+/// Who calls, for a stream that asks the roster of each of its moments; a client now.
+fn caller_of<T>(node: &Node, request: &Request<T>) -> Result<Caller, Status> {
+    client(node, request)?;
+    request.extensions().get::<Caller>().cloned().ok_or_else(|| refused(Reason::UnknownClient))
+}
+
 /// What another node does alone is that node's to tell: this one has voted on it at most, and never hears of its end.
-fn is_told_here(node: &Node, row: &RequestRow) -> bool {
+pub(super) fn is_told_here(node: &Node, row: &RequestRow) -> bool {
     let home = node.hsm_keys.get(&row.claim.key).map(|held| held.record.home.clone());
     matches!(row.state, RequestState::Completed(_)) || home.is_none_or(|home| home == *node.name())
 }

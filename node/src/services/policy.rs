@@ -1,9 +1,12 @@
 //! What clients call about the policy bundle.
 
+use super::clients::is_told_here;
 use super::{client, is_auditor, refused, same_tenant};
+use crate::approve;
 use crate::bundle_news::again;
 use crate::bundles::{self, BUNDLE_MAX_BYTES};
 use crate::convert;
+use crate::explain::{self, asked_about, explained};
 use crate::judgements::{self, Sight};
 use crate::lead_bundle;
 use crate::node::Node;
@@ -121,9 +124,17 @@ impl PolicyService for Policies {
         let asked = request.into_inner();
         let (tenant, id) = convert::request_name(&asked.tenant, &asked.request_id).map_err(|r| status(&r))?;
         same_tenant(&client, &tenant)?;
+        let row = asked_about(&self.0, &tenant, id).map_err(|r| status(&r))?;
+        let outcome = match is_told_here(&self.0, &row) || approve::is_known(&self.0, &row) {
+            true => Some(approve::of_request(&self.0, convert::request_out(row.clone()), &tenant).await),
+            false => None,
+        };
+        let outcome = outcome.transpose().map_err(|r| status(&r))?.map(|request| explain::outcome(&request));
+        let waits = outcome.as_ref().is_some_and(|o| matches!(o.state.as_str(), "awaiting-approval" | "approved"));
         let node = self.0.clone();
         let work = tokio::task::spawn_blocking(move || {
-            judgements::explained(&node, &tenant, id, sight(&client)).map(|decisions| v1::ExplainResponse { decisions })
+            let explained = explained(&node, &row, waits, sight(&client))?;
+            Ok(v1::ExplainResponse { outcome, ..explained })
         });
         done(work.await)
     }

@@ -131,6 +131,8 @@ async fn approvals_outlive_restarts_but_not_the_bundle_under_which_they_were_giv
         let shown = holds(&cluster, i, anew.request_id(), 0).await;
         assert_ne!(shown.bundle, before.bundle);
         assert_eq!(shown.needs[0][0].missing, [("treasury".to_owned(), 2)]);
+        let said = cluster.at(i).explain(anew.request_id()).await.unwrap().said;
+        assert!(said.iter().all(|s| s.void.as_deref().is_some_and(|why| why.contains("another bundle"))), "{said:?}");
         let old = signed_by(&before, "bob", Verdict::Approve);
         assert_eq!(reason(cluster.at(i).submit_approval(&old).await), Reason::ApprovalMismatch);
     }
@@ -284,10 +286,22 @@ async fn witnesses_vote_on_what_persons_approved_and_a_limit_holds_for_it_too() 
     approves(&cluster.at(0), two.request_id(), "bob").await.unwrap();
     let full = async |c: Client| {
         let pending = c.summary(two.request_id()).await.ok()?;
-        (pending.state == "approved" && pending.reason.as_deref() == Some("VELOCITY_LIMIT")).then_some(())
+        let why = (pending.reason.as_deref()?, pending.limit.as_deref()?, pending.room_at.is_some());
+        (pending.state == "approved" && why == ("VELOCITY_LIMIT", "board-hour", true)).then_some(())
     };
     until(&cluster, 0, "it must say why it is not signed", full).await;
     assert_eq!(reason(cluster.at(0).sign(&two).await), Reason::VelocityLimit);
+    let shown = cluster.at(0).request(two.request_id()).await.unwrap().state;
+    assert!(
+        matches!(&shown, RequestState::AwaitingApproval(Some(p)) if p.limit.as_deref() == Some("board-hour")),
+        "{shown:?}"
+    );
+    let listed = cluster.at(0).requests(10, None).await.unwrap().requests;
+    let listed = listed.into_iter().find(|r| r.request_id == two.request_id()).unwrap().state;
+    assert!(matches!(listed, RequestState::AwaitingApproval(None)), "{listed:?}");
+    let outcome = cluster.at(0).explain(two.request_id()).await.unwrap().outcome.unwrap();
+    assert_eq!((outcome.state.as_str(), outcome.reason.as_deref()), ("approved", Some("VELOCITY_LIMIT")));
+    assert_eq!(outcome.limit.as_deref(), Some("board-hour"));
     logs_verify(&cluster).await;
 }
 

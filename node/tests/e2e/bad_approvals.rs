@@ -118,6 +118,18 @@ async fn s_2_2_13_only_what_a_person_who_is_asked_signs_of_just_this_counts() {
     assert_eq!(refused(&at, &signed(&no("carol"), "carol")).await.0, ApprovalInitiator);
 }
 
+fn wire(e: &Envelope) -> v1::Envelope {
+    let signature = |s: &tally_domain::dsse::Signature| v1::EnvelopeSignature {
+        key_id: s.key_id.clone(),
+        signature: s.signature.clone(),
+    };
+    v1::Envelope {
+        payload: e.payload.clone(),
+        payload_type: e.payload_type.clone(),
+        signatures: e.signatures.iter().map(signature).collect(),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s_2_2_13_no_leader_makes_more_of_approvals_than_they_are() {
     let cluster = Cluster::start().await;
@@ -127,15 +139,6 @@ async fn s_2_2_13_no_leader_makes_more_of_approvals_than_they_are() {
     let id = intent.request_id();
     let shown = holds(&cluster, 1, id, 0).await;
     let good = |person: &str| statement(&shown, person, Verdict::Approve);
-    let wire = |e: &Envelope| v1::Envelope {
-        payload: e.payload.clone(),
-        payload_type: e.payload_type.clone(),
-        signatures: e
-            .signatures
-            .iter()
-            .map(|s| v1::EnvelopeSignature { key_id: s.key_id.clone(), signature: s.signature.clone() })
-            .collect(),
-    };
     let (alice, alice_2, bob) =
         (signed(&good("alice"), "alice"), signed(&good("alice"), "alice-2"), signed(&good("bob"), "bob"));
     let forged = signed(&good("bob"), "stranger");

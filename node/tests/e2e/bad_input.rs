@@ -85,7 +85,7 @@ async fn intents_that_must_be_refused_are_refused_with_their_reason() {
         (other(|i| i.cluster = ClusterId::parse("prod").unwrap(), 21), Reason::Acl, Code::PermissionDenied),
         (other(|i| i.purpose = Purpose::Transaction, 8), Reason::KeyPurpose, Code::PermissionDenied),
         (other(|i| i.key = key("hot"), 9), Reason::KeyPurpose, Code::PermissionDenied),
-        (other(|i| i.path = DerivationPath::parse("m/1").unwrap(), 10), Reason::ParameterRange, Code::InvalidArgument),
+        (other(|i| i.kind = ContentKind::RawDigest, 10), Reason::KeyPurpose, Code::PermissionDenied),
         (other(|i| i.action = Action::CreateKey, 11), Reason::Malformed, Code::InvalidArgument),
         (other(|i| i.content = Vec::new(), 12), Reason::Malformed, Code::InvalidArgument),
         (other(|i| i.kind = ContentKind::EvmTransaction, 13), Reason::KeyScheme, Code::InvalidArgument),

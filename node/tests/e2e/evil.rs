@@ -193,7 +193,7 @@ async fn s_2_1_a_voter_says_no_to_each_lie_of_a_leader_and_yes_to_what_it_charge
     let old = VoteBody { claims: Some(claims(&charge(), 0, now().minus(86_400_000))), ..good.clone() };
     let (code, reason, facts) = refused(witness.ask(&cluster, &first, old.to_bytes()).await);
     assert_eq!((code, reason), (Code::Unavailable, Reason::ClockSkew));
-    assert!(facts["detail"].starts_with("the claims were issued 864"), "{facts:?}");
+    assert!(facts["detail"].starts_with("the claims were issued 1 day"), "{facts:?}");
 
     // After all these lies the honest question is answered, again with the same vote; who comes second is told what is taken.
     let good = witness.body(&first, claims(&charge(), 0, now()));

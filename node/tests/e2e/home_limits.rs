@@ -145,6 +145,15 @@ async fn i4_a_key_in_an_hsm_signs_within_its_limits_whichever_node_is_asked() {
         assert_eq!(no_room(sign(&client.rotated(i), token("one too many")).await), "jwt-day");
     }
     assert_eq!(certified(&cluster, 0).await, (5, 5));
+    let full = client.seal(token("explained")).unwrap();
+    assert_eq!(no_room(cluster.at(0).sign(&full).await), "jwt-day");
+    let told = cluster.at(0).explain(full.request_id()).await.unwrap();
+    let last = told.decisions.last().unwrap();
+    assert_eq!((last.reason.as_deref(), last.limits[0].limit.as_str()), (Some("VELOCITY_LIMIT"), "jwt-day"));
+    assert_eq!(last.limits[0].stands.map(|s| (s.taken, s.left, s.full)), Some((5, 0, true)));
+    assert_eq!(told.outcome.unwrap().state, "refused");
+    let at_home = cluster.at(1).explain(RequestId([1; 16])).await.unwrap();
+    assert!(at_home.outcome.is_none() && !at_home.decisions.is_empty(), "its home tells of it");
 
     sign(&client, pay(0, 600)).await.unwrap();
     assert_eq!(no_room(sign(&client, pay(1, 401)).await), "hot-usdc-day");

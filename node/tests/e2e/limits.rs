@@ -2,11 +2,12 @@
 
 use crate::harness::cluster::Cluster;
 use crate::harness::orders::*;
+use crate::harness::people::until;
 use crate::harness::raw::{self, typed};
 use crate::harness::vault::verified;
 use crate::limits_votes::Asker;
 use std::collections::BTreeMap;
-use tally_client::{Client, ClientError, Signed};
+use tally_client::{Client, ClientError, SealedIntent, Signed};
 use tally_domain::{Reason, RequestId};
 use tonic::Code;
 
@@ -58,17 +59,46 @@ async fn a_limit_holds_exactly_whichever_leader_is_asked() {
         assert_eq!(signed.certificate.votes.len(), 2, "a result carries the votes of those who signed");
     }
     for leader in 0..3 {
-        full(sign(&cluster.at(leader), say(&format!("too many {leader}"))).await, "fast-hour", 3_600);
+        let intent = client.seal(say(&format!("too many {leader}"))).unwrap();
+        full(cluster.at(leader).sign(&intent).await, "fast-hour", 3_600);
+        refused_for_room(&cluster.at(leader), &intent).await;
     }
     // Amounts, to the last unit.
     for (nonce, leader, whole) in [(0, 0, 600), (1, 1, 399)] {
         sign(&cluster.at(leader), pay(nonce, whole)).await.unwrap();
     }
     full(sign(&cluster.at(2), pay(2, 2)).await, "hot-usdc-day", 86_400);
-    sign(&cluster.at(2), pay(3, 1)).await.unwrap();
+    let last = client.seal(pay(3, 1)).unwrap();
+    let simulated = cluster.at(2).simulate(&last, None).await.unwrap();
+    let charge = &simulated.charges[0];
+    assert_eq!((simulated.verdict.as_str(), charge.decimals, charge.amount), ("permit", Some(6), 1_000_000));
+    assert_eq!(charge.stands.map(|s| (s.taken, s.left, s.full)), Some((999_000_000, 1_000_000, false)));
+    cluster.at(2).sign(&last).await.unwrap();
     full(sign(&cluster.at(0), pay(4, 1)).await, "hot-usdc-day", 86_400);
     // Every certificate is of a quorum, and no unit was certified twice.
     assert_eq!(verified(&cluster).await.len(), 5);
+}
+
+/// The log tells of the refusal and of the line as it stood, once however often it is asked for; simulating says the same.
+async fn refused_for_room(node: &Client, intent: &SealedIntent) {
+    let explained = node.explain(intent.request_id()).await.unwrap();
+    let outcome = explained.outcome.unwrap();
+    assert_eq!((outcome.state.as_str(), outcome.reason.as_deref()), ("refused", Some("VELOCITY_LIMIT")));
+    let last = explained.decisions.last().unwrap();
+    assert_eq!((last.verdict.as_str(), last.reason.as_deref()), ("deny", Some("VELOCITY_LIMIT")));
+    let line = &last.limits[0];
+    let stood = line.stands.unwrap();
+    assert_eq!((line.limit.as_str(), line.amount, line.max, line.window_ms), ("fast-hour", 1, 3, 3_600_000));
+    assert_eq!((stood.taken, stood.left, stood.full), (3, 0, true));
+    assert!(stood.room_at.is_some_and(|at| at > last.time));
+
+    full(node.sign(intent).await, "fast-hour", 3_600);
+    let again = node.explain(intent.request_id()).await.unwrap().decisions;
+    assert_eq!(again, explained.decisions, "the same decisions are in the log already");
+    assert_eq!(again.iter().map(|d| d.verdict.as_str()).collect::<Vec<_>>(), ["permit", "deny"]);
+    let simulated = node.simulate(intent, None).await.unwrap();
+    assert_eq!((simulated.verdict.as_str(), simulated.reason.as_deref()), ("deny", Some("VELOCITY_LIMIT")));
+    assert!(simulated.charges[0].stands.is_some_and(|stands| stands.full && stands.left == 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -102,6 +132,16 @@ async fn one_voter_may_be_away_two_may_not_and_what_an_attempt_had_taken_is_its_
     let third = client.seal(say("three of five")).unwrap();
     let (reason, facts) = refused(cluster.at(0).sign(&third).await);
     assert_eq!(reason, Reason::Voters, "{facts:?}");
+    // However often it is tried, each node writes its decision down once.
+    for _ in 0..3 {
+        assert_eq!(refused(cluster.at(0).sign(&third).await).0, Reason::Voters);
+    }
+    for node in 0..3 {
+        let told = cluster.at(node).explain(third.request_id()).await;
+        let verdicts = told.map(|t| t.decisions.into_iter().map(|d| d.verdict).collect::<Vec<_>>()).unwrap_or_default();
+        assert!(verdicts.len() <= 1 && verdicts.iter().all(|verdict| verdict == "permit"), "node {node}: {verdicts:?}");
+        assert!(node != 0 || verdicts.len() == 1);
+    }
     // Its votes were written down; whoever leads it next has no other pieces to ask for.
     let second = client.seal(say("meanwhile")).unwrap();
     assert_eq!(refused(cluster.at(1).sign(&second).await).0, Reason::Voters);
@@ -127,7 +167,8 @@ async fn a_clock_that_is_a_day_off_is_named_and_the_others_go_on() {
         cluster.launch(node, &[("TALLY_TEST_CLOCK_OFFSET_MS", &i64::to_string(&offset))]);
         cluster.serving(node).await;
         // It is one of five: the other four agree, whoever leads.
-        sign(&cluster.at(0), say(&format!("without node {node}"))).await.unwrap();
+        // A client that begins at it goes on to the next.
+        sign(&client.rotated(node), say(&format!("without node {node}"))).await.unwrap();
         if node == 2 {
             let (reason, facts) = refused(sign(&cluster.at(node), say("to the one that is off")).await);
             assert_eq!((reason, facts["node"].as_str()), (Reason::ClockSkew, "node-3"), "{facts:?}");
@@ -157,13 +198,18 @@ async fn voters_that_hang_are_named_and_what_waited_for_them_goes_on_when_they_a
     let first = client.seal(say("while they hang")).unwrap();
     let (reason, facts) = refused(cluster.at(0).sign(&first).await);
     assert_eq!((reason, away(&facts).as_str()), (Reason::Voters, "node-4,node-5"), "{facts:?}");
-    // By now it is known, and nothing more is claimed for it.
     let asked_again = refused(client.sign(&first).await);
     assert_eq!((asked_again.0, away(&asked_again.1).as_str()), (Reason::Voters, "node-4,node-5"), "{asked_again:?}");
-    assert_eq!((asked_again.1["needed"].as_str(), asked_again.1["available"].as_str()), ("4", "3"));
-    let status = cluster.at(0).node().await.unwrap();
-    let unheard = status.peers.iter().filter(|p| !p.reachable).map(|p| p.node.as_str());
-    assert_eq!(unheard.collect::<Vec<_>>(), ["node-4", "node-5"]);
+    // Once it is known, nothing more is claimed for it.
+    let known = async |c: Client| {
+        let peers = c.node().await.ok()?.peers;
+        let unheard: Vec<_> = peers.iter().filter(|p| !p.reachable).map(|p| p.node.as_str()).collect();
+        (unheard == ["node-4", "node-5"]).then_some(())
+    };
+    until(&cluster, 0, "it must know who is away", known).await;
+    let (reason, facts) = refused(cluster.at(0).sign(&first).await);
+    assert_eq!((reason, away(&facts).as_str()), (Reason::Voters, "node-4,node-5"), "{facts:?}");
+    assert_eq!((facts["needed"].as_str(), facts["available"].as_str()), ("4", "3"));
     WITNESSES.iter().for_each(|witness| cluster.freeze(*witness, false));
     client.sign(&first).await.unwrap();
     // One hangs: the other is enough, whoever leads.

@@ -25,10 +25,12 @@ pub(crate) fn read(
     Err(source.error(given, Problem::Value { what, given: given.get_ref().clone(), want }))
 }
 
-/// A span of milliseconds in the largest unit that is exact.
+/// A span of milliseconds in the largest unit that is exact. One day is `24h`, as bundles have it: what is counted by it is
+/// no calendar's day.
 pub fn words(ms: u64) -> String {
     let units = [("d", DAY_MS), ("h", HOUR_MS), ("m", MINUTE_MS)];
-    let exact = units.into_iter().find(|(_, unit)| ms > 0 && ms.is_multiple_of(*unit));
+    let exact =
+        units.into_iter().find(|(_, unit)| ms > 0 && ms.is_multiple_of(*unit) && (*unit, ms) != (DAY_MS, DAY_MS));
     exact.map_or_else(|| format!("{ms} ms"), |(name, unit)| format!("{}{name}", ms / unit))
 }
 
@@ -74,7 +76,9 @@ mod tests {
         ] {
             assert_eq!(milliseconds(bad), None, "{bad}");
         }
-        for (ms, text) in [(600_000, "10m"), (DAY_MS, "1d"), (25 * HOUR_MS, "25h"), (1, "1 ms"), (0, "0 ms")] {
+        for (ms, text) in
+            [(600_000, "10m"), (DAY_MS, "24h"), (2 * DAY_MS, "2d"), (25 * HOUR_MS, "25h"), (1, "1 ms"), (0, "0 ms")]
+        {
             assert_eq!(words(ms), text);
         }
     }

@@ -102,12 +102,12 @@ impl Known<'_> {
             ("spec", "scheme") => (
                 Scheme::parse(text).is_ok() || HsmScheme::parse(text).is_ok(),
                 "scheme",
-                "the schemes are `ecdsa-secp256k1`, `ed25519`, and for keys in an HSM also `ecdsa-p256` and `rsa-3072`",
+                "the schemes are `ecdsa-secp256k1`, `ed25519`, `schnorr-secp256k1-taproot`, and in an HSM `ecdsa-p256`, `rsa-3072` too",
             ),
             ("spec", "purpose") => (
                 Purpose::parse(text).is_ok_and(|purpose| !matches!(purpose, Purpose::Wrap | Purpose::Tokenize)),
                 "purpose",
-                "the purposes are `transaction`, `message`, and for keys in an HSM also `raw`",
+                "the purposes are `transaction`, `message`, and for keys in an HSM or for Taproot also `raw`",
             ),
             ("wrap", "context") => {
                 (text.contains('='), "pair", "a pair of an encryption context is written `key=value`")

@@ -3,6 +3,7 @@
 use super::{amount_of, plain};
 use crate::bundle::Bundle;
 use std::fmt::Write as _;
+use tally_domain::UnixMillis;
 use tally_domain::facts::{Allowance, AssetRef, Most, TypedDataFacts};
 
 pub(super) fn typed_data(bundle: &Bundle, typed: &TypedDataFacts) -> String {
@@ -45,14 +46,25 @@ pub(super) fn allowance(bundle: &Bundle, chain: &str, allowance: &Allowance) -> 
     }
     match allowance.ends {
         Some(at) => {
-            let _ = write!(text, " until {at} (seconds since 1970)");
+            let _ = write!(text, " until {}", moment(at));
         }
         None => text.push_str(" without end"),
     }
     if let Some(at) = allowance.use_by {
-        let _ = write!(text, ", if handed in by {at}");
+        let _ = write!(text, ", if handed in by {}", moment(at));
     }
     text
+}
+
+/// The last second of the year 9999.
+const CALENDAR_ENDS_S: u64 = 253_402_300_799;
+
+/// A moment that a contract was given in seconds; contracts take any number, and calendars do not.
+fn moment(seconds: u64) -> String {
+    match seconds {
+        ..=CALENDAR_ENDS_S => UnixMillis(seconds.saturating_mul(1_000)).to_string(),
+        _ => format!("the second {seconds} since 1970, after all calendars"),
+    }
 }
 
 fn name(bundle: &Bundle, chain: &str, asset: &AssetRef) -> String {

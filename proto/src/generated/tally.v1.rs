@@ -69,14 +69,14 @@ pub struct IntentBody {
 /// Content of an intent that creates a key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KeySpecBody {
-    /// 1 = ecdsa-secp256k1, 2 = ed25519.
+    /// 1 = ecdsa-secp256k1, 2 = ed25519, 3 = schnorr-secp256k1-taproot.
     #[prost(uint32, tag = "1")]
     pub scheme: u32,
     #[prost(uint32, tag = "2")]
     pub t: u32,
     #[prost(uint32, tag = "3")]
     pub n: u32,
-    /// 1 = transaction, 2 = message.
+    /// 1 = transaction, 2 = message, 3 = raw (schnorr-secp256k1-taproot only).
     #[prost(uint32, tag = "4")]
     pub purpose: u32,
 }
@@ -239,6 +239,11 @@ pub struct PendingRequest {
     /// Who is asked, with their keys.
     #[prost(message, repeated, tag = "17")]
     pub approvers: ::prost::alloc::vec::Vec<Approver>,
+    /// Approved and not signed with VELOCITY_LIMIT: the limit, and from when there is room as far as the node knows.
+    #[prost(string, tag = "30")]
+    pub limit: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "31")]
+    pub room_at_ms: u64,
     /// Who operates the client that asks, and so is not asked, with their keys.
     #[prost(message, repeated, tag = "40")]
     pub initiators: ::prost::alloc::vec::Vec<Approver>,
@@ -1805,7 +1810,7 @@ pub struct Key {
     pub state: ::prost::alloc::string::String,
     #[prost(string, repeated, tag = "8")]
     pub participants: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Of a key in an HSM: SubjectPublicKeyInfo, DER.
+    /// Of a key in an HSM: SubjectPublicKeyInfo, DER. For Taproot: the output key of BIP-341 without scripts, 32 bytes, x only.
     #[prost(bytes = "vec", tag = "9")]
     pub public_key: ::prost::alloc::vec::Vec<u8>,
     /// BIP-32 extended public key; secp256k1 only.
@@ -1829,6 +1834,9 @@ pub struct Key {
     /// Of a KEK, whose purpose is "wrap" and which has no public key: the first version's check value.
     #[prost(string, tag = "16")]
     pub check_value: ::prost::alloc::string::String,
+    /// Of a threshold key, 32 bytes: with it and the public key anyone computes the keys at all paths.
+    #[prost(bytes = "vec", tag = "60")]
+    pub chain_code: ::prost::alloc::vec::Vec<u8>,
 }
 /// Generated client implementations.
 pub mod key_service_client {
@@ -5225,6 +5233,9 @@ pub struct Judgement {
     /// Rules that could not be evaluated, facts that rules cannot express.
     #[prost(string, repeated, tag = "10")]
     pub errors: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// For "needs-approval": persons who are asked, whoever operates the client left out.
+    #[prost(string, repeated, tag = "11")]
+    pub approvers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NearMiss {
@@ -5233,17 +5244,37 @@ pub struct NearMiss {
     #[prost(string, tag = "2")]
     pub condition: ::prost::alloc::string::String,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+/// What a request takes of a line of a limit, and how the line stands for it. Numbers are decimal, in the smallest accounting
+/// units.
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LimitCharge {
     #[prost(string, tag = "1")]
     pub limit: ::prost::alloc::string::String,
-    /// In the smallest accounting units, decimal.
+    /// What the request takes.
     #[prost(string, tag = "2")]
     pub amount: ::prost::alloc::string::String,
+    /// Of so much within the window.
     #[prost(string, tag = "3")]
     pub max: ::prost::alloc::string::String,
     #[prost(uint64, tag = "4")]
     pub window_ms: u64,
+    /// The values that this line counts for, in the order of the limit's `by`.
+    #[prost(message, repeated, tag = "5")]
+    pub by: ::prost::alloc::vec::Vec<Field>,
+    /// 10^decimals accounting units make a whole one; absent where movements and requests are counted.
+    #[prost(uint32, optional, tag = "6")]
+    pub decimals: ::core::option::Option<u32>,
+    /// What other requests had taken of it when the node looked, and what they had left; absent where it did not look.
+    #[prost(string, optional, tag = "7")]
+    pub taken: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "8")]
+    pub left: ::core::option::Option<::prost::alloc::string::String>,
+    /// There was no room for the request.
+    #[prost(bool, tag = "9")]
+    pub full: bool,
+    /// Then: from when there is room, if nothing else is taken and as far as the node knows.
+    #[prost(uint64, tag = "10")]
+    pub room_at_ms: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExplainRequest {
@@ -5256,6 +5287,49 @@ pub struct ExplainRequest {
 pub struct ExplainResponse {
     #[prost(message, repeated, tag = "1")]
     pub decisions: ::prost::alloc::vec::Vec<Decided>,
+    /// What persons have said, in the order in which this node heard it.
+    #[prost(message, repeated, tag = "2")]
+    pub said: ::prost::alloc::vec::Vec<Heard>,
+    /// Where the request stands at this node; absent where another node alone can tell.
+    #[prost(message, optional, tag = "3")]
+    pub outcome: ::core::option::Option<Outcome>,
+}
+/// What a person has signed about a request.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Heard {
+    #[prost(string, tag = "1")]
+    pub person: ::prost::alloc::string::String,
+    /// "approved" or "rejected".
+    #[prost(string, tag = "2")]
+    pub verdict: ::prost::alloc::string::String,
+    /// When this node wrote it down, and in which leaf.
+    #[prost(uint64, tag = "3")]
+    pub at_ms: u64,
+    #[prost(uint64, tag = "4")]
+    pub leaf: u64,
+    /// The bundle under which it was signed.
+    #[prost(bytes = "vec", tag = "5")]
+    pub bundle: ::prost::alloc::vec::Vec<u8>,
+    /// Why it counts for nothing, by the last decision of this node or, while the request waits, now; empty where it counts.
+    #[prost(string, tag = "6")]
+    pub void: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Outcome {
+    /// "received", "awaiting-approval", "approved", "refused", "rejected", "expired", "denied" or "completed".
+    #[prost(string, tag = "1")]
+    pub state: ::prost::alloc::string::String,
+    /// A reason as in ErrorInfo: why it is refused, or not signed yet.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    /// With VELOCITY_LIMIT: the limit, and from when there is room as far as this node knows, 0 where it does not.
+    #[prost(string, tag = "3")]
+    pub limit: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "4")]
+    pub room_at_ms: u64,
+    /// While it waits for persons: what is missing, a way a line.
+    #[prost(string, repeated, tag = "5")]
+    pub missing: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// A decision in the node's log.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -5281,9 +5355,13 @@ pub struct Decided {
     pub rule: ::prost::alloc::string::String,
     #[prost(string, tag = "9")]
     pub condition: ::prost::alloc::string::String,
-    /// The same decided once more, under the bundle of that time; empty where the node no longer has it.
+    /// The same decided once more, under the bundle of that time and with what persons had said by then; empty where the node no
+    /// longer has it.
     #[prost(message, optional, tag = "10")]
     pub again: ::core::option::Option<Judgement>,
+    /// Only for the group `auditors`: how the lines stood that the request is charged on, as the node wrote it down.
+    #[prost(message, repeated, tag = "11")]
+    pub limits: ::prost::alloc::vec::Vec<LimitCharge>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReplayRequest {
@@ -5294,14 +5372,14 @@ pub struct ReplayRequest {
     pub since_ms: u64,
 }
 /// First each change, then, last, the counts.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReplayResponse {
     #[prost(oneof = "replay_response::Part", tags = "1, 2")]
     pub part: ::core::option::Option<replay_response::Part>,
 }
 /// Nested message and enum types in `ReplayResponse`.
 pub mod replay_response {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Part {
         #[prost(message, tag = "1")]
         Change(super::ReplayChange),
@@ -5309,7 +5387,7 @@ pub mod replay_response {
         Counts(super::ReplayCounts),
     }
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReplayChange {
     #[prost(uint64, tag = "1")]
     pub time_ms: u64,
@@ -5328,8 +5406,14 @@ pub struct ReplayChange {
     pub now: ::prost::alloc::string::String,
     #[prost(string, tag = "8")]
     pub now_rule: ::prost::alloc::string::String,
+    /// For VELOCITY_LIMIT under the draft: the lines without room, as the replay has filled them.
+    #[prost(message, repeated, tag = "9")]
+    pub limits: ::prost::alloc::vec::Vec<LimitCharge>,
+    /// For "needs-approval": what the draft would have waited for, a way a line.
+    #[prost(string, repeated, tag = "10")]
+    pub missing: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReplayCounts {
     #[prost(uint64, tag = "1")]
     pub requests: u64,
@@ -5347,6 +5431,9 @@ pub struct ReplayCounts {
     /// What cannot be decided again: its key or content is not known here.
     #[prost(uint64, tag = "6")]
     pub skipped: u64,
+    /// What the replay takes for granted, a sentence each.
+    #[prost(string, repeated, tag = "7")]
+    pub assumes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Generated client implementations.
 pub mod policy_service_client {
@@ -6186,6 +6273,63 @@ pub mod policy_service_server {
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BatchSignRequest {
+    /// An envelope around an IntentBody with action 1.
+    #[prost(message, optional, tag = "1")]
+    pub intent: ::core::option::Option<Envelope>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BatchSignResponse {
+    /// Which message of the stream this answers, from 0.
+    #[prost(uint64, tag = "1")]
+    pub index: u64,
+    #[prost(oneof = "batch_sign_response::Outcome", tags = "2, 3")]
+    pub outcome: ::core::option::Option<batch_sign_response::Outcome>,
+}
+/// Nested message and enum types in `BatchSignResponse`.
+pub mod batch_sign_response {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Outcome {
+        #[prost(message, tag = "2")]
+        Signed(super::SignResponse),
+        #[prost(message, tag = "3")]
+        Failure(super::SignFailure),
+    }
+}
+/// What a call of its own would have ended with: the code of its status and its ErrorInfo.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SignFailure {
+    #[prost(int32, tag = "1")]
+    pub code: i32,
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub message: ::prost::alloc::string::String,
+    #[prost(map = "string, string", tag = "4")]
+    pub metadata: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchRequestsRequest {
+    #[prost(string, tag = "1")]
+    pub tenant: ::prost::alloc::string::String,
+    /// From an answer of the same node; then all changes since that are told, also after a restart of the node. Empty: those
+    /// from now on. The node's name and "/0": all that the node has ever seen.
+    #[prost(string, tag = "2")]
+    pub cursor: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WatchRequestsResponse {
+    /// Only the first answer may have none: it says where the stream begins.
+    #[prost(message, optional, tag = "1")]
+    pub request: ::core::option::Option<Request>,
+    /// Everything up to here has been told.
+    #[prost(string, tag = "2")]
+    pub cursor: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SignRequest {
     /// An envelope around an IntentBody with action 1.
     #[prost(message, optional, tag = "1")]
@@ -6198,7 +6342,8 @@ pub struct SignResponse {
     /// The complete transaction, ready to send; empty for messages.
     #[prost(bytes = "vec", tag = "2")]
     pub signed_payload: ::prost::alloc::vec::Vec<u8>,
-    /// The (derived) public key that the signature verifies under; of a key in an HSM its SubjectPublicKeyInfo, DER.
+    /// The (derived) public key that the signature verifies under, for Taproot the output's; of a key in an HSM its
+    /// SubjectPublicKeyInfo, DER.
     #[prost(bytes = "vec", tag = "3")]
     pub public_key: ::prost::alloc::vec::Vec<u8>,
     /// The rule that permitted it.
@@ -6207,7 +6352,8 @@ pub struct SignResponse {
     /// The votes of all signers; none for a key in an HSM.
     #[prost(message, optional, tag = "5")]
     pub certificate: ::core::option::Option<Certificate>,
-    /// The bytes that were signed: a 32-byte digest for ECDSA and RSA, the message for Ed25519.
+    /// The bytes that were signed: a 32-byte digest for ECDSA, Taproot and RSA, the message for Ed25519. For a Taproot output
+    /// with scripts their Merkle root follows.
     #[prost(bytes = "vec", tag = "6")]
     pub signed_bytes: ::prost::alloc::vec::Vec<u8>,
     /// The node whose HSM signed; empty for a threshold key.
@@ -6440,6 +6586,32 @@ pub mod signing_service_client {
                 .insert(GrpcMethod::new("tally.v1.SigningService", "Sign"));
             self.inner.unary(req, path, codec).await
         }
+        /// Signs many. Each intent is answered as soon as it is done, in any order. The node reads on while it has fewer than 16 of
+        /// the stream in work; when it stops it answers those, and ends the stream: send again what has no answer.
+        pub async fn batch_sign(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::BatchSignRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::BatchSignResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.SigningService/BatchSign",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.SigningService", "BatchSign"));
+            self.inner.streaming(req, path, codec).await
+        }
         /// One request as this node knows it.
         pub async fn get_request(
             &mut self,
@@ -6490,6 +6662,32 @@ pub mod signing_service_client {
                 .insert(GrpcMethod::new("tally.v1.SigningService", "ListRequests"));
             self.inner.unary(req, path, codec).await
         }
+        /// The tenant's requests as they change at this node, each as it is now; what has changed several times in short may come
+        /// once. The stream ends when the node stops: go on from the last cursor.
+        pub async fn watch_requests(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchRequestsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchRequestsResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.SigningService/WatchRequests",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.SigningService", "WatchRequests"));
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -6511,6 +6709,18 @@ pub mod signing_service_server {
             &self,
             request: tonic::Request<super::SignRequest>,
         ) -> std::result::Result<tonic::Response<super::SignResponse>, tonic::Status>;
+        /// Server streaming response type for the BatchSign method.
+        type BatchSignStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::BatchSignResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Signs many. Each intent is answered as soon as it is done, in any order. The node reads on while it has fewer than 16 of
+        /// the stream in work; when it stops it answers those, and ends the stream: send again what has no answer.
+        async fn batch_sign(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::BatchSignRequest>>,
+        ) -> std::result::Result<tonic::Response<Self::BatchSignStream>, tonic::Status>;
         /// One request as this node knows it.
         async fn get_request(
             &self,
@@ -6525,6 +6735,21 @@ pub mod signing_service_server {
             request: tonic::Request<super::ListRequestsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListRequestsResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the WatchRequests method.
+        type WatchRequestsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchRequestsResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// The tenant's requests as they change at this node, each as it is now; what has changed several times in short may come
+        /// once. The stream ends when the node stops: go on from the last cursor.
+        async fn watch_requests(
+            &self,
+            request: tonic::Request<super::WatchRequestsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::WatchRequestsStream>,
             tonic::Status,
         >;
     }
@@ -6649,6 +6874,54 @@ pub mod signing_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/tally.v1.SigningService/BatchSign" => {
+                    #[allow(non_camel_case_types)]
+                    struct BatchSignSvc<T: SigningService>(pub Arc<T>);
+                    impl<
+                        T: SigningService,
+                    > tonic::server::StreamingService<super::BatchSignRequest>
+                    for BatchSignSvc<T> {
+                        type Response = super::BatchSignResponse;
+                        type ResponseStream = T::BatchSignStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::BatchSignRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SigningService>::batch_sign(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BatchSignSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/tally.v1.SigningService/GetRequest" => {
                     #[allow(non_camel_case_types)]
                     struct GetRequestSvc<T: SigningService>(pub Arc<T>);
@@ -6735,6 +7008,52 @@ pub mod signing_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.SigningService/WatchRequests" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchRequestsSvc<T: SigningService>(pub Arc<T>);
+                    impl<
+                        T: SigningService,
+                    > tonic::server::ServerStreamingService<super::WatchRequestsRequest>
+                    for WatchRequestsSvc<T> {
+                        type Response = super::WatchRequestsResponse;
+                        type ResponseStream = T::WatchRequestsStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchRequestsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SigningService>::watch_requests(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchRequestsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

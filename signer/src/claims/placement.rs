@@ -89,6 +89,11 @@ impl Placer {
         found.iter().for_each(|f| self.collided(f.line, f.taken.iter().copied()));
     }
 
+    /// What voters have said that others hold of a line.
+    pub fn heard(&self, line: LineId) -> &[Interval] {
+        self.lines.iter().find(|l| l.charge.line == line).map_or(&[], |l| &l.hints)
+    }
+
     /// Claims on all lines, issued now, by what `see` sees of each; nothing where nothing is charged.
     ///
     /// # Errors

@@ -168,7 +168,7 @@ impl Room {
 }
 
 /// These pieces ascending, those that touch as one.
-fn joined(mut pieces: Vec<Interval>) -> Vec<Interval> {
+pub(super) fn joined(mut pieces: Vec<Interval>) -> Vec<Interval> {
     pieces.sort_unstable();
     let mut joined: Vec<Interval> = Vec::new();
     for piece in pieces {
@@ -181,7 +181,7 @@ fn joined(mut pieces: Vec<Interval>) -> Vec<Interval> {
 }
 
 /// What of a piece is in none of these, which are joined.
-fn without(piece: Interval, taken: &[Interval]) -> Vec<Interval> {
+pub(super) fn without(piece: Interval, taken: &[Interval]) -> Vec<Interval> {
     let first = taken.partition_point(|t| t.to() <= piece.from());
     let mut left = Vec::new();
     let mut from = piece.from();

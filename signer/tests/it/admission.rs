@@ -123,7 +123,21 @@ fn a_key_signs_for_its_one_purpose_with_its_one_scheme() {
     assert_eq!(with_key(&w, &w.payout(), |r| r.purpose = Purpose::Message), Reason::KeyPurpose);
     assert_eq!(with_key(&w, &w.payout(), |r| r.scheme = Scheme::Ed25519), Reason::KeyScheme);
     assert_eq!(reason(&w, |i| i.purpose = Purpose::Transaction), Reason::KeyPurpose);
-    assert_eq!(reason(&w, |i| i.path = DerivationPath::parse("m/1").unwrap()), Reason::ParameterRange);
+    let child = Intent { path: DerivationPath::parse("m/1").unwrap(), ..w.note() };
+    assert!(w.admit(&child).is_ok(), "keys of every scheme have children");
+    // For Taproot there are digests too, and no transactions.
+    let raw = |content: &[u8]| Intent {
+        kind: ContentKind::RawDigest,
+        purpose: Purpose::Raw,
+        content: content.to_vec(),
+        ..w.note()
+    };
+    let of_taproot =
+        |intent: &Intent, purpose| with_key(&w, intent, |r| (r.scheme, r.purpose) = (Scheme::Taproot, purpose));
+    assert_eq!(of_taproot(&raw(&[7; 32]), Purpose::Message), Reason::KeyPurpose);
+    assert_eq!(of_taproot(&raw(&[7; 33]), Purpose::Raw), Reason::ParameterRange);
+    assert_eq!(of_taproot(&raw(&[7; 32]), Purpose::Raw), Reason::PolicyDenied, "no rule permits raw digests");
+    assert_eq!(of_taproot(&w.payout(), Purpose::Transaction), Reason::KeyScheme);
     assert_eq!(reason(&w, |i| i.kind = ContentKind::KeySpec), Reason::Malformed);
     assert_eq!(reason(&w, |i| i.action = Action::CreateKey), Reason::Malformed);
 }
@@ -199,6 +213,12 @@ fn a_new_key_must_fit_the_roster_and_the_rules() {
     assert_eq!(refused(good, |i| i.purpose = Purpose::Transaction), Reason::KeyPurpose);
     assert_eq!(refused(good, |i| i.min_bundle_version = 4), Reason::StalePolicy);
     assert_eq!(refused(good, |i| i.expires_at = i.not_before), Reason::ValidityTooLong);
-    assert_eq!(refused(spec(Scheme::Ed25519, 2, 3, Purpose::Transaction), |_| {}), Reason::KeyScheme);
+    for scheme in [Scheme::Ed25519, Scheme::Taproot] {
+        assert_eq!(refused(spec(scheme, 2, 3, Purpose::Transaction), |_| {}), Reason::KeyScheme);
+    }
+    for purpose in [Purpose::Message, Purpose::Raw] {
+        assert!(create(spec(Scheme::Taproot, 2, 3, purpose), |_| {}).is_ok());
+    }
+    assert_eq!(refused(spec(Scheme::Ed25519, 2, 3, Purpose::Raw), |_| {}), Reason::ParameterRange);
     assert_eq!(refused(spec(Scheme::Ed25519, 3, 4, Purpose::Message), |_| {}), Reason::ParameterRange);
 }

@@ -5,7 +5,7 @@ use tally_domain::activation::{BundleName, BundleVeto, VetoSpec};
 use tally_domain::ports::store::{BundleWrite, Step, Write};
 use tally_domain::*;
 use tally_signer::admit::open;
-use tally_signer::judge::{KeyView, judge};
+use tally_signer::judge::{KeyView, People, judge};
 use tally_signer::veto::{VetoPermit, admit_veto, while_active};
 
 fn vetoed() -> BundleName {
@@ -74,14 +74,14 @@ fn a_step_under_a_bundle_says_so_first() {
 #[test]
 fn judging_says_what_deciding_does_and_mints_nothing() {
     let w = World::new();
-    let judged = judge(&veto_intent(&w), KeyView::None, &w.bundle, NOW).unwrap().unwrap();
+    let judged = judge(&veto_intent(&w), KeyView::None, People::Silent, &w.bundle, NOW).unwrap().unwrap();
     assert_eq!(judged.decision, tally_policy::Decision::Permit { rule: "veto".into() });
     assert!(judged.shown.contains("veto version 7"), "{}", judged.shown);
     // A key that is not known, and a client that is not.
-    let refused = |intent: &Intent| judge(intent, KeyView::None, &w.bundle, NOW).unwrap_err().reason;
+    let refused = |intent: &Intent| judge(intent, KeyView::None, People::Silent, &w.bundle, NOW).unwrap_err().reason;
     assert_eq!(refused(&w.note()), Reason::KeyNotFound);
     let stranger = Intent { client: ClientId::parse("nobody").unwrap(), ..veto_intent(&w) };
     assert_eq!(refused(&stranger), Reason::UnknownClient);
     let wrap = Intent { action: Action::Wrap, ..veto_intent(&w) };
-    assert!(judge(&wrap, KeyView::None, &w.bundle, NOW).unwrap().is_none());
+    assert!(judge(&wrap, KeyView::None, People::Silent, &w.bundle, NOW).unwrap().is_none());
 }

@@ -1,6 +1,7 @@
 //! Remembered claims in three orders: by request, by place on the line and by age. A question about a line then looks at
 //! what it is about, however many claims the line holds.
 
+use super::units::{Units, most};
 use super::{Claimant, Voted};
 use crate::claim::Interval;
 use crate::time::UnixMillis;
@@ -151,33 +152,4 @@ fn size(piece: Interval) -> Size {
 /// The longest piece of a size, and one more.
 fn longest(size: Size) -> u128 {
     1_u128.checked_shl((size + 1) * BITS_PER_SIZE).unwrap_or(u128::MAX)
-}
-
-/// Units of the largest of these claims.
-fn most<'a>(claims: impl Iterator<Item = &'a Voted>) -> u128 {
-    claims.map(Voted::units).max().unwrap_or(0)
-}
-
-/// A sum of any number of lines' worth of units: claims of different times share units, so that their sum may be more
-/// than one number of a line holds.
-#[derive(Debug, Clone, Copy, Default)]
-struct Units {
-    low: u128,
-    high: u64,
-}
-
-impl Units {
-    fn and(self, units: u128) -> Self {
-        let (low, carried) = self.low.overflowing_add(units);
-        Self { low, high: self.high.saturating_add(carried.into()) }
-    }
-
-    fn less(self, units: u128) -> Self {
-        let (low, borrowed) = self.low.overflowing_sub(units);
-        Self { low, high: self.high.saturating_sub(borrowed.into()) }
-    }
-
-    fn saturated(self) -> u128 {
-        if self.high == 0 { self.low } else { u128::MAX }
-    }
 }

@@ -1,0 +1,200 @@
+//! The JSON-RPC endpoint: what alloy, ethers and web3.py send, byte for byte; who may send it; and what is told to those who
+//! send something else.
+
+use crate::evm::{MAIL, MAIL_DIGEST};
+use crate::harness::cluster::{Cluster, USDC, VENDOR};
+use crate::harness::json_rpc::{Caller, call, provide};
+use crate::harness::orders::*;
+use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
+use serde_json::{Value, json};
+use tally_chains::{TransactionRequest, evm_address, evm_unsigned};
+use tally_client::{Client, RequestState};
+use tally_domain::{ContentKind, DerivationPath, HsmScheme, Purpose, RequestId, Scheme};
+
+const ACCOUNTS: &str = "{ key = \"later\" }, { key = \"hot\" }, { key = \"hot\", path = \"m/0/7\" }, { key = \"said\" }, \
+                        { key = \"house\" }";
+
+/// What node 1 works on at once for JSON-RPC.
+const BODIES_MAX: usize = 64;
+
+struct Endpoint {
+    cluster: Cluster,
+    port: u16,
+    client: Client,
+    /// Addresses of `hot`, its child m/0/7, `said`, and `house` in the HSM of node 1.
+    addresses: [String; 4],
+}
+
+impl Endpoint {
+    async fn start() -> Self {
+        let mut cluster = Cluster::prepare(3);
+        let port = provide(&cluster, 0, 1, ACCOUNTS);
+        (0..3).for_each(|i| cluster.launch(i, &[]));
+        cluster.all_serving().await;
+        let client = cluster.client("payouts-1");
+        let hot = create_hot(&client).await;
+        let child = client.derive(&key("hot"), &DerivationPath::parse("m/0/7").unwrap()).await.unwrap().public_key;
+        let said = create(&client, "said", Scheme::EcdsaSecp256k1, Purpose::Message).await;
+        let spec = in_hsm_of(0, HsmScheme::EcdsaSecp256k1, Purpose::Message);
+        let house = create_hsm(&client, "house", &spec).await.unwrap().secp256k1_compressed().unwrap().to_vec();
+        let addresses = [hot, child, said, house].map(|point| evm_address(&point).unwrap());
+        Self { cluster, port, client, addresses }
+    }
+
+    fn caller(&self, client: &str) -> Caller {
+        Caller::new(&self.cluster, self.port, Some(&self.cluster.clients[client].tls))
+    }
+
+    /// As alloy's `TransactionRequest` is written.
+    fn transfer(&self, from: &str, micro: u64) -> Value {
+        json!({
+            "from": from, "to": USDC, "gas": "0xea60", "nonce": "0x0", "value": "0x0", "chainId": "0x1", "type": "0x2",
+            "maxFeePerGas": "0x6fc23ac00", "maxPriorityFeePerGas": "0x3b9aca00",
+            "input": format!("0xa9059cbb{:0>64}{micro:064x}", VENDOR.trim_start_matches("0x")),
+        })
+    }
+}
+
+/// The address that libsecp256k1 recovers from `0x` and r, s, v.
+fn signer(digest: &[u8], signature: &str) -> String {
+    let bytes = hex::decode(signature.strip_prefix("0x").unwrap()).unwrap();
+    let id = RecoveryId::try_from(i32::from(bytes[64]) - 27).unwrap();
+    let signature = RecoverableSignature::from_compact(&bytes[..64], id).unwrap();
+    let point = signature.recover(secp256k1::Message::from_digest(digest.try_into().unwrap())).unwrap();
+    evm_address(&point.serialize()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn libraries_sign_as_the_client_whose_key_the_endpoint_has() {
+    let endpoint = Endpoint::start().await;
+    let caller = endpoint.caller("payouts-1");
+    let [hot, child, said, house] = &endpoint.addresses;
+    // A key that does not exist yet has no address.
+    assert_eq!(caller.call("eth_accounts", json!([])).await.unwrap(), json!([hot, child, said, house]));
+    assert_eq!(caller.call("eth_chainId", json!([])).await.unwrap(), "0x1");
+
+    for account in [hot, child] {
+        let tx = endpoint.transfer(account, 5_000_000);
+        let raw = caller.call("eth_signTransaction", json!([tx])).await.unwrap();
+        let raw = hex::decode(raw.as_str().unwrap().strip_prefix("0x").unwrap()).unwrap();
+        let unsigned = evm_unsigned(&TransactionRequest::from_value(tx, None).unwrap().fields);
+        let decoded =
+            tally_chains::decode(ContentKind::EvmTransaction, Scheme::EcdsaSecp256k1, "eip155:1", &unsigned).unwrap();
+        let tally_chains::ToSign::Digest(digest) = decoded.to_sign else { panic!() };
+        // The last three fields in RLP: parity, and r and s with a byte of length; the tests' r and s are not short.
+        let [parity, 0xa0, rest @ ..] = &raw[raw.len() - 67..] else { panic!("{raw:02x?}") };
+        let v = if *parity == 0x80 { "1b" } else { "1c" };
+        let signature = format!("0x{}{}{v}", hex::encode(&rest[..32]), hex::encode(&rest[33..]));
+        assert_eq!(signer(&digest.0, &signature), *account);
+    }
+    // geth's form, which web3.py reads.
+    let body = call(7, "eth_signTransaction", json!([endpoint.transfer(hot, 1_000_000)]));
+    let signed = caller.post("/geth", &body).await["result"].take();
+    assert!(signed["raw"].as_str().unwrap().starts_with("0x02f8"), "{signed}");
+    assert_eq!(
+        (&signed["tx"]["from"], &signed["tx"]["nonce"], &signed["tx"]["type"]),
+        (&json!(hot), &json!("0x0"), &json!("0x2"))
+    );
+    let r = signed["tx"]["r"].as_str().unwrap().trim_start_matches("0x");
+    assert!(signed["raw"].as_str().unwrap().contains(r), "{signed}");
+
+    let digest = hex::decode(MAIL_DIGEST).unwrap();
+    for mail in [json!(MAIL), serde_json::from_str(MAIL).unwrap()] {
+        let signature = caller.call("eth_signTypedData_v4", json!([hot.to_lowercase(), mail])).await.unwrap();
+        assert_eq!(signer(&digest, signature.as_str().unwrap()), *hot);
+    }
+    // The published EIP-191 hash of "hello".
+    let digest = hex::decode("50b2c43fd39106bafbba0da34fc430e1f91e3c96ea2acee2bc34119f92b37750").unwrap();
+    for account in [said, house] {
+        let signature = caller.call("personal_sign", json!(["0x68656c6c6f", account])).await.unwrap();
+        assert_eq!(signer(&digest, signature.as_str().unwrap()), *account);
+    }
+    refusals(&endpoint, &caller).await;
+    strangers(&endpoint).await;
+    http(&endpoint, &caller).await;
+    overload(&endpoint, &caller).await;
+}
+
+/// The endpoint is a client as any other: what policy denies is denied, and says so.
+async fn refusals(endpoint: &Endpoint, caller: &Caller) {
+    let [hot, ..] = &endpoint.addresses;
+    let denied = endpoint.transfer(hot, 1_001_000_000);
+    let error = caller.call("eth_signTransaction", json!([denied])).await.unwrap_err();
+    let data = &error["data"];
+    assert_eq!((error["code"].as_i64(), &data["code"]), (Some(-32003), &json!("PERMISSION_DENIED")));
+    assert_eq!((&data["domain"], &data["reason"]), (&json!("tally"), &json!("POLICY_DENIED")));
+    assert!(data["metadata"].to_string().contains("payouts-small"), "{data}");
+    let id = hex::decode(data["requestId"].as_str().unwrap()).unwrap();
+    let request = endpoint.client.request(RequestId::from_slice(&id).unwrap()).await.unwrap();
+    assert_eq!((request.client.as_str(), request.key.as_str()), ("payouts-1", "hot"));
+    assert!(matches!(request.state, RequestState::Refused(reason) if reason == "POLICY_DENIED"));
+
+    let purpose = caller.call("personal_sign", json!(["0x68", hot])).await.unwrap_err();
+    assert_eq!(purpose["data"]["reason"], "KEY_PURPOSE");
+    // A child that is not listed is no account, though the client could ask for it over gRPC.
+    let path = DerivationPath::parse("m/0/8").unwrap();
+    let unlisted = endpoint.client.derive(&key("hot"), &path).await.unwrap().public_key;
+    let tx = endpoint.transfer(&evm_address(&unlisted).unwrap(), 1);
+    let mut elsewhere = endpoint.transfer(hot, 1);
+    elsewhere["chainId"] = json!("0x89");
+    for (tx, part) in [(tx, "no key of address"), (elsewhere, "eip155:137")] {
+        let error = caller.call("eth_signTransaction", json!([tx])).await.unwrap_err();
+        assert_eq!((error["code"].as_i64(), &error["data"]["reason"]), (Some(-32602), &json!("MALFORMED")));
+        assert!(error["message"].as_str().unwrap().contains(part), "{error}");
+    }
+}
+
+/// Only the client's own certificates speak for it.
+async fn strangers(endpoint: &Endpoint) {
+    let nobody = Caller::new(&endpoint.cluster, endpoint.port, None);
+    assert!(nobody.http("POST / HTTP/1.1\r\ncontent-type: application/json", b"{}").await.is_err());
+    let node = Caller::new(&endpoint.cluster, endpoint.port, Some(&endpoint.cluster.nodes[1].tls));
+    for (stranger, reason) in [(endpoint.caller("payouts-2"), "ACL"), (node, "UNKNOWN_CLIENT")] {
+        let answer = stranger.post("/", &call(7, "eth_accounts", json!([]))).await;
+        assert_eq!((&answer["id"], &answer["error"]["data"]["reason"]), (&Value::Null, &json!(reason)), "{answer}");
+    }
+}
+
+async fn http(endpoint: &Endpoint, caller: &Caller) {
+    let json = "content-type: application/json";
+    let too_large = vec![b' '; 300 * 1024];
+    for (head, body, status) in [
+        (format!("GET / HTTP/1.1\r\n{json}"), &b""[..], 405),
+        (format!("POST /v1 HTTP/1.1\r\n{json}"), b"{}", 404),
+        ("POST / HTTP/1.1\r\ncontent-type: text/plain".into(), b"{}", 415),
+        (format!("POST / HTTP/1.1\r\n{json}"), &too_large, 413),
+        (format!("POST / HTTP/1.1\r\n{json}{}", "\r\nx: y".repeat(80)), b"{}", 431),
+    ] {
+        assert_eq!(caller.http(&head, body).await.unwrap().0, status, "{head}");
+    }
+    let several = json!([call(1, "eth_chainId", json!([])), call(2, "eth_sendTransaction", json!([])), 5]);
+    let answers = caller.post("/", &several).await;
+    assert_eq!((&answers[0]["id"], &answers[0]["result"]), (&json!(1), &json!("0x1")));
+    assert_eq!((&answers[1]["id"], &answers[1]["error"]["code"]), (&json!(2), &json!(-32601)));
+    assert_eq!((&answers[2]["id"], &answers[2]["error"]["code"]), (&Value::Null, &json!(-32600)));
+    assert_eq!(answers.as_array().unwrap().len(), 3);
+    assert!(endpoint.client.healthy().await.unwrap());
+}
+
+/// Bodies that never end take their places for some seconds, and no more of them; the node itself serves on.
+async fn overload(endpoint: &Endpoint, caller: &Caller) {
+    let mut slow = Vec::new();
+    for _ in 0..BODIES_MAX {
+        slow.push(caller.open("POST / HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 9").await);
+    }
+    let shed = async |reason: &str| {
+        let answer = caller.post("/", &call(7, "eth_chainId", json!([]))).await;
+        answer["error"]["data"]["reason"] == reason
+    };
+    let end = tokio::time::Instant::now() + std::time::Duration::from_secs(5);
+    // The last ones may still be on their way.
+    while !shed("OVERLOADED").await {
+        assert!(tokio::time::Instant::now() < end, "64 open bodies must be all that it takes");
+    }
+    sign(&endpoint.client, pay(9, 5)).await.unwrap();
+    drop(slow);
+    while shed("OVERLOADED").await {
+        assert!(tokio::time::Instant::now() < end, "places must be given back");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}

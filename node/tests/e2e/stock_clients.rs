@@ -1,0 +1,101 @@
+//! Programs that know nothing of our SDK, and a chain that knows nothing of us: Python and TypeScript with the .proto files,
+//! ethers with the JSON-RPC endpoint. What they get signed is sent to anvil, and moves a token there.
+
+use crate::harness::anvil::{Anvil, CHAIN, TOKEN};
+use crate::harness::cluster::{Cluster, VENDOR};
+use crate::harness::json_rpc::provide;
+use crate::harness::orders::*;
+use crate::harness::stock;
+use serde_json::Value;
+use std::process::{Command, Output};
+use tally_client::RequestState;
+use tally_domain::RequestId;
+
+/// The token of the chain of the test, under the name that the rules know.
+fn on_this_chain(cluster: &Cluster) {
+    let path = cluster.dir.path().join("policy/assets.toml");
+    let mut assets = std::fs::read_to_string(&path).unwrap();
+    assets += &format!(
+        "\n[[asset]]\nsymbol = \"ETH\"\nchain = \"eip155:{CHAIN}\"\ndecimals = 18\n\
+         \n[[asset]]\nsymbol = \"USDC\"\nchain = \"eip155:{CHAIN}\"\ncontract = \"{TOKEN}\"\ndecimals = 6\n"
+    );
+    std::fs::write(path, assets).unwrap();
+}
+
+/// `transfer(to, micro)` as the arguments of both examples.
+fn transfer(command: &mut Command, cluster: &Cluster, nonce: u64, to: &str, micro: u64) -> Output {
+    let data = format!("0xa9059cbb{:0>64}{micro:064x}", to.trim_start_matches("0x"));
+    let profile = cluster.dir.path().join("payouts-1/profile.toml");
+    command.arg("--profile").arg(profile).args(["--key", "hot", "--to", TOKEN, "--data", &data]);
+    command.args(["--chain", &CHAIN.to_string(), "--nonce", &nonce.to_string()]).output().unwrap()
+}
+
+fn python() -> Command {
+    let mut command = Command::new(stock::python());
+    command.arg(stock::sign_py());
+    command
+}
+
+fn typescript() -> Command {
+    let mut command = Command::new("node");
+    command.arg(stock::sign_js()).arg("--proto").arg(stock::proto());
+    command
+}
+
+/// `examples/ethers/pay.mjs` by the client of the endpoint.
+fn ethers(cluster: &Cluster, port: u16, anvil: &Anvil, micro: u64) -> Value {
+    let output = Command::new("node")
+        .arg(stock::ethers().join("pay.mjs"))
+        .arg(cluster.dir.path().join("payouts-1"))
+        .args([&format!("https://127.0.0.1:{port}"), &anvil.url(), TOKEN, VENDOR, &micro.to_string()])
+        .output()
+        .unwrap();
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", stock::said(&output)))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chain_takes_what_stock_clients_have_had_signed() {
+    // What is installed the first time is, while the cluster starts.
+    let installing = [std::thread::spawn(stock::python), std::thread::spawn(stock::sign_js)];
+    let anvil = Anvil::start().await;
+    let mut cluster = Cluster::prepare(3);
+    on_this_chain(&cluster);
+    let port = provide(&cluster, 0, CHAIN, "{ key = \"hot\" }");
+    let certificates = cluster.dir.path().join("payouts-1");
+    std::fs::copy(cluster.dir.path().join("ca.pem"), certificates.join("ca.pem")).unwrap();
+    (0..3).for_each(|i| cluster.launch(i, &[]));
+    cluster.all_serving().await;
+    let client = cluster.client("payouts-1");
+    let hot = tally_chains::evm_address(&create_hot(&client).await).unwrap();
+    anvil.fund(&hot, 2_000_000_000).await;
+
+    let paid = ethers(&cluster, port, &anvil, 5_000_000);
+    assert_eq!((&paid["from"], &paid["status"], &paid["balance"]), (&hot.clone().into(), &1.into(), &"5000000".into()));
+
+    installing.into_iter().for_each(|thread| drop(thread.join().unwrap()));
+    for (nonce, micro, mut program) in [(1, 7_000_000, python()), (2, 11_000_000, typescript())] {
+        let output = transfer(&mut program, &cluster, nonce, VENDOR, micro);
+        let said = stock::said(&output);
+        assert!(output.status.success() && said.contains("permitted by rule payouts-small"), "{said}");
+        let raw = String::from_utf8(output.stdout).unwrap();
+        let receipt = anvil.send(raw.trim()).await;
+        assert_eq!((&receipt["status"], &receipt["to"]), (&"0x1".into(), &TOKEN.into()));
+        assert_eq!(receipt["from"], hot.to_lowercase());
+    }
+    assert_eq!(anvil.balance(VENDOR).await, 5_000_000 + 7_000_000 + 11_000_000);
+    assert_eq!(anvil.balance(&hot).await, 2_000_000_000 - 23_000_000);
+
+    // A denial reaches each of them with its reason, and nothing moves.
+    for mut program in [python(), typescript()] {
+        let output = transfer(&mut program, &cluster, 3, TOKEN, 1);
+        let said = stock::said(&output);
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(said.contains("POLICY_DENIED: ") && said.contains("payouts-small"), "{said}");
+    }
+    let refused = &ethers(&cluster, port, &anvil, 1_001_000_000)["refused"];
+    assert_eq!((&refused["code"], &refused["data"]["reason"]), (&(-32003).into(), &"POLICY_DENIED".into()));
+    let id = hex::decode(refused["data"]["requestId"].as_str().unwrap()).unwrap();
+    let known = client.request(RequestId::from_slice(&id).unwrap()).await.unwrap();
+    assert!(matches!(known.state, RequestState::Refused(reason) if reason == "POLICY_DENIED"));
+    assert_eq!(anvil.balance(VENDOR).await, 23_000_000);
+}
