@@ -158,6 +158,17 @@ async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<P
     }
 }
 
+/// Whether anything new may be begun: somebody waits for it, and neither rules nor freezes have changed.
+fn may_go_on(node: &Node, permit: &Permit) -> Result<(), Refusal> {
+    if deadline::is_over() {
+        return Err(Reason::Deadline.into());
+    }
+    if node.bundle().digest() != permit.bundle() {
+        return Err(Reason::BundleMismatch.into());
+    }
+    node.freezes.known().check(&permit.subject().intent().key)
+}
+
 /// One attempt after another, until there is a result, a refusal, or no further signer set to try.
 async fn attempts(node: &Arc<Node>, permit: &Permit, origin: &Origin, placer: &mut Placer) -> Result<Vec<u8>, Refusal> {
     let subject = permit.subject();
@@ -170,13 +181,7 @@ async fn attempts(node: &Arc<Node>, permit: &Permit, origin: &Origin, placer: &m
         node.store.attempts(&intent.tenant, &intent.request_id).map_err(|e| crate::reply::of_store(&e))?.is_empty();
     let mut tried = 0;
     while tried < ATTEMPTS_MAX {
-        if deadline::is_over() {
-            return Err(Reason::Deadline.into());
-        }
-        if node.bundle().digest() != permit.bundle() {
-            return Err(Reason::BundleMismatch.into());
-        }
-        node.freezes.known().check(&intent.key)?;
+        may_go_on(node, permit)?;
         let plan = if fresh {
             Known::Next(Next::Start { attempt: Attempt(1), abandonments: Vec::new() })
         } else {

@@ -93,16 +93,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         .add_service(services::peer(node.clone(), limit))
         .serve_with_incoming_shutdown(connections, stop_signal());
     let server = tokio::spawn(server);
-    // Peers may know that this node was restored from an older copy, and what was frozen while it was away; it must hear
-    // so before it serves.
-    let peers = node.peers.by_reachability();
-    futures_util::future::join_all(peers.iter().map(|peer| async {
-        greet::greet(&node, peer).await;
-        freeze_news::fetch(&node, peer).await;
-    }))
-    .await;
-    // Nor does it decide by a bundle that has been replaced meanwhile.
-    bundle_news::catch_up_with_all(&node).await;
+    hear_first(&node).await;
     open.send_replace(true);
     for service in std::iter::once("").chain(services::NAMES) {
         health.set_service_status(service, tonic_health::ServingStatus::Serving).await;
@@ -123,6 +114,20 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What a node must hear before it serves.
+async fn hear_first(node: &Arc<Node>) {
+    // Peers may know that this node was restored from an older copy, and what was frozen while it was away; it must hear
+    // so before it serves.
+    let peers = node.peers.by_reachability();
+    futures_util::future::join_all(peers.iter().map(|peer| async {
+        greet::greet(node, peer).await;
+        freeze_news::fetch(node, peer).await;
+    }))
+    .await;
+    // Nor does it decide by a bundle that has been replaced meanwhile.
+    bundle_news::catch_up_with_all(node).await;
 }
 
 /// A server whose connections have limits.
