@@ -331,6 +331,7 @@ mod tests {
             "payouts-large",
             "eth-small",
             "messages",
+            "bitcoin-messages",
             "tokens",
             "operators-create-keys",
             "vault-keys",

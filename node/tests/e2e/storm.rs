@@ -123,10 +123,18 @@ async fn call(client: &Client, name: &KeyName, most: u128, numbers: &AtomicU64, 
         if !calm.ask(intent.request_id(), name, whole, most) {
             break;
         }
-        match tokio::time::timeout(PATIENCE, client.sign(&intent)).await {
-            Ok(Err(e)) if e.refused().is_some_and(|r| r.reason == Reason::VelocityLimit) => refused += 1,
-            // Signed, or away, or nobody knows: the nodes are asked when it is over.
-            _ => {}
+        loop {
+            match tokio::time::timeout(PATIENCE, client.sign(&intent)).await {
+                Ok(Ok(_)) => break,
+                Ok(Err(e)) if e.refused().is_some_and(|r| r.reason == Reason::VelocityLimit) => {
+                    refused += 1;
+                    break;
+                }
+                // Away, or shed, or nobody knows. A key that is asked for little asks for the same again; for the other there
+                // is enough, and the nodes are asked when it is over.
+                _ if most == u128::MAX || calm.has_come() => break,
+                _ => {}
+            }
         }
     }
     refused
