@@ -29,7 +29,7 @@ pub enum Happened {
     Decided(Box<Logged>),
     /// A person has signed something about it.
     Said(Box<(Approval, Envelope)>),
-    /// It was signed.
+    /// It was signed, or done at the home of a token domain.
     Completed,
 }
 
@@ -123,6 +123,7 @@ fn past(leaf: u64, event: Event, last: &mut Option<Brought>) -> Option<Past> {
             (approval.tenant.clone(), approval.request_id, Happened::Said(Box::new((approval, envelope))))
         }
         What::Completed { tenant, request_id, .. } => (tenant, request_id, Happened::Completed),
+        What::TokensUsed(used) => (used.by.tenant, used.by.request_id, Happened::Completed),
         _ => return None,
     };
     Some(Past { leaf, time, tenant, request, what })

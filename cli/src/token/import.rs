@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use tally_client::{CardRow, CardStream, Client, Exit, GivenToken, MESSAGE_ROWS_MAX, Order, Row};
@@ -33,7 +33,7 @@ pub struct Import {
     /// The token domain.
     #[arg(long, value_name = "DOMAIN")]
     domain: KeyName,
-    /// Where line numbers and tokens go, as CSV.
+    /// Where line numbers and tokens go, as CSV; the first line says which import it is.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Where lines that were refused go: number, reason, and what is wrong; never what was in the line.
@@ -65,8 +65,10 @@ impl Import {
     pub async fn run(self, client: &Client) -> anyhow::Result<Shown> {
         let (source, lines) = measured(&self.file)?;
         let id = import_id(&self.domain, &source)?;
-        let (mut out, from) = resumed(&self.out, None)?;
-        let (mut rejects, _) = resumed(&self.rejects, Some(from))?;
+        self.check_files()?;
+        let heading = format!("import,{id}\n");
+        let (mut out, from, _) = resumed(&self.out, &heading, None)?;
+        let (mut rejects, _, rejected_before) = resumed(&self.rejects, &heading, Some(from))?;
         // No more than are left: rules and limits are asked about as many.
         let left = u32::try_from(lines.saturating_sub(from)).unwrap_or(u32::MAX);
         let rows_max = left.max(1);
@@ -83,18 +85,30 @@ impl Import {
         drop(progress);
         out.sync_all().and_then(|()| rejects.sync_all()).context("cannot write what was answered")?;
         outcome.context("the import stopped; the same command goes on where it was")?;
-        let exit = if tally.rejected == 0 { Exit::Done } else { Exit::Other };
+        let rejected = tally.rejected + rejected_before;
+        let exit = if rejected == 0 { Exit::Done } else { Exit::Other };
         let text = [
             format!("PERMITTED by rule {}", stream.rule),
             field("tokens", format!("{} of them {} new, in {}", tally.tokens, tally.created, self.out.display())),
-            field("rejected", format!("{}, in {}", tally.rejected, self.rejects.display())),
+            field("rejected", format!("{rejected}, in {}", self.rejects.display())),
             field("lines before", from),
         ];
         let document = json!({
             "verdict": "permitted", "rule": stream.rule, "import": id.to_string(), "tokens": tally.tokens,
-            "created": tally.created, "rejected": tally.rejected, "lines_before": from,
+            "created": tally.created, "rejected": rejected, "lines_before": from,
         });
         Ok(Shown::with_exit(exit, text.join("\n"), document))
+    }
+
+    /// Whoever writes over the cards, or tokens among the rejects, has lost them.
+    fn check_files(&self) -> anyhow::Result<()> {
+        let ids =
+            [&self.file, &self.out, &self.rejects].map(|path| std::fs::metadata(path).map(|m| (m.dev(), m.ino())));
+        let same = |a: usize, b: usize| matches!((ids.get(a), ids.get(b)), (Some(Ok(a)), Some(Ok(b))) if a == b);
+        if same(0, 1) || same(0, 2) || same(1, 2) || self.out == self.rejects {
+            return Err(Usage("the cards, --out and --rejects must be three files".into()).into());
+        }
+        Ok(())
     }
 }
 
@@ -235,9 +249,9 @@ fn row(line: &[u8], number: u64) -> Read {
     Read::Card(CardRow { number: SecretBytes::new(pan.to_vec()), subject, line: number })
 }
 
-/// Opens a file to write on, and tells the number of the last line that it is about. A line that was not finished goes, and
-/// so does what is about lines after `last`.
-fn resumed(path: &Path, last: Option<u64>) -> anyhow::Result<(File, u64)> {
+/// Opens a file to write on, which begins with the import that it is of; tells the number of the last line that it is about,
+/// and how many there are. A line that was not finished goes, and so does what is about lines after `last`.
+fn resumed(path: &Path, heading: &str, last: Option<u64>) -> anyhow::Result<(File, u64, u64)> {
     let shown = path.display();
     let mut file = OpenOptions::new()
         .read(true)
@@ -247,20 +261,30 @@ fn resumed(path: &Path, last: Option<u64>) -> anyhow::Result<(File, u64)> {
         .mode(0o600)
         .open(path)
         .with_context(|| format!("cannot write {shown}"))?;
-    let mut text = String::new();
-    file.read_to_string(&mut text).with_context(|| format!("cannot read {shown}"))?;
-    let (mut kept, mut known) = (0, 0);
-    for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
-        let number = line.split(',').next().and_then(|number| number.parse::<u64>().ok());
-        let number = number.ok_or_else(|| Usage(format!("{shown} is no output of an import; give a new file")))?;
+    let mut text = Zeroizing::new(String::new());
+    // What is in a file that is not ours may be cards: it is neither changed nor shown.
+    let others = || Usage(format!("{shown} is not of an import of this very file into this domain; give a new file"));
+    file.read_to_string(&mut text).map_err(|_| others())?;
+    let Some(lines) = text.strip_prefix(heading) else {
+        if !heading.starts_with(text.as_str()) {
+            return Err(others().into());
+        }
+        file.set_len(0)?;
+        file.seek(SeekFrom::Start(0))?;
+        file.write_all(heading.as_bytes()).with_context(|| format!("cannot write {shown}"))?;
+        return Ok((file, 0, 0));
+    };
+    let (mut kept, mut known, mut count) = (heading.len(), 0, 0);
+    for line in lines.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+        let number = line.split(',').next().and_then(|number| number.parse::<u64>().ok()).ok_or_else(others)?;
         if last.is_some_and(|last| number > last) {
             break;
         }
-        (kept, known) = (kept + line.len(), number);
+        (kept, known, count) = (kept + line.len(), number, count + 1);
     }
     file.set_len(kept as u64)?;
     file.seek(SeekFrom::End(0))?;
-    Ok((file, known))
+    Ok((file, known, count))
 }
 
 /// The digest of a file, and how many lines it has.

@@ -46,11 +46,15 @@ fn written(file: &Path) -> BTreeMap<u64, String> {
 }
 
 fn import(cluster: &Cluster) -> Child {
+    import_into(cluster, ["out.csv", "rejects.csv"])
+}
+
+fn import_into(cluster: &Cluster, [out, rejects]: [&str; 2]) -> Child {
     // Beside the node, where all programs of the workspace are built.
     let program = Path::new(env!("CARGO_BIN_EXE_tallyd")).with_file_name("tally");
     let dir = cluster.dir.path();
     Command::new(program)
-        .args(["token", "import", "cards.csv", "--domain", "cards", "--out", "out.csv", "--rejects", "rejects.csv"])
+        .args(["token", "import", "cards.csv", "--domain", "cards", "--out", out, "--rejects", rejects])
         .arg("--json")
         .env("TALLY_PROFILE", dir.join("payouts-1/profile.toml"))
         .current_dir(dir)
@@ -69,7 +73,7 @@ async fn ended(child: Child) -> Output {
 fn told(cluster: &Cluster, file: &str) -> Vec<(u64, String)> {
     let text = std::fs::read_to_string(cluster.dir.path().join(file)).unwrap_or_default();
     let line = |line: &str| line.split_once(',').map(|(line, rest)| (line.parse().unwrap(), rest.to_owned()));
-    text.lines().filter_map(line).collect()
+    text.lines().skip(1).filter_map(line).collect()
 }
 
 /// Waits until the output has so many lines.
@@ -123,6 +127,20 @@ async fn an_import_goes_on_after_the_node_and_the_program_were_killed_and_each_l
     let again = ended(import(&cluster)).await;
     let document: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();
     assert_eq!((&document["tokens"], &document["created"]), (&0.into(), &0.into()));
+    assert_eq!((document["rejected"].as_u64(), again.status.code()), (Some(BAD.len() as u64), Some(1)));
+    assert_eq!(told(&cluster, "out.csv"), out);
+    // Another file is another import: its answers are not taken to be there already, and nothing is written over.
+    let (cards, other) = (cluster.dir.path().join("cards.csv"), format!("{}\n", nth_card(1)));
+    for text in [other.as_str(), other.trim_end()] {
+        std::fs::write(&cards, text).unwrap();
+        for files in [["out.csv", "rejects.csv"], ["cards.csv", "new.csv"], ["new.csv", "new.csv"]] {
+            let refused = ended(import_into(&cluster, files)).await;
+            let said = String::from_utf8_lossy(&[refused.stdout, refused.stderr].concat()).into_owned();
+            assert!(!refused.status.success() && !said.contains(&nth_card(1)), "{said}");
+            assert!(said.contains("give a new file") || said.contains("must be three files"), "{said}");
+        }
+        assert_eq!(std::fs::read_to_string(&cards).unwrap(), text);
+    }
     assert_eq!(told(&cluster, "out.csv"), out);
     verified(&cluster).await;
 }

@@ -1,6 +1,7 @@
 //! Simulate, explain and replay: what a bundle would say, did say, and would have said. Nothing is consumed by asking.
 
 use crate::harness::admins::{self, *};
+use crate::harness::cards::*;
 use crate::harness::orders::*;
 use crate::harness::people::*;
 use tally_domain::approval::Verdict;
@@ -174,4 +175,23 @@ async fn a_drafts_limits_fill_and_persons_count_as_they_had_approved() {
     node.replay(stricter, UnixMillis(0), |change| changes.push(change)).await.unwrap();
     let seen: Vec<_> = changes.iter().map(|c| (c.request, c.now.as_str(), c.missing.as_slice())).collect();
     assert_eq!(seen, [(signed, "needs-approval APPROVALS_REQUIRED", &["minutes: 1 of risk".to_owned()][..])]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cards_that_were_shown_fill_the_limits_of_a_draft() {
+    let (cluster, first) = admins::start().await;
+    let client = cluster.client("payouts-1");
+    make_domain(&client, &spec("cards", hybrid())).await.unwrap();
+    let token = tokenize(&client, "cards", CANARY).await.unwrap().token;
+    for _ in 0..2 {
+        reveal(&client, "cards", &token).await.unwrap();
+    }
+    let limit = "[[limit]]\nid = \"shown\"\ndomain = \"cards\"\naction = \"reveal\"\ncount = 1\nper = \"24h\"\nby = [\"client\"]\n";
+    let mut files = first.next(2, SAME, &[]).files.clone();
+    files.insert("limits.toml".into(), limit.as_bytes().to_vec());
+    let draft = tally_policy::SignedBundle::pack(&files, Some(&first.bundle), valid(60_000)).unwrap().to_bytes();
+    let mut changes = Vec::new();
+    cluster.at(0).replay(draft, UnixMillis(0), |change| changes.push(change)).await.unwrap();
+    let seen: Vec<_> = changes.iter().map(|c| (c.was.as_str(), c.now.as_str())).collect();
+    assert_eq!(seen, [("permit", "deny VELOCITY_LIMIT")]);
 }
