@@ -5,6 +5,7 @@ use crate::channel::Link;
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::order::SealedIntent;
+use std::collections::HashMap;
 use std::time::Duration;
 use tally_domain::Reason;
 use tally_domain::reason::ERROR_DOMAIN;
@@ -72,6 +73,7 @@ async fn stream(link: &Link, intents: &[SealedIntent], outcomes: &mut Outcomes) 
 
 /// As if it had been a call of its own.
 fn failed(link: &Link, f: v1::SignFailure) -> ClientError {
-    let details = ErrorDetails::with_error_info(f.reason, ERROR_DOMAIN, f.metadata);
+    let metadata: HashMap<_, _> = f.metadata.into_iter().map(|detail| (detail.name, detail.value)).collect();
+    let details = ErrorDetails::with_error_info(f.reason, ERROR_DOMAIN, metadata);
     ClientError::from_status(&link.endpoint, &Status::with_error_details(Code::from(f.code), f.message, details))
 }

@@ -93,5 +93,6 @@ async fn answer(node: Arc<Node>, caller: Caller, index: u64, intent: Option<v1::
 
 fn failure(status: &Status) -> v1::SignFailure {
     let (reason, metadata) = status.get_details_error_info().map(|i| (i.reason, i.metadata)).unwrap_or_default();
+    let metadata = metadata.into_iter().map(|(name, value)| v1::SignFailureDetail { name, value }).collect();
     v1::SignFailure { code: status.code().into(), reason, message: status.message().into(), metadata }
 }

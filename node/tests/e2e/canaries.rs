@@ -21,6 +21,10 @@ use tally_hsm_adapter::{PinSource, RemoteConfig, RemoteHsm, Role};
 /// Bytes that are looked for together: what is shorter is found by chance.
 const WINDOW: usize = 24;
 
+/// A window with as many public bytes together is not looked for: what is public stands in many places, beside other bytes
+/// than in a share, and one or two of those agree by chance.
+const PUBLIC: usize = 12;
+
 /// A window with fewer different bytes is padding or a length, not a secret.
 const DIFFERENT_MIN: usize = 14;
 
@@ -44,11 +48,12 @@ impl Secrets {
     }
 
     fn publish(&mut self, bytes: &[u8]) {
-        self.public.extend(windows(bytes));
+        self.public.extend(bytes.windows(PUBLIC).map(<[u8]>::to_vec));
     }
 
     fn is_in(&self, bytes: &[u8]) -> bool {
-        bytes.windows(WINDOW).any(|w| self.windows.contains(w) && !self.public.contains(w))
+        let is_public = |w: &[u8]| w.windows(PUBLIC).any(|piece| self.public.contains(piece));
+        bytes.windows(WINDOW).any(|w| self.windows.contains(w) && !is_public(w))
     }
 
     /// Whether a secret is in `place`, as it is or written in letters.
