@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tally_client::{Client, ClientError, Exit, Order, SealedIntent};
 use tally_domain::intent::ENVELOPE_MAX_BYTES;
-use tally_domain::{RequestId, UnixMillis};
+use tally_domain::{Reason, RequestId, UnixMillis};
 
 /// Beside the profile.
 const DIR: &str = "intents";
@@ -70,14 +70,16 @@ impl Kept {
         Ok(Asked { intent, named: true })
     }
 
-    /// Notes an outcome. A final one needs no repeating, unless the user named the id in order to.
+    /// Notes an outcome. A final one needs no repeating, unless the user named the id in order to. What was signed for too
+    /// long a time nodes never take: with its id another is signed.
     pub fn settle<T>(&self, asked: &Asked, outcome: Result<T, ClientError>) -> Result<T, Failed> {
         let request_id = asked.intent.request_id();
         // What waits for persons is asked for again once they have approved.
         let waits = |e: &ClientError| e.is_transient() || e.exit() == Exit::NeedsApproval;
         let open = outcome.as_ref().is_err_and(waits);
         let path = self.path(request_id);
-        if !asked.named && !open {
+        let too_long = outcome.as_ref().is_err_and(|e| e.refused().is_some_and(|r| r.reason == Reason::ValidityTooLong));
+        if too_long || (!asked.named && !open) {
             // Left behind, it does no harm.
             let _ = std::fs::remove_file(&path);
         }

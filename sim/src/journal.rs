@@ -249,8 +249,14 @@ impl Tables {
 
     fn claim(&mut self, claim: ClaimRequest) -> Result<(), Conflict> {
         let key = (claim.tenant.clone(), claim.request);
-        let (known, _) = self.requests.entry(key).or_insert_with(|| (claim.clone(), RequestState::Received));
-        if known.intent_digest == claim.intent_digest { Ok(()) } else { Err(Conflict::RequestDigest) }
+        let (known, state) = self.requests.entry(key).or_insert_with(|| (claim.clone(), RequestState::Received));
+        if known.intent_digest != claim.intent_digest {
+            return Err(Conflict::RequestDigest);
+        }
+        if let RequestState::Refused(_) = state {
+            *state = RequestState::Received;
+        }
+        Ok(())
     }
 
     fn state(&mut self, tenant: Tenant, request: RequestId) -> Result<&mut RequestState, Conflict> {
