@@ -127,3 +127,44 @@ fn since_epoch(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+    use tally_client::{Code, Profile, Refused};
+    use tally_domain::KeyName;
+
+    fn profile(dir: &Path) -> Profile {
+        let text = "tenant = \"acme\"\nclient = \"payouts-1\"\ncluster = \"prod\"\nendpoints = [\"https://127.0.0.1:1\"]\n\
+                    ca = \"ca\"\ncert = \"cert\"\nkey = \"key\"\nintent_key = \"intent.key\"\n";
+        let intent_key = format!("ed25519:{}\n", "11".repeat(32));
+        for (name, text) in [("profile.toml", text), ("ca", "-"), ("cert", "-"), ("key", "-"), ("intent.key", &intent_key)]
+        {
+            std::fs::write(dir.join(name), text).unwrap();
+            std::fs::set_permissions(dir.join(name), std::fs::Permissions::from_mode(0o400)).unwrap();
+        }
+        Profile::load(&dir.join("profile.toml")).unwrap()
+    }
+
+    fn refused(reason: Reason) -> Result<(), ClientError> {
+        let (endpoint, metadata) = ("https://127.0.0.1:1".to_owned(), Default::default());
+        Err(ClientError::Refused(Box::new(Refused { endpoint, reason, code: Code::InvalidArgument, metadata })))
+    }
+
+    #[test]
+    fn what_was_signed_for_too_long_is_not_sent_again_and_all_else_under_a_named_id_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = Kept::beside(&dir.path().join("profile.toml"));
+        let order = Order::sign_message(KeyName::parse("fast").unwrap(), b"hello".to_vec());
+        let intent = order.seal(&profile(dir.path())).unwrap();
+        let path = kept.path(intent.request_id());
+        kept.keep(&intent).unwrap();
+        let asked = Asked { intent, named: true };
+        for reason in [Reason::Voters, Reason::ApprovalsRequired, Reason::PolicyDenied] {
+            assert!(kept.settle(&asked, refused(reason)).is_err() && path.exists(), "{reason:?}");
+        }
+        let failed = kept.settle(&asked, refused(Reason::ValidityTooLong)).unwrap_err();
+        assert!(!path.exists() && !failed.can_be_sent_again);
+    }
+}

@@ -232,7 +232,7 @@ async fn what_needs_nobody_or_is_denied_does_not_wait_and_nothing_waits_for_long
         .await;
     assert_eq!(raw::typed(unknown), (Code::NotFound, Reason::RequestNotFound));
     let elsewhere = ApprovalServiceClient::new(raw::as_client(&cluster, 0).await)
-        .list_pending(v1::ListPendingRequest { tenant: "other".into() })
+        .list_pending(v1::ListPendingRequest { tenant: "other".into(), ended: true })
         .await;
     assert_eq!(raw::typed(elsewhere), (Code::PermissionDenied, Reason::Acl));
     // What waits expires.
@@ -244,5 +244,9 @@ async fn what_needs_nobody_or_is_denied_does_not_wait_and_nothing_waits_for_long
     for i in 0..3 {
         until(&cluster, i, "it must expire", expired).await;
         assert_eq!(reason(cluster.at(i).summary(brief.request_id()).await), Reason::Expired);
+        let is_brief = |p: &tally_client::PendingInfo| p.request_id == brief.request_id();
+        assert!(!cluster.at(i).pending().await.unwrap().iter().any(is_brief));
+        let all = cluster.at(i).pending_and_ended().await.unwrap();
+        assert_eq!(all.iter().find(|p| is_brief(p)).map(|p| p.state.as_str()), Some("expired"));
     }
 }
