@@ -174,7 +174,8 @@ pub fn told_lines(told: &Told) -> Vec<String> {
     [line("acknowledged by", &told.acknowledged), line("not yet by", &told.waiting)].into_iter().flatten().collect()
 }
 
-fn names(nodes: &[NodeName]) -> Value {
+/// Names of nodes, for scripts.
+pub fn names(nodes: &[NodeName]) -> Value {
     nodes.iter().map(NodeName::as_str).collect()
 }
 
