@@ -78,7 +78,8 @@ impl Kept {
         let waits = |e: &ClientError| e.is_transient() || e.exit() == Exit::NeedsApproval;
         let open = outcome.as_ref().is_err_and(waits);
         let path = self.path(request_id);
-        let too_long = outcome.as_ref().is_err_and(|e| e.refused().is_some_and(|r| r.reason == Reason::ValidityTooLong));
+        let too_long =
+            outcome.as_ref().is_err_and(|e| e.refused().is_some_and(|r| r.reason == Reason::ValidityTooLong));
         if too_long || (!asked.named && !open) {
             // Left behind, it does no harm.
             let _ = std::fs::remove_file(&path);
@@ -139,7 +140,8 @@ mod tests {
         let text = "tenant = \"acme\"\nclient = \"payouts-1\"\ncluster = \"prod\"\nendpoints = [\"https://127.0.0.1:1\"]\n\
                     ca = \"ca\"\ncert = \"cert\"\nkey = \"key\"\nintent_key = \"intent.key\"\n";
         let intent_key = format!("ed25519:{}\n", "11".repeat(32));
-        for (name, text) in [("profile.toml", text), ("ca", "-"), ("cert", "-"), ("key", "-"), ("intent.key", &intent_key)]
+        for (name, text) in
+            [("profile.toml", text), ("ca", "-"), ("cert", "-"), ("key", "-"), ("intent.key", &intent_key)]
         {
             std::fs::write(dir.join(name), text).unwrap();
             std::fs::set_permissions(dir.join(name), std::fs::Permissions::from_mode(0o400)).unwrap();

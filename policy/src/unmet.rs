@@ -51,7 +51,8 @@ impl Bundle {
     fn clients_of(&self, rule: &Rule) -> impl Iterator<Item = &ClientId> {
         let policy = Policy::from_json(None, rule.meaning.clone());
         let scope = policy.map_or(PrincipalConstraint::Any, |policy| policy.principal_constraint());
-        let is_in = |client: &EntityUid, group: &EntityUid| client == group || self.entities.is_ancestor_of(group, client);
+        let is_in =
+            |client: &EntityUid, group: &EntityUid| client == group || self.entities.is_ancestor_of(group, client);
         let takes_in = move |id: &ClientId| {
             let client = self.vocabulary.client(id.as_str());
             match &scope {

@@ -19,7 +19,6 @@ use tally_signer::approval::{Question, Standing, envelope_of, rejected_by, said_
 const TRIES_MAX: u32 = 20;
 
 /// What a person brings to a node.
-#[derive(Clone)]
 pub(crate) struct Word {
     at: NodeName,
     request: Envelope,
@@ -109,7 +108,8 @@ impl Cluster {
         }
     }
 
-    fn tell_said(&mut self, at: &NodeName, opened: &Opened) {
+    /// Tells the others of a request that waits here, and of what persons have said of it.
+    pub(crate) fn tell_said(&mut self, at: &NodeName, opened: &Opened) {
         let key = request_key(opened);
         let Some(row) = self.nodes[at].journal.waiting(&key) else { return };
         let owner = row.owner.clone();
@@ -152,13 +152,7 @@ impl Cluster {
     }
 
     /// Has a request wait here, if this node's own decision is that persons must approve it; gives whether that is news.
-    fn waits_here(
-        &mut self,
-        at: &NodeName,
-        from: &NodeName,
-        opened: &Opened,
-        owner: &NodeName,
-    ) -> Result<bool, Stop> {
+    fn waits_here(&mut self, at: &NodeName, from: &NodeName, opened: &Opened, owner: &NodeName) -> Result<bool, Stop> {
         let key = request_key(opened);
         if self.nodes[at].journal.waiting(&key).is_some() {
             return Ok(false);
@@ -193,11 +187,6 @@ impl Cluster {
         }
         let subject = self.subject(at, opened).expect("a request that was decided about");
         self.wait_in(step, at, &subject, at);
-    }
-
-    /// Tells the others of a client's request that waits here.
-    pub(crate) fn waits(&mut self, at: &NodeName, opened: &Opened) {
-        self.tell_said(at, opened);
     }
 
     /// A client's request with what persons have said of it here, as far as it counts.

@@ -263,9 +263,7 @@ impl Cluster {
             Body::Propose { rpc, proposal } => self.propose(&to, &from, rpc, &proposal),
             Body::Recover { rpc, envelope } => self.recover(&to, &from, rpc, &envelope),
             Body::Complete { envelope, result } => self.complete(&to, &from, envelope, result),
-            Body::Vote { key, envelope, said, body } => {
-                self.asked_for_vote(&to, &from, key, (&envelope, &said), &body)
-            }
+            Body::Vote { key, envelope, said, body } => self.asked_for_vote(&to, &from, key, (&envelope, &said), &body),
             Body::Said { envelope, owner, said } => self.hear_said(&to, &from, envelope, &owner, &said),
             Body::Voted { key, answer } => self.voted(&to, &from, key, answer),
             Body::Freeze { statement } => self.hear_freeze(&to, &statement),

@@ -143,7 +143,7 @@ impl Cluster {
         match self.commit(at, step) {
             Ok(()) => {
                 if waits {
-                    self.waits(at, opened);
+                    self.tell_said(at, opened);
                 }
                 Ok(outcome?)
             }

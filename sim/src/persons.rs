@@ -49,9 +49,8 @@ pub(crate) fn enough<'a>(intent: Digest, statements: impl Iterator<Item = &'a En
         for (name, keys) in KEYS.iter().filter(|(name, _)| COUNTING.contains(name)) {
             let keys: Vec<_> = keys.iter().map(|key| key_of(key).verifying_key()).collect();
             let signed = Approval::open(statement, &keys);
-            let counts = |a: &Approval| {
-                a.person.as_str() == *name && a.verdict == Verdict::Approve && a.intent_digest == intent
-            };
+            let counts =
+                |a: &Approval| a.person.as_str() == *name && a.verdict == Verdict::Approve && a.intent_digest == intent;
             if signed.is_ok_and(|approval| counts(&approval)) {
                 persons.insert(*name);
             }

@@ -99,18 +99,16 @@ fn taken_up(c: &Connection, w: &ClaimRequest) -> Result<(), StoreError> {
 
 /// Another intent has the id from here on, unless something was done or said for the former one, under an earlier bundle.
 fn replaced(c: &Connection, w: &ClaimRequest) -> Result<(), StoreError> {
-    let sql = "UPDATE request SET intent_digest = ?3, key = ?4, action = ?5, claimed_at = ?6, updated_at = ?6, refused = NULL
+    let sql =
+        "UPDATE request SET intent_digest = ?3, key = ?4, action = ?5, claimed_at = ?6, updated_at = ?6, refused = NULL
                WHERE tenant = ?1 AND request = ?2
                AND NOT EXISTS (SELECT 1 FROM attempt WHERE tenant = ?1 AND request = ?2)
                AND NOT EXISTS (SELECT 1 FROM claim WHERE tenant = ?1 AND request = ?2)
                AND NOT EXISTS (SELECT 1 FROM waiting WHERE tenant = ?1 AND request = ?2)
                AND NOT EXISTS (SELECT 1 FROM approval WHERE tenant = ?1 AND request = ?2)";
     let at = w.at.0.cast_signed();
-    let changed = run(
-        c,
-        sql,
-        params![w.tenant.as_str(), w.request.0, w.intent_digest.0, w.key.as_str(), w.action.number(), at],
-    )?;
+    let changed =
+        run(c, sql, params![w.tenant.as_str(), w.request.0, w.intent_digest.0, w.key.as_str(), w.action.number(), at])?;
     if changed == 1 { Ok(()) } else { Err(Conflict::RequestDigest.into()) }
 }
 

@@ -15,8 +15,8 @@ mod helpers;
 use helpers::*;
 use tally_domain::key::KeyState;
 use tally_domain::ports::store::{
-    AttemptRow, AttemptState, BanRow, CheckpointRow, ClaimRequest, Conflict, PendingCheck, RequestState, Step, Store, StoreError,
-    Write,
+    AttemptRow, AttemptState, BanRow, CheckpointRow, ClaimRequest, Conflict, PendingCheck, RequestState, Step, Store,
+    StoreError, Write,
 };
 use tally_domain::{Attempt, ClientId, Digest, Epoch, Incarnation, Tenant, UnixMillis};
 use tally_store::SqliteStore;

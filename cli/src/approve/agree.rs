@@ -213,7 +213,8 @@ pub mod tests {
             let (reason, code, metadata) = (Reason::NotWaiting, Code::FailedPrecondition, Default::default());
             (endpoint.clone(), Err(ClientError::Refused(Box::new(Refused { endpoint, reason, code, metadata }))))
         };
-        for answers in [vec![told("node-1", "pay bob"), done("node-2"), away("node-3")], vec![done("node-1"), away("node-2")]]
+        for answers in
+            [vec![told("node-1", "pay bob"), done("node-2"), away("node-3")], vec![done("node-1"), away("node-2")]]
         {
             let error = agree(answers).map(|_| ()).unwrap_err();
             let refused = error.downcast_ref::<ClientError>().and_then(ClientError::refused).unwrap();

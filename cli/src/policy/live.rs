@@ -33,7 +33,8 @@ fn outcome(proposed: &Proposed) -> Shown {
     lines.extend(told_lines(&proposed.told));
     if p.state == READY {
         let activate = format!("tally policy activate {}", p.name.version);
-        let next = format!("bring nodes back, and the nodes go on with it by themselves; `{activate}` has them vote now");
+        let next =
+            format!("bring nodes back, and the nodes go on with it by themselves; `{activate}` has them vote now");
         lines.push(field("what to do", next));
         lines.push(field("who has what", "tally policy show --active"));
     }
@@ -47,9 +48,14 @@ fn outcome(proposed: &Proposed) -> Shown {
     let mut document = to_json(p);
     if let Value::Object(members) = &mut document {
         let not = proposed.not_active.as_ref();
-        members.insert("not_active".into(), not.map_or(Value::Null, |not| json!({
-            "reason": not.reason, "votes_needed": not.votes_needed, "votes": not.votes,
-        })));
+        members.insert(
+            "not_active".into(),
+            not.map_or(Value::Null, |not| {
+                json!({
+                    "reason": not.reason, "votes_needed": not.votes_needed, "votes": not.votes,
+                })
+            }),
+        );
         members.insert("acknowledged".into(), names(&proposed.told.acknowledged));
         members.insert("waiting".into(), names(&proposed.told.waiting));
     }
@@ -60,7 +66,9 @@ fn outcome(proposed: &Proposed) -> Shown {
 fn missing(not: &NotActive) -> String {
     match not.votes_needed {
         0 => not.reason.clone(),
-        needed => format!("{}: {} of the {needed} votes that it needs; the rules before it decide", not.reason, not.votes),
+        needed => {
+            format!("{}: {} of the {needed} votes that it needs; the rules before it decide", not.reason, not.votes)
+        }
     }
 }
 
