@@ -159,6 +159,11 @@ async fn one_voter_may_be_away_two_may_not_and_what_an_attempt_had_taken_is_its_
     assert_eq!(state(&client).await, RequestState::Refused("VELOCITY_LIMIT".into()));
     // Without a quorum nobody knows whether there is room by now, and nobody says that there is none.
     cluster.kill(WITNESSES[0]);
+    let known = async |c: Client| {
+        let peers = c.node().await.ok()?.peers;
+        peers.iter().any(|p| p.node.as_str() == "node-4" && !p.reachable).then_some(())
+    };
+    until(&cluster, 0, "it must know who is away", known).await;
     assert_eq!(refused(cluster.at(0).sign(&last).await).0, Reason::Voters);
     assert_eq!(state(&client).await, RequestState::Received);
 }
