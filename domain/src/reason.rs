@@ -217,7 +217,7 @@ reasons! {
     /// A node's clock is off.
     ClockSkew = "CLOCK_SKEW", Unavailable, "A node's clock is too far from the others' to tell when something is valid; the metadata says which node and by how much. Set its clock, or ask another node meanwhile.";
     /// Valid for longer than allowed.
-    ValidityTooLong = "VALIDITY_TOO_LONG", InvalidArgument, "The intent is valid for longer than allowed; give it at most ten minutes, or a day where persons must approve.";
+    ValidityTooLong = "VALIDITY_TOO_LONG", InvalidArgument, "The intent is valid for longer than allowed; sign a new one for at most ten minutes, or a day where persons must approve. It may have the same request id.";
     /// Nodes hold different bundles.
     BundleMismatch = "BUNDLE_MISMATCH", FailedPrecondition, "The nodes hold different policy bundles, or it has just changed; the metadata shows the digests. Retry; a node that stays behind must reach the others.";
     /// The client wants a newer bundle.

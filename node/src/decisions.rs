@@ -238,10 +238,11 @@ pub async fn waiting(
 /// `STORAGE`.
 pub async fn expired(node: &Arc<Node>, row: &WaitingRow) -> Result<(), Refusal> {
     let (tenant, request, reason) = (row.tenant.clone(), row.request, Reason::Expired.as_str().to_owned());
-    let refuse = Write::Refuse { tenant: tenant.clone(), request, reason: reason.clone(), at: now() };
-    let forget = Write::Approval(ApprovalWrite::Forget { tenant, request });
+    let at = now();
+    let refuse = Write::Refuse { tenant: tenant.clone(), request, reason: reason.clone(), at };
+    let end = Write::Approval(ApprovalWrite::End { tenant, request, at });
     let ended = What::SessionFailed { request_id: Some(request), what: reason, culprit: None, missing: Vec::new() };
-    node.commit(Step { writes: vec![forget, refuse], leaves: vec![node.leaf(ended)] }).await.map(|_| ())
+    node.commit(Step { writes: vec![end, refuse], leaves: vec![node.leaf(ended)] }).await.map(|_| ())
 }
 
 /// What this node decodes of a request that it refuses, as far as it can.

@@ -160,6 +160,9 @@ pub struct Certificate {
 pub struct ListPendingRequest {
     #[prost(string, tag = "1")]
     pub tenant: ::prost::alloc::string::String,
+    /// Also those whose time is over, the last thousand of them: "rejected" or "expired", and nobody is asked about them.
+    #[prost(bool, tag = "2")]
+    pub ended: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListPendingResponse {
@@ -224,8 +227,8 @@ pub struct PendingRequest {
     /// How many nodes sign with the key: 1 where it is in the HSM of the owner.
     #[prost(uint32, tag = "12")]
     pub signers: u32,
-    /// "waiting", "approved" with the reason why the node has not signed it yet, if it has tried, "rejected", or "denied" with
-    /// the reason.
+    /// "waiting", "approved" with the reason why the node has not signed it yet, if it has tried, "rejected", "denied" with the
+    /// reason, or "expired".
     #[prost(string, tag = "13")]
     pub state: ::prost::alloc::string::String,
     #[prost(string, tag = "14")]
@@ -5136,6 +5139,14 @@ pub struct ProposeResponse {
     pub proposal: ::core::option::Option<Proposal>,
     #[prost(message, optional, tag = "2")]
     pub told: ::core::option::Option<Told>,
+    /// Why it is not active though nothing is left to wait for, such as PARTICIPANTS with the votes that it needs and has; the
+    /// nodes go on with it by themselves. Empty otherwise.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "4")]
+    pub votes_needed: u32,
+    #[prost(uint32, tag = "5")]
+    pub votes: u32,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ActivateRequest {
