@@ -13,7 +13,7 @@ use tally_client::{Client, DomainInfo, Order};
 use tally_domain::time::parse_span;
 use tally_domain::token::{Brand, Reuse, TokenDomain};
 use tally_domain::{DomainName, KeyName, NodeName, RequestId};
-use tally_tokenization::spec::{Keeping, Mode};
+use tally_tokenization::spec::{BadSpec, Keeping, Mode};
 use tally_tokenization::{DomainChange, DomainSpec, Format, RotatedKey};
 
 /// Longest wait for a shredding: a million cards take some minutes.
@@ -155,7 +155,7 @@ impl Domain {
         let (client, kept) = (profile.client()?, Kept::beside(profile.path()?));
         match self {
             Self::Create(create) => create.run(&client, &kept).await,
-            Self::List => Ok(list(&client.domains().await?)),
+            Self::List => Ok(list(&everywhere(&client).await?)),
             Self::Show { name } => Ok(shown(&client.domain(&name).await?)),
             Self::Rotate(rotate) => rotate.run(&client, &kept).await,
             Self::Pause(of) => changed(&client, &kept, of.of, DomainChange::Pause(of.key)).await,
@@ -200,8 +200,15 @@ impl Create {
         let order = Order::create_domain(checked.spec())?.note(&self.request.note);
         let asked = kept.seal(client, order, self.request.request_id)?;
         let (domain, rule) = kept.settle(&asked, client.create_domain(&asked.intent).await)?;
-        let text = format!("PERMITTED by rule {rule}\n{}", record(&domain));
+        let mut text = format!("PERMITTED by rule {rule}\n{}", record(&domain));
         let mut document = to_json(&domain);
+        if let Some(too_small) = checked.too_small() {
+            let shorter = format!("card numbers of fewer than {} digits: {too_small}", checked.digits_min());
+            text.push_str(&format!("\n{}", field("not taken", shorter)));
+        }
+        if let Value::Object(members) = &mut document {
+            members.insert("card_digits_min".into(), checked.digits_min().into());
+        }
         with_verdict(&mut document, &rule, &asked.intent.request_id());
         Ok(Shown::done(text, document))
     }
@@ -256,6 +263,17 @@ async fn changed(client: &Client, kept: &Kept, of: OfDomain, change: DomainChang
     let mut document = json!({ "domain": of.name.as_str(), "change": change.to_string(), "home": by.home.as_str() });
     with_verdict(&mut document, &by.rule, &asked.intent.request_id());
     Ok(Shown::done(lines.join("\n"), document))
+}
+
+/// All domains, each as its home tells it, or as the node that was asked does where the home does not answer.
+async fn everywhere(client: &Client) -> anyhow::Result<Vec<DomainInfo>> {
+    let mut all = client.domains().await?;
+    for domain in all.iter_mut().filter(|domain| domain.format.is_empty()) {
+        if let Ok(told) = client.domain(&domain.name).await {
+            *domain = told;
+        }
+    }
+    Ok(all)
 }
 
 fn shown(domain: &DomainInfo) -> Shown {
@@ -335,5 +353,6 @@ fn rotated(word: &str) -> Result<RotatedKey, String> {
 }
 
 fn span(text: &str) -> Result<NonZeroU32, String> {
-    parse_span(text).and_then(NonZeroU32::new).ok_or_else(|| "a span is a number with s, m, h or d, such as 30d".into())
+    let seconds = parse_span(text).ok_or("a span is a number with s, m, h or d, such as 30d")?;
+    NonZeroU32::new(seconds).ok_or_else(|| format!("{}; leave it out for tokens that live for ever", BadSpec::Life))
 }

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
-use tally_domain::token::Token;
+use tally_domain::token::{Reuse, Token};
+use tally_tokenization::DomainSpec;
 
 /// Lines of the file. `cargo xtask long` imports a million.
 fn lines() -> u64 {
@@ -89,7 +90,7 @@ async fn reached(cluster: &Cluster, wanted: u64) {
 async fn an_import_goes_on_after_the_node_and_the_program_were_killed_and_each_line_is_told_of_once() {
     let mut cluster = Cluster::start().await;
     let client = cluster.client("payouts-1");
-    make_domain(&client, &spec("cards", hybrid())).await.unwrap();
+    make_domain(&client, &DomainSpec { reuse: Reuse::PerSubject, ..spec("cards", hybrid()) }).await.unwrap();
     let cards = written(&cluster.dir.path().join("cards.csv"));
 
     let running = import(&cluster);
