@@ -188,6 +188,8 @@ reasons! {
     TokenShredded = "TOKEN_SHREDDED", FailedPrecondition, "The token was deleted; its card number is gone for good.";
     /// Not a card number.
     CardInvalid = "CARD_INVALID", InvalidArgument, "This is not a card number: 12 to 19 digits with a right check digit, spaces and dashes allowed; the metadata says what is wrong. It is not repeated.";
+    /// The second token does not take a key.
+    HsmStandby = "HSM_STANDBY", Unavailable, "The node's standby token does not answer, and keys of token domains are made on both tokens or not at all; see `tally hsm status`. What is there goes on working.";
     /// A subject where none is kept.
     SubjectNotKept = "SUBJECT_NOT_KEPT", FailedPrecondition, "The token domain gives a card the same token whoever's card it is, so that it does not keep whose it is; leave the subject out, or use a domain that reuses tokens per subject, or not at all.";
     /// A card number in plain text.
