@@ -159,7 +159,8 @@ async fn cards_are_kept_found_and_shown_by_the_standby_and_what_is_shredded_is_g
     let config = cluster.nodes[0].dir.join("node.toml");
     let text = std::fs::read_to_string(&config).unwrap().replace("token_label = \"other\"", "token_label = \"lost\"");
     std::fs::write(&config, text).unwrap();
-    cluster.launch(0, &[]);
+    let module = cluster.nodes[0].token.module.display().to_string();
+    cluster.launch(0, &[("P11FAULT_MODULE", module.as_str()), ("P11FAULT_FILE", faults.env())]);
     cluster.serving(0).await;
     for (name, keeping) in domains {
         assert_eq!(reason(make_domain(&client, &spec(&format!("{name}-2"), keeping)).await), Reason::HsmStandby);
