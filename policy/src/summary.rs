@@ -53,7 +53,10 @@ pub fn shown(bundle: &Bundle, request: &DecisionRequest<'_>) -> Shown {
                 (token, _) => ("a card number".to_owned(), format!("token {token}")),
             };
             let form = if facts.form.is_empty() { String::new() } else { format!(", shown {}", facts.form) };
-            let purpose = if facts.purpose.is_empty() { "no purpose" } else { &format!("purpose `{}`", facts.purpose) };
+            let purpose = match facts.purpose {
+                "" => "no purpose".to_owned(),
+                purpose => format!("purpose `{purpose}`"),
+            };
             format!("client {client} asks to {action} {many} of token domain {key}\n{which}{form}, for {purpose}")
         }
         PolicyAction::ManageDomain(facts) => {

@@ -214,7 +214,7 @@ impl Checked {
 
     /// Why shorter card numbers get none, of the longest of them; nothing where all that the domain takes get one.
     pub fn too_small(&self) -> Option<BadFormat> {
-        self.lengths().filter_map(|digits| self.0.format.fits(digits).err()).last()
+        self.lengths().rev().find_map(|digits| self.0.format.fits(digits).err())
     }
 
     /// Lengths that the brands which are taken issue.

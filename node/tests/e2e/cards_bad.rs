@@ -55,8 +55,8 @@ const IN_TEXT: &str = "4012888888881881";
 async fn in_text(cluster: &Cluster, client: &tally_client::Client) {
     let show = |token: &str, purpose: &str| {
         let call = Call::Show { token: Token::parse(token).unwrap() };
-        let (content, purpose) = (tally_tokenization::TokenCall { purpose: purpose.into(), call }.to_bytes(), "");
-        let order = Order::tokens(key("visa"), purpose, Call::Show { token: Token::parse("tok_a").unwrap() });
+        let content = tally_tokenization::TokenCall { purpose: purpose.into(), call }.to_bytes();
+        let order = Order::tokens(key("visa"), "", Call::Show { token: Token::parse("tok_a").unwrap() });
         tally_domain::Intent { content, ..client.seal(order).unwrap().intent().clone() }
     };
     let plain = || show("tok_a", "");
