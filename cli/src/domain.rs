@@ -61,7 +61,8 @@ pub struct Create {
     /// opaque, uuid, num19, bin6-last4-alnum, bin6-last4-luhn-invalid or bin8-last4-alnum.
     #[arg(long, default_value = "opaque", value_parser = format)]
     format: Format,
-    /// What a card that comes again gets: random (a new token), per-domain or per-subject (the token that it has).
+    /// What a card that comes again gets: random (a new token), per-domain (the token that it has, whoever's it is: no subject is
+    /// kept) or per-subject (the token that it has for the same subject).
     #[arg(long, default_value = "per-domain", value_parser = reuse)]
     reuse: Reuse,
     /// hybrid (data key in the node's locked memory for minutes), strict (all encryption in the HSM) or one-way.
