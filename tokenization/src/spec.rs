@@ -209,7 +209,9 @@ impl Checked {
 
     /// Fewest digits of a card number that gets a token.
     pub fn digits_min(&self) -> u8 {
-        (*self.lengths().start()..=pan::DIGITS_MAX).find(|digits| self.0.format.fits(*digits).is_ok()).unwrap_or(u8::MAX)
+        (*self.lengths().start()..=pan::DIGITS_MAX)
+            .find(|digits| self.0.format.fits(*digits).is_ok())
+            .unwrap_or(u8::MAX)
     }
 
     /// Why shorter card numbers get none, of the longest of them; nothing where all that the domain takes get one.

@@ -25,10 +25,8 @@ const PAGE_MAX: Duration = Duration::from_secs(10);
 pub fn watch(dir: &Path, collector: &Collector) -> anyhow::Result<()> {
     for node in nodes(dir)? {
         let path = node.join("node.toml");
-        let added = format!(
-            "\n[metrics]\nlisten = \"127.0.0.1:0\"\n\n[traces]\nendpoint = \"{}\"\n",
-            collector.endpoint()
-        );
+        let added =
+            format!("\n[metrics]\nlisten = \"127.0.0.1:0\"\n\n[traces]\nendpoint = \"{}\"\n", collector.endpoint());
         let file = std::fs::OpenOptions::new().append(true).open(&path);
         file.and_then(|mut file| file.write_all(added.as_bytes()))
             .with_context(|| format!("cannot write {}", path.display()))?;

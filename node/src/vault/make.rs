@@ -1,5 +1,5 @@
-//! New keys of token domains, made on every token that the node has. One that was made and not written down has wrapped nothing, and nobody
-//! knows its id.
+//! New keys of token domains, made on every token that the node has. One that was made and not written down has wrapped
+//! nothing, and nobody knows its id.
 
 use super::Loaded;
 use crate::node::{Node, fresh_rng};
