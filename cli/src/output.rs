@@ -187,7 +187,7 @@ pub fn misread(wrong: &clap::Error) -> ExitCode {
     let text = if meant { format!("{}\n\n{NOT_AN_ARGUMENT}", text.trim_end()) } else { text };
     let message = text.split("\n\nUsage:").next().unwrap_or_default().trim_start_matches("error: ").trim();
     let document = error_document(Exit::Usage, message);
-    Out::new(true).finish(Shown { text, json: document, exit: Exit::Usage, is_error: true })
+    Out::new(json).finish(Shown { text, json: document, exit: Exit::Usage, is_error: true })
 }
 
 /// A line of a record: name, then value, aligned.

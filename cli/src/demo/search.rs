@@ -15,8 +15,11 @@ use tokio::net::TcpStream;
 /// What a node's log says before the address of its metrics.
 const SHOWS_METRICS: &str = "shows metrics address=";
 
-/// The method by which the card got in: what has been told of the calls with it names this.
-const METHOD: &str = "TokenService/Tokenize";
+/// The call by which the card got in, as traces name it.
+const TRACED: &str = "TokenService/Tokenize";
+
+/// The same as metrics count it.
+const COUNTED: &str = "method=\"Tokenize\"";
 
 /// Longest wait for a page of metrics, which is made at once.
 const PAGE_MAX: Duration = Duration::from_secs(10);
@@ -37,7 +40,7 @@ pub fn watch(dir: &Path, collector: &Collector) -> anyhow::Result<()> {
 /// The last step: everything that the tour has left behind, after the nodes have sent their last spans and started anew.
 pub async fn everything(tour: &Tour) -> Told {
     let traces = tour.collector()?.bytes()?;
-    ensure!(holds(&traces, METHOD), "the traces do not have the calls with the card");
+    ensure!(holds(&traces, TRACED), "the traces do not have the calls with the card");
     ensure!(!holds(&traces, CARD), "the card number is in the traces");
     let mut line = format!("{} bytes of traces", traces.len());
     let (pages, _) = metrics(&tour.dir).await?;
@@ -54,7 +57,7 @@ pub async fn metrics(dir: &Path) -> anyhow::Result<(usize, bool)> {
         let page = tokio::time::timeout(PAGE_MAX, page(node)).await.context("a node does not show its metrics")??;
         ensure!(holds(&page, "tally_build_info"), "{} shows no metrics", node.display());
         ensure!(!holds(&page, CARD), "the card number is in the metrics of {}", node.display());
-        counted |= holds(&page, METHOD);
+        counted |= holds(&page, COUNTED);
     }
     Ok((nodes.len(), counted))
 }

@@ -43,6 +43,7 @@ fn no_error_repeats_what_may_be_a_card_number() {
             let ran = with_card(&world, &args);
             assert_eq!(ran.code, 2, "{args:?}: {} {}", ran.stdout, ran.stderr);
             says_none(&ran, &args);
+            assert_eq!(ran.stdout.is_empty(), !json, "{args:?}: {}", ran.stdout);
             let is_named = args[1] == "tokenize" || format!("{}{}", ran.stdout, ran.stderr).contains("[PAN]");
             assert!(is_named, "{args:?}: {}", ran.stderr);
         }
