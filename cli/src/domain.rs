@@ -282,7 +282,10 @@ fn shown(domain: &DomainInfo) -> Shown {
 }
 
 fn list(domains: &[DomainInfo]) -> Shown {
-    let line = |d: &DomainInfo| format!("{:<24} {:<10} {:<8} {:<24} {}", d.name, d.state, d.mode, d.format, d.home);
+    let line = |d: &DomainInfo| {
+        let (name, state, mode) = (d.name.as_str(), &d.state, &d.mode);
+        format!("{name:<24} {state:<12} {mode:<8} {:<24} {}", d.format, d.home)
+    };
     let lines: Vec<String> = domains.iter().map(line).collect();
     let text = if lines.is_empty() { "no token domains".into() } else { lines.join("\n") };
     Shown::done(text, json!({ "domains": domains.iter().map(to_json).collect::<Vec<_>>() }))

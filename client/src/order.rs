@@ -28,7 +28,7 @@ pub const APPROVAL_TIME_MAX_MS: u64 = APPROVED_INTENT_VALIDITY_MAX_MS - EARLIER_
 const EARLIER_MS: u64 = 2_000;
 
 /// What text that is kept as it is must be.
-pub(crate) const NO_CARD: &str = "text without anything that looks like a card number: it is kept and logged as it is";
+pub(crate) const NO_CARD: &str = "leave out what looks like a card number; such text is kept and logged as it is";
 
 /// What the client wants, before it is signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
