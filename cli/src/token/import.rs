@@ -313,3 +313,6 @@ fn import_id(domain: &KeyName, source: &Digest) -> anyhow::Result<RequestId> {
         .finish();
     hash.0.get(..16).and_then(RequestId::from_slice).context("no id for the import")
 }
+
+#[cfg(test)]
+mod tests;
