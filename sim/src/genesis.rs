@@ -225,9 +225,13 @@ impl Making {
     fn act(&mut self, at: &NodeName, actions: Vec<Action<Created>>) {
         let mut actions = VecDeque::from(actions);
         while let Some(action) = actions.pop_front() {
+            if let Action::Send { bytes, .. } = &action
+                && self.is_kept_back(at, bytes)
+            {
+                continue;
+            }
             let session = self.sessions.get_mut(at).expect("a participant");
             match action {
-                Action::Send { bytes, .. } if self.is_kept_back(at, &bytes) => {}
                 Action::Send { to, bytes } => self.letters.push(Letter { from: at.clone(), to, bytes }),
                 Action::Persist { id, step } => {
                     self.journals.get_mut(at).expect("a node").commit(step).expect("a step that fits");
