@@ -12,8 +12,8 @@ use tally_domain::limit::{Charge, LineId};
 use tally_domain::ports::hsm::{KekId, KeyCheckValue};
 use tally_domain::vote::VoteBody;
 use tally_domain::{
-    Attempt, Claims, Digest, Epoch, FreezeId, FreezeName, HsmKeyRecord, HsmScheme, Interval, LimitId, LineClaim, Material, PersonName,
-    PublicKey, Purpose, RequestId, Scheme, Scope, Threshold,
+    Attempt, Claims, Digest, Epoch, FreezeId, FreezeName, HsmKeyRecord, HsmScheme, Interval, LimitId, LineClaim,
+    Material, PersonName, PublicKey, Purpose, RequestId, Scheme, Scope, Threshold,
 };
 
 pub const WORDS: &[&str] = &["node-1", "node-2", "acme", "test", "*", "\u{0}\u{0}\u{0}\u{0}"];
@@ -164,11 +164,7 @@ fn approval() -> Approval {
 /// One of each, behind the number of its reader.
 pub fn examples() -> Vec<Vec<u8>> {
     let limited = VoteBody { claims: Some(claims()), ..vote(&[1, 2]) };
-    let signing = HsmKeyRecord {
-        purpose: Purpose::Message,
-        material: Material::Signing(public_key()),
-        ..kek_record()
-    };
+    let signing = HsmKeyRecord { purpose: Purpose::Message, material: Material::Signing(public_key()), ..kek_record() };
     let all = [
         (0, vote(&[1, 2]).to_bytes()),
         (0, limited.to_bytes()),

@@ -8,9 +8,34 @@ use tally_policy::{Bundle, EXAMPLE, Files, OpenError, SignedBundle, Trust, Valid
 use crate::world::NOW;
 
 pub const WORDS: &[&str] = &[
-    "permit", "forbid", "when { ", " };", "@id(\"x\")", "@approvals(\"2 of treasury\")", "context.tx", "resource", "principal",
-    "[[limit]]", "[[node]]", "[[asset]]", "[group.", "per = ", "max = ", "\"\"", "18446744073709551616", "-1", "0x", "\u{202e}",
-    "((((((((((", "!!!!!!!!!!", "..", "policy.cedar", "lists/", "1e400", "true && ", "\\u{0}",
+    "permit",
+    "forbid",
+    "when { ",
+    " };",
+    "@id(\"x\")",
+    "@approvals(\"2 of treasury\")",
+    "context.tx",
+    "resource",
+    "principal",
+    "[[limit]]",
+    "[[node]]",
+    "[[asset]]",
+    "[group.",
+    "per = ",
+    "max = ",
+    "\"\"",
+    "18446744073709551616",
+    "-1",
+    "0x",
+    "\u{202e}",
+    "((((((((((",
+    "!!!!!!!!!!",
+    "..",
+    "policy.cedar",
+    "lists/",
+    "1e400",
+    "true && ",
+    "\\u{0}",
 ];
 
 static ARCHIVE: LazyLock<SignedBundle> = LazyLock::new(|| {

@@ -7,8 +7,23 @@ use tally_node::config::Config;
 use tally_node::testing::cursor;
 
 pub const WORDS: &[&str] = &[
-    "[hsm]\n", "[tls]\n", "[policy]\n", "[rpc]\n", "[hsm.standby]\n", "[wrap]\n", "pin_fd = 7\n", "\"\"", "= \n", "'''", "0x",
-    "mode = \"development\"\n", "node-1/", "99999999999999999999", "+", "..", "\u{0}",
+    "[hsm]\n",
+    "[tls]\n",
+    "[policy]\n",
+    "[rpc]\n",
+    "[hsm.standby]\n",
+    "[wrap]\n",
+    "pin_fd = 7\n",
+    "\"\"",
+    "= \n",
+    "'''",
+    "0x",
+    "mode = \"development\"\n",
+    "node-1/",
+    "99999999999999999999",
+    "+",
+    "..",
+    "\u{0}",
 ];
 
 /// The first byte says which: a configuration, capabilities, or a cursor of node-1 whose log has 1,000 leaves.
@@ -20,7 +35,10 @@ pub fn file(bytes: &[u8]) -> Verdict {
             let read = Config::parse(text, Path::new("/etc/tally/node.toml"));
             if let Ok(config) = &read {
                 let paths = [&config.data_dir, &config.tls.ca, &config.tls.cert, &config.tls.key, &config.hsm.module];
-                assert!(paths.iter().all(|path| path.is_absolute()), "a path that depends on where the node is started");
+                assert!(
+                    paths.iter().all(|path| path.is_absolute()),
+                    "a path that depends on where the node is started"
+                );
                 assert!(config.hsm.pin().is_ok(), "no PIN, or two");
             }
             let said = read.as_ref().err().map(|e| format!("{e:#}"));

@@ -17,7 +17,9 @@ pub fn examples(target: &Target) -> (Vec<Vec<u8>>, usize) {
     let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     // As the file system gives them would be another order on another machine.
     paths.sort();
-    all.extend(paths.into_iter().map(|path| std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))));
+    all.extend(
+        paths.into_iter().map(|path| std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))),
+    );
     (all, own)
 }
 
@@ -27,5 +29,9 @@ pub fn examples(target: &Target) -> (Vec<Vec<u8>>, usize) {
 /// Those of the file system.
 pub fn keep(target: &Target, into: &std::path::Path) -> io::Result<()> {
     std::fs::create_dir_all(into)?;
-    examples(target).0.iter().enumerate().try_for_each(|(i, bytes)| std::fs::write(into.join(format!("example-{i}")), bytes))
+    examples(target)
+        .0
+        .iter()
+        .enumerate()
+        .try_for_each(|(i, bytes)| std::fs::write(into.join(format!("example-{i}")), bytes))
 }

@@ -4,7 +4,9 @@ use crate::target::Verdict;
 use alloy_consensus::transaction::RlpEcdsaDecodableTx;
 use alloy_consensus::{Transaction, TxEip1559, TxEip2930, TxLegacy};
 use serde_json::Value;
-use tally_chains::{Decoded, Eip1559, ToSign, TransactionRequest, chain_of, decode, eip1559_unsigned, evm_unsigned, signed_transaction};
+use tally_chains::{
+    Decoded, Eip1559, ToSign, TransactionRequest, chain_of, decode, eip1559_unsigned, evm_unsigned, signed_transaction,
+};
 use tally_domain::facts::{AssetRef, Facts};
 use tally_domain::{ContentKind, Scheme};
 
@@ -139,17 +141,26 @@ pub fn request(bytes: &[u8]) -> Verdict {
     {
         consistent(request);
     }
-    Verdict::of(read, |request| format!("{:?} {}", std::mem::discriminant(&request.fields.fees), request.from.is_some()))
+    Verdict::of(read, |request| {
+        format!("{:?} {}", std::mem::discriminant(&request.fields.fees), request.from.is_some())
+    })
 }
 
 /// One of each type.
 pub fn requests() -> Vec<Vec<u8>> {
     let to = "\"to\":\"0x70997970C51812dc3A010C7d01b50e0d17dc79C8\"";
-    let list = format!("[{{\"address\":\"0x70997970C51812dc3A010C7d01b50e0d17dc79C8\",\"storageKeys\":[\"0x{}\"]}}]", "01".repeat(32));
+    let list = format!(
+        "[{{\"address\":\"0x70997970C51812dc3A010C7d01b50e0d17dc79C8\",\"storageKeys\":[\"0x{}\"]}}]",
+        "01".repeat(32)
+    );
     let all = [
-        format!("{{{to},\"gas\":\"0x5208\",\"nonce\":\"0x0\",\"gasPrice\":\"0x1\",\"value\":\"0x1\",\"chainId\":\"0x1\"}}"),
+        format!(
+            "{{{to},\"gas\":\"0x5208\",\"nonce\":\"0x0\",\"gasPrice\":\"0x1\",\"value\":\"0x1\",\"chainId\":\"0x1\"}}"
+        ),
         format!("{{{to},\"gasLimit\":21000,\"nonce\":7,\"gasPrice\":\"1\",\"accessList\":{list},\"type\":1}}"),
-        format!("{{{to},\"gas\":\"0xffff\",\"nonce\":\"0x1\",\"maxFeePerGas\":\"0x2\",\"maxPriorityFeePerGas\":\"0x1\",\"data\":\"0xa9059cbb\",\"type\":\"0x2\"}}"),
+        format!(
+            "{{{to},\"gas\":\"0xffff\",\"nonce\":\"0x1\",\"maxFeePerGas\":\"0x2\",\"maxPriorityFeePerGas\":\"0x1\",\"data\":\"0xa9059cbb\",\"type\":\"0x2\"}}"
+        ),
     ];
     all.map(String::into_bytes).into()
 }

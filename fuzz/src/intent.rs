@@ -10,8 +10,8 @@ use tally_domain::freeze::{FreezeSpec, UnfreezeSpec};
 use tally_domain::intent::{Action, BadIntent, ContentKind, PAYLOAD_TYPE};
 use tally_domain::token::{Brand, Reuse, Token, TokenDomain};
 use tally_domain::{
-    Digest, DomainName, EncryptionContext, FreezeId, FreezeName, HsmKeySpec, HsmScheme, Intent, KekChange, KekNumber, KekSpec,
-    KeySpec, Purpose, RequestId, Scheme, Scope, Threshold, WrapCall, WrapSpec,
+    Digest, DomainName, EncryptionContext, FreezeId, FreezeName, HsmKeySpec, HsmScheme, Intent, KekChange, KekNumber,
+    KekSpec, KeySpec, Purpose, RequestId, Scheme, Scope, Threshold, WrapCall, WrapSpec,
 };
 use tally_tokenization::call::Import;
 use tally_tokenization::pan::Form;

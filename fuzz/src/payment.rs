@@ -7,9 +7,33 @@ use tally_domain::facts::{Amount, Facts};
 use tally_domain::{ContentKind, Digest, HsmScheme, Scheme};
 
 pub const WORDS: &[&str] = &[
-    "<CdtTrfTxInf>", "</CdtTrfTxInf>", "<PmtInf>", "</PmtInf>", "<Cd>", "</Cd>", "<Prtry>", "&amp;", "&#x31;", "<!--", "-->",
-    "<![CDATA[", "]]>", "<!DOCTYPE a>", "<?xml?>", " xmlns:a=\"b\"", "Ccy=\"EUR\"", "0.001", "+1", "1e2", "-1", "00", ".5",
-    "<InstdAmt Ccy=\"EUR\">1.00</InstdAmt>", "<EqvtAmt>", "\u{feff}", "\u{0}",
+    "<CdtTrfTxInf>",
+    "</CdtTrfTxInf>",
+    "<PmtInf>",
+    "</PmtInf>",
+    "<Cd>",
+    "</Cd>",
+    "<Prtry>",
+    "&amp;",
+    "&#x31;",
+    "<!--",
+    "-->",
+    "<![CDATA[",
+    "]]>",
+    "<!DOCTYPE a>",
+    "<?xml?>",
+    " xmlns:a=\"b\"",
+    "Ccy=\"EUR\"",
+    "0.001",
+    "+1",
+    "1e2",
+    "-1",
+    "00",
+    ".5",
+    "<InstdAmt Ccy=\"EUR\">1.00</InstdAmt>",
+    "<EqvtAmt>",
+    "\u{feff}",
+    "\u{0}",
 ];
 
 /// Reads a file.

@@ -6,7 +6,9 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
-use tally_domain::{Attempt, DerivationPath, Digest, Epoch, PartyIndex, RequestId, SecretBytes, Scheme, SignerSet, Threshold};
+use tally_domain::{
+    Attempt, DerivationPath, Digest, Epoch, PartyIndex, RequestId, Scheme, SecretBytes, SignerSet, Threshold,
+};
 use tally_mpc::{Fault, KeyShare, Keygen, Offline, Outgoing, Progress, Protocol, SessionContext, SessionId};
 
 const SCHEMES: [Scheme; 3] = [Scheme::Ed25519, Scheme::Taproot, Scheme::EcdsaSecp256k1];

@@ -6,9 +6,26 @@ use serde_json::{Value, json};
 use tally_node::testing::{Spoken, rpc};
 
 pub const WORDS: &[&str] = &[
-    "\"jsonrpc\":\"2.0\"", "\"id\":1", "\"method\":\"eth_signTransaction\"", "\"params\":[]", "\"0x\"", "null", "1e5", "-1", "{}", "[",
-    "]", "\"type\":\"0x2\"", "\"gas\":\"0x5208\"", "\"value\":\"0x1\"", "18446744073709551616", "\"input\":\"0x00\"", "\\u0000",
-    "\"accessList\":[]", "\"chainId\":\"0x1\"", "\"to\":null",
+    "\"jsonrpc\":\"2.0\"",
+    "\"id\":1",
+    "\"method\":\"eth_signTransaction\"",
+    "\"params\":[]",
+    "\"0x\"",
+    "null",
+    "1e5",
+    "-1",
+    "{}",
+    "[",
+    "]",
+    "\"type\":\"0x2\"",
+    "\"gas\":\"0x5208\"",
+    "\"value\":\"0x1\"",
+    "18446744073709551616",
+    "\"input\":\"0x00\"",
+    "\\u0000",
+    "\"accessList\":[]",
+    "\"chainId\":\"0x1\"",
+    "\"to\":null",
 ];
 
 const A: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
@@ -27,7 +44,10 @@ pub fn call(bytes: &[u8]) -> Verdict {
             Spoken::Told(answer) => {
                 assert_eq!(answer["jsonrpc"], "2.0");
                 let error = &answer["error"];
-                assert!(error["code"].is_i64() && error["message"].as_str().is_some_and(|said| !said.is_empty()), "{answer}");
+                assert!(
+                    error["code"].is_i64() && error["message"].as_str().is_some_and(|said| !said.is_empty()),
+                    "{answer}"
+                );
                 assert!(answer.get("id").is_some() && answer.get("result").is_none());
                 words.push(error["code"].to_string());
             }

@@ -36,7 +36,8 @@ pub fn envelope(bytes: &[u8]) -> Verdict {
         return Verdict::refused(&"not protobuf");
     };
     assert_eq!((&ours.payload, &ours.payload_type), (&wire.payload, &wire.payload_type));
-    let signatures = wire.signatures.iter().map(|s| Signature { key_id: s.key_id.clone(), signature: s.signature.clone() });
+    let signatures =
+        wire.signatures.iter().map(|s| Signature { key_id: s.key_id.clone(), signature: s.signature.clone() });
     assert_eq!(ours.signatures, signatures.collect::<Vec<_>>());
     let verifies = |key: &VerifyingKey| key.verify_envelope(&ours, &ours.payload_type).is_ok();
     let verified = KEYS.iter().any(|key| verifies(&key.verifying_key()));

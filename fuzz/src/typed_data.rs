@@ -10,8 +10,27 @@ use tally_domain::facts::Facts;
 const CASES: &str = include_str!("../../chains/tests/vectors/ethers/eip712.json");
 
 pub const WORDS: &[&str] = &[
-    "\"types\":", "\"EIP712Domain\"", "\"primaryType\":", "\"domain\":", "\"message\":", "\"chainId\":1", "\"uint256\"", "\"bytes32\"",
-    "\"int8\"", "\"address\"", "[]", "[2]", "[0]", "null", "\"\\u0000\"", "{", "}", "1e3", "-0", "\"0x\"", "\"permit\"",
+    "\"types\":",
+    "\"EIP712Domain\"",
+    "\"primaryType\":",
+    "\"domain\":",
+    "\"message\":",
+    "\"chainId\":1",
+    "\"uint256\"",
+    "\"bytes32\"",
+    "\"int8\"",
+    "\"address\"",
+    "[]",
+    "[2]",
+    "[0]",
+    "null",
+    "\"\\u0000\"",
+    "{",
+    "}",
+    "1e3",
+    "-0",
+    "\"0x\"",
+    "\"permit\"",
 ];
 
 /// Reads a document.

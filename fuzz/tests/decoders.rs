@@ -2,7 +2,12 @@
 //! told which target, for how long, from which seed:
 //!
 //! `cargo test -p tally-fuzz --test decoders -- [--target NAME] [--seconds N] [--seed N] [--input FILE] [--list]`
-#![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, reason = "a test that is also a tool for the terminal")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test that is also a tool for the terminal"
+)]
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,7 +41,8 @@ impl Asked {
                 "--target" => {
                     let name = value()?;
                     let names = || TARGETS.map(|target| target.name).join(", ");
-                    asked.targets = vec![named(&name).ok_or_else(|| format!("there is no {name}; there are {}", names()))?];
+                    asked.targets =
+                        vec![named(&name).ok_or_else(|| format!("there is no {name}; there are {}", names()))?];
                 }
                 "--seconds" => asked.seconds = Some(number(value()?)?),
                 "--seed" => asked.seed = number(value()?)?,

@@ -171,7 +171,8 @@ pub async fn drive<M: Machine>(
 ) -> Result<M::Output, Failed> {
     let (in_the_way, stages) = (Vec::new(), Stages::begin(node, M::NAME, machine.waiting_for().0));
     let (node, rng) = (node.clone(), fresh_rng());
-    let mut drive = Drive { node, seat, members, my_index, machine, rng, in_the_way, stages, stage_ends: None, silent: false };
+    let mut drive =
+        Drive { node, seat, members, my_index, machine, rng, in_the_way, stages, stage_ends: None, silent: false };
     let mut actions = VecDeque::from(first);
     loop {
         let trouble = match drive.next(&mut actions).await {

@@ -81,7 +81,10 @@ fn silence_in_signing(genesis: &Genesis, behaviour: Behaviour, stage: &str, id: 
     assert!(!failures.is_empty(), "{what}: nobody noticed");
     for failure in &failures {
         assert_eq!(failure.refusal.reason, Reason::Signers, "{what}: {failure:?}");
-        assert!(failure.trouble.contains("Silent") && failure.trouble.contains(&format!("stage: \"{stage}\"")), "{what}");
+        assert!(
+            failure.trouble.contains("Silent") && failure.trouble.contains(&format!("stage: \"{stage}\"")),
+            "{what}"
+        );
         assert_eq!((&failure.missing, &failure.culprits), (&vec![cheat.clone()], &vec![]), "{what}");
     }
     let result = cluster.answer(call).unwrap().as_ref().unwrap_or_else(|refusal| panic!("{what}: {refusal:?}"));

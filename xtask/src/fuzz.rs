@@ -25,7 +25,18 @@ pub fn run(root: &Path, target: Option<&str>, time: Duration) -> anyhow::Result<
     let host = host()?;
     let home = target_dir(root).join("fuzz");
     let mut build = Command::new("cargo");
-    build.args(["build", "--locked", "-p", "tally-fuzz", "--features", "guided", "--bin", "guided", "--profile", "fuzz"]);
+    build.args([
+        "build",
+        "--locked",
+        "-p",
+        "tally-fuzz",
+        "--features",
+        "guided",
+        "--bin",
+        "guided",
+        "--profile",
+        "fuzz",
+    ]);
     // Naming the target keeps the instrumentation out of build scripts, which nothing links the counters for.
     build.args(["--target", &host, "--target-dir"]).arg(&home).env("RUSTFLAGS", INSTRUMENTED);
     gate(root, "build, instrumented", &mut build)?;

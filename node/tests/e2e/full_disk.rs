@@ -41,7 +41,10 @@ impl Disks {
 
     fn says_why(&self, i: usize, place: &str) {
         let log = self.cluster.log_of(i);
-        assert!(log.contains("the store does not write") && log.contains(&format!("full: a test says so of {place}")), "{log}");
+        assert!(
+            log.contains("the store does not write") && log.contains(&format!("full: a test says so of {place}")),
+            "{log}"
+        );
     }
 }
 
@@ -55,8 +58,8 @@ async fn s_5_1_a_full_disk_keeps_shares_votes_partials_promises_and_tokens_in_an
     let client = disks.cluster.at(0);
 
     // A share: the key is made when all can keep theirs, by the same request.
-    let spec = KeySpec { scheme: Scheme::Ed25519, threshold: Threshold::new(2, 3).unwrap(), purpose: Purpose::Message };
-    let intent = client.seal(Order::create_key(key("fast"), spec)).unwrap();
+    let fast = KeySpec { scheme: Scheme::Ed25519, threshold: Threshold::new(2, 3).unwrap(), purpose: Purpose::Message };
+    let intent = client.seal(Order::create_key(key("fast"), fast)).unwrap();
     disks.fill(&[1], "share");
     let refused = reason(client.create_key(&intent).await);
     assert!([Reason::Storage, Reason::SessionAborted, Reason::Participants].contains(&refused), "{refused:?}");

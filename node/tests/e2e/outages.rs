@@ -73,7 +73,8 @@ async fn a_signer_that_falls_silent_in_a_session_is_named_within_its_time_and_an
         std::fs::write(&silent, stage).unwrap();
         let named = |log: &str| {
             let failed = log.lines().filter(|line| line.contains("session failed") && line.contains("SIGNERS"));
-            let here = |line: &str| line.contains(&format!("\"{stage}\"")) && line.contains("missing=[NodeName(\"node-2\")]");
+            let here =
+                |line: &str| line.contains(&format!("\"{stage}\"")) && line.contains("missing=[NodeName(node-2)]");
             failed.into_iter().any(here)
         };
         // Who signs is drawn by lot: node 2 is among them sooner or later.

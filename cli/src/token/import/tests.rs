@@ -35,7 +35,8 @@ fn lines() -> Vec<Vec<u8>> {
 
 #[test]
 fn a_line_is_a_card_or_is_told_why_not() {
-    let words = &["4111111111111111", ",", "\"pan\":", "{", "}", "\"subject\":\"c-1\"", "\"", "\r\n", "\\u0034", "\u{feff}"];
+    let words =
+        &["4111111111111111", ",", "\"pan\":", "{", "}", "\"subject\":\"c-1\"", "\"", "\r\n", "\\u0034", "\u{feff}"];
     let target = Target { name: "import-line", run: line, examples: lines, words };
     let seed = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
     let played = play(&target, seed, Budget::Cases(100_000));
