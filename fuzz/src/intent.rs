@@ -15,7 +15,7 @@ use tally_domain::{
 };
 use tally_tokenization::call::Import;
 use tally_tokenization::pan::Form;
-use tally_tokenization::spec::{BadSpec, Keeping, Mode};
+use tally_tokenization::spec::{Keeping, Mode};
 use tally_tokenization::{Call, DomainChange, DomainSpec, Format, RotatedKey, TokenCall};
 
 pub const WORDS: &[&str] = &["eip155:1", "acme", "node-1", "hot", "\u{8}\u{1}", "\u{a}\u{0}", "\u{7f}", "a b"];
@@ -67,15 +67,15 @@ const READERS: [(&str, Reader); 10] = [
     ("veto", |b| VetoSpec::from_bytes(b).map(|spec| spec.to_bytes())),
     ("token", |b| TokenCall::from_bytes(b).map(|call| call.to_bytes())),
     ("change", |b| DomainChange::from_bytes(b).map(DomainChange::to_bytes)),
-    ("domain", |b| domain(b).map_err(|_| BadIntent::NotCanonical)),
+    ("domain", |b| domain(b).ok_or(BadIntent::NotCanonical)),
 ];
 
-fn domain(bytes: &[u8]) -> Result<Vec<u8>, BadSpec> {
-    let spec = DomainSpec::from_bytes(bytes)?;
+fn domain(bytes: &[u8]) -> Option<Vec<u8>> {
+    let spec = DomainSpec::from_bytes(bytes).ok()?;
     let bytes = spec.to_bytes();
     // Whether there can be such a domain is another question, which must have an answer.
     let _ = spec.check();
-    Ok(bytes)
+    Some(bytes)
 }
 
 /// The first byte says as what the rest is read.

@@ -76,7 +76,7 @@ pub fn keys() -> impl Iterator<Item = &'static Key> {
 
 /// A machine of either kind, at the honest party or the other one.
 enum Party {
-    Making(Keygen),
+    Making(Box<Keygen>),
     Preparing(Box<Offline>, KeyShare),
 }
 
@@ -94,7 +94,7 @@ impl Party {
         if which < SCHEMES.len() {
             let session = session(Protocol::Keygen, scheme);
             let (machine, first) = Keygen::start(scheme, threshold(), at, session, &mut rng).unwrap();
-            return (Self::Making(machine), first);
+            return (Self::Making(Box::new(machine)), first);
         }
         let share = keys().find(|key| key.scheme == scheme).unwrap().share_of(at);
         let signers = SignerSet::new(threshold(), &[me(), other()]).unwrap();
