@@ -88,7 +88,7 @@ fn few_rules() -> Files {
 pub fn file(bytes: &[u8]) -> Verdict {
     let split = bytes.iter().position(|b| *b == 0);
     let Some((path, text)) = split.map(|at| (&bytes[..at], &bytes[at + 1..])) else {
-        return Verdict::refused(&"no path");
+        return Verdict::said("no path");
     };
     let path = String::from_utf8_lossy(path).into_owned();
     let mut files = if path == RULES { example() } else { few_rules() };

@@ -28,8 +28,8 @@ pub const WORDS: &[&str] = &[
 
 /// The first byte says which: a configuration, capabilities, or a cursor of node-1 whose log has 1,000 leaves.
 pub fn file(bytes: &[u8]) -> Verdict {
-    let Some((which, text)) = bytes.split_first() else { return Verdict::refused(&"nothing") };
-    let Ok(text) = std::str::from_utf8(text) else { return Verdict::refused(&"no text") };
+    let Some((which, text)) = bytes.split_first() else { return Verdict::said("nothing") };
+    let Ok(text) = std::str::from_utf8(text) else { return Verdict::said("no text") };
     match which {
         0 => {
             let read = Config::parse(text, Path::new("/etc/tally/node.toml"));
@@ -60,7 +60,7 @@ pub fn file(bytes: &[u8]) -> Verdict {
                 assert!(at <= 1_000 && (text.is_empty() || text.starts_with("node-1/")), "{text}");
                 Verdict::Read("cursor".into())
             }
-            None => Verdict::refused(&"no cursor"),
+            None => Verdict::said("no cursor"),
         },
     }
 }

@@ -134,7 +134,7 @@ pub fn consistent(request: &TransactionRequest) {
 
 /// Reads a transaction in JSON.
 pub fn request(bytes: &[u8]) -> Verdict {
-    let Ok(text) = std::str::from_utf8(bytes) else { return Verdict::refused(&"no text") };
+    let Ok(text) = std::str::from_utf8(bytes) else { return Verdict::said("no text") };
     let read = TransactionRequest::from_json(text, Some(1));
     if let Ok(request) = &read
         && request.fields.chain_id != 0

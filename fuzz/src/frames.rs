@@ -20,7 +20,7 @@ pub fn streams() -> Vec<Vec<u8>> {
 
 /// The first byte says what the rest is read as. What is read is written as no more bytes, and those have one reading.
 pub fn body(bytes: &[u8]) -> Verdict {
-    let Some((which, body)) = bytes.split_first() else { return Verdict::refused(&"nothing") };
+    let Some((which, body)) = bytes.split_first() else { return Verdict::said("nothing") };
     let Some(again) = frames::reread(*which, body) else { return Verdict::Refused(format!("not a {which}")) };
     assert!(again.len() <= body.len(), "{which} grows");
     assert_eq!(frames::reread(*which, &again).as_ref(), Some(&again), "{which} has two readings");

@@ -80,8 +80,8 @@ fn domain(bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// The first byte says as what the rest is read.
 pub fn spec(bytes: &[u8]) -> Verdict {
-    let Some((which, bytes)) = bytes.split_first() else { return Verdict::refused(&"nothing") };
-    let Some((name, read)) = READERS.get(usize::from(*which)) else { return Verdict::refused(&"none of them") };
+    let Some((which, bytes)) = bytes.split_first() else { return Verdict::said("nothing") };
+    let Some((name, read)) = READERS.get(usize::from(*which)) else { return Verdict::said("none of them") };
     let again = read(bytes);
     if let Ok(again) = &again {
         assert_eq!(again, bytes, "{name}: another encoding");

@@ -105,7 +105,7 @@ pub fn exports() -> Vec<Vec<u8>> {
 
 /// Reads a checkpoint: only the note that the node has signed is one.
 pub fn checkpoint(bytes: &[u8]) -> Verdict {
-    let Ok(note) = std::str::from_utf8(bytes) else { return Verdict::refused(&"no text") };
+    let Ok(note) = std::str::from_utf8(bytes) else { return Verdict::said("no text") };
     let name = checkpoints_of::origin(&world::cluster(), &world::node(1));
     let read = Checkpoint::open(note, &name, &name, &world::identity(1).verifying_key());
     if read.is_ok() {

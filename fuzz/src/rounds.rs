@@ -151,10 +151,10 @@ fn made(scheme: Scheme) -> Key {
 /// The first byte says which protocol; behind it messages, each behind its length in three bytes. The honest party reads them
 /// until it is done, has no more, or refuses one; then it blames nobody or the sender, never itself.
 pub fn round(bytes: &[u8]) -> Verdict {
-    let Some((which, mut rest)) = bytes.split_first() else { return Verdict::refused(&"nothing") };
+    let Some((which, mut rest)) = bytes.split_first() else { return Verdict::said("nothing") };
     let which = usize::from(*which);
     if which >= 2 * SCHEMES.len() {
-        return Verdict::refused(&"none of them");
+        return Verdict::said("none of them");
     }
     let (mut party, _) = Party::start(which, me());
     for taken in 0..MESSAGES_MAX {

@@ -33,7 +33,7 @@ pub fn envelope(bytes: &[u8]) -> Verdict {
     let (ours, wire) = (Envelope::decode(bytes), v1::Envelope::decode(bytes));
     assert_eq!(ours.is_ok(), wire.is_ok(), "two readers");
     let Ok((ours, wire)) = ours.and_then(|ours| wire.map(|wire| (ours, wire))) else {
-        return Verdict::refused(&"not protobuf");
+        return Verdict::said("not protobuf");
     };
     assert_eq!((&ours.payload, &ours.payload_type), (&wire.payload, &wire.payload_type));
     let signatures =
@@ -62,7 +62,7 @@ static BODIES: LazyLock<BTreeSet<Vec<u8>>> = LazyLock::new(|| {
 
 /// Reads a statement as every kind there is, and certificates of it alone.
 pub fn statement(bytes: &[u8]) -> Verdict {
-    let Ok(statement) = Statement::decode(bytes) else { return Verdict::refused(&"not protobuf") };
+    let Ok(statement) = Statement::decode(bytes) else { return Verdict::said("not protobuf") };
     let roster = &*ROSTER;
     let cert = statement.boot_cert.as_ref().map(|cert| BootCert::open(cert, roster));
     if let Some(Ok(cert)) = &cert {

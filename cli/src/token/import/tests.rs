@@ -16,7 +16,7 @@ fn line(bytes: &[u8]) -> Verdict {
                 assert!(bytes.trim_ascii().starts_with(b"{") || !digits.contains(&b','), "two columns");
                 format!("card {}", card.subject.is_some())
             }
-            Read::Bad(why) => return Verdict::refused(&why),
+            Read::Bad(why) => return Verdict::said(why),
         };
     }
     Verdict::Read(word)
