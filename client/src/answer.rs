@@ -13,7 +13,7 @@ mod wrap;
 
 pub use approval::{PathInfo, PendingInfo, SaidInfo};
 pub(crate) use approval::{pending, said};
-pub use bundle::{ChangeInfo, ProposalInfo, Proposed, VetoedBundle};
+pub use bundle::{ChangeInfo, NotActive, ProposalInfo, Proposed, VetoedBundle};
 pub(crate) use bundle::{history, proposal, proposed, vetoed};
 pub use freeze::{FreezeInfo, Frozen, Told, Unfrozen};
 pub(crate) use freeze::{freezes, frozen, unfrozen};
