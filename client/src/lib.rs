@@ -34,8 +34,8 @@ pub use answer::{
     KekInfo, KekVersionInfo, KeyBacking, KeyInfo, KeyUse, LatencyInfo, LimitChargeInfo, LimitInfo, LimitsInfo,
     LineInfo, NodeInfo, NotActive, OutcomeInfo, PathInfo, PeerInfo, PendingInfo, PolicyInfo, ProposalInfo, Proposed,
     QuorumInfo, ReplayCounts, ReplayedChange, RequestInfo, RequestPage, RequestState, Revealed, RotationInfo, SaidInfo,
-    Signed, Stands, TokenInfo, Tokenized, Told, Unfrozen, Unwrapped, VetoedBundle, WorkInfo, Wrapped, WrappedBy,
-    together,
+    Signed, StageInfo, Stands, TokenInfo, Tokenized, Told, Unfrozen, Unwrapped, VetoedBundle, WorkInfo, Wrapped,
+    WrappedBy, together,
 };
 pub use audit::LogCheckpoint;
 pub use client::Client;

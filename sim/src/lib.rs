@@ -43,5 +43,5 @@ pub use byzantine::Behaviour;
 pub use cluster::Cluster;
 pub use evil::Lie;
 pub use faults::Faults;
-pub use genesis::Genesis;
+pub use genesis::{Genesis, Silence};
 pub use world::World;

@@ -3,10 +3,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use xtask::{ci, codegen, tidy};
+use xtask::{ci, codegen, fuzz, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", about = "The project's gates")]
@@ -27,8 +28,23 @@ enum Command {
     Tidy,
     /// Run every gate in order, stopping at the first that fails
     Ci,
-    /// Run what takes too long for every change: ten minutes of storm over real processes
-    Long,
+    /// Run what takes too long for every change: ten minutes of storm over real processes, a long import
+    Long {
+        #[command(subcommand)]
+        what: Option<Long>,
+    },
+}
+
+#[derive(Subcommand)]
+enum Long {
+    /// Fuzz decoders, led by coverage
+    Fuzz {
+        /// Which; all of them, one after the other, if none is named
+        target: Option<String>,
+        /// How long for each
+        #[arg(long, default_value_t = 10)]
+        minutes: u32,
+    },
 }
 
 fn main() -> ExitCode {
@@ -48,7 +64,10 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Codegen { check: false } => codegen::write(&root),
         Command::Tidy => tidy::run(&root),
         Command::Ci => ci::run(&root),
-        Command::Long => ci::long(&root),
+        Command::Long { what: None } => ci::long(&root),
+        Command::Long { what: Some(Long::Fuzz { target, minutes }) } => {
+            fuzz::run(&root, target.as_deref(), Duration::from_secs(u64::from(*minutes) * 60))
+        }
     }
 }
 

@@ -330,48 +330,4 @@ fn import_id(domain: &KeyName, source: &Digest) -> anyhow::Result<RequestId> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(line: &str, number: u64) -> Result<Option<(String, Option<String>)>, &'static str> {
-        match row(line.as_bytes(), number) {
-            Read::Nothing => Ok(None),
-            Read::Card(card) => {
-                let number = String::from_utf8(card.number.expose().to_vec()).unwrap();
-                Ok(Some((number, card.subject.map(|subject| subject.to_string()))))
-            }
-            Read::Bad(why) => Err(why),
-        }
-    }
-
-    #[test]
-    fn what_spreadsheets_put_around_a_card_number_is_left_out() {
-        let card = |subject: Option<&str>| Ok(Some(("4111 1111".to_owned(), subject.map(str::to_owned))));
-        for (line, number, wanted) in [
-            ("4111 1111,c-1\r\n", 2, card(Some("c-1"))),
-            ("\"4111 1111\",\"c-1\"\n", 2, card(Some("c-1"))),
-            (" \" 4111 1111 \" , c-1", 2, card(Some("c-1"))),
-            ("\u{feff}4111 1111", 1, card(None)),
-            ("\u{feff}\"pan\",\"subject\"\r\n", 1, Ok(None)),
-            ("\u{feff}{\"pan\": \"4111 1111\"}", 1, card(None)),
-            (",", 2, Ok(Some((String::new(), None)))),
-            ("\r\n", 2, Ok(None)),
-        ] {
-            assert_eq!(read(line, number), wanted, "{line:?}");
-        }
-    }
-
-    #[test]
-    fn columns_that_are_none_are_said_to_be_so() {
-        for (line, why) in [
-            ("\"4111 1111,c-1", "a quote"),
-            ("4111 1111\",c-1", "a quote"),
-            ("\"4111\" \"1111\"", "a quote"),
-            ("\"", "a quote"),
-            ("4111 1111,c-1,c-2", "a third"),
-            ("4111 1111,\"c 1\"", "no subject"),
-        ] {
-            assert!(read(line, 2).is_err_and(|said| said.contains(why)), "{line:?}: {:?}", read(line, 2));
-        }
-    }
-}
+mod tests;

@@ -2806,6 +2806,23 @@ pub struct GetStatusResponse {
     /// Until when the active bundle is valid; 0 if that is a directory, which does not expire.
     #[prost(uint64, tag = "50")]
     pub bundle_not_after_ms: u64,
+    /// What the stages of sessions have taken so far.
+    #[prost(message, repeated, tag = "60")]
+    pub stages: ::prost::alloc::vec::Vec<StageTime>,
+}
+/// What a stage of sessions has taken since the start of the node, in all.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StageTime {
+    /// `sign` or `key`.
+    #[prost(string, tag = "1")]
+    pub session: ::prost::alloc::string::String,
+    /// `admit`, `propose`, `hello`, `offline`, `vote`, `quorum`, `combine`, `record`, `keygen`, `seal` or `certify`.
+    #[prost(string, tag = "2")]
+    pub stage: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "3")]
+    pub count: u64,
+    #[prost(uint64, tag = "4")]
+    pub total_us: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KeyUse {
