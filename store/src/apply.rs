@@ -93,7 +93,8 @@ fn claim_request(c: &Connection, w: &ClaimRequest) -> Result<(), StoreError> {
 fn unclaim(c: &Connection, tenant: &Tenant, request: &RequestId) -> Result<(), StoreError> {
     let sql = "DELETE FROM request WHERE tenant = ?1 AND request = ?2 AND result IS NULL
                AND NOT EXISTS (SELECT 1 FROM attempt WHERE tenant = ?1 AND request = ?2)
-               AND NOT EXISTS (SELECT 1 FROM approval WHERE tenant = ?1 AND request = ?2)";
+               AND NOT EXISTS (SELECT 1 FROM approval WHERE tenant = ?1 AND request = ?2)
+               AND NOT EXISTS (SELECT 1 FROM cancellation WHERE tenant = ?1 AND request = ?2)";
     match run(c, sql, params![tenant.as_str(), request.0])? {
         0 => Ok(()),
         _ => approvals::forget(c, tenant, request),
@@ -114,7 +115,9 @@ fn refuse(
 ) -> Result<(), StoreError> {
     match request_state(c, tenant, request)? {
         RequestState::Completed(_) => Ok(()),
+        // Whatever is said afterwards, this is why.
         _ if approvals::rejected_by(c, tenant, request)?.is_some() => Ok(()),
+        _ if approvals::cancellation(c, tenant, request)?.is_some() => Ok(()),
         RequestState::Received | RequestState::Refused(_) => run(
             c,
             "UPDATE request SET refused = ?3, updated_at = ?4 WHERE tenant = ?1 AND request = ?2",
