@@ -68,7 +68,7 @@ impl Plan {
         };
         // Never earlier than asked, and not all at the same moment.
         let asked = std::mem::take(&mut self.asked).mul_f64(1.0 + 0.5 * f64::from(jitter) / f64::from(u32::MAX));
-        Some(Next { endpoint: made % self.endpoints, pause: pause.max(asked) })
+        Some(Next { endpoint: made % self.endpoints, pause: if asked.is_zero() { pause } else { asked } })
     }
 }
 

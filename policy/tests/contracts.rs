@@ -362,8 +362,8 @@ fn what_is_wrong_with_an_abi_or_a_contract_is_said_with_its_place() {
             row("c", "eip155:1", CONTRACT, "amounts = { \"f.a\" = \"DAI\" }"),
             "contracts.toml:6:21: there is no asset `DAI`",
         ),
-        (format!("{good}{good}"), "contracts.toml:7:8: contract `c` is there twice"),
-        (format!("{good}{}", row("d", "eip155:1", CONTRACT, "")), "contracts.toml:9:11: address `0x"),
+        (format!("{good}{good}"), "contracts.toml:8:8: contract `c` is there twice"),
+        (format!("{good}{}", row("d", "eip155:1", CONTRACT, "")), "contracts.toml:10:11: address `0x"),
     ] {
         let e = whole(&one, &bad);
         assert!(e.starts_with(says), "{e}");

@@ -119,9 +119,8 @@ async fn every_kind_of_evm_content_is_signed_by_its_rule_and_recovered_by_anothe
     let more = client.seal(of_vault(DEPOSIT, 1_500_000_000, VENDOR)).unwrap();
     let judged = client.simulate(&more, None).await.unwrap();
     assert_eq!((judged.verdict.as_str(), judged.near_misses[0].0.as_str()), ("deny", "vault-deposits"));
-    let told =
-        format!("vault.deposit of {VAULT} on eip155:1; assets = 1500 USDC; receiver = {}; ", VENDOR.to_lowercase());
-    assert!(judged.facts.starts_with(&told), "{}", judged.facts);
+    let told = format!("vault.deposit of {VAULT} on eip155:1\n  assets = 1500 USDC\n  receiver = {VENDOR}\n");
+    assert!(judged.facts.contains(&told), "{}", judged.facts);
     let permitted = sign(&client, typed("hot", "eip155:1", &permit(VENDOR, "5000000"))).await.unwrap();
     assert_eq!((permitted.rule.as_str(), recovered(&permitted)), ("vendors-collect", hot.clone()));
     let mail = sign(&client, typed("hot", "eip155:1", MAIL)).await.unwrap();

@@ -80,12 +80,19 @@ impl Walk<'_> {
         self.approvers.iter().copied().find(|a| a.bundle() == bundle)
     }
 
-    /// Nothing is done for a request after this node has written down that a person rejected it, or its client cancelled it.
-    pub(super) fn is_not_rejected(&self, request: &Request) -> Result<(), Problem> {
+    /// Nothing is done for a request after this node has written down that its client cancelled it.
+    pub(super) fn is_not_cancelled(&self, request: &Request) -> Result<(), Problem> {
+        match self.said.cancelled.contains(request) {
+            true => Err(Problem::AfterCancellation { request: request.1 }),
+            false => Ok(()),
+        }
+    }
+
+    /// Nor after a person rejected it.
+    fn is_not_rejected(&self, request: &Request) -> Result<(), Problem> {
         match self.said.rejected.get(request).cloned() {
             Some(person) => Err(ApprovalProblem::AfterRejection { request: request.1, person }.into()),
-            None if self.said.cancelled.contains(request) => Err(Problem::AfterCancellation { request: request.1 }),
-            None => Ok(()),
+            None => self.is_not_cancelled(request),
         }
     }
 
