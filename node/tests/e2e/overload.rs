@@ -3,15 +3,12 @@
 
 use crate::harness::certs::Issued;
 use crate::harness::cluster::Cluster;
-use crate::harness::json_rpc::{Caller, provide};
 use crate::harness::orders::*;
 use crate::harness::raw::{self, typed};
-use serde_json::json;
 use std::net::TcpStream;
 use std::sync::Arc;
-use tally_chains::evm_address;
 use tally_client::Client;
-use tally_domain::{Purpose, Reason, Scheme};
+use tally_domain::Reason;
 use tally_proto::v1;
 use tally_proto::v1::batch_sign_response::Outcome;
 use tally_proto::v1::signing_service_client::SigningServiceClient;
@@ -26,8 +23,9 @@ const IDLE: usize = 700;
 /// Far more calls than a caller ever takes back before they are looked at.
 const RESETS: usize = 20_000;
 
-/// As many calls of one client as a node takes on or lets wait.
-const PLACES: usize = 144;
+/// Streams of one client, each with as many messages as are worked on at once: more than it has places.
+const STREAMS: usize = 14;
+const IN_A_STREAM: usize = 16;
 
 /// More than a client has places for connections.
 const SLOW: usize = 150;
@@ -133,13 +131,9 @@ fn resident_kib(cluster: &Cluster) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_asks_for_too_much_is_shed_with_a_time_to_come_again_and_others_are_served() {
-    let mut cluster = Cluster::prepare(3);
-    let port = provide(&cluster, 0, 1, "{ key = \"said\" }");
-    (0..3).for_each(|i| cluster.launch(i, &[]));
-    cluster.all_serving().await;
+    let cluster = Cluster::start().await;
     let client = cluster.at(0);
     create_fast(&client).await;
-    let said = evm_address(&create(&client, "said", Scheme::EcdsaSecp256k1, Purpose::Message).await).unwrap();
     let hog = cluster.client("payouts-2");
     let mut connections = Vec::new();
     for _ in 0..4 {
@@ -168,6 +162,8 @@ async fn who_asks_for_too_much_is_shed_with_a_time_to_come_again_and_others_are_
     }
     assert!(signed > 0 && shed > 0, "{signed} signed, {shed} shed");
 
+    streams_are_no_way_around(&cluster).await;
+
     // Who does not wait is not worked for: with the only other signers silent, nothing goes on after the caller's time.
     cluster.freeze(1, true);
     cluster.freeze(2, true);
@@ -178,35 +174,40 @@ async fn who_asks_for_too_much_is_shed_with_a_time_to_come_again_and_others_are_
     let channel = raw::as_client(&cluster, 0).await;
     let gone = SigningServiceClient::new(channel).sign(request).await.unwrap_err();
     assert!(matches!(gone.code(), Code::DeadlineExceeded | Code::Cancelled), "{gone:?}");
-    streams_and_json_rpc_are_no_way_around(&cluster, port, &said).await;
     cluster.freeze(1, false);
     cluster.freeze(2, false);
     // Who is shed now waits as long as the node asks.
     healthy(&cluster.client("payouts-1").only(0).unwrap(), "after all that").await;
 }
 
-/// With all places of a client taken by calls that wait for silent signers, what it asks in other ways is shed, too.
-async fn streams_and_json_rpc_are_no_way_around(cluster: &Cluster, port: u16, account: &str) {
+/// What one client has in its streams takes places as its other calls do.
+async fn streams_are_no_way_around(cluster: &Cluster) {
     let (client, channel) = (cluster.at(0), raw::as_client(cluster, 0).await);
-    let message = |text: &str| raw::envelope_of(&client.seal(say(text)).unwrap());
-    let (intents, receiver) = tokio::sync::mpsc::channel(1);
-    let intents_in = tokio_stream::wrappers::ReceiverStream::new(receiver);
-    let answers = SigningServiceClient::new(channel.clone()).batch_sign(intents_in).await.unwrap();
-    let mut waiting = tokio::task::JoinSet::new();
-    for i in 0..PLACES {
-        let (channel, envelope) = (channel.clone(), message(&format!("waits {i}")));
-        waiting.spawn(async move { typed(raw::sign(channel, envelope).await) });
+    let mut streams = tokio::task::JoinSet::new();
+    for stream in 0..STREAMS {
+        let message = |i| client.seal(say(&format!("stream {stream}, {i}"))).unwrap();
+        let intents = (0..IN_A_STREAM).map(|i| v1::BatchSignRequest { intent: Some(raw::envelope_of(&message(i))) });
+        let intents: Vec<_> = intents.collect();
+        let mut service = SigningServiceClient::new(channel.clone());
+        streams.spawn(async move {
+            let mut answers = service.batch_sign(tokio_stream::iter(intents)).await.unwrap().into_inner();
+            let mut outcomes = Vec::new();
+            while let Some(answer) = answers.message().await.unwrap() {
+                outcomes.push(answer.outcome.unwrap());
+            }
+            outcomes
+        });
     }
-    // The stream has a place, too, so that one of the others finds none.
-    assert_eq!(waiting.join_next().await.unwrap().unwrap(), (Code::ResourceExhausted, Reason::Overloaded));
-
-    intents.send(v1::BatchSignRequest { intent: Some(message("streamed")) }).await.unwrap();
-    let answer = answers.into_inner().message().await.unwrap().unwrap();
-    let Some(Outcome::Failure(failure)) = answer.outcome else { panic!("signed: {answer:?}") };
-    assert_eq!((failure.reason.as_str(), failure.retry_after_ms), ("OVERLOADED", 1_000));
-
-    let caller = Caller::new(cluster, port, Some(&cluster.clients["payouts-1"].tls));
-    let shed = caller.call("personal_sign", json!(["0x68656c6c6f", account])).await.unwrap_err();
-    assert_eq!((&shed["code"], &shed["data"]["retryAfterMs"]), (&json!(-32005), &json!(1_000)), "{shed}");
-    waiting.abort_all();
+    let (mut signed, mut shed) = (0, 0);
+    for outcome in streams.join_all().await.into_iter().flatten() {
+        match outcome {
+            Outcome::Signed(_) => signed += 1,
+            Outcome::Failure(failure) => {
+                assert_eq!((failure.reason.as_str(), failure.retry_after_ms), ("OVERLOADED", 1_000));
+                shed += 1;
+            }
+        }
+    }
+    assert_eq!(signed + shed, STREAMS * IN_A_STREAM);
+    assert!(signed > 0 && shed > 0, "{signed} signed, {shed} shed");
 }
