@@ -26,18 +26,17 @@ ABI = json.loads(
 
 def main() -> int:
     certificates, signer_url, chain_url, token_address, to, amount = sys.argv[1:]
-    pem = lambda name: str(Path(certificates) / name)
-    tls = {"verify": pem("ca.pem"), "cert": (pem("client.pem"), pem("client.key"))}
+    ca, cert, key = (str(Path(certificates) / name) for name in ("ca.pem", "client.pem", "client.key"))
+    tls = {"verify": ca, "cert": (cert, key)}
     remote = Web3(HTTPProvider(signer_url, request_kwargs=tls))
     chain = Web3(HTTPProvider(chain_url))
     token = chain.eth.contract(Web3.to_checksum_address(token_address), abi=ABI)
     sender, receiver = remote.eth.accounts[0], Web3.to_checksum_address(to)
-    call = token.functions.transfer(receiver, int(amount))
     fee = chain.eth.gas_price
     transaction = {
         "from": sender,
         "to": token.address,
-        "data": call._encode_transaction_data(),
+        "data": token.encode_abi("transfer", args=[receiver, int(amount)]),
         "value": 0,
         "nonce": chain.eth.get_transaction_count(sender),
         "chainId": chain.eth.chain_id,

@@ -27,8 +27,11 @@ enum Command {
     Tidy,
     /// Run every gate in order, stopping at the first that fails
     Ci,
-    /// Run what takes too long for every change: ten minutes of storm over real processes
-    Long,
+    /// Run what takes too long for every change, all of it or one part
+    Long {
+        /// `clients` (alloy's provider, built first), `storm` (ten minutes over real processes) or `import`
+        part: Option<ci::Long>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -48,7 +51,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Codegen { check: false } => codegen::write(&root),
         Command::Tidy => tidy::run(&root),
         Command::Ci => ci::run(&root),
-        Command::Long => ci::long(&root),
+        Command::Long { part } => ci::long(&root, *part),
     }
 }
 

@@ -7,7 +7,6 @@ use tally_audit::merkle::{Frontier, leaf_hash};
 use tally_audit::verify::ExportedLog;
 use tally_audit::{Checkpoint, checkpoint};
 use tally_domain::boot::{self, Believed, BootCert, Statement};
-use tally_domain::cancel::Cancellation;
 use tally_domain::dsse::{Envelope, SigningKey, content_digest};
 use tally_domain::intent::{self, Action, ContentKind, Intent};
 use tally_domain::key::{KeyCertificate, KeyRecord};
@@ -180,20 +179,6 @@ impl World {
 
     pub fn certificate(&self, body: &VoteBody, signers: &[usize]) -> Certificate {
         Certificate { votes: signers.iter().map(|i| self.vote(*i, body)).collect() }
-    }
-
-    /// The client takes a request back, or somebody else does in its name.
-    pub fn cancelled(&self, intent: &Intent, by: Option<&SigningKey>) -> What {
-        let cancellation = Cancellation {
-            cluster: intent.cluster.clone(),
-            tenant: tenant(),
-            client: intent.client.clone(),
-            request_id: intent.request_id,
-            intent_digest: intent.digest(),
-            key: intent.key.clone(),
-            action: intent.action,
-        };
-        What::Cancelled { cancellation: cancellation.sign(by.unwrap_or(&self.client)) }
     }
 
     pub fn released(&self, body: &VoteBody, signers: &[usize], partial: &[u8]) -> What {
