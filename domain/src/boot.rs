@@ -7,6 +7,11 @@ use crate::ids::{ClusterId, Incarnation, NodeName};
 use crate::intent::decode_canonical;
 use crate::roster::Roster;
 use prost::Message as _;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+/// Certificates remembered, a few starts of each node; with more than that it begins anew.
+const BELIEVED_MAX: usize = 256;
 
 /// DSSE payload type of a boot certificate.
 pub const PAYLOAD_TYPE: &str = "application/vnd.tally.boot.v1+protobuf";
@@ -73,6 +78,10 @@ impl BootCert {
     /// # Errors
     /// [`BadStatement`].
     pub fn open(envelope: &Envelope, roster: &Roster) -> Result<Self, BadStatement> {
+        let digest = Digest::of(&envelope.encode_to_vec());
+        if let Some(cert) = roster.boots.believed(&digest, roster) {
+            return Ok(cert);
+        }
         let body: Body = decode_canonical(&envelope.payload).map_err(|_| BadStatement::Malformed)?;
         let cert = Self {
             cluster: ClusterId::parse(&body.cluster).map_err(|_| BadStatement::Malformed)?,
@@ -85,9 +94,47 @@ impl BootCert {
             return Err(BadStatement::UnknownNode);
         }
         node.identity.verify_envelope(envelope, PAYLOAD_TYPE)?;
+        roster.boots.keep(digest, node.identity.clone(), cert.clone());
         Ok(cert)
     }
 }
+
+/// Boot certificates that have been verified, byte for byte, and under which identity key: the same one comes with every
+/// vote of a node. What is remembered is a fact about bytes and a key, so that it holds for any roster with that key.
+#[derive(Debug, Default)]
+pub struct Believed(Mutex<BTreeMap<Digest, (VerifyingKey, BootCert)>>);
+
+impl Believed {
+    fn believed(&self, envelope: &Digest, roster: &Roster) -> Option<BootCert> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (identity, cert) = known.get(envelope)?;
+        let fits = cert.cluster == roster.cluster && roster.node(&cert.node)?.identity == *identity;
+        fits.then(|| cert.clone())
+    }
+
+    fn keep(&self, envelope: Digest, identity: VerifyingKey, cert: BootCert) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= BELIEVED_MAX {
+            known.clear();
+        }
+        known.insert(envelope, (identity, cert));
+    }
+}
+
+impl Clone for Believed {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+/// What has been verified so far makes no roster another one.
+impl PartialEq for Believed {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Believed {}
 
 /// A statement signed with a boot key, together with the certificate of that key.
 #[derive(Clone, PartialEq, Eq, prost::Message)]

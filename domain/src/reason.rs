@@ -188,6 +188,12 @@ reasons! {
     TokenShredded = "TOKEN_SHREDDED", FailedPrecondition, "The token was deleted; its card number is gone for good.";
     /// Not a card number.
     CardInvalid = "CARD_INVALID", InvalidArgument, "This is not a card number: 12 to 19 digits with a right check digit, spaces and dashes allowed; the metadata says what is wrong. It is not repeated.";
+    /// The second token does not take a key.
+    HsmStandby = "HSM_STANDBY", Unavailable, "The node's standby token does not answer, and keys of token domains are made on both tokens or not at all; see `tally hsm status`. What is there goes on working.";
+    /// A subject where none is kept.
+    SubjectNotKept = "SUBJECT_NOT_KEPT", FailedPrecondition, "The token domain gives a card the same token whoever's card it is, so that it does not keep whose it is; leave the subject out, or use a domain that reuses tokens per subject, or not at all.";
+    /// A card number in plain text.
+    CardInText = "CARD_IN_TEXT", InvalidArgument, "A field for plain text, named in the metadata, holds what looks like a card number: such text is kept and logged as it is. Nothing of the request was kept; send a card number in the field for card numbers only.";
     /// A brand that the domain does not take.
     CardBrand = "CARD_BRAND", InvalidArgument, "The token domain does not take cards of this brand; show the domain to see which it takes.";
     /// Too few tokens are left.
@@ -204,6 +210,8 @@ reasons! {
     VersionNeeded = "KEY_VERSION_NEEDED", FailedPrecondition, "Tokens or keys still depend on this version, so that it is not retired; rotate first, and let the rotation end.";
     /// No such version in that state.
     VersionState = "KEY_VERSION_STATE", FailedPrecondition, "The token domain has no such key version that could be retired; show the domain to see which there are.";
+    /// Somebody else writes down how far the same import is.
+    ImportState = "IMPORT_STATE", FailedPrecondition, "The same import is under way in another stream, or has come further than this one knows; wait until that has ended, and give the same command once more.";
     /// A rotation is where it is.
     RotationState = "ROTATION_STATE", FailedPrecondition, "The rotation is not in a state for this: it is under way, paused or over already; show the domain to see how far it is.";
     /// No such request.

@@ -1,5 +1,6 @@
 //! Who takes part: nodes with their identity keys, clients with their intent keys. Part of the policy bundle.
 
+use crate::boot::Believed;
 use crate::dsse::VerifyingKey;
 use crate::ids::{ClientId, ClusterId, NodeName, Tenant};
 use crate::quorum::Tolerance;
@@ -15,6 +16,8 @@ pub struct Roster {
     pub clients: Vec<RosterClient>,
     /// What certificates that need a quorum withstand.
     pub tolerance: Tolerance,
+    /// Boot certificates that have been verified.
+    pub boots: Believed,
 }
 
 /// What a node does.

@@ -12,7 +12,7 @@ use prost::Message as _;
 use tally_domain::activation::{
     BUNDLE_VETO_TYPE, BUNDLE_VOTE_TYPE, BundleCertificate, BundleName, BundleVeto, BundleVote, VetoSpec,
 };
-use tally_domain::boot::{self, BadStatement, BootCert, Statement};
+use tally_domain::boot::{self, BadStatement, Believed, BootCert, Statement};
 use tally_domain::dsse::{Envelope, SigningKey};
 use tally_domain::quorum::Tolerance;
 use tally_domain::roster::{NodeRole, Roster, RosterNode};
@@ -41,7 +41,16 @@ fn cluster(witnesses: u8) -> (Roster, Vec<(SigningKey, Envelope)>) {
     };
     let boots = (1..=n).map(boot).collect();
     let tolerance = Tolerance::usual(3, n.into());
-    (Roster { cluster: cluster.clone(), nodes: (1..=n).map(node).collect(), clients: vec![], tolerance }, boots)
+    (
+        Roster {
+            cluster: cluster.clone(),
+            nodes: (1..=n).map(node).collect(),
+            clients: vec![],
+            tolerance,
+            boots: Believed::default(),
+        },
+        boots,
+    )
 }
 
 fn bundle(version: u64) -> BundleName {

@@ -10,7 +10,7 @@
 
 use prost::Message as _;
 use std::collections::BTreeSet;
-use tally_domain::boot::{self, BadStatement, BootCert, Statement};
+use tally_domain::boot::{self, BadStatement, Believed, BootCert, Statement};
 use tally_domain::dsse::{Envelope, SigningKey};
 use tally_domain::freeze::{
     FREEZE_TYPE, FreezeSpec, LIFTS_MAX, UNFREEZE_TYPE, Unfreeze, UnfreezeCertificate, UnfreezeSpec,
@@ -52,7 +52,7 @@ fn cluster(n: u8) -> (Roster, Vec<(SigningKey, Envelope)>) {
     let boots = boots.collect();
     let nodes: Vec<_> = nodes.collect();
     let tolerance = Tolerance::usual(nodes.len(), nodes.len());
-    (Roster { cluster, nodes, clients: vec![], tolerance }, boots)
+    (Roster { cluster, nodes, clients: vec![], tolerance, boots: Believed::default() }, boots)
 }
 
 fn freeze(scope: Scope) -> Freeze {

@@ -8,7 +8,7 @@
     reason = "tests fail loudly"
 )]
 
-use tally_domain::boot::{self, BadStatement, BootCert, Statement};
+use tally_domain::boot::{self, BadStatement, Believed, BootCert, Statement};
 use tally_domain::dsse::{Envelope, SigningKey};
 use tally_domain::hsm_key::HsmKeyCertificate;
 use tally_domain::intent::BadIntent;
@@ -49,6 +49,7 @@ fn cluster(n: u8) -> (Roster, Vec<(SigningKey, Envelope)>) {
             nodes: nodes.collect(),
             clients: vec![],
             tolerance: Tolerance::usual(usize::from(n), usize::from(n)),
+            boots: Believed::default(),
         },
         boots,
     )

@@ -3,7 +3,8 @@
 use crate::derive::Derived;
 use crate::fault::{Cheat, Disagreement, Fault, Misuse};
 use crate::offline::{Material as AnyMaterial, frost::Material};
-use crate::share::Secret;
+use crate::online::{Known as AnyKnown, frost::Known};
+use crate::share::{FrostShare, Secret};
 use crate::signature::Signature;
 use frost_core::keys::{KeyPackage, PublicKeyPackage, SigningShare, VerifyingShare};
 use frost_core::{Ciphersuite, Error, Field as _, Group, Identifier, Scalar, VerifyingKey};
@@ -21,6 +22,7 @@ pub(crate) trait Suite: Ciphersuite {
 
     fn secret(package: KeyPackage<Self>) -> Secret;
     fn material(material: Material<Self>) -> AnyMaterial;
+    fn known(known: Known<Self>) -> AnyKnown;
     fn signature(bytes: [u8; 64]) -> Signature;
 
     /// From a child's share of the key to a share of what signs for it.
@@ -33,11 +35,15 @@ impl Suite for Ed25519 {
     const SCHEME: Scheme = Scheme::Ed25519;
 
     fn secret(package: KeyPackage<Self>) -> Secret {
-        Secret::Ed25519(Box::new(package))
+        Secret::Ed25519(Box::new(FrostShare::new(package)))
     }
 
     fn material(material: Material<Self>) -> AnyMaterial {
         AnyMaterial::Ed25519(Box::new(material))
+    }
+
+    fn known(known: Known<Self>) -> AnyKnown {
+        AnyKnown::Ed25519(Box::new(known))
     }
 
     fn signature(bytes: [u8; 64]) -> Signature {
@@ -58,11 +64,15 @@ impl Suite for Taproot {
     const SCHEME: Scheme = Scheme::Taproot;
 
     fn secret(package: KeyPackage<Self>) -> Secret {
-        Secret::Taproot(Box::new(package))
+        Secret::Taproot(Box::new(FrostShare::new(package)))
     }
 
     fn material(material: Material<Self>) -> AnyMaterial {
         AnyMaterial::Taproot(Box::new(material))
+    }
+
+    fn known(known: Known<Self>) -> AnyKnown {
+        AnyKnown::Taproot(Box::new(known))
     }
 
     fn signature(bytes: [u8; 64]) -> Signature {

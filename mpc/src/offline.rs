@@ -76,14 +76,14 @@ impl Offline {
                 let (round, messages) = dkls::start(&seat, party)?;
                 (seat, Round::DklsCommitments(round), messages)
             }
-            Secret::Ed25519(package) => {
+            Secret::Ed25519(secret) => {
                 let seat = seat(Kind::OfflineFrost);
-                let (round, messages) = frost::start(&seat, package, rng)?;
+                let (round, messages) = frost::start(&seat, secret.package(), rng)?;
                 (seat, Round::Ed25519Commitments(round), messages)
             }
-            Secret::Taproot(package) => {
+            Secret::Taproot(secret) => {
                 let seat = seat(Kind::OfflineFrost);
-                let (round, messages) = frost::start(&seat, package, rng)?;
+                let (round, messages) = frost::start(&seat, secret.package(), rng)?;
                 (seat, Round::TaprootCommitments(round), messages)
             }
         };

@@ -2,7 +2,7 @@
 //! node can combine stored ones after a crash.
 
 mod dkls;
-mod frost;
+pub(crate) mod frost;
 
 use crate::derive::{Derived, derive_output};
 use crate::fault::{BadMessage, Disagreement, Fault, Misuse};
@@ -55,10 +55,12 @@ pub fn partial(
         return Err(Fault::caller(Misuse::OtherKey));
     }
     let task = Task::new(share.public().clone(), *chain_code, presignature.signers.clone(), input.clone())?;
-    let bytes = match (&presignature.material, share.secret()) {
-        (Material::Dkls(material), Secret::Dkls(_)) => dkls::partial(material, &task, &presignature.binding),
-        (Material::Ed25519(material), Secret::Ed25519(package)) => frost::partial(material, package, &task),
-        (Material::Taproot(material), Secret::Taproot(package)) => frost::partial(material, package, &task),
+    let (bytes, known) = match (&presignature.material, share.secret()) {
+        (Material::Dkls(material), Secret::Dkls(_)) => {
+            dkls::partial(material, &task, &presignature.binding).map(|bytes| (bytes, Known::Nothing))
+        }
+        (Material::Ed25519(material), Secret::Ed25519(secret)) => frost::partial(material, secret, &task),
+        (Material::Taproot(material), Secret::Taproot(secret)) => frost::partial(material, secret, &task),
         (Material::Dkls(_), Secret::Ed25519(_) | Secret::Taproot(_))
         | (Material::Ed25519(_), Secret::Dkls(_) | Secret::Taproot(_))
         | (Material::Taproot(_), Secret::Dkls(_) | Secret::Ed25519(_)) => {
@@ -66,12 +68,13 @@ pub fn partial(
         }
     }?;
     let partials = BTreeMap::from([(share.party(), bytes.clone())]);
-    Ok((Combiner { task, partials }, bytes))
+    Ok((Combiner { task, known, partials }, bytes))
 }
 
 /// Collects the partials of one signature. Public data only.
 pub struct Combiner {
     task: Task,
+    known: Known,
     partials: BTreeMap<PartyIndex, Vec<u8>>,
 }
 
@@ -84,7 +87,7 @@ impl Combiner {
         if !self.task.signers.contains(from) {
             return Err(Fault::caller(Misuse::NotAMember(from)));
         }
-        self.task.check_form(from, bytes)?;
+        self.task.check_form(from, bytes, &self.known)?;
         if self.partials.contains_key(&from) {
             return Err(self.task.violation(from, BadMessage::Duplicate));
         }
@@ -92,7 +95,7 @@ impl Combiner {
         if self.partials.len() < self.task.signers.len() {
             Ok(None)
         } else {
-            self.task.combine(&self.partials).map(Some)
+            self.task.combine(&self.partials, &self.known).map(Some)
         }
     }
 
@@ -116,11 +119,22 @@ pub fn combine(
     signers: &SignerSet,
     input: &SignInput,
 ) -> Result<Signature, Fault> {
-    Task::new(KeyPublic::of_record(record), record.chain_code, signers.clone(), input.clone())?.combine(partials)
+    let task = Task::new(KeyPublic::of_record(record), record.chain_code, signers.clone(), input.clone())?;
+    for (from, bytes) in partials {
+        task.check_form(*from, bytes, &Known::Nothing)?;
+    }
+    task.combine(partials, &Known::Nothing)
+}
+
+/// What a member has read already of what is in every partial: a point costs a multiplication to read.
+pub(crate) enum Known {
+    Nothing,
+    Ed25519(Box<frost::Known<Ed25519>>),
+    Taproot(Box<frost::Known<Taproot>>),
 }
 
 /// What is to be signed, by whom, with which key: all public.
-struct Task {
+pub(crate) struct Task {
     key: KeyPublic,
     signers: SignerSet,
     input: SignInput,
@@ -168,48 +182,50 @@ impl Task {
     }
 
     /// Whether a partial can be read at all.
-    fn check_form(&self, from: PartyIndex, bytes: &[u8]) -> Result<(), Fault> {
-        match self.key.scheme {
-            Scheme::EcdsaSecp256k1 => self.read::<dkls::Partial>(from, bytes).map(drop),
-            Scheme::Ed25519 => self.read::<frost::Partial<Ed25519>>(from, bytes).map(drop),
-            Scheme::Taproot => self.read::<frost::Partial<Taproot>>(from, bytes).map(drop),
+    fn check_form(&self, from: PartyIndex, bytes: &[u8], known: &Known) -> Result<(), Fault> {
+        match (self.key.scheme, known) {
+            (Scheme::EcdsaSecp256k1, _) => self.read::<dkls::Partial>(from, bytes).map(drop),
+            (Scheme::Ed25519, Known::Ed25519(known)) => frost::check_form(self, from, bytes, Some(known)),
+            (Scheme::Ed25519, _) => frost::check_form::<Ed25519>(self, from, bytes, None),
+            (Scheme::Taproot, Known::Taproot(known)) => frost::check_form(self, from, bytes, Some(known)),
+            (Scheme::Taproot, _) => frost::check_form::<Taproot>(self, from, bytes, None),
         }
     }
 
-    fn write<P: Serialize>(&self, partial: &P) -> Result<Vec<u8>, Fault> {
-        let bytes = crate::wire::encode(&(VERSION, self.key.scheme.number(), partial))?;
-        Ok(bytes.to_vec())
+    fn header(&self) -> Result<Vec<u8>, Fault> {
+        Ok(crate::wire::encode(&(VERSION, self.key.scheme.number()))?.to_vec())
+    }
+
+    /// A partial: version, scheme, and what the scheme has to say.
+    fn seal(&self, body: &[u8]) -> Result<Vec<u8>, Fault> {
+        Ok([&self.header()?, body].concat())
+    }
+
+    fn open<'a>(&self, from: PartyIndex, bytes: &'a [u8]) -> Result<&'a [u8], Fault> {
+        let header = self.header()?;
+        if bytes.len() > PARTIAL_MAX_BYTES {
+            Err(self.violation(from, BadMessage::Oversized))
+        } else if bytes.len() < header.len() {
+            Err(self.violation(from, BadMessage::Malformed))
+        } else {
+            bytes.strip_prefix(header.as_slice()).ok_or(self.violation(from, BadMessage::Version))
+        }
     }
 
     fn read<P: Serialize + DeserializeOwned>(&self, from: PartyIndex, bytes: &[u8]) -> Result<P, Fault> {
-        if bytes.len() > PARTIAL_MAX_BYTES {
-            return Err(self.violation(from, BadMessage::Oversized));
-        }
-        let decoded = crate::wire::decode::<(u8, u32, P)>(bytes);
-        let (version, scheme, partial) = decoded.ok_or(self.violation(from, BadMessage::Malformed))?;
-        if version == VERSION && scheme == self.key.scheme.number() {
-            Ok(partial)
-        } else {
-            Err(self.violation(from, BadMessage::Version))
-        }
+        crate::wire::decode(self.open(from, bytes)?).ok_or(self.violation(from, BadMessage::Malformed))
     }
 
-    /// All partials, read, if they are those of exactly S.
-    fn read_all<P: Serialize + DeserializeOwned>(
-        &self,
-        partials: &BTreeMap<PartyIndex, Vec<u8>>,
-    ) -> Result<BTreeMap<PartyIndex, P>, Fault> {
+    fn combine(&self, partials: &BTreeMap<PartyIndex, Vec<u8>>, known: &Known) -> Result<Signature, Fault> {
         if !partials.keys().copied().eq(self.signers.iter()) {
             return Err(Fault::caller(Misuse::NotAllOfS));
         }
-        partials.iter().map(|(from, bytes)| Ok((*from, self.read(*from, bytes)?))).collect()
-    }
-
-    fn combine(&self, partials: &BTreeMap<PartyIndex, Vec<u8>>) -> Result<Signature, Fault> {
-        let signature = match self.key.scheme {
-            Scheme::EcdsaSecp256k1 => dkls::combine(self, &self.read_all(partials)?),
-            Scheme::Ed25519 => frost::combine::<Ed25519>(self, &self.read_all(partials)?),
-            Scheme::Taproot => frost::combine::<Taproot>(self, &self.read_all(partials)?),
+        let signature = match (self.key.scheme, known) {
+            (Scheme::EcdsaSecp256k1, _) => dkls::combine(self, partials),
+            (Scheme::Ed25519, Known::Ed25519(known)) => frost::combine(self, partials, Some(known)),
+            (Scheme::Ed25519, _) => frost::combine::<Ed25519>(self, partials, None),
+            (Scheme::Taproot, Known::Taproot(known)) => frost::combine(self, partials, Some(known)),
+            (Scheme::Taproot, _) => frost::combine::<Taproot>(self, partials, None),
         }?;
         if verify(self.key.scheme, &self.derived.public_key, &self.input.message, &signature) {
             Ok(signature)

@@ -5,10 +5,11 @@ use crate::fault::{Fault, Misuse};
 use crate::frost::{self, Ed25519, Suite, Taproot};
 use crate::wire;
 use dkls23_core::protocols::Party;
-use frost_core::keys::{KeyPackage, VerifyingShare};
+use frost_core::keys::{KeyPackage, PublicKeyPackage, VerifyingShare};
 use k256::{ProjectivePoint, PublicKey, Secp256k1};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::sync::OnceLock;
 use tally_domain::key::KeyRecord;
 use tally_domain::{Digest, PartyIndex, Scheme, SecretBytes, Threshold};
 
@@ -28,8 +29,32 @@ pub(crate) enum Secret {
     /// Polynomial share, zero-share seeds and pairwise OT state; 50 KB for each other party.
     Dkls(Box<Party<Secp256k1>>),
     /// Polynomial share, as the next one is.
-    Ed25519(Box<KeyPackage<Ed25519>>),
-    Taproot(Box<KeyPackage<Taproot>>),
+    Ed25519(Box<FrostShare<Ed25519>>),
+    Taproot(Box<FrostShare<Taproot>>),
+}
+
+/// A share of FROST, and beside it what all know of the key, read once: each point of it costs a multiplication to read.
+pub(crate) struct FrostShare<C: Suite> {
+    package: KeyPackage<C>,
+    public: OnceLock<PublicKeyPackage<C>>,
+}
+
+impl<C: Suite> FrostShare<C> {
+    pub(crate) fn new(package: KeyPackage<C>) -> Self {
+        Self { package, public: OnceLock::new() }
+    }
+
+    pub(crate) fn package(&self) -> &KeyPackage<C> {
+        &self.package
+    }
+
+    /// What all know of the key that this is a share of.
+    pub(crate) fn public(&self, key: &KeyPublic) -> Result<&PublicKeyPackage<C>, Fault> {
+        match self.public.get() {
+            Some(public) => Ok(public),
+            None => frost::public_keys(key).map(|public| self.public.get_or_init(|| public)),
+        }
+    }
 }
 
 /// What all nodes know about a key, as far as signing needs it.
@@ -121,8 +146,8 @@ impl KeyShare {
         let scheme = self.public.scheme.number();
         let mut bytes = match &self.secret {
             Secret::Dkls(party) => wire::encode(&(VERSION, scheme, &stored, party.as_ref())),
-            Secret::Ed25519(package) => wire::encode(&(VERSION, scheme, &stored, package.as_ref())),
-            Secret::Taproot(package) => wire::encode(&(VERSION, scheme, &stored, package.as_ref())),
+            Secret::Ed25519(share) => wire::encode(&(VERSION, scheme, &stored, share.package())),
+            Secret::Taproot(share) => wire::encode(&(VERSION, scheme, &stored, share.package())),
         }?;
         Ok(SecretBytes::new(std::mem::take(&mut *bytes)))
     }
@@ -163,8 +188,8 @@ impl KeyShare {
         }
         let inside = match &self.secret {
             Secret::Dkls(party) => is_complete(party, self.me, *threshold, public_key),
-            Secret::Ed25519(package) => is_of(package, self.me, *threshold, public_key),
-            Secret::Taproot(package) => is_of(package, self.me, *threshold, public_key),
+            Secret::Ed25519(share) => is_of(share.package(), self.me, *threshold, public_key),
+            Secret::Taproot(share) => is_of(share.package(), self.me, *threshold, public_key),
         };
         inside && self.own_public_share().as_deref() == self.public.share_of(self.me)
     }
@@ -176,8 +201,8 @@ impl KeyShare {
                 let point = ProjectivePoint::GENERATOR * party.poly_point;
                 PublicKey::from_affine(point.to_affine()).ok().map(|key| derive::encode(&key))
             }
-            Secret::Ed25519(package) => VerifyingShare::from(*package.signing_share()).serialize().ok(),
-            Secret::Taproot(package) => VerifyingShare::from(*package.signing_share()).serialize().ok(),
+            Secret::Ed25519(share) => VerifyingShare::from(*share.package().signing_share()).serialize().ok(),
+            Secret::Taproot(share) => VerifyingShare::from(*share.package().signing_share()).serialize().ok(),
         }
     }
 }

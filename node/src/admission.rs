@@ -37,7 +37,7 @@ const CALLS_OF_ONE_MAX: usize = (WORK_MAX + QUEUE_MAX) / 2;
 const CALLS_OF_A_PEER_MAX: usize = 4 * crate::sessions::SESSIONS_MAX;
 
 /// What takes rounds, a token or both. The rest is answered from memory or the store.
-const WORK: [&str; 14] = [
+const WORK: [&str; 16] = [
     "/tally.v1.SigningService/Sign",
     "/tally.v1.KeyService/CreateKey",
     "/tally.v1.KeyWrapService/GenerateDataKey",
@@ -49,6 +49,8 @@ const WORK: [&str; 14] = [
     "/tally.v1.TokenService/Tokenize",
     "/tally.v1.TokenService/Reveal",
     "/tally.v1.TokenService/Search",
+    "/tally.v1.TokenService/SuspendToken",
+    "/tally.v1.TokenService/ResumeToken",
     "/tally.v1.TokenService/DeleteToken",
     "/tally.v1.TokenService/CreateDomain",
     "/tally.v1.TokenService/ChangeDomain",

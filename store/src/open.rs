@@ -3,6 +3,7 @@
 use crate::Options;
 use crate::migrate::migrate;
 use crate::sql::engine;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
@@ -96,6 +97,9 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     c.busy_timeout(BUSY_TIMEOUT).map_err(engine)?;
     c.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     c.pragma_update(None, "foreign_keys", true).map_err(engine)?;
+    // Else a statement is prepared anew, for each value that is bound to a LIMIT or a range: there are no statistics here
+    // that could make it another plan.
+    c.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(engine)?;
     Ok(c)
 }
 

@@ -6,7 +6,7 @@ use tally_audit::event::{Event, Origin, Verdict, What};
 use tally_audit::merkle::{Frontier, leaf_hash};
 use tally_audit::verify::ExportedLog;
 use tally_audit::{Checkpoint, checkpoint};
-use tally_domain::boot::{self, BootCert, Statement};
+use tally_domain::boot::{self, Believed, BootCert, Statement};
 use tally_domain::dsse::{Envelope, SigningKey, content_digest};
 use tally_domain::intent::{self, Action, ContentKind, Intent};
 use tally_domain::key::{KeyCertificate, KeyRecord};
@@ -76,6 +76,7 @@ impl World {
                 groups: vec![],
             }],
             tolerance: Tolerance::usual(3, 3),
+            boots: Believed::default(),
         };
         let boots = (0..3).map(|i| boot_of(&cluster, &identities[i], i, 1)).collect();
         let secp = XPrv::new(&[7u8; 32]).unwrap();

@@ -42,10 +42,12 @@ pub(super) fn partial(material: &Material, task: &Task, binding: &Digest) -> Res
     let v = Zeroizing::new(material.v + tweak * material.phi);
     let w = digest_scalar(task)? * material.phi + r * *v;
     let u = material.u + delta * material.phi;
-    task.write(&Partial { context: task.context.0, big_r, w, u })
+    task.seal(&crate::wire::encode(&Partial { context: task.context.0, big_r, w, u })?)
 }
 
-pub(super) fn combine(task: &Task, partials: &BTreeMap<PartyIndex, Partial>) -> Result<Signature, Fault> {
+pub(super) fn combine(task: &Task, partials: &BTreeMap<PartyIndex, Vec<u8>>) -> Result<Signature, Fault> {
+    let partials = partials.iter().map(|(from, bytes)| Ok((*from, task.read(*from, bytes)?)));
+    let partials: BTreeMap<PartyIndex, Partial> = partials.collect::<Result<_, Fault>>()?;
     let big_r = partials.values().next().ok_or(Fault::caller(Misuse::NotAllOfS))?.big_r;
     if partials.values().any(|p| p.context != task.context.0 || p.big_r != big_r) {
         return Err(task.mismatch(Disagreement::Input));

@@ -149,7 +149,7 @@ fn combining_takes_exactly_the_signers_and_only_readable_partials() {
     let good = &all[&party(2)];
     assert_eq!(combiner.add(party(3), good), Err(Fault::Caller { what: Misuse::NotAMember(party(3)) }));
     assert_eq!(combiner.add(party(2), &[good, &[0][..]].concat()), violation(BadMessage::Malformed));
-    assert_eq!(combiner.add(party(2), &good[1..]), violation(BadMessage::Malformed));
+    assert_eq!(combiner.add(party(2), &good[1..]), violation(BadMessage::Version));
     assert_eq!(combiner.add(party(2), &[0; 5000]), violation(BadMessage::Oversized));
     let own = combiner.add(party(1), &all[&party(1)]);
     assert_eq!(own, Err(Fault::Violation { culprit: party(1), round: 2, what: BadMessage::Duplicate }));

@@ -4,6 +4,7 @@ use super::admins::{AdminToml, Admins};
 use super::reading::{self, NAME_FORM, Source, plain_name};
 use crate::error::{BundleError, Problem};
 use std::collections::BTreeSet;
+use tally_domain::boot::Believed;
 use tally_domain::dsse::VerifyingKey;
 use tally_domain::quorum::{Quorum, Tolerance};
 use tally_domain::roster::{NodeRole, Roster, RosterClient, RosterNode};
@@ -86,7 +87,12 @@ pub(crate) fn load(file: &str, text: &str) -> Result<Loaded, BundleError> {
     let needed = rows.admins_needed.as_ref();
     let admins = Admins::load(&Source { file, text }, &rows.admin, needed, |given| reader.key(given))?;
     let keys = reader.seen.into_iter().filter(|(what, _)| *what == PUBLIC_KEY).map(|(_, key)| key).collect();
-    Ok(Loaded { roster: Roster { cluster, nodes, clients, tolerance }, groups, admins, keys })
+    Ok(Loaded {
+        roster: Roster { cluster, nodes, clients, tolerance, boots: Believed::default() },
+        groups,
+        admins,
+        keys,
+    })
 }
 
 struct Reader<'a> {

@@ -7271,7 +7271,8 @@ pub struct TokenDomain {
     pub name: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub home: ::prost::alloc::string::String,
-    /// "pending", "active", "suspended", "deleted", or "frozen" while a freeze stops it.
+    /// "pending", "active", "suspended", "deleted", or "frozen" while a freeze stops it; "at its home" where only its home knows
+    /// which of them it is.
     #[prost(string, tag = "3")]
     pub state: ::prost::alloc::string::String,
     /// Only its home tells the rest.
@@ -7440,6 +7441,38 @@ pub struct TokenInfo {
     /// None if uses are not counted.
     #[prost(uint32, optional, tag = "10")]
     pub uses_left: ::core::option::Option<u32>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SuspendTokenRequest {
+    /// An envelope around an IntentBody with action 49 and a TokenCallBody.
+    #[prost(message, optional, tag = "1")]
+    pub intent: ::core::option::Option<Envelope>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SuspendTokenResponse {
+    #[prost(string, tag = "1")]
+    pub rule: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub home: ::prost::alloc::string::String,
+    /// As in TokenInfo: one that has expired or is used up stays so.
+    #[prost(string, tag = "3")]
+    pub state: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ResumeTokenRequest {
+    /// An envelope around an IntentBody with action 50 and a TokenCallBody.
+    #[prost(message, optional, tag = "1")]
+    pub intent: ::core::option::Option<Envelope>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResumeTokenResponse {
+    #[prost(string, tag = "1")]
+    pub rule: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub home: ::prost::alloc::string::String,
+    /// As in TokenInfo.
+    #[prost(string, tag = "3")]
+    pub state: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 #[prost(skip_debug)]
@@ -7840,6 +7873,56 @@ pub mod token_service_client {
                 .insert(GrpcMethod::new("tally.v1.TokenService", "GetToken"));
             self.inner.unary(req, path, codec).await
         }
+        /// Has a token revealed no more until it is resumed: a reveal is refused with TOKEN_SUSPENDED. It is found and shown all the same.
+        pub async fn suspend_token(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SuspendTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SuspendTokenResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.TokenService/SuspendToken",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.TokenService", "SuspendToken"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Has a suspended token revealed again.
+        pub async fn resume_token(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ResumeTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResumeTokenResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.TokenService/ResumeToken",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.TokenService", "ResumeToken"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Destroys the card number of a token, or all of a subject.
         pub async fn delete_token(
             &mut self,
@@ -7992,6 +8075,22 @@ pub mod token_service_server {
             request: tonic::Request<super::GetTokenRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetTokenResponse>,
+            tonic::Status,
+        >;
+        /// Has a token revealed no more until it is resumed: a reveal is refused with TOKEN_SUSPENDED. It is found and shown all the same.
+        async fn suspend_token(
+            &self,
+            request: tonic::Request<super::SuspendTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SuspendTokenResponse>,
+            tonic::Status,
+        >;
+        /// Has a suspended token revealed again.
+        async fn resume_token(
+            &self,
+            request: tonic::Request<super::ResumeTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResumeTokenResponse>,
             tonic::Status,
         >;
         /// Destroys the card number of a token, or all of a subject.
@@ -8457,6 +8556,96 @@ pub mod token_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetTokenSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.TokenService/SuspendToken" => {
+                    #[allow(non_camel_case_types)]
+                    struct SuspendTokenSvc<T: TokenService>(pub Arc<T>);
+                    impl<
+                        T: TokenService,
+                    > tonic::server::UnaryService<super::SuspendTokenRequest>
+                    for SuspendTokenSvc<T> {
+                        type Response = super::SuspendTokenResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SuspendTokenRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TokenService>::suspend_token(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SuspendTokenSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.TokenService/ResumeToken" => {
+                    #[allow(non_camel_case_types)]
+                    struct ResumeTokenSvc<T: TokenService>(pub Arc<T>);
+                    impl<
+                        T: TokenService,
+                    > tonic::server::UnaryService<super::ResumeTokenRequest>
+                    for ResumeTokenSvc<T> {
+                        type Response = super::ResumeTokenResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ResumeTokenRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TokenService>::resume_token(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ResumeTokenSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

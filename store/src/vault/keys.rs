@@ -174,9 +174,10 @@ fn retire_index_key(
         return Err(VaultConflict::Key.into());
     }
     let sql = "DELETE FROM fingerprint WHERE domain = ?1 AND index_key = ?2 AND token IN
-               (SELECT token FROM fingerprint WHERE domain = ?1 AND index_key = ?2 LIMIT ?3)";
+               (SELECT token FROM fingerprint WHERE domain = ?1 AND index_key = ?2 ORDER BY fingerprint LIMIT ?3)";
     run(c, sql, params![domain, number.0, fingerprints_max])?;
-    if fingerprints(c, domain, number.0)? == 0 {
+    let sql = "SELECT 1 FROM fingerprint WHERE domain = ?1 AND index_key = ?2 LIMIT 1";
+    if first(c, sql, params![domain, number.0], |_| Ok(()))?.is_none() {
         let sql = "UPDATE index_key SET state = 4, updated_at = ?3 WHERE domain = ?1 AND number = ?2";
         run(c, sql, params![domain, number.0, at.0.cast_signed()])?;
         super::keks::doom_index_key(c, domain, number, at)?;
