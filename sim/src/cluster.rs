@@ -64,7 +64,7 @@ pub struct Cluster {
     answers: BTreeMap<Call, Result<Vec<u8>, Refusal>>,
     faults: Faults,
     cut: BTreeSet<NodeName>,
-    skew_ms: BTreeMap<NodeName, u64>,
+    pub(crate) skew_ms: BTreeMap<NodeName, u64>,
     next_id: u64,
     events: u32,
 }
@@ -164,11 +164,6 @@ impl Cluster {
     /// The moment.
     pub fn now(&self) -> UnixMillis {
         self.now
-    }
-
-    /// Sets a node's clock ahead for its decisions.
-    pub fn set_ahead(&mut self, at: &NodeName, ms: u64) {
-        self.skew_ms.insert(at.clone(), ms);
     }
 
     /// A node's own clock.

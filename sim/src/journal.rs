@@ -170,27 +170,12 @@ impl Tables {
     fn apply(&mut self, write: Write) -> Result<(), Conflict> {
         match write {
             Write::ClaimRequest(claim) => self.claim(claim),
-            Write::Refuse { tenant, request, reason, .. } => {
-                let ended = self.said.is_ended(&(tenant.clone(), request));
-                let state = self.state(tenant, request)?;
-                if !ended && !matches!(state, RequestState::Completed(_)) {
-                    *state = RequestState::Refused(reason);
-                }
-                Ok(())
-            }
+            Write::Refuse { tenant, request, reason, .. } => self.refuse(tenant, request, reason),
             Write::Vote { attempt, statement, body } => self.vote(attempt, statement, body),
             Write::Claim { by, claims } => self.take(&by, &claims),
             Write::Release { attempt, partial, certificate } => self.release(&attempt, partial, certificate),
             Write::Abandon { attempt, statement } => self.abandon(attempt, statement),
-            Write::Complete { tenant, request, result, .. } => match self.state(tenant.clone(), request)? {
-                RequestState::Completed(known) if *known == result => Ok(()),
-                RequestState::Completed(_) => Err(Conflict::Completed),
-                state => {
-                    *state = RequestState::Completed(result);
-                    self.said.forget(&(tenant, request));
-                    Ok(())
-                }
-            },
+            Write::Complete { tenant, request, result, .. } => self.complete(tenant, request, result),
             Write::PutPendingKey { name, request, record, sealed_share, .. } => {
                 let free = |k: &StoredKey| k.state == KeyState::Pending && k.request == request;
                 if !self.keys.get(&name).is_none_or(free) {
@@ -239,6 +224,27 @@ impl Tables {
             // One bundle decides in all schedules.
             | Write::Bundle(_) => Ok(()),
             Write::Approval(write) => self.approval(write),
+        }
+    }
+
+    fn refuse(&mut self, tenant: Tenant, request: RequestId, reason: String) -> Result<(), Conflict> {
+        let ended = self.said.is_ended(&(tenant.clone(), request));
+        let state = self.state(tenant, request)?;
+        if !ended && !matches!(state, RequestState::Completed(_)) {
+            *state = RequestState::Refused(reason);
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self, tenant: Tenant, request: RequestId, result: Vec<u8>) -> Result<(), Conflict> {
+        match self.state(tenant.clone(), request)? {
+            RequestState::Completed(known) if *known == result => Ok(()),
+            RequestState::Completed(_) => Err(Conflict::Completed),
+            state => {
+                *state = RequestState::Completed(result);
+                self.said.forget(&(tenant, request));
+                Ok(())
+            }
         }
     }
 
