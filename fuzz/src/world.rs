@@ -1,6 +1,6 @@
 //! A cluster of two nodes and a client, with keys that everybody knows.
 
-use tally_domain::boot::{self, BootCert};
+use tally_domain::boot::{self, Believed, BootCert};
 use tally_domain::dsse::{Envelope, SigningKey};
 use tally_domain::intent::{Action, ContentKind};
 use tally_domain::quorum::Tolerance;
@@ -67,6 +67,7 @@ pub fn roster() -> Roster {
             groups: vec![],
         }],
         tolerance: Tolerance::usual(2, 2),
+        boots: Believed::default(),
     }
 }
 
