@@ -188,6 +188,11 @@ pub enum What {
         /// What the person signed: a [`tally_domain::Approval`].
         approval: Envelope,
     },
+    /// The client has taken a request back; checked by this node.
+    Cancelled {
+        /// What the client signed: a [`tally_domain::cancel::Cancellation`].
+        cancellation: Envelope,
+    },
     /// Something happened with a policy bundle.
     Bundle(BundleEvent),
     /// A peer failed a check that a correct peer cannot fail, and is banned for this key.
@@ -307,6 +312,7 @@ impl Event {
             What::Unfrozen { .. } => "unfrozen",
             What::Waiting(_) => "waiting",
             What::Said { .. } => "said",
+            What::Cancelled { .. } => "cancelled",
             What::Banned { .. } => "banned",
             What::SessionFailed { .. } => "session-failed",
         }

@@ -14,6 +14,7 @@ use approvals::*;
 use tally_audit::event::{self, What};
 use tally_audit::verify::{ApprovalProblem, Basis, Finding, Problem, verify_log};
 use tally_domain::approval::{BadApproval, Verdict};
+use tally_domain::cancel::BadCancellation;
 use tally_domain::vote::VoteBody;
 use tally_domain::*;
 use world::*;
@@ -133,6 +134,25 @@ fn nothing_goes_on_after_a_rejection_and_every_statement_is_the_persons_own() {
     assert_eq!(only(check(&w, one(garbage))), ApprovalProblem::Statement(BadApproval::NotCanonical));
     let early = vec![w.boot(0), w.said(&intent, "alice", Verdict::Approve)];
     assert_eq!(only(check(&w, early)), ApprovalProblem::WithoutIntent { person: person("alice"), request });
+}
+
+#[test]
+fn nothing_goes_on_after_a_cancellation_which_is_the_clients_own() {
+    let w = World::new();
+    let intent = w.intent(1, NOTES);
+    let (request, both) = (intent.request_id, ["alice", "bob"]);
+    let good = log(&w, &intent, approve(&w, &intent, &both), &body(&w, &intent, &both));
+    let (vote, release, done) = (good.len() - 3, good.len() - 2, good.len());
+    // After the vote, and even before it. What others have signed may still be told.
+    for (at, found) in [(vote, 2), (release, 1), (done - 1, 0), (done, 0)] {
+        let mut log = good.clone();
+        log.insert(at, w.cancelled(&intent, None));
+        let problems: Vec<_> = check(&w, log).into_iter().map(|finding| finding.problem).collect();
+        assert_eq!(problems, vec![Problem::AfterCancellation { request }; found], "at leaf {at}");
+    }
+    let forged = vec![w.boot(0), w.cancelled(&intent, Some(&key_of("stranger")))];
+    let [Finding { problem: Problem::Cancellation(bad), .. }] = &*check(&w, forged) else { panic!("it is believed") };
+    assert_eq!(*bad, BadCancellation::Signature);
 }
 
 #[test]

@@ -50,6 +50,7 @@ fn build_all_kinds() -> Vec<Event> {
     let waits = w.intent(9, NOTES);
     log.push(approvals::waiting(&waits));
     log.push(w.said(&waits, "alice", approval::Verdict::Approve));
+    log.push(w.cancelled(&waits, None));
     log.push(on_a_full_line(&waits));
     log.push(What::SessionFailed {
         request_id: None,
@@ -83,7 +84,7 @@ fn on_a_full_line(intent: &Intent) -> What {
 fn every_kind_reads_back() {
     let events = all_kinds();
     let kinds: BTreeSet<_> = events.iter().map(Event::kind).collect();
-    assert_eq!(kinds.len(), 22);
+    assert_eq!(kinds.len(), 23);
     for event in events {
         assert_eq!(Event::from_leaf(&event.to_leaf()).as_ref(), Ok(&event));
     }

@@ -14,8 +14,8 @@ use crate::{ChainError, Decoded, ToSign};
 use alloy_primitives::{Address, B256, Signature, U256, address};
 use call::Effects;
 use tally_domain::Digest;
-use tally_domain::facts::{Amount, Facts, Most, OpaqueFacts, TransactionFacts};
-use unsigned::Unsigned;
+use tally_domain::facts::{Amount, Facts, Most, OpaqueFacts, TransactionFacts, UnreadCall};
+use unsigned::{Parts, Unsigned};
 
 /// Uniswap's Permit2, at one address on every chain that it was deployed to by its deployer. Elsewhere it is not known.
 pub(crate) const PERMIT2: Address = address!("0x000000000022D473030F116dDEE9F6B43aC78BA3");
@@ -54,13 +54,24 @@ fn facts(chain: &str, tx: &Unsigned) -> Facts {
             method: method.into(),
             movements,
             allowances,
-            fee_max: amount(U256::from(parts.gas_limit).saturating_mul(U256::from(parts.fee_per_gas))),
+            fee_max: fee_max(&parts),
             nonce: parts.nonce,
         }),
         Err(why) => {
-            Facts::Opaque(OpaqueFacts { chain: chain.into(), to: parts.to.map(lower).unwrap_or_default(), why })
+            let to = parts.to.map(lower).unwrap_or_default();
+            let call = call::of_no_standard(&parts).then(|| UnreadCall {
+                value: amount(parts.value),
+                input: parts.input.to_vec(),
+                fee_max: fee_max(&parts),
+                nonce: parts.nonce,
+            });
+            Facts::Opaque(OpaqueFacts { chain: chain.into(), to, why, call })
         }
     }
+}
+
+fn fee_max(parts: &Parts<'_>) -> Amount {
+    amount(U256::from(parts.gas_limit).saturating_mul(U256::from(parts.fee_per_gas)))
 }
 
 pub(crate) fn amount(n: U256) -> Amount {

@@ -4,7 +4,7 @@
 use alloy_primitives::{Address, Bytes, U256, address, keccak256};
 use alloy_sol_types::SolValue;
 use tally_chains::{EvmFees, EvmFields, decode, evm_unsigned};
-use tally_domain::facts::{Allowance, Amount, AssetRef, Facts, Most, Movement, TransactionFacts};
+use tally_domain::facts::{self, Allowance, Amount, AssetRef, Facts, Most, Movement, TransactionFacts};
 use tally_domain::{ContentKind, Scheme};
 
 // As the EIPs write them.
@@ -65,6 +65,17 @@ fn opaque(to: Address, input: &[u8]) -> String {
     match facts_of(to, input, 0) {
         Facts::Opaque(opaque) => opaque.why,
         other => panic!("{other:?}"),
+    }
+}
+
+/// The call that is handed on to the bundle, which may have the contract's ABI.
+fn handed_on(to: Address, input: &[u8]) -> bool {
+    match facts_of(to, input, 9) {
+        Facts::Opaque(opaque) => opaque.call.is_some_and(|call| {
+            assert_eq!((&call.input[..], call.value, call.fee_max), (input, Amount::from(9), Amount::from(21_000)));
+            true
+        }),
+        _ => false,
     }
 }
 
@@ -230,4 +241,41 @@ fn a_call_in_another_encoding_than_its_one_is_opaque() {
     let mut two = call!(FOR_ALL, BOB, true);
     *two.last_mut().unwrap() = 2;
     assert!(opaque(TOKEN, &two).starts_with("call whose data"));
+}
+
+/// A bundle's ABI never gives another meaning to what a standard has, in whatever encoding.
+#[test]
+fn only_calls_of_no_standard_are_handed_on() {
+    let standard = [
+        TRANSFER,
+        TRANSFER_FROM,
+        APPROVE,
+        PERMIT,
+        MULTICALL,
+        DAI_PERMIT,
+        SAFE,
+        SAFE_DATA,
+        SAFE_KINDS,
+        BATCH,
+        FOR_ALL,
+        PERMIT2_APPROVE,
+    ];
+    let mut selectors: Vec<[u8; 4]> = standard.iter().map(|s| keccak256(s)[..4].try_into().unwrap()).collect();
+    let mut known = facts::STANDARD_SELECTORS.to_vec();
+    selectors.sort();
+    known.sort();
+    assert_eq!(selectors, known);
+    for signature in standard {
+        assert!(!handed_on(TOKEN, &call(signature, [])), "{signature}");
+        assert!(!handed_on(TOKEN, &call(signature, [0; 31])), "{signature}");
+    }
+    assert!(handed_on(TOKEN, &call!(INCREASE, BOB, n(5))));
+    assert!(handed_on(TOKEN, &[1, 2, 3, 4]));
+    assert!(!handed_on(TOKEN, &[1, 2, 3]));
+    assert_eq!(facts::PERMIT2, lower(PERMIT2));
+    assert!(!handed_on(PERMIT2, &call!(PERMIT2_TRANSFER, ALICE, BOB, n(1), TOKEN)));
+    // A multicall with an unknown call in it stays opaque as a whole.
+    let inner = vec![Bytes::from(call!(TRANSFER, BOB, n(1))), Bytes::from(call!(INCREASE, BOB, n(5)))];
+    assert!(opaque(TOKEN, &call!(MULTICALL, inner.clone())).starts_with("call 2 of a multicall: contract call with"));
+    assert!(!handed_on(TOKEN, &call!(MULTICALL, inner)));
 }

@@ -154,7 +154,7 @@ fn nothing_to_lift(endpoint: &str, scope: &Scope, stay: &[String]) -> ClientErro
     metadata.extend(scope.key().map(|key| ("key".to_owned(), key.to_string())));
     metadata.extend(stay.iter().enumerate().map(|(i, stays)| (format!("stays_frozen_{}", i + 1), stays.clone())));
     let (endpoint, reason, code) = (endpoint.to_owned(), Reason::FreezeNotFound, Code::NotFound);
-    ClientError::Refused(Box::new(Refused { endpoint, reason, code, metadata }))
+    ClientError::Refused(Box::new(Refused { endpoint, reason, code, metadata, retry_after: None }))
 }
 
 fn lifted_lines(scope: &Scope, id: RequestId, lifts: &[FreezeInfo], lifted: &Unfrozen) -> Vec<String> {

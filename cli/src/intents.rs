@@ -151,7 +151,8 @@ mod tests {
 
     fn refused(reason: Reason) -> Result<(), ClientError> {
         let (endpoint, metadata) = ("https://127.0.0.1:1".to_owned(), Default::default());
-        Err(ClientError::Refused(Box::new(Refused { endpoint, reason, code: Code::InvalidArgument, metadata })))
+        let (code, retry_after) = (Code::InvalidArgument, None);
+        Err(ClientError::Refused(Box::new(Refused { endpoint, reason, code, metadata, retry_after })))
     }
 
     #[test]

@@ -31,6 +31,12 @@ pub enum Request {
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
     },
+    /// Takes back a request of this profile's client, for good. What is signed stays signed.
+    Cancel {
+        /// 32 hex digits.
+        #[arg(value_parser = input::request_id)]
+        id: RequestId,
+    },
     /// Requests as they change at the first endpoint, one line each, until you stop it.
     Watch {
         /// Goes on from a cursor that was shown before; with the node's name and /0 from the node's first request on.
@@ -49,6 +55,11 @@ impl Request {
             Self::Show { id } => {
                 let request = client.find_request(id).await?;
                 Ok(Shown::done(record(&request), to_json(&request)))
+            }
+            Self::Cancel { id } => {
+                let request = client.cancel_request(id).await?;
+                let text = format!("request {id} is cancelled: nobody can sign it any more");
+                Ok(Shown::done(text, to_json(&request)))
             }
             Self::List { limit } => list(client, limit).await,
             Self::Watch { from, count } => watch(client, out, from, count).await,

@@ -48,7 +48,7 @@ impl Client {
 /// Whether another node may answer otherwise.
 fn is_open(outcome: &Result<Signed, ClientError>) -> bool {
     let elsewhere = |e: &ClientError| e.refused().is_some_and(|r| matches!(r.reason, Reason::HomeNode));
-    outcome.as_ref().is_err_and(|e| e.is_transient() || elsewhere(e))
+    outcome.as_ref().is_err_and(|e| e.is_transient() || e.retry_after().is_some() || elsewhere(e))
 }
 
 async fn stream(link: &Link, intents: &[SealedIntent], outcomes: &mut Outcomes) -> Result<(), ClientError> {
@@ -74,6 +74,9 @@ async fn stream(link: &Link, intents: &[SealedIntent], outcomes: &mut Outcomes) 
 /// As if it had been a call of its own.
 fn failed(link: &Link, f: v1::SignFailure) -> ClientError {
     let metadata: HashMap<_, _> = f.metadata.into_iter().map(|detail| (detail.name, detail.value)).collect();
-    let details = ErrorDetails::with_error_info(f.reason, ERROR_DOMAIN, metadata);
+    let mut details = ErrorDetails::with_error_info(f.reason, ERROR_DOMAIN, metadata);
+    if f.retry_after_ms > 0 {
+        details.set_retry_info(Some(Duration::from_millis(f.retry_after_ms)));
+    }
     ClientError::from_status(&link.endpoint, &Status::with_error_details(Code::from(f.code), f.message, details))
 }

@@ -325,6 +325,9 @@ impl Client {
                         home = self.home_in(&e);
                         trouble = trouble.or(Some(e));
                     }
+                    e if e.retry_after().is_some_and(|after| plan.shed(after)) => {
+                        trouble = Some(more_telling(trouble, e))
+                    }
                     e if e.is_transient() => {
                         without_voters += u32::from(says(&e, Reason::Voters));
                         if without_voters == VOTERS_ASKED_MAX {

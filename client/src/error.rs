@@ -2,6 +2,7 @@
 
 use crate::profile::ProfileError;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use tally_domain::reason::{Class, ERROR_DOMAIN, Reason};
 use tonic::Code;
 use tonic_types::StatusExt as _;
@@ -97,6 +98,8 @@ pub struct Refused {
     pub code: Code,
     /// Facts about it: `rule`, `condition`, `node`...
     pub metadata: BTreeMap<String, String>,
+    /// When the same call may be sent again, where the node says so: it had no room for it, and has begun nothing.
+    pub retry_after: Option<Duration>,
 }
 
 impl Refused {
@@ -202,8 +205,13 @@ impl ClientError {
         }
     }
 
-    /// Whether the same call may succeed at another node or a little later. Never true for a denial; nor when nodes
-    /// say that they are overloaded, because every retry adds to that.
+    /// When a node that had no room for the call says that it may be sent again.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.refused()?.retry_after
+    }
+
+    /// Whether the same call may succeed at another node or at once. Never true for a denial; nor when nodes say that they
+    /// are overloaded: then only after the pause that they ask for, because every retry adds to that.
     pub fn is_transient(&self) -> bool {
         let code = match self {
             Self::Unreachable { .. } | Self::Deadline { .. } => return true,
@@ -222,7 +230,8 @@ impl ClientError {
             return match Reason::parse(&info.reason) {
                 Some(reason) => {
                     let metadata = info.metadata.into_iter().collect();
-                    Self::Refused(Box::new(Refused { endpoint, reason, code, metadata }))
+                    let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
+                    Self::Refused(Box::new(Refused { endpoint, reason, code, metadata, retry_after }))
                 }
                 None => Self::UnknownReason { endpoint, code, word: info.reason },
             };

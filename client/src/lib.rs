@@ -12,6 +12,7 @@ mod answer;
 mod approvals;
 mod audit;
 mod batch;
+mod cancel;
 mod channel;
 mod client;
 mod error;

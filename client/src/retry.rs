@@ -11,12 +11,17 @@ const PAUSE_BASE: Duration = Duration::from_millis(150);
 /// Longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
+/// Longest pause that a node can ask for.
+const ASKED_MAX: Duration = Duration::from_secs(10);
+
 /// The attempts at one call.
 #[derive(Debug)]
 pub(crate) struct Plan {
     endpoints: usize,
     attempts_max: u32,
     made: u32,
+    /// The pause that the last node has asked for.
+    asked: Duration,
 }
 
 /// One more attempt.
@@ -30,7 +35,18 @@ pub(crate) struct Next {
 
 impl Plan {
     pub(crate) fn over(endpoints: usize, attempts_max: u32) -> Self {
-        Self { endpoints: endpoints.max(1), attempts_max, made: 0 }
+        Self { endpoints: endpoints.max(1), attempts_max, made: 0, asked: Duration::ZERO }
+    }
+
+    /// The last node had no room and has begun nothing: that attempt does not count, and the next one waits as long as the
+    /// node asks for. Not where each call is sent once.
+    pub(crate) fn shed(&mut self, after: Duration) -> bool {
+        let patient = self.attempts_max > 1;
+        if patient {
+            self.attempts_max = self.attempts_max.saturating_add(1);
+            self.asked = after.min(ASKED_MAX);
+        }
+        patient
     }
 
     /// The next attempt, if there is one. `jitter` is uniform over all of `u32`: without it, clients that failed
@@ -50,7 +66,9 @@ impl Plan {
                 full.mul_f64(0.5 + 0.5 * f64::from(jitter) / f64::from(u32::MAX))
             }
         };
-        Some(Next { endpoint: made % self.endpoints, pause })
+        // Never earlier than asked, and not all at the same moment.
+        let asked = std::mem::take(&mut self.asked).mul_f64(1.0 + 0.5 * f64::from(jitter) / f64::from(u32::MAX));
+        Some(Next { endpoint: made % self.endpoints, pause: if asked.is_zero() { pause } else { asked } })
     }
 }
 
@@ -66,6 +84,29 @@ mod tests {
         assert!(steps[..3].iter().all(|s| s.pause.is_zero()));
         assert!(steps[3..].iter().all(|s| s.pause == PAUSE_BASE));
         assert!(Plan::over(1, ATTEMPTS_MAX).next(0).is_some_and(|s| s.pause.is_zero()));
+    }
+
+    #[test]
+    fn who_was_shed_comes_again_when_asked_to_and_loses_no_attempt_by_it() {
+        let second = Duration::from_secs(1);
+        for jitter in [0, u32::MAX / 2, u32::MAX] {
+            let mut plan = Plan::over(3, ATTEMPTS_MAX);
+            let mut pauses = Vec::new();
+            while let Some(next) = plan.next(jitter).filter(|_| pauses.len() < 20) {
+                pauses.push(next.pause);
+                if pauses.len() <= 5 {
+                    assert!(plan.shed(second));
+                }
+            }
+            assert_eq!(pauses.len(), 5 + ATTEMPTS_MAX as usize);
+            assert!(pauses[1..=5].iter().all(|pause| (second..=second * 3 / 2).contains(pause)), "{pauses:?}");
+            assert!(pauses[6..].iter().all(|pause| *pause <= PAUSE_MAX), "{pauses:?}");
+        }
+        let mut greedy = Plan::over(1, ATTEMPTS_MAX);
+        assert!(greedy.next(0).is_some() && greedy.shed(Duration::MAX));
+        assert_eq!(greedy.next(0).map(|next| next.pause), Some(ASKED_MAX));
+        let mut once = Plan::over(3, 1);
+        assert!(once.next(0).is_some() && !once.shed(second) && once.next(0).is_none());
     }
 
     #[test]

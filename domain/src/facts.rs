@@ -1,9 +1,11 @@
 //! What a node decoded by itself out of an intent's content. Never taken from a client, a leader or a database.
 
 mod allowance;
+mod call;
 mod payment;
 
 pub use allowance::{Allowance, Most, TypedDataFacts};
+pub use call::{PERMIT2, STANDARD_SELECTORS, UnreadCall};
 pub use payment::{CreditTransfer, PaymentBlock, PaymentFacts, PaymentTerms};
 
 /// What a chain's payload says, in the chain's own smallest units.
@@ -147,6 +149,8 @@ pub struct OpaqueFacts {
     pub to: String,
     /// What was not understood, for people: `contract call with selector 0xdeadbeef`.
     pub why: String,
+    /// The call, where no standard has its selector: a bundle with the contract's ABI may understand it.
+    pub call: Option<UnreadCall>,
 }
 
 #[cfg(test)]

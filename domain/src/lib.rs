@@ -8,6 +8,7 @@ pub mod account;
 pub mod activation;
 pub mod approval;
 pub mod boot;
+pub mod cancel;
 pub mod claim;
 pub mod currency;
 pub mod digest;

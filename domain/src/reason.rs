@@ -102,6 +102,10 @@ reasons! {
     ApprovalsRequired = "APPROVALS_REQUIRED", FailedPrecondition, "Policy permits this once enough persons have approved it; the metadata names the groups and how many of each.";
     /// A person who may approve has said no.
     Rejected = "REJECTED", PermissionDenied, "A person who may approve this has rejected it, which is final; send a new request with a new id if it should be asked again.";
+    /// The client has taken it back.
+    Cancelled = "CANCELLED", FailedPrecondition, "The client has cancelled this request, which is final; send a new request with a new id if it should be done after all.";
+    /// Too late to take back.
+    AlreadySigned = "ALREADY_SIGNED", FailedPrecondition, "The request is signed, or enough signers have released their parts of the signature, so that it cannot be cancelled; show the request to get the result.";
     /// Not by the person whom it names.
     ApprovalSignature = "APPROVAL_SIGNATURE", Unauthenticated, "The approval is not signed by a key that groups.toml of the active bundle gives to the person whom it names.";
     /// For something else.

@@ -36,9 +36,12 @@ const CALLS_OF_ONE_MAX: usize = (WORK_MAX + QUEUE_MAX) / 2;
 /// Calls of one peer at once: for each session that there can be a proposal or a vote, a round and the result.
 const CALLS_OF_A_PEER_MAX: usize = 4 * crate::sessions::SESSIONS_MAX;
 
+/// One signature.
+const SIGN: &str = "/tally.v1.SigningService/Sign";
+
 /// What takes rounds, a token or both. The rest is answered from memory or the store.
 const WORK: [&str; 16] = [
-    "/tally.v1.SigningService/Sign",
+    SIGN,
     "/tally.v1.KeyService/CreateKey",
     "/tally.v1.KeyWrapService/GenerateDataKey",
     "/tally.v1.KeyWrapService/Wrap",
@@ -123,6 +126,14 @@ impl Admission {
     fn shed(&self, path: &str) -> Refusal {
         self.metrics.count(&names::SHED, &[if path.starts_with(PEER) { "peer" } else { "client" }]);
         Reason::Overloaded.into()
+    }
+
+    /// A place for one signature that comes over a stream or by JSON-RPC: as if it had been a call of its own.
+    ///
+    /// # Errors
+    /// `OVERLOADED` at once, when there is no room to wait either.
+    pub async fn admit_signature(&self, caller: &Caller) -> Result<deadline::Place, Refusal> {
+        self.admit(caller.key(), SIGN).await.map(|place| Arc::new(place) as deadline::Place)
     }
 
     /// A place for a call, when there is one.
@@ -210,8 +221,6 @@ mod tests {
     use super::*;
     use futures_util::FutureExt as _;
     use tokio::task::JoinSet;
-
-    const SIGN: &str = "/tally.v1.SigningService/Sign";
 
     fn admission() -> Arc<Admission> {
         Arc::new(Admission::new(Arc::default()))

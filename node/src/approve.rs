@@ -10,6 +10,7 @@ pub use news::{announced, spread, tell_result};
 pub use view::{ended, in_list, list, of_request, view};
 
 use crate::approvals::Name;
+use crate::cancel;
 use crate::decisions;
 use crate::lead_hsm::commit;
 use crate::limits;
@@ -107,16 +108,16 @@ pub fn said(node: &Node, tenant: &Tenant, request: RequestId) -> Result<Vec<Appr
     node.store.approvals(tenant, &request).map_err(|e| reply::of_store(&e))
 }
 
-/// Decides, and where persons must approve once more with what they have said here. Most requests ask nobody, and cost no
-/// look into the store.
+/// Decides, and where persons must approve once more with what they have said here.
 ///
 /// # Errors
-/// As `decide`; `REJECTED`.
+/// As `decide`; `REJECTED`, `CANCELLED`.
 pub async fn decided<T>(
     node: &Arc<Node>,
     opened: &Opened,
     decide: impl Fn(Opened) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
+    cancel::is_not(node, &opened.intent().tenant, opened.intent().request_id)?;
     let missing = match decide(opened.clone()) {
         Err(refusal) if refusal.reason == Reason::ApprovalsRequired => refusal,
         decided => return decided,
@@ -137,6 +138,15 @@ pub async fn refused(node: &Arc<Node>, opened: &Opened, origin: Origin, refusal:
         Reason::ApprovalsRequired => wait(node, opened, origin, refusal).await,
         _ => decisions::refused(node, opened, origin, refusal).await,
     }
+}
+
+/// Whether anybody is still asked about a request: no person has rejected it, and its client has not cancelled it.
+///
+/// # Errors
+/// `REJECTED`, `CANCELLED`; `STORAGE`, `TAMPERED`.
+fn is_open(node: &Node, tenant: &Tenant, request: RequestId, rows: &[ApprovalRow]) -> Result<(), Refusal> {
+    not_rejected(rows)?;
+    cancel::is_not(node, tenant, request)
 }
 
 fn not_rejected(rows: &[ApprovalRow]) -> Result<(), Refusal> {
@@ -196,7 +206,8 @@ async fn take_on(
 pub fn is_known(node: &Node, row: &RequestRow) -> bool {
     let (tenant, request) = (&row.claim.tenant, row.claim.request);
     let waits = waiting(node, tenant, request).is_ok_and(|row| row.is_some());
-    waits || said(node, tenant, request).is_ok_and(|rows| !rows.is_empty())
+    let said = || said(node, tenant, request).is_ok_and(|rows| !rows.is_empty());
+    waits || said() || cancel::is_not(node, tenant, request).is_err()
 }
 
 /// A request that waits here.
@@ -210,8 +221,9 @@ pub fn waiting(node: &Node, tenant: &Tenant, request: RequestId) -> Result<Optio
 /// A request that waits here, or why there is none.
 ///
 /// # Errors
-/// `REQUEST_NOT_FOUND`, `REJECTED`, `EXPIRED`, `NOT_WAITING`.
+/// `REQUEST_NOT_FOUND`, `REJECTED`, `CANCELLED`, `EXPIRED`, `NOT_WAITING`.
 pub fn must_wait(node: &Node, tenant: &Tenant, request: RequestId) -> Result<WaitingRow, Refusal> {
+    cancel::is_not(node, tenant, request)?;
     if let Some(row) = waiting(node, tenant, request)? {
         return Ok(row);
     }

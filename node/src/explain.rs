@@ -154,6 +154,7 @@ pub fn asked_about(node: &Node, tenant: &Tenant, request: RequestId) -> Result<R
 pub fn outcome(request: &v1::Request) -> v1::Outcome {
     let refused = |reason: &str| match Reason::parse(reason) {
         Some(Reason::Rejected) => "rejected",
+        Some(Reason::Cancelled) => "cancelled",
         Some(Reason::Expired) => "expired",
         _ => "refused",
     };

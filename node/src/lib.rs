@@ -13,6 +13,7 @@ mod bundle_news;
 mod bundles;
 mod caller;
 mod calls;
+mod cancel;
 mod check;
 mod checkpoint;
 mod clock;

@@ -2,6 +2,7 @@
 
 use crate::approve;
 use crate::bundle_news;
+use crate::cancel;
 use crate::convert;
 use crate::decisions;
 use crate::drive::drive;
@@ -62,6 +63,7 @@ pub async fn propose_sign(
     if let Some(result) = recover::completed(node, &opened)? {
         return Ok(v1::ProposeSignResponse { result, ..Default::default() });
     }
+    cancel::is_not(node, &intent.tenant, intent.request_id)?;
     let session: SessionKey = convert::session(&request.session)?;
     let held = node.keys.get(&intent.key);
     let key = held.as_ref().map(|h| (&*h.record, h.state));

@@ -28,6 +28,12 @@ pub fn status(refusal: &Refusal) -> Status {
     Status::with_error_details(code(refusal.reason.class()), refusal.reason.sentence(), details)
 }
 
+/// When a caller may come again, in milliseconds, where the status says so.
+pub fn retry_after_ms(status: &Status) -> Option<u64> {
+    let after = status.get_details_retry_info()?.retry_delay?;
+    u64::try_from(after.as_millis()).ok()
+}
+
 /// The refusal that a peer's status carries; a transport failure is the peer's being away.
 pub fn refusal_of(status: &Status) -> Refusal {
     let info = status.get_details_error_info();
@@ -62,6 +68,7 @@ pub fn of_store(error: &StoreError) -> Refusal {
         StoreError::Conflict(Conflict::RequestDigest) => Reason::RequestIdConflict.into(),
         StoreError::Conflict(Conflict::KeyExists) => Reason::KeyExists.into(),
         StoreError::Conflict(Conflict::Rejected(person)) => tally_signer::approval::rejected_by(person),
+        StoreError::Conflict(Conflict::Cancelled) => Reason::Cancelled.into(),
         // The bundle changed between the decision and the step; asked again, the new one decides.
         StoreError::Conflict(Conflict::OtherBundle) => Reason::BundleMismatch.into(),
         StoreError::Conflict(Conflict::BundleForked) => Reason::BundleForked.into(),

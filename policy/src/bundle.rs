@@ -1,8 +1,10 @@
 //! The bundle: a handful of small files, loaded as a whole or refused as a whole.
 
+mod abi;
 mod admins;
 mod assets;
 mod content;
+mod contracts;
 mod groups;
 mod header;
 mod limits;
@@ -13,7 +15,9 @@ mod roster;
 mod signed;
 mod spans;
 
+pub(crate) use abi::Value;
 pub(crate) use assets::{Asset, Assets, Counted};
+pub(crate) use contracts::{CALLS, Call, Contracts, is_call};
 pub(crate) use groups::Groups;
 pub(crate) use limits::{By, Limit, Most, Scope, exact_units, numbers as limit_numbers};
 pub(crate) use lists::{ACCOUNT_FORM, ADDRESS_FORM, Listed, Lists, evm_address};
@@ -45,7 +49,7 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 /// Largest bundle, all files together: a person reads the rules, and a list of 90,000 addresses still fits.
 pub const BUNDLE_MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// Most files of a bundle: six, and a list or a file of cases each for more purposes than anyone can review.
+/// Most files of a bundle: seven, and a list or a file of cases each for more purposes than anyone can review.
 pub const FILES_MAX: usize = 256;
 
 pub(crate) const POLICY: &str = "policy.cedar";
@@ -54,6 +58,7 @@ pub(crate) const ROSTER: &str = "roster.toml";
 pub(crate) const BUNDLE: &str = "bundle.toml";
 pub(crate) const LIMITS: &str = "limits.toml";
 pub(crate) const GROUPS: &str = "groups.toml";
+pub(crate) const CONTRACTS: &str = "contracts.toml";
 
 /// A policy bundle, loaded and checked.
 pub struct Bundle {
@@ -63,6 +68,7 @@ pub struct Bundle {
     admins: Admins,
     pub(crate) lists: Lists,
     pub(crate) assets: Assets,
+    pub(crate) contracts: Contracts,
     pub(crate) groups: Groups,
     pub(crate) limits: Vec<Limit>,
     pub(crate) rules: Rules,
@@ -85,6 +91,8 @@ pub struct Summary {
     pub lists: BTreeMap<String, usize>,
     /// `symbol on chain` of each asset.
     pub assets: Vec<String>,
+    /// Name of each contract whose ABI it has, and how many of its functions rules can speak about.
+    pub contracts: BTreeMap<String, usize>,
     /// Ids of limits, in the order of the file.
     pub limits: Vec<String>,
     /// Name of each group of persons who approve, and how many they are.
@@ -155,6 +163,11 @@ impl Bundle {
         self.rules.list()
     }
 
+    /// What its rules can speak about, as a Cedar schema: [`SCHEMA`](crate::SCHEMA), and the functions of its contracts.
+    pub fn schema(&self) -> &str {
+        &self.vocabulary.text
+    }
+
     /// What is in it, for people.
     pub fn summary(&self) -> Summary {
         let ids = |wanted| self.rules().filter(|(_, e)| *e == wanted).map(|(id, _)| id.to_owned()).collect();
@@ -165,6 +178,7 @@ impl Bundle {
             forbids: ids(Effect::Forbid),
             lists: self.lists.iter().map(|(name, entries)| (name.clone(), entries.len())).collect(),
             assets: self.assets.describe(),
+            contracts: self.contracts.sizes(),
             limits: self.limits.iter().map(|l| l.id.to_string()).collect(),
             groups: self.groups.sizes(),
             nodes: self.roster.nodes.len(),

@@ -1,10 +1,10 @@
 //! What a request takes of each limit that matches it, exactly.
 
-use crate::bundle::{Bundle, By, Counted, Limit, Listed, Most, Scope, evm_address};
+use crate::bundle::{Bundle, By, CALLS, Counted, Limit, Listed, Most, Scope, evm_address};
 use crate::decide::{DecisionRequest, PolicyAction};
 use std::collections::BTreeMap;
 use tally_domain::claim::LINES_MAX;
-use tally_domain::facts::{Allowance, Amount, Facts, PaymentFacts, TransactionFacts};
+use tally_domain::facts::{Allowance, Amount, AssetRef, Facts, OpaqueFacts, PaymentFacts, TransactionFacts};
 use tally_domain::ports::store::NamedLine;
 use tally_domain::{Account, Action, Charge, LimitId, LineId};
 
@@ -46,7 +46,7 @@ impl OverLimit {
 ///
 /// Leave to move an amount takes that amount, and leave to move everything takes more than any amount. An amount of none takes nothing. A limit with `count` counts movements and transfers, cards of a stream as many as it may have,
 /// and requests that move nothing.
-/// Fees are not movements: rules bound them. What is not known to move nothing (opaque transactions, raw digests, typed
+/// Fees are not movements: rules bound them. What is not known to move nothing (opaque transactions, calls of contracts, raw digests, typed
 /// data that is not understood, assets that `assets.toml` does not name) matches every asset, destination and list, and has an infinite amount.
 ///
 /// # Errors
@@ -109,7 +109,7 @@ fn moves<'a>(bundle: &'a Bundle, action: PolicyAction<'a>) -> Vec<Moves<'a>> {
             typed.allowances.iter().map(|allowance| allowed(bundle, &typed.chain, allowance)).collect()
         }
         PolicyAction::Sign(Facts::Message(_)) => one("sign_message", What::Nothing),
-        PolicyAction::Sign(Facts::Opaque(opaque)) => one("sign_opaque", What::Anything { to: &opaque.to }),
+        PolicyAction::Sign(Facts::Opaque(opaque)) => unread(bundle, opaque),
         PolicyAction::Sign(Facts::Raw(_)) => one("sign_raw", What::Anything { to: "" }),
         PolicyAction::Wrap(facts) => one(facts.kind.as_str(), What::Nothing),
         PolicyAction::Token(facts) => match facts.action {
@@ -128,6 +128,19 @@ fn moves<'a>(bundle: &'a Bundle, action: PolicyAction<'a>) -> Vec<Moves<'a>> {
         | PolicyAction::Unfreeze(_)
         | PolicyAction::VetoPolicy(_) => Vec::new(),
     }
+}
+
+/// Nobody knows what a call moves, even where its arguments are read. What is sent along with it is known.
+fn unread<'a>(bundle: &'a Bundle, opaque: &'a OpaqueFacts) -> Vec<Moves<'a>> {
+    let (to, anything) = (&opaque.to, What::Anything { to: &opaque.to });
+    let Some(Ok(call)) = bundle.contracts.read(opaque) else {
+        return vec![Moves { action: "sign_opaque", what: anything }];
+    };
+    let mut moves = vec![Moves { action: CALLS, what: anything }];
+    if call.value != Amount::from(0) {
+        moves.push(part("sign", bundle.assets.counted(&opaque.chain, &AssetRef::Native, call.value), to, to));
+    }
+    moves
 }
 
 fn transaction<'a>(bundle: &'a Bundle, tx: &'a TransactionFacts) -> Vec<Moves<'a>> {

@@ -1,6 +1,7 @@
 //! The decision. Default deny, `forbid` wins, and whatever cannot be evaluated denies.
 
 mod allowance;
+mod call;
 mod payment;
 mod token;
 mod waiting;
@@ -221,6 +222,11 @@ impl Case<'_> {
     }
 
     fn opaque(&self, facts: &OpaqueFacts) -> Decision {
+        let why = match self.bundle.contracts.read(facts) {
+            Some(Ok(call)) => return self.call(&call),
+            Some(Err(why)) => why,
+            None => facts.why.clone(),
+        };
         let record = vec![("chain".into(), text(&facts.chain)), ("to".into(), self.address(&facts.to))];
         match self.ask("sign_opaque", "opaque", record) {
             permitted @ (Decision::Permit { .. } | Decision::NeedsApproval(_)) => permitted,
@@ -228,7 +234,7 @@ impl Case<'_> {
                 let denials = (denied.forbidden_by.len(), denied.errors.len(), denied.rejected_by.len());
                 let unpermitted = denials == (0, 0, 0);
                 let reason = if unpermitted { Reason::TxOpaque } else { denied.reason };
-                Decision::Deny(Denied { reason, why_opaque: Some(facts.why.clone()), ..denied })
+                Decision::Deny(Denied { reason, why_opaque: Some(why), ..denied })
             }
         }
     }
@@ -304,7 +310,8 @@ fn unknown_asset(chain: &str, asset: &AssetRef, to: &str) -> OpaqueFacts {
         None => (to, format!("the native coin of `{chain}`")),
         Some(contract) => (contract, format!("{} {contract} of `{chain}`", sort(asset))),
     };
-    OpaqueFacts { chain: chain.into(), to: to.into(), why: format!("{what} is not in assets.toml") }
+    let why = format!("{what} is not in assets.toml");
+    OpaqueFacts { chain: chain.into(), to: to.into(), why, call: None }
 }
 
 fn sort(asset: &AssetRef) -> &'static str {

@@ -5,7 +5,7 @@
 mod list_use;
 
 use crate::bundle::{
-    ASSETS, BUNDLE, Bundle, GROUPS, LIMITS, Limit, Listed, Lists, Most, POLICY, Quorum, ROSTER, span_words,
+    ASSETS, BUNDLE, Bundle, CONTRACTS, GROUPS, LIMITS, Limit, Listed, Lists, Most, POLICY, Quorum, ROSTER, span_words,
 };
 use crate::rules::{Effect, Rule};
 use list_use::ListUse;
@@ -45,6 +45,7 @@ pub fn changes(old: &Bundle, new: &Bundle) -> Vec<Change> {
     let whole = [
         (old.groups != new.groups, GROUPS, "persons or their groups have changed"),
         (old.assets != new.assets, ASSETS, "assets or their decimals have changed"),
+        (old.contracts != new.contracts, CONTRACTS, "contracts, or what their ABI says of them, have changed"),
         ((old.roster(), old.admins()) != (new.roster(), new.admins()), ROSTER, "nodes, clients or admins have changed"),
     ];
     let changed = whole.into_iter().filter(|(changed, ..)| *changed);

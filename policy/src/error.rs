@@ -33,8 +33,8 @@ pub enum Problem {
     Missing,
     /// A file that no bundle has.
     #[error(
-        "a bundle has no such file; remove it, or give a list or cases a plain name such as lists/vendors.txt or \
-         tests/payouts.case.toml"
+        "a bundle has no such file; remove it, or give a list, cases or an ABI a plain name such as lists/vendors.txt, \
+         tests/payouts.case.toml or abi/vault.json"
     )]
     UnknownFile,
     /// Over a limit of size or number.
@@ -52,6 +52,12 @@ pub enum Problem {
     #[error("{message}")]
     Toml {
         /// What the TOML reader says.
+        message: String,
+    },
+    /// Not a contract's ABI.
+    #[error("this is not the ABI of a contract, as Solidity's compiler writes it: {message}")]
+    Abi {
+        /// What the JSON reader says.
         message: String,
     },
     /// Cedar cannot read the rule, or it does not fit the schema.
@@ -171,7 +177,9 @@ pub enum Problem {
         decimals: u8,
     },
     /// A case that asks for nothing, or for two things.
-    #[error("a case asks for one of `transfer`, `payment`, `message`, `raw`, `opaque` and `create_key`")]
+    #[error(
+        "a case asks for one of `transfer`, `allowance`, `call`, `typed_data`, `payment`, `message`, `raw`, `opaque` and `create_key`"
+    )]
     CaseAsksOnce,
     /// Fields of one backing with another.
     #[error("a key of backing `threshold` has `t` and `n`, one of backing `hsm` has `home`")]

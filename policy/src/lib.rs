@@ -1,7 +1,7 @@
 //! (client, key, facts, approvals, bundle, now) to a [`Decision`], as a pure function (S-2.2).
 //!
 //! Does: loads a policy bundle (`policy.cedar`, `assets.toml`, `roster.toml`, `bundle.toml`, and where they are there
-//! `limits.toml`, `groups.toml`, `lists/*.txt`), refuses one that says anything this version does not enforce, and decides
+//! `limits.toml`, `groups.toml`, `contracts.toml`, `lists/*.txt`, `abi/*.json`), refuses one that says anything this version does not enforce, and decides
 //! with [Cedar](https://www.cedarpolicy.com) in its strict, schema-checked mode ([`decide_approved`]). Checks who signed a
 //! bundle and what it follows ([`SignedBundle`]), which approvals count ([`check_approval`]), what a request takes of which
 //! limits ([`charges`]), what people are shown of it ([`shown`]), and which changes of a bundle tighten ([`changes`]).

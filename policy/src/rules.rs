@@ -9,7 +9,7 @@ mod source;
 pub(crate) use references::Known;
 pub(crate) use source::numbers as rule_numbers;
 
-use crate::bundle::{Groups, Quorum, parse_quorums, plain_name};
+use crate::bundle::{Groups, Quorum, is_call, parse_quorums, plain_name};
 use crate::error::{BundleError, Problem};
 use cedar_policy::ffi::DetailedError;
 use cedar_policy::{
@@ -274,7 +274,7 @@ fn unsigned_action(policy: &Policy) -> Option<String> {
         ActionConstraint::In(actions) => actions,
     };
     let mut names = actions.iter().map(|action| action.id().unescaped().to_owned());
-    names.find(|name| name != "sign" && !name.starts_with("sign_") && name != "reveal")
+    names.find(|name| name != "sign" && !name.starts_with("sign_") && !is_call(name) && name != "reveal")
 }
 
 /// Strict validation. A warning is an error here: a rule that can never match does not do what its author meant.

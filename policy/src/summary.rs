@@ -2,13 +2,14 @@
 //! (S-2.2 step 14). An approval is over its digest.
 
 mod allowance;
+mod call;
 
 use crate::bundle::Bundle;
 use crate::decide::{DecisionRequest, PolicyAction};
 use std::fmt::Write as _;
 use tally_domain::Digest;
 use tally_domain::digest::TaggedHash;
-use tally_domain::facts::{Amount, AssetRef, Facts, PaymentFacts, TransactionFacts};
+use tally_domain::facts::{Amount, AssetRef, Facts, OpaqueFacts, PaymentFacts, TransactionFacts};
 
 /// What an approver sees, and the digest that the approval is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,10 +86,16 @@ pub fn summary(bundle: &Bundle, facts: &Facts) -> String {
         Facts::Raw(raw) => format!("raw digest of {} bytes, of something that is not known", raw.bytes),
         Facts::Payment(payment) => payment_file(payment),
         Facts::TypedData(typed) => allowance::typed_data(bundle, typed),
-        Facts::Opaque(o) => {
-            format!("opaque on {}, to {}: {}", plain(&o.chain), plain(&o.to), plain(&o.why))
-        }
+        Facts::Opaque(o) => match bundle.contracts.read(o) {
+            Some(Ok(call)) => call::call(bundle, &call),
+            Some(Err(why)) => opaque(o, &why),
+            None => opaque(o, &o.why),
+        },
     }
+}
+
+fn opaque(facts: &OpaqueFacts, why: &str) -> String {
+    format!("opaque on {}, to {}: {}", plain(&facts.chain), plain(&facts.to), plain(why))
 }
 
 fn transaction(bundle: &Bundle, tx: &TransactionFacts) -> String {

@@ -1,13 +1,13 @@
 //! The words of rules in Cedar's terms: the schema that we ship, and the entities of a bundle.
 
-use crate::bundle::{Listed, Lists};
+use crate::bundle::{Contracts, Listed, Lists};
 use crate::error::Problem;
 use cedar_policy::{Entities, Entity, EntityId, EntityTypeName, EntityUid, Schema};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::str::FromStr;
 use tally_domain::roster::Roster;
 
-/// What rules can speak about, as a Cedar schema. Every bundle is checked against it.
+/// What rules can speak about, as a Cedar schema, beside the functions of a bundle's own contracts.
 pub const SCHEMA: &str = include_str!("schema.cedarschema");
 
 /// The methods that facts have: functions that are called, and types of typed data. `transfer` is for native coins, too.
@@ -40,6 +40,8 @@ pub(crate) const SCOPES: &[&str] = &["key", "all"];
 /// The schema, read once, and its entity types.
 pub(crate) struct Vocabulary {
     pub(crate) schema: Schema,
+    /// The schema's text.
+    pub(crate) text: String,
     client: EntityTypeName,
     group: EntityTypeName,
     key: EntityTypeName,
@@ -51,12 +53,14 @@ pub(crate) struct Vocabulary {
 }
 
 impl Vocabulary {
-    pub(crate) fn new() -> Result<Self, Problem> {
+    pub(crate) fn new(contracts: &Contracts) -> Result<Self, Problem> {
         let internal = |what| Problem::Internal { what };
-        let (schema, _) = Schema::from_cedarschema_str(SCHEMA).map_err(|_| internal("schema"))?;
+        let text = format!("{SCHEMA}{}", contracts.schema());
+        let (schema, _) = Schema::from_cedarschema_str(&text).map_err(|_| internal("schema"))?;
         let kind = |name| EntityTypeName::from_str(name).map_err(|_| internal("entity type"));
         Ok(Self {
             schema,
+            text,
             client: kind("Client")?,
             group: kind("Group")?,
             key: kind("Key")?,

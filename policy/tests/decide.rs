@@ -158,6 +158,7 @@ fn opaque_transactions_need_a_rule_of_their_own() {
         chain: "eip155:1".into(),
         to: STRANGER.into(),
         why: "contract call with selector 0xdeadbeef".into(),
+        call: None,
     });
     let token = Movement {
         asset: AssetRef::Contract(STRANGER.into()),
@@ -324,7 +325,7 @@ fn any_facts() -> impl Strategy<Value = Facts> {
         }),
         (any::<u64>(), any::<bool>()).prop_map(|(bytes, text)| Facts::Message(MessageFacts { bytes, text })),
         any::<u64>().prop_map(|bytes| Facts::Raw(RawFacts { bytes })),
-        (chain(), ".*", ".*").prop_map(|(chain, to, why)| Facts::Opaque(OpaqueFacts { chain, to, why })),
+        (chain(), ".*", ".*").prop_map(|(chain, to, why)| Facts::Opaque(OpaqueFacts { chain, to, why, call: None })),
         (any::<[u8; 32]>(), ".*", ".*").prop_map(|(n, code, to)| payment(Amount(n), code, to)),
     ]
 }

@@ -102,7 +102,8 @@ fn a_request_above_the_limit_is_refused_at_once() {
 /// Nobody knows what it moves, so that it counts as if it moved everything.
 #[test]
 fn what_is_not_known_is_infinite() {
-    let opaque = Facts::Opaque(OpaqueFacts { chain: "eip155:1".into(), to: STRANGER.into(), why: "a call".into() });
+    let opaque =
+        Facts::Opaque(OpaqueFacts { chain: "eip155:1".into(), to: STRANGER.into(), why: "a call".into(), call: None });
     let token = Movement {
         asset: AssetRef::Contract(STRANGER.into()),
         amount: amount(0),

@@ -154,7 +154,7 @@ fn only_rules_for_payments_permit_payments() {
     let payments = r#"@id("all") permit (principal, action == Action::"sign_payment", resource);"#;
     let b = bundle(&files(payments));
     assert_eq!(pay(&b, payment()), permit("all"));
-    let opaque = Facts::Opaque(OpaqueFacts { chain: String::new(), to: String::new(), why: String::new() });
+    let opaque = Facts::Opaque(OpaqueFacts { chain: String::new(), to: String::new(), why: String::new(), call: None });
     for facts in [payout(1), opaque] {
         assert!(matches!(sign(&b, &facts), Decision::Deny(_)), "{facts:?}");
     }

@@ -97,7 +97,7 @@ impl Cluster {
     fn look(&mut self, at: &NodeName, opened: &Opened) {
         let key = request_key(opened);
         let journal = &self.nodes[at].journal;
-        if !journal.waiting(&key).is_some_and(|row| row.owner == *at) {
+        if journal.waiting(&key).is_none_or(|row| row.owner != *at) {
             return;
         }
         let (said, now) = (journal.said(&key), self.clock(at));

@@ -171,9 +171,9 @@ impl Tables {
         match write {
             Write::ClaimRequest(claim) => self.claim(claim),
             Write::Refuse { tenant, request, reason, .. } => {
-                let rejected = self.said.rejected_by(&(tenant.clone(), request)).is_some();
+                let ended = self.said.is_ended(&(tenant.clone(), request));
                 let state = self.state(tenant, request)?;
-                if !rejected && !matches!(state, RequestState::Completed(_)) {
+                if !ended && !matches!(state, RequestState::Completed(_)) {
                     *state = RequestState::Refused(reason);
                 }
                 Ok(())
@@ -281,12 +281,12 @@ impl Tables {
 
     fn claim(&mut self, claim: ClaimRequest) -> Result<(), Conflict> {
         let key = (claim.tenant.clone(), claim.request);
-        let rejected = self.said.rejected_by(&key);
+        let ended = self.said.is_ended(&key);
         let (known, state) = self.requests.entry(key).or_insert_with(|| (claim.clone(), RequestState::Received));
         if known.intent_digest != claim.intent_digest {
             return Err(Conflict::RequestDigest);
         }
-        if matches!(state, RequestState::Refused(_)) && rejected.is_none() {
+        if matches!(state, RequestState::Refused(_)) && !ended {
             *state = RequestState::Received;
         }
         Ok(())

@@ -88,9 +88,10 @@ fn claim_request(c: &Connection, w: &ClaimRequest) -> Result<(), StoreError> {
     }
 }
 
-/// A request is asked for again: what it was refused for is over, unless it was rejected.
+/// A request is asked for again: what it was refused for is over, unless it was rejected or cancelled.
 fn taken_up(c: &Connection, w: &ClaimRequest) -> Result<(), StoreError> {
-    if approvals::rejected_by(c, &w.tenant, &w.request)?.is_some() {
+    let rejected = approvals::rejected_by(c, &w.tenant, &w.request)?.is_some();
+    if rejected || approvals::cancellation(c, &w.tenant, &w.request)?.is_some() {
         return Ok(());
     }
     let sql = "UPDATE request SET refused = NULL, updated_at = ?3 WHERE tenant = ?1 AND request = ?2";
@@ -115,7 +116,8 @@ fn replaced(c: &Connection, w: &ClaimRequest) -> Result<(), StoreError> {
 fn unclaim(c: &Connection, tenant: &Tenant, request: &RequestId) -> Result<(), StoreError> {
     let sql = "DELETE FROM request WHERE tenant = ?1 AND request = ?2 AND result IS NULL
                AND NOT EXISTS (SELECT 1 FROM attempt WHERE tenant = ?1 AND request = ?2)
-               AND NOT EXISTS (SELECT 1 FROM approval WHERE tenant = ?1 AND request = ?2)";
+               AND NOT EXISTS (SELECT 1 FROM approval WHERE tenant = ?1 AND request = ?2)
+               AND NOT EXISTS (SELECT 1 FROM cancellation WHERE tenant = ?1 AND request = ?2)";
     match run(c, sql, params![tenant.as_str(), request.0])? {
         0 => Ok(()),
         _ => approvals::forget(c, tenant, request),
@@ -136,7 +138,9 @@ fn refuse(
 ) -> Result<(), StoreError> {
     match request_state(c, tenant, request)? {
         RequestState::Completed(_) => Ok(()),
+        // Whatever is said afterwards, this is why.
         _ if approvals::rejected_by(c, tenant, request)?.is_some() => Ok(()),
+        _ if approvals::cancellation(c, tenant, request)?.is_some() => Ok(()),
         RequestState::Received | RequestState::Refused(_) => run(
             c,
             "UPDATE request SET refused = ?3, updated_at = ?4 WHERE tenant = ?1 AND request = ?2",

@@ -5,7 +5,7 @@ use crate::sql::{all, column, damaged, first, run};
 use rusqlite::{Connection, Row, params};
 use tally_domain::approval::Verdict;
 use tally_domain::ports::store::{
-    ApprovalRow, ApprovalWrite, Conflict, ENDED_MAX, RequestState, StoreError, WaitingRow,
+    ApprovalRow, ApprovalWrite, CancellationRow, Conflict, ENDED_MAX, RequestState, StoreError, WaitingRow,
 };
 use tally_domain::time::CLOCK_TOLERANCE_MS;
 use tally_domain::{Digest, PersonName, Reason, RequestId, Tenant, UnixMillis};
@@ -23,6 +23,7 @@ pub fn apply(c: &Connection, write: &ApprovalWrite) -> Result<(), StoreError> {
         ApprovalWrite::Await(row) => wait(c, row),
         ApprovalWrite::Put(row) => put(c, row),
         ApprovalWrite::End { tenant, request, at } => end(c, tenant, request, *at),
+        ApprovalWrite::Cancel(row) => cancel(c, row),
         ApprovalWrite::NotRejected { tenant, request } => not_rejected(c, tenant, request),
     }
 }
@@ -84,16 +85,33 @@ fn end(c: &Connection, tenant: &Tenant, request: &RequestId, at: UnixMillis) -> 
     run(c, &sql, params![tenant.as_str(), ENDED_MAX]).map(|_| ())
 }
 
+fn cancel(c: &Connection, w: &CancellationRow) -> Result<(), StoreError> {
+    let request = read::request(c, &w.tenant, &w.request)?.ok_or(Conflict::NoRequest)?;
+    if let RequestState::Completed(_) = request.state {
+        return Err(Conflict::Completed.into());
+    }
+    let at = w.at.0.cast_signed();
+    let sql = "INSERT INTO cancellation (tenant, request, envelope, updated_at) VALUES (?1, ?2, ?3, ?4)
+               ON CONFLICT DO NOTHING";
+    run(c, sql, params![w.tenant.as_str(), w.request.0, w.envelope, at])?;
+    if rejected_by(c, &w.tenant, &w.request)?.is_some() {
+        return Ok(());
+    }
+    let sql = "UPDATE request SET refused = ?3, updated_at = ?4 WHERE tenant = ?1 AND request = ?2";
+    run(c, sql, params![w.tenant.as_str(), w.request.0, Reason::Cancelled.as_str(), at]).map(|_| ())
+}
+
 /// Waits no longer; what persons have said stays.
 pub fn forget(c: &Connection, tenant: &Tenant, request: &RequestId) -> Result<(), StoreError> {
     let sql = "DELETE FROM waiting WHERE tenant = ?1 AND request = ?2";
     run(c, sql, params![tenant.as_str(), request.0]).map(|_| ())
 }
 
-/// Refuses if a person has rejected the request.
+/// Refuses if a person has rejected the request, or its client has cancelled it.
 pub fn not_rejected(c: &Connection, tenant: &Tenant, request: &RequestId) -> Result<(), StoreError> {
     match rejected_by(c, tenant, request)? {
         Some(person) => Err(Conflict::Rejected(person).into()),
+        None if cancellation(c, tenant, request)?.is_some() => Err(Conflict::Cancelled.into()),
         None => Ok(()),
     }
 }
@@ -102,6 +120,23 @@ pub fn not_rejected(c: &Connection, tenant: &Tenant, request: &RequestId) -> Res
 pub fn rejected_by(c: &Connection, tenant: &Tenant, request: &RequestId) -> Result<Option<PersonName>, StoreError> {
     let sql = "SELECT person FROM approval WHERE tenant = ?1 AND request = ?2 AND verdict = 2 LIMIT 1";
     first(c, sql, params![tenant.as_str(), request.0], |row| name(row, 0))
+}
+
+/// What its client has said to take a request back.
+pub fn cancellation(
+    c: &Connection,
+    tenant: &Tenant,
+    request: &RequestId,
+) -> Result<Option<CancellationRow>, StoreError> {
+    let sql = "SELECT tenant, request, envelope, updated_at FROM cancellation WHERE tenant = ?1 AND request = ?2";
+    first(c, sql, params![tenant.as_str(), request.0], |row| {
+        Ok(CancellationRow {
+            tenant: name(row, 0)?,
+            request: RequestId(column(row, 1)?),
+            envelope: column(row, 2)?,
+            at: UnixMillis(number(row, 3)?),
+        })
+    })
 }
 
 /// One request that waits.

@@ -32,9 +32,9 @@ use tally_domain::activation::BundleName;
 use tally_domain::claim::LineMemory;
 use tally_domain::ports::Pending;
 use tally_domain::ports::store::{
-    ApprovalRow, Approvals, AttemptRow, BanRow, BundleRow, Bundles, CheckpointRow, Committed, FreezeRow, Freezes,
-    HsmKeyRow, KekVersionRow, KeyRow, NamedLine, PeerHead, PendingCheck, RequestRow, Step, Store, StoreError,
-    UnfreezeRow, VetoRow, WaitingRow,
+    ApprovalRow, Approvals, AttemptRow, BanRow, BundleRow, Bundles, CancellationRow, CheckpointRow, Committed,
+    FreezeRow, Freezes, HsmKeyRow, KekVersionRow, KeyRow, NamedLine, PeerHead, PendingCheck, RequestRow, Step, Store,
+    StoreError, UnfreezeRow, VetoRow, WaitingRow,
 };
 use tally_domain::{Digest, Incarnation, KeyName, LineId, NodeName, RequestId, Tenant};
 use writer::Writer;
@@ -173,6 +173,10 @@ impl Approvals for SqliteStore {
 
     fn approvals(&self, tenant: &Tenant, request: &RequestId) -> Result<Vec<ApprovalRow>, StoreError> {
         approvals::approvals(&self.reader(), tenant, request)
+    }
+
+    fn cancellation(&self, tenant: &Tenant, request: &RequestId) -> Result<Option<CancellationRow>, StoreError> {
+        approvals::cancellation(&self.reader(), tenant, request)
     }
 }
 

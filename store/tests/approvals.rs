@@ -165,3 +165,48 @@ fn an_id_that_is_given_back_waits_no_longer() {
     fits(&s, Write::Unclaim { tenant: tenant(), request: request(1) });
     assert_eq!((s.request(&tenant(), &request(1)).unwrap(), s.all_waiting().unwrap()), (None, vec![]));
 }
+
+fn cancel(n: u64, envelope: &[u8]) -> Write {
+    let (tenant, request, at) = (tenant(), request(n), UnixMillis(7));
+    Write::Approval(ApprovalWrite::Cancel(CancellationRow { tenant, request, envelope: envelope.to_vec(), at }))
+}
+
+#[test]
+fn a_cancellation_is_final_and_stops_what_would_be_signed() {
+    let (dir, s) = store();
+    clashes(&s, cancel(1, b"c"), Conflict::NoRequest);
+    for n in [1, 2, 3] {
+        fits(&s, claim(n));
+        fits(&s, wait_for(n, 1));
+    }
+    fits(&s, vote(1, b"voted"));
+    fits(&s, cancel(1, b"c"));
+    fits(&s, cancel(1, b"another"));
+    drop(s);
+    let s = SqliteStore::open(&dir.path().join("tally.db")).unwrap();
+    assert_eq!(s.cancellation(&tenant(), &request(1)).unwrap().map(|row| row.envelope), Some(b"c".to_vec()));
+    assert_eq!(s.cancellation(&tenant(), &request(2)).unwrap(), None);
+    for write in [
+        not_rejected(1),
+        say(1, "carol", Verdict::Approve, b"c"),
+        wait_for(1, 2),
+        vote(1, b"voted"),
+        release(1, b"partial"),
+    ] {
+        clashes(&s, write, Conflict::Cancelled);
+    }
+    fits(&s, refuse(1, "EXPIRED"));
+    fits(&s, Write::Unclaim { tenant: tenant(), request: request(1) });
+    assert_eq!(state(&s, 1), RequestState::Refused("CANCELLED".into()));
+    // Another request is left alone; what others have made is kept, and what is done is not cancelled.
+    fits(&s, not_rejected(2));
+    fits(&s, complete(1, b"result"));
+    assert_eq!(state(&s, 1), RequestState::Completed(b"result".to_vec()));
+    fits(&s, complete(2, b"result"));
+    clashes(&s, cancel(2, b"too late"), Conflict::Completed);
+    assert_eq!(state(&s, 2), RequestState::Completed(b"result".to_vec()));
+    // A rejection says more.
+    fits(&s, say(3, "bob", Verdict::Reject, b"b"));
+    fits(&s, cancel(3, b"c"));
+    assert_eq!(state(&s, 3), RequestState::Refused("REJECTED".into()));
+}

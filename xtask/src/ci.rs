@@ -53,12 +53,46 @@ const STORM_SECONDS: &str = "600";
 /// Lines of the long import.
 const IMPORT_LINES: &str = "1000000";
 
-/// Tests that take longer than anyone wants to wait for at each change.
-pub fn long(root: &Path) -> anyhow::Result<()> {
+/// What takes longer than anyone wants to wait for at each change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Long {
+    /// Clients whose libraries take long to compile.
+    Clients,
+    /// Faults over real processes.
+    Storm,
+    /// A large file of cards.
+    Import,
+}
+
+/// Runs one of them, or all.
+pub fn long(root: &Path, part: Option<Long>) -> anyhow::Result<()> {
+    let all = [Long::Clients, Long::Storm, Long::Import];
+    gate(root, "programs", Command::new("cargo").args(["build", "--locked", "--workspace", "--bins"]))?;
+    all.into_iter().filter(|one| part.is_none_or(|part| part == *one)).try_for_each(|one| match one {
+        Long::Clients => clients(root),
+        Long::Storm => storm(root),
+        Long::Import => import(root),
+    })
+}
+
+/// alloy's own `Web3Signer` pays beside the stock clients of every day.
+fn clients(root: &Path) -> anyhow::Result<()> {
+    let target = target_dir(root).join("alloy");
+    let mut build = Command::new("cargo");
+    build.args(["build", "--locked", "--manifest-path", "tools/alloy-client/Cargo.toml", "--target-dir"]).arg(&target);
+    gate(root, "alloy", &mut build)?;
+    let mut test = Command::new("cargo");
+    test.args(["test", "--locked", "-p", "tally-node", "--test", "e2e", "stock_clients::"]);
+    gate(root, "clients", test.env("TALLY_ALLOY_CLIENT", target.join("debug/alloy-client")))
+}
+
+fn storm(root: &Path) -> anyhow::Result<()> {
     let mut storm = Command::new("cargo");
     storm.args(["test", "--locked", "-p", "tally-node", "--test", "e2e", "storm::", "--", "--nocapture"]);
-    gate(root, "storm", storm.env("TALLY_STORM_SECONDS", STORM_SECONDS))?;
-    gate(root, "programs", Command::new("cargo").args(["build", "--locked", "--workspace", "--bins"]))?;
+    gate(root, "storm", storm.env("TALLY_STORM_SECONDS", STORM_SECONDS))
+}
+
+fn import(root: &Path) -> anyhow::Result<()> {
     let mut import = Command::new("cargo");
     import.args(["test", "--locked", "-p", "tally-node", "--test", "e2e", "cards_import::"]);
     gate(root, "import", import.env("TALLY_IMPORT_LINES", IMPORT_LINES))

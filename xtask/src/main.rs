@@ -28,7 +28,7 @@ enum Command {
     Tidy,
     /// Run every gate in order, stopping at the first that fails
     Ci,
-    /// Run what takes too long for every change: ten minutes of storm over real processes, a long import
+    /// Run what takes too long for every change: ten minutes of storm over real processes, a long import, stock clients
     Long {
         #[command(subcommand)]
         what: Option<Long>,
@@ -37,6 +37,12 @@ enum Command {
 
 #[derive(Subcommand)]
 enum Long {
+    /// A signer of alloy's own, built first
+    Clients,
+    /// Ten minutes of storm over real processes
+    Storm,
+    /// An import of a million lines
+    Import,
     /// Fuzz decoders, led by coverage
     Fuzz {
         /// Which; all of them, one after the other, if none is named
@@ -64,10 +70,15 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Codegen { check: false } => codegen::write(&root),
         Command::Tidy => tidy::run(&root),
         Command::Ci => ci::run(&root),
-        Command::Long { what: None } => ci::long(&root),
-        Command::Long { what: Some(Long::Fuzz { target, minutes }) } => {
-            fuzz::run(&root, target.as_deref(), Duration::from_secs(u64::from(*minutes) * 60))
-        }
+        Command::Long { what } => match what {
+            None => ci::long(&root, None),
+            Some(Long::Clients) => ci::long(&root, Some(ci::Long::Clients)),
+            Some(Long::Storm) => ci::long(&root, Some(ci::Long::Storm)),
+            Some(Long::Import) => ci::long(&root, Some(ci::Long::Import)),
+            Some(Long::Fuzz { target, minutes }) => {
+                fuzz::run(&root, target.as_deref(), Duration::from_secs(u64::from(*minutes) * 60))
+            }
+        },
     }
 }
 

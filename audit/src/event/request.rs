@@ -2,6 +2,7 @@
 
 use super::{Event, Waiting, What};
 use tally_domain::boot::Statement;
+use tally_domain::cancel::Cancellation;
 use tally_domain::key::KeyRecord;
 use tally_domain::{Approval, HsmKeyRecord, RequestId, Tenant};
 
@@ -22,6 +23,10 @@ impl Event {
             What::Said { approval } => {
                 let said = Approval::read_checked(approval).ok()?;
                 of(&said.tenant, &said.request_id)
+            }
+            What::Cancelled { cancellation } => {
+                let asked = Cancellation::read_checked(cancellation).ok()?;
+                of(&asked.tenant, &asked.request_id)
             }
             What::KeyActive { certificate } => {
                 let record = KeyRecord::from_bytes(payload(certificate.statements.first()?)?).ok()?;

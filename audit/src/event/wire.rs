@@ -31,7 +31,7 @@ pub(super) struct Leaf {
     time_ms: u64,
     #[prost(
         oneof = "Body",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 40, 41, 42, 50, 51, 60, 70, 71, 72"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 40, 41, 42, 50, 51, 52, 60, 70, 71, 72"
     )]
     body: Option<Body>,
 }
@@ -80,6 +80,8 @@ enum Body {
     Waiting(approval::WaitingBody),
     #[prost(message, tag = "51")]
     Said(Envelope),
+    #[prost(message, tag = "52")]
+    Cancelled(Envelope),
     #[prost(message, tag = "60")]
     Bundle(bundle::BundleBody),
     #[prost(message, tag = "70")]
@@ -249,6 +251,7 @@ impl From<&What> for Body {
             What::Unfrozen { certificate } => Self::Unfrozen(certificate.clone()),
             What::Waiting(waiting) => Self::Waiting(waiting.into()),
             What::Said { approval } => Self::Said(approval.clone()),
+            What::Cancelled { cancellation } => Self::Cancelled(cancellation.clone()),
             What::Bundle(event) => Self::Bundle(event.into()),
             What::Banned { key, epoch, peer, what } => Self::Banned(Banned {
                 key: key.as_str().into(),
@@ -349,6 +352,7 @@ impl TryFrom<Body> for What {
             Body::Unfrozen(certificate) => Self::Unfrozen { certificate },
             Body::Waiting(waiting) => Self::Waiting(waiting.try_into()?),
             Body::Said(approval) => Self::Said { approval },
+            Body::Cancelled(cancellation) => Self::Cancelled { cancellation },
             Body::Bundle(event) => Self::Bundle(event.try_into()?),
             Body::Banned(b) => {
                 Self::Banned { key: key(&b.key)?, epoch: Epoch(b.epoch), peer: node("peer", &b.peer)?, what: b.what }

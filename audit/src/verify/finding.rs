@@ -20,6 +20,7 @@ use crate::event::BadLeaf;
 use crate::note::BadNote;
 use std::fmt;
 use tally_domain::boot::BadStatement;
+use tally_domain::cancel::BadCancellation;
 use tally_domain::intent::BadIntent;
 use tally_domain::vote::BadCertificate;
 use tally_domain::{Attempt, ClientId, Digest, Incarnation, KeyName, NodeName, RequestId};
@@ -136,6 +137,15 @@ pub enum Problem {
         request: RequestId,
         /// In which field.
         field: &'static str,
+    },
+    /// The cancellation is not believed.
+    #[error("the cancellation is not believed: {0}")]
+    Cancellation(BadCancellation),
+    /// Signed for although the client had taken it back.
+    #[error("the node went on with request {request} after its client had cancelled it")]
+    AfterCancellation {
+        /// The request.
+        request: RequestId,
     },
     /// The vote is not believed.
     #[error("the vote is not believed: {0}")]

@@ -204,6 +204,7 @@ impl<'a> Walk<'a> {
             What::Unfrozen { certificate } => self.unfrozen(&certificate),
             What::Waiting(waiting) => self.waiting(&waiting),
             What::Said { approval } => self.said(&approval),
+            What::Cancelled { cancellation } => self.cancelled(&cancellation),
             What::Bundle(event) => self.bundle(&event),
             What::Banned { key, peer, .. } => {
                 self.warn(Oddity::Banned { peer, key });
@@ -318,6 +319,7 @@ impl<'a> Walk<'a> {
         }
         self.fact(Fact::Certificate { body: Rc::clone(&body) });
         self.fact(Fact::Release { by: self.report.node.clone(), body: Rc::clone(&body), partial });
+        self.is_not_cancelled(&request)?;
         match self.votes.get(&(request, attempt)) {
             Some(own) if **own == *body => self.intent_is_not_frozen(body.intent_digest),
             _ => Err(Problem::ReleaseWithoutVote { request: request_id }),

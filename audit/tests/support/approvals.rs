@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use tally_audit::event::{Waiting, What};
 use tally_audit::verify::Approvers;
 use tally_domain::approval::Verdict;
+use tally_domain::cancel::Cancellation;
 use tally_domain::dsse::{Envelope, SigningKey, VerifyingKey, content_digest};
 use tally_domain::*;
 
@@ -72,5 +73,19 @@ pub fn digest(intent: &Intent, person: &str) -> Digest {
 impl World {
     pub fn said(&self, intent: &Intent, person: &str, verdict: Verdict) -> What {
         What::Said { approval: signed(&statement(intent, person, verdict)) }
+    }
+
+    /// The client takes a request back, or somebody else does in its name.
+    pub fn cancelled(&self, intent: &Intent, by: Option<&SigningKey>) -> What {
+        let cancellation = Cancellation {
+            cluster: intent.cluster.clone(),
+            tenant: tenant(),
+            client: intent.client.clone(),
+            request_id: intent.request_id,
+            intent_digest: intent.digest(),
+            key: intent.key.clone(),
+            action: intent.action,
+        };
+        What::Cancelled { cancellation: cancellation.sign(by.unwrap_or(&self.client)) }
     }
 }

@@ -6,7 +6,7 @@ use super::{PERMIT2, amount, lower, most};
 use alloy_primitives::aliases::U160;
 use alloy_primitives::{Address, U256, hex};
 use alloy_sol_types::SolCall;
-use tally_domain::facts::{Allowance, Amount, AssetRef, Most, Movement};
+use tally_domain::facts::{Allowance, Amount, AssetRef, Most, Movement, STANDARD_SELECTORS};
 
 /// Most calls within one `multicall`: each is shown to people and decided on its own.
 const INNER_CALLS_MAX: usize = 32;
@@ -69,6 +69,14 @@ pub(super) fn effects(tx: &Parts<'_>) -> Result<Effects, String> {
         effects.movements.insert(0, native);
     }
     Ok(effects)
+}
+
+/// Whether no standard has the selector. What has one, and is not the standard's one encoding, stays opaque whatever a
+/// contract's ABI says: the contract may be a token.
+pub(super) fn of_no_standard(tx: &Parts<'_>) -> bool {
+    let selector = tx.input.first_chunk::<4>();
+    let free = selector.is_some_and(|selector| !STANDARD_SELECTORS.contains(selector));
+    free && tx.to.is_some_and(|contract| contract != PERMIT2)
 }
 
 /// Each call as if it were made by itself: the contract makes them to itself, for the same sender.

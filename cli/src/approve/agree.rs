@@ -211,7 +211,8 @@ pub mod tests {
         let done = |node: &str| {
             let endpoint = format!("https://{node}");
             let (reason, code, metadata) = (Reason::NotWaiting, Code::FailedPrecondition, Default::default());
-            (endpoint.clone(), Err(ClientError::Refused(Box::new(Refused { endpoint, reason, code, metadata }))))
+            let refused = Refused { endpoint: endpoint.clone(), reason, code, metadata, retry_after: None };
+            (endpoint, Err(ClientError::Refused(Box::new(refused))))
         };
         for answers in
             [vec![told("node-1", "pay bob"), done("node-2"), away("node-3")], vec![done("node-1"), away("node-2")]]

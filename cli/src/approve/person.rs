@@ -57,7 +57,8 @@ pub fn word(verdict: Verdict) -> &'static str {
 /// What a node would answer, without asking it.
 fn refused<const N: usize>(agreed: &Agreed, reason: Reason, code: Code, facts: [(&str, String); N]) -> ClientError {
     let metadata: BTreeMap<_, _> = facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    ClientError::Refused(Box::new(Refused { endpoint: agreed.endpoint.clone(), reason, code, metadata }))
+    let endpoint = agreed.endpoint.clone();
+    ClientError::Refused(Box::new(Refused { endpoint, reason, code, metadata, retry_after: None }))
 }
 
 #[cfg(test)]

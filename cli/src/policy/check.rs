@@ -19,7 +19,7 @@ pub fn run(dir: &Path) -> anyhow::Result<Shown> {
     lines.extend(warnings.iter().map(|warning| field("warning", warning)));
     let json = json!({
         "digest": summary.digest.to_string(), "version": summary.version, "nodes": summary.nodes,
-        "clients": summary.clients, "assets": summary.assets, "permits": summary.permits, "forbids": summary.forbids,
+        "clients": summary.clients, "assets": summary.assets, "contracts": summary.contracts, "permits": summary.permits, "forbids": summary.forbids,
         "lists": summary.lists, "limits": summary.limits, "groups": summary.groups, "admins": summary.admins,
         "admins_needed": bundle.admins().needed(), "cases": cases.len(), "warnings": warnings,
     });
@@ -38,6 +38,9 @@ pub fn lines_of(bundle: &Bundle) -> Vec<String> {
     if let Some(needed) = bundle.admins().needed() {
         lines.push(field("admins", format!("{needed} of {}", summary.admins.join(", "))));
     }
+    lines.extend(
+        summary.contracts.iter().map(|(name, functions)| field("contract", format!("{name}, {functions} functions"))),
+    );
     lines.extend(summary.permits.iter().map(|id| field("permit", id)));
     lines.extend(summary.forbids.iter().map(|id| field("forbid", id)));
     lines.extend(summary.limits.iter().map(|id| field("limit", id)));

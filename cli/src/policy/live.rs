@@ -102,7 +102,7 @@ fn unknown(client: &Client, version: u64) -> ClientError {
     let metadata = std::iter::once(("version".to_owned(), version.to_string())).collect();
     let endpoint = client.endpoints().next().unwrap_or_default().to_owned();
     let (reason, code) = (Reason::BundleNotFound, Code::NotFound);
-    ClientError::Refused(Box::new(Refused { endpoint, reason, code, metadata }))
+    ClientError::Refused(Box::new(Refused { endpoint, reason, code, metadata, retry_after: None }))
 }
 
 /// `tally policy history`

@@ -33,7 +33,12 @@ pub async fn run(dir: &Path, against: Option<&Path>) -> anyhow::Result<Shown> {
     let draft = read::any(dir)?.bundle;
     let old = against.map(read::any).transpose()?.map(|read| read.bundle);
     let progress = Progress::start("proving", None);
-    let mut prover = Prover::new()?;
+    if old.as_ref().is_some_and(|old| old.schema() != draft.schema()) {
+        bail!(
+            "the functions of contracts.toml have changed, so that rules of the two bundles cannot be compared; leave out --against"
+        );
+    }
+    let mut prover = Prover::new(&draft)?;
     let mut findings = Vec::new();
     for rule in draft.rules_in_full() {
         if let Some(example) = prover.fails(&policy(rule)?).await? {

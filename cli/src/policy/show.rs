@@ -27,7 +27,7 @@ pub fn run(path: &Path, previous: Option<&Path>) -> anyhow::Result<Shown> {
     }
     lines.extend(check::lines_of(&read.bundle));
     let text = |path: &str| read.files.get(path).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    for path in ["policy.cedar", "limits.toml", "groups.toml"] {
+    for path in ["policy.cedar", "limits.toml", "groups.toml", "contracts.toml"] {
         if let Some(text) = text(path) {
             lines.push(format!("\n--- {path}\n{}", text.trim_end()));
         }

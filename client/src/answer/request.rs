@@ -76,7 +76,7 @@ impl RequestState {
     pub(crate) fn is_final(&self) -> bool {
         match self {
             Self::Completed(_) => true,
-            Self::Refused(reason) => reason == Reason::Rejected.as_str(),
+            Self::Refused(word) => [Reason::Rejected, Reason::Cancelled].iter().any(|reason| word == reason.as_str()),
             Self::Received | Self::AwaitingApproval(_) => false,
         }
     }

@@ -1,5 +1,6 @@
 use crate::files::Files;
 use crate::servers::{Home, Script, nobody, start};
+use std::time::Duration;
 use tally_client::{ATTEMPTS_MAX, Client, ClientError, Exit, Order, Profile, SealedIntent};
 use tally_domain::{KeyName, Reason, RequestId};
 use tally_proto::v1;
@@ -98,6 +99,23 @@ async fn a_denial_is_never_retried() {
         assert_eq!(refused.sentence(), reason.sentence());
         assert_eq!((denying.seen.lock().unwrap().len(), next.seen.lock().unwrap().len()), (1, 0));
     }
+}
+
+/// More often than any call is sent otherwise.
+#[tokio::test]
+async fn who_is_shed_with_a_hint_comes_again_with_the_same_envelope() {
+    let files = Files::new(&[]);
+    let shedding = refusing(vec![(Code::ResourceExhausted, Reason::Overloaded); 2 * ATTEMPTS_MAX as usize]);
+    *shedding.retry_after.lock().unwrap() = Some(Duration::from_millis(5));
+    let client = client(&files, &[start(&files, &shedding).await]);
+    client.sign(&intent(&client)).await.unwrap();
+    let seen = shedding.seen.lock().unwrap().clone();
+    assert_eq!(seen.len(), 2 * ATTEMPTS_MAX as usize + 1);
+    assert!(seen.iter().all(|envelope| *envelope == seen[0]));
+    // Who asks once is told once.
+    shedding.refusals.lock().unwrap().push_back((Code::ResourceExhausted, Reason::Overloaded));
+    let error = client.once().sign(&intent(&client)).await.unwrap_err();
+    assert_eq!(error.refused().unwrap().retry_after, Some(Duration::from_millis(5)));
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use crate::files::Files;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tally_domain::reason::Reason;
 use tally_proto::v1;
 use tally_proto::v1::audit_service_server::{AuditService, AuditServiceServer};
@@ -25,6 +26,8 @@ pub enum Home {
 pub struct Script {
     /// What the next calls are refused with; after the last the server signs.
     pub refusals: Arc<Mutex<VecDeque<(Code, Reason)>>>,
+    /// When who is refused may come again.
+    pub retry_after: Arc<Mutex<Option<Duration>>>,
     /// Where keys live: with an address, every call is sent there; with a name, this is that node.
     pub home: Arc<Mutex<Home>>,
     pub seen: Arc<Mutex<Vec<v1::Envelope>>>,
@@ -37,7 +40,10 @@ impl Script {
     fn refusal(&self) -> Option<Status> {
         let (code, reason) = self.refusals.lock().unwrap().pop_front()?;
         let facts = [("rule".to_owned(), "payouts-small".to_owned())];
-        let details = ErrorDetails::with_error_info(reason.as_str(), "tally", facts);
+        let mut details = ErrorDetails::with_error_info(reason.as_str(), "tally", facts);
+        if let Some(after) = *self.retry_after.lock().unwrap() {
+            details.set_retry_info(Some(after));
+        }
         Some(Status::with_error_details(code, reason.sentence(), details))
     }
 }
@@ -107,6 +113,13 @@ impl SigningService for Script {
         &self,
         _: Request<v1::ListRequestsRequest>,
     ) -> Result<Response<v1::ListRequestsResponse>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn cancel_request(
+        &self,
+        _: Request<v1::CancelRequestRequest>,
+    ) -> Result<Response<v1::CancelRequestResponse>, Status> {
         Err(Status::unimplemented("not here"))
     }
 

@@ -49,7 +49,7 @@ pub enum Write {
         /// Request.
         request: RequestId,
     },
-    /// Notes why a request was refused, unless it is completed or a person has rejected it. The request must be claimed.
+    /// Notes why a request was refused, unless it is completed, rejected or cancelled. The request must be claimed.
     Refuse {
         /// Tenant.
         tenant: Tenant,
@@ -61,7 +61,8 @@ pub enum Write {
         at: UnixMillis,
     },
     /// This node's one vote for an attempt. The same statement again: nothing changes. Another, or after an
-    /// abandonment: [`Conflict::Voted`] or [`Conflict::Abandoned`]. After a rejection: [`Conflict::Rejected`].
+    /// abandonment: [`Conflict::Voted`] or [`Conflict::Abandoned`]. After a rejection: [`Conflict::Rejected`]; after a
+    /// cancellation: [`Conflict::Cancelled`], here and for releases.
     Vote {
         /// The object.
         attempt: AttemptId,

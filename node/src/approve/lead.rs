@@ -1,6 +1,6 @@
 //! Signing what enough persons have approved: at the node that the client asked, and if that does not, at another.
 
-use super::{Read, not_rejected, read_row, said};
+use super::{Read, is_open, read_row, said};
 use crate::approvals::{Name, WhyNot};
 use crate::decisions;
 use crate::lead_sign;
@@ -52,7 +52,7 @@ fn name(row: &WaitingRow) -> Name {
 
 /// The bundle has changed: approvals that were given under the former one are void.
 async fn ask_anew(node: &Arc<Node>, row: &WaitingRow) -> Result<(), Refusal> {
-    if not_rejected(&said(node, &row.tenant, row.request)?).is_err() {
+    if is_open(node, &row.tenant, row.request, &said(node, &row.tenant, row.request)?).is_err() {
         return Ok(());
     }
     let read = read_row(node, row).await?;
@@ -71,7 +71,8 @@ pub async fn look(node: &Arc<Node>, row: &WaitingRow) {
     let standing = async {
         let read = read_row(node, row).await?;
         let said = said(node, &row.tenant, row.request)?;
-        let approved = read.question().standing(&node.bundle(), &said, now()) == Standing::Approved;
+        let open = is_open(node, &row.tenant, row.request, &said).is_ok();
+        let approved = open && read.question().standing(&node.bundle(), &said, now()) == Standing::Approved;
         Ok::<_, Refusal>((read, approved))
     };
     let (read, approved) = match standing.await {

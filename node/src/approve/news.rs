@@ -2,6 +2,7 @@
 
 use super::{Read, learn_said, read, said, take_on, waiting};
 use crate::approvals::Name;
+use crate::cancel;
 use crate::convert;
 use crate::node::{Node, now};
 use crate::participate;
@@ -58,10 +59,10 @@ pub fn spread(node: &Arc<Node>) {
 async fn tell(node: &Arc<Node>, peer: &NodeName) {
     for (name, version) in node.approvals.untold(peer) {
         let Ok(Some(request)) = announcement(node, &name) else { continue };
-        let intent = request.intent.clone();
+        let intent = request.intent.clone().or_else(|| intent_of(node, &name));
         match node.peers.call(peer, |mut p| async move { p.announce_approval(request).await }).await {
             Ok(answer) if answer.result.is_empty() => node.approvals.took(&name, peer, version),
-            Ok(v1::AnnounceApprovalResponse { result }) => {
+            Ok(v1::AnnounceApprovalResponse { result, .. }) => {
                 let done = v1::CompleteRequest { intent, result };
                 if let Err(refusal) = participate::complete(node, peer.clone(), done).await
                     && node.approvals.refused(&name, peer, refusal.reason.as_str())
@@ -78,7 +79,16 @@ async fn tell(node: &Arc<Node>, peer: &NodeName) {
     }
 }
 
+/// The client's words of a request that waits here.
+fn intent_of(node: &Node, name: &Name) -> Option<v1::Envelope> {
+    let row = waiting(node, &name.0, name.1).ok()??;
+    Envelope::decode(row.intent.as_slice()).ok().map(|intent| convert::envelope_out(&intent))
+}
+
 fn announcement(node: &Node, name: &Name) -> Result<Option<v1::AnnounceApprovalRequest>, Refusal> {
+    if let Some(cancelled) = cancel::announcement(node, name)? {
+        return Ok(Some(cancelled));
+    }
     let Some(row) = waiting(node, &name.0, name.1)? else { return Ok(None) };
     let intent = Envelope::decode(row.intent.as_slice()).map_err(|_| Reason::Tampered)?;
     let mut rows = said(node, &name.0, name.1)?;
@@ -89,6 +99,7 @@ fn announcement(node: &Node, name: &Name) -> Result<Option<v1::AnnounceApprovalR
         intent: Some(convert::envelope_out(&intent)),
         owner: row.owner.to_string(),
         said: envelopes.take(SAID_MAX).map(|e| convert::envelope_out(&e)).collect(),
+        cancelled: None,
     }))
 }
 
@@ -104,6 +115,9 @@ pub async fn announced(
     if request.said.len() > SAID_MAX {
         return Err(Refusal::new(Reason::ProtocolViolation).with("round", "approval"));
     }
+    if request.cancelled.is_some() {
+        return cancel::told(node, &convert::envelope_in(request.cancelled)?).await;
+    }
     let opened = admit::open(&node.bundle(), convert::envelope_in(request.intent)?)?;
     let intent = opened.intent();
     tracing::Span::current().record("request", intent.request_id.to_string());
@@ -112,7 +126,7 @@ pub async fn announced(
         // What became of cards their home alone can say.
         let others = node.hsm_keys.get(&intent.key).is_some_and(|k| k.is_domain() && k.record.home != *node.name());
         let result = if others { Vec::new() } else { result };
-        return Ok(v1::AnnounceApprovalResponse { result });
+        return Ok(v1::AnnounceApprovalResponse { result, never: false });
     }
     let name = (intent.tenant.clone(), intent.request_id);
     let owner = NodeName::parse(&request.owner).ok().filter(|owner| node.bundle().roster().node(owner).is_some());
@@ -146,7 +160,8 @@ async fn taken(node: &Arc<Node>, read: &Read, from: &NodeName, owner: &NodeName)
         return Ok(false);
     }
     let known = node.store.request(&intent.tenant, &intent.request_id).map_err(|e| crate::reply::of_store(&e))?;
-    if known.is_some_and(|row| row.state == RequestState::Refused(Reason::Rejected.as_str().into())) {
+    let over = [Reason::Rejected, Reason::Cancelled].map(|reason| RequestState::Refused(reason.as_str().into()));
+    if known.is_some_and(|row| over.contains(&row.state)) {
         return Ok(false);
     }
     match read.question().decide(&node.bundle(), now()) {

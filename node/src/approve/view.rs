@@ -30,7 +30,8 @@ pub async fn view(node: &Arc<Node>, row: &WaitingRow) -> Result<v1::PendingReque
 pub async fn list(node: &Arc<Node>, tenant: &Tenant) -> Result<Vec<v1::PendingRequest>, Refusal> {
     let rows = node.store.all_waiting().map_err(|e| reply::of_store(&e))?;
     let mut all = Vec::new();
-    for row in rows.iter().filter(|row| row.tenant == *tenant) {
+    let open = |row: &&WaitingRow| crate::cancel::is_not(node, &row.tenant, row.request).is_ok();
+    for row in rows.iter().filter(|row| row.tenant == *tenant).filter(open) {
         if let Ok(read) = read_row(node, row).await {
             let said = said(node, &row.tenant, row.request)?;
             all.push(v1::PendingRequest {
@@ -83,7 +84,7 @@ pub async fn of_request(node: &Arc<Node>, mut request: v1::Request, tenant: &Ten
     let rows = said(node, tenant, id)?;
     request.said = rows.iter().map(person_said).collect();
     if let Some(row) = super::waiting(node, tenant, id)?
-        && super::not_rejected(&rows).is_ok()
+        && super::is_open(node, tenant, id, &rows).is_ok()
     {
         request.state = v1::RequestState::AwaitingApproval.into();
         request.reason = String::new();
@@ -102,7 +103,7 @@ pub fn in_list(node: &Node, row: RequestRow) -> Result<v1::Request, Refusal> {
     let mut request = convert::request_out(row);
     if !is_done
         && super::waiting(node, &tenant, id)?.is_some()
-        && super::not_rejected(&said(node, &tenant, id)?).is_ok()
+        && super::is_open(node, &tenant, id, &said(node, &tenant, id)?).is_ok()
     {
         request.state = v1::RequestState::AwaitingApproval.into();
         request.reason = String::new();

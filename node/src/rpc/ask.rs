@@ -5,6 +5,8 @@ use super::call::{Call, Words};
 use super::fault::Fault;
 use super::{Endpoint, message::Asked};
 use crate::bundle_news::again;
+use crate::caller::Caller;
+use crate::deadline;
 use crate::lead_sign;
 use crate::node::{fresh_rng, now};
 use prost::Message as _;
@@ -16,6 +18,7 @@ use tally_domain::intent::PAYLOAD_TYPE;
 use tally_domain::roster::RosterClient;
 use tally_domain::{Action, ContentKind, Intent, Purpose, Reason, Refusal, RequestId};
 use tally_proto::v1;
+use tokio::time::Instant;
 use tracing::{Instrument as _, field};
 
 /// How long an intent is valid: longer than any call takes. Persons who must approve have as long.
@@ -33,13 +36,17 @@ pub enum Form {
     Geth,
 }
 
+/// Who calls.
+#[derive(Clone, Copy)]
+pub struct Who<'a> {
+    /// The connection.
+    pub caller: &'a Caller,
+    /// The client that it speaks for.
+    pub client: &'a RosterClient,
+}
+
 /// What a call comes to.
-pub async fn outcome(
-    endpoint: &Arc<Endpoint>,
-    client: &RosterClient,
-    form: Form,
-    asked: &mut Asked,
-) -> Result<Value, Fault> {
+pub async fn outcome(endpoint: &Arc<Endpoint>, who: Who<'_>, form: Form, asked: &mut Asked) -> Result<Value, Fault> {
     let params = std::mem::take(&mut asked.params);
     match Call::read(&asked.method, params, &endpoint.config.chains)? {
         Call::Accounts => {
@@ -51,12 +58,12 @@ pub async fn outcome(
             let account = named(endpoint, from)?;
             let chain = format!("eip155:{}", request.fields.chain_id);
             let content = (ContentKind::EvmTransaction, Purpose::Transaction, chain, evm_unsigned(&request.fields));
-            let signed = signed(endpoint, client, &account, &asked.method, content).await?;
+            let signed = signed(endpoint, who, &account, &asked.method, content).await?;
             Ok(transaction(&request, &account, &signed, form))
         }
         Call::Words { by, words } => {
             let account = named(endpoint, by)?;
-            let signed = signed(endpoint, client, &account, &asked.method, Words::content(words)).await?;
+            let signed = signed(endpoint, who, &account, &asked.method, Words::content(words)).await?;
             let signature = signed.signature.unwrap_or_default();
             // r, s, and v as before EIP-155: what `ecrecover` takes.
             Ok(json!(format!("0x{}{:02x}", hex::encode(&signature.bytes), 27 + signature.recovery_id)))
@@ -97,7 +104,7 @@ fn named(endpoint: &Endpoint, address: [u8; 20]) -> Result<Account, Fault> {
 /// Asks for a signature as the client, in a task of its own: a caller that hangs up does not stop a session halfway.
 async fn signed(
     endpoint: &Arc<Endpoint>,
-    client: &RosterClient,
+    Who { caller, client }: Who<'_>,
     account: &Account,
     method: &str,
     (kind, purpose, chain, content): (ContentKind, Purpose, String, Vec<u8>),
@@ -124,12 +131,14 @@ async fn signed(
         note: format!("{method} at {}", endpoint.node.name()),
         cluster: endpoint.node.config.cluster.clone(),
     };
+    let place = endpoint.node.admission.admit_signature(caller).await.map_err(refused)?;
     let envelope = endpoint.key.seal(PAYLOAD_TYPE, intent.to_bytes());
-    let (node, caller) = (endpoint.node.clone(), client.id.clone());
-    let span = tracing::info_span!("rpc", client = %caller, method, request = field::Empty);
-    let work = tokio::spawn(
-        async move { again(&node, || lead_sign::sign(&node, caller.clone(), envelope.clone())).await }.instrument(span),
-    );
+    let (node, client) = (endpoint.node.clone(), client.id.clone());
+    let span = tracing::info_span!("rpc", client = %client, method, request = field::Empty);
+    let work = async move { again(&node, || lead_sign::sign(&node, client.clone(), envelope.clone())).await };
+    // The place is given back when the work is done, not when the caller goes.
+    let end = Instant::now() + deadline::CALL_MAX;
+    let work = tokio::spawn(deadline::until(end, place, work.instrument(span)));
     let bytes = work.await.map_err(|_| refused(Reason::Bug.into()))?.map_err(refused)?;
     v1::SignResponse::decode(bytes.as_slice()).map_err(|_| refused(Reason::Tampered.into()))
 }

@@ -76,6 +76,7 @@ impl Fault {
             "code": word,
             "requestId": request.map(|id| id.to_string()),
             "metadata": info.map(|info| info.metadata).unwrap_or_default(),
+            "retryAfterMs": reply::retry_after_ms(&status),
         });
         Self { code, message: status.message().to_owned(), data }
     }
@@ -119,7 +120,10 @@ mod tests {
             assert_eq!(shown["data"]["metadata"]["rule"], "night");
             assert_eq!(shown["data"]["code"] == "INTERNAL", *reason == Reason::Bug, "{reason:?}");
         }
+        let shed = Fault::refusal(&Reason::Overloaded.into(), None).to_json();
+        assert_eq!((shed["code"].as_i64(), shed["data"]["retryAfterMs"].as_u64()), (Some(-32005), Some(1_000)));
         let denied = Fault::refusal(&Reason::PolicyDenied.into(), None).to_json();
         assert_eq!((denied["code"].as_i64(), denied["data"]["requestId"].is_null()), (Some(-32003), true));
+        assert!(denied["data"]["retryAfterMs"].is_null());
     }
 }

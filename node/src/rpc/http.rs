@@ -1,6 +1,6 @@
 //! HTTP around JSON-RPC: one POST, one body of bounded size, in bounded time.
 
-use super::ask::{Form, outcome};
+use super::ask::{Form, Who, outcome};
 use super::fault::Fault;
 use super::message::{Asked, Body, Unasked, answer as answer_to};
 use super::{Caller, Endpoint};
@@ -53,7 +53,7 @@ pub async fn answer(endpoint: &Arc<Endpoint>, caller: &Caller, request: Request<
         Err(_) => return plain(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
     };
     match client(endpoint, caller) {
-        Ok(client) => json(&answers(endpoint, &client, form, &body).await),
+        Ok(client) => json(&answers(endpoint, Who { caller, client: &client }, form, &body).await),
         Err(refusal) => json(&refused(&refusal)),
     }
 }
@@ -65,14 +65,14 @@ fn client(endpoint: &Endpoint, caller: &Caller) -> Result<RosterClient, Refusal>
     if client.id == endpoint.config.client { Ok(client.clone()) } else { Err(Reason::Acl.into()) }
 }
 
-async fn answers(endpoint: &Arc<Endpoint>, client: &RosterClient, form: Form, body: &[u8]) -> Value {
+async fn answers(endpoint: &Arc<Endpoint>, who: Who<'_>, form: Form, body: &[u8]) -> Value {
     let until = Instant::now() + ANSWER_TIMEOUT;
     match Body::read(body) {
-        Body::One(asked) => one(endpoint, client, form, asked, until).await,
+        Body::One(asked) => one(endpoint, who, form, asked, until).await,
         Body::Several(all) => {
             let mut answers = Vec::with_capacity(all.len());
             for asked in all {
-                answers.push(one(endpoint, client, form, asked, until).await);
+                answers.push(one(endpoint, who, form, asked, until).await);
             }
             answers.into()
         }
@@ -81,14 +81,14 @@ async fn answers(endpoint: &Arc<Endpoint>, client: &RosterClient, form: Form, bo
 
 async fn one(
     endpoint: &Arc<Endpoint>,
-    client: &RosterClient,
+    who: Who<'_>,
     form: Form,
     asked: Result<Asked, Unasked>,
     until: Instant,
 ) -> Value {
     match asked {
         Ok(mut asked) => {
-            let outcome = timeout_at(until, outcome(endpoint, client, form, &mut asked)).await;
+            let outcome = timeout_at(until, outcome(endpoint, who, form, &mut asked)).await;
             let late = || Err(Fault::refusal(&Reason::Deadline.into(), None));
             answer_to(&asked.id, outcome.unwrap_or_else(|_| late()))
         }

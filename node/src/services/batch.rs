@@ -7,7 +7,7 @@ use crate::convert;
 use crate::deadline;
 use crate::lead_sign;
 use crate::node::Node;
-use crate::reply::status;
+use crate::reply::{retry_after_ms, status};
 use crate::serve::stop_signal;
 use prost::Message as _;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use tally_proto::v1;
 use tally_proto::v1::batch_sign_response::Outcome;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 use tonic_types::StatusExt as _;
@@ -81,7 +82,7 @@ async fn answer(node: Arc<Node>, caller: Caller, index: u64, intent: Option<v1::
     // The roster of this moment: a stream outlives a bundle.
     let client = caller.client(node.bundle().roster()).map(|c| c.id.clone());
     let signed = match client {
-        Some(client) => sign(&node, client, intent).await,
+        Some(client) => placed(&node, &caller, client, intent).await,
         None => Err(refused(Reason::UnknownClient)),
     };
     let outcome = match signed {
@@ -91,8 +92,24 @@ async fn answer(node: Arc<Node>, caller: Caller, index: u64, intent: Option<v1::
     v1::BatchSignResponse { index, outcome: Some(outcome) }
 }
 
+/// A signature takes a place of its own, as if it had come alone: a stream is no way around the queue.
+async fn placed(
+    node: &Arc<Node>,
+    caller: &Caller,
+    client: ClientId,
+    intent: Option<v1::Envelope>,
+) -> Result<v1::SignResponse, Status> {
+    let end = Instant::now() + deadline::CALL_MAX;
+    let work = async {
+        let place = node.admission.admit_signature(caller).await.map_err(|r| status(&r))?;
+        deadline::until(end, place, sign(node, client, intent)).await
+    };
+    tokio::time::timeout_at(end, work).await.unwrap_or_else(|_| Err(refused(Reason::Deadline)))
+}
+
 fn failure(status: &Status) -> v1::SignFailure {
     let (reason, metadata) = status.get_details_error_info().map(|i| (i.reason, i.metadata)).unwrap_or_default();
     let metadata = metadata.into_iter().map(|(name, value)| v1::SignFailureDetail { name, value }).collect();
-    v1::SignFailure { code: status.code().into(), reason, message: status.message().into(), metadata }
+    let retry_after_ms = retry_after_ms(status).unwrap_or_default();
+    v1::SignFailure { code: status.code().into(), reason, message: status.message().into(), metadata, retry_after_ms }
 }

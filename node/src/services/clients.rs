@@ -4,6 +4,7 @@ use super::{FROZEN, batch, client, is_stopped, load, refused, same_tenant, watch
 use crate::approve;
 use crate::bundle_news::again;
 use crate::caller::Caller;
+use crate::cancel;
 use crate::convert;
 use crate::deadline;
 use crate::hsm_keys::HsmHeld;
@@ -88,6 +89,27 @@ impl SigningService for Clients {
         let row = row.filter(here).ok_or_else(|| refused(Reason::RequestNotFound))?;
         let request = approve::of_request(&self.0, convert::request_out(row), &tenant).await;
         Ok(Response::new(v1::GetRequestResponse { request: Some(request.map_err(|r| status(&r))?) }))
+    }
+
+    async fn cancel_request(
+        &self,
+        request: Request<v1::CancelRequestRequest>,
+    ) -> Result<Response<v1::CancelRequestResponse>, Status> {
+        let caller = client(&self.0, &request)?.id;
+        let span = tracing::info_span!("cancel", client = %caller, request = field::Empty);
+        self.0.check_standing().map_err(|r| status(&r))?;
+        let envelope = convert::envelope_in(request.into_inner().cancellation).map_err(|r| status(&r))?;
+        let node = self.0.clone();
+        // Its own task: what is on the disk is told even if the caller hangs up.
+        let work = async move {
+            let (tenant, id) = cancel::cancel(&node, &caller, envelope).await?;
+            let row = node.store.request(&tenant, &id).map_err(|e| reply::of_store(&e))?;
+            let row = row.ok_or(Reason::RequestNotFound)?;
+            approve::of_request(&node, convert::request_out(row), &tenant).await
+        };
+        let work = tokio::spawn(deadline::placed(work.instrument(span)));
+        let request = work.await.map_err(|_| refused(Reason::Bug))?.map_err(|r| status(&r))?;
+        Ok(Response::new(v1::CancelRequestResponse { request: Some(request) }))
     }
 
     async fn list_requests(

@@ -189,6 +189,7 @@ async fn s_2_2_13_no_leader_makes_more_of_approvals_than_they_are() {
         intent: Some(wire(intent.envelope())),
         owner: "node-1".into(),
         said: said.into_iter().map(wire).collect(),
+        cancelled: None,
     };
     service.announce_approval(told(vec![&forged, &initiator, &stale])).await.unwrap();
     assert_eq!(cluster.at(1).summary(id).await.unwrap().said, []);

@@ -56,13 +56,48 @@ fn approve(micro: &str) -> Vec<u8> {
     hex::decode(format!("095ea7b3{:0>64}{micro:0>64}", VENDOR.trim_start_matches("0x"))).unwrap()
 }
 
+/// Calls of a contract whose ABI the bundle has, with a rule for one function of it.
+const VAULT: &str = "0x0000000000000000000000000000000000004626";
+const VAULT_RULE: &str = r#"
+@id("vault-deposits")
+permit (principal in Group::"payouts", action == Action::"vault.deposit", resource == Key::"hot")
+when { context.tx.args.receiver in List::"vendors" && context.tx.args.assets.lessThanOrEqual(decimal("1000")) };
+"#;
+
+async fn cluster_with_a_vault() -> Cluster {
+    let mut cluster = Cluster::prepare(3);
+    let policy = cluster.dir.path().join("policy");
+    std::fs::create_dir(policy.join("abi")).unwrap();
+    let abi = include_str!("../../../policy/examples/vault/abi/erc4626.json");
+    std::fs::write(policy.join("abi/erc4626.json"), abi).unwrap();
+    let contracts = include_str!("../../../policy/examples/vault/contracts.toml");
+    std::fs::write(policy.join("contracts.toml"), contracts).unwrap();
+    let rules = std::fs::read_to_string(policy.join("policy.cedar")).unwrap();
+    std::fs::write(policy.join("policy.cedar"), rules + VAULT_RULE).unwrap();
+    for i in 0..3 {
+        cluster.launch(i, &[]);
+    }
+    cluster.all_serving().await;
+    cluster
+}
+
+/// A call of the vault with a number and an address.
+fn of_vault(selector: &str, micro: u64, address: &str) -> Order {
+    let input = hex::decode(format!("{selector}{micro:064x}{:0>64}", address.trim_start_matches("0x"))).unwrap();
+    let (fees, to) = (EvmFees::Legacy { gas_price: 1 }, Some(parse_evm_address(VAULT).unwrap()));
+    tx(evm_unsigned(&EvmFields { chain_id: 1, nonce: 1, fees, gas_limit: 60_000, to, value: amount(0), input }))
+}
+
+const DEPOSIT: &str = "6e553f65";
+const MINT: &str = "94bf804d";
+
 fn transfer() -> Vec<u8> {
     tally_chains::erc20_transfer_input(parse_evm_address(VENDOR).unwrap(), amount(5_000_000))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_kind_of_evm_content_is_signed_by_its_rule_and_recovered_by_another_library() {
-    let cluster = Cluster::start().await;
+    let cluster = cluster_with_a_vault().await;
     let client = cluster.client("payouts-1");
     let hot = create_hot(&client).await;
     let said = create(&client, "said", Scheme::EcdsaSecp256k1, Purpose::Message).await;
@@ -79,6 +114,13 @@ async fn every_kind_of_evm_content_is_signed_by_its_rule_and_recovered_by_anothe
 
     let allowed = sign(&client, with(EvmFees::Legacy { gas_price: 1 }, approve("4c4b40"))).await.unwrap();
     assert_eq!((allowed.rule.as_str(), recovered(&allowed)), ("vendors-collect", hot.clone()));
+    let called = sign(&client, of_vault(DEPOSIT, 1_000_000_000, VENDOR)).await.unwrap();
+    assert_eq!((called.rule.as_str(), recovered(&called)), ("vault-deposits", hot.clone()));
+    let more = client.seal(of_vault(DEPOSIT, 1_500_000_000, VENDOR)).unwrap();
+    let judged = client.simulate(&more, None).await.unwrap();
+    assert_eq!((judged.verdict.as_str(), judged.near_misses[0].0.as_str()), ("deny", "vault-deposits"));
+    let told = format!("vault.deposit of {VAULT} on eip155:1\n  assets = 1500 USDC\n  receiver = {VENDOR}\n");
+    assert!(judged.facts.contains(&told), "{}", judged.facts);
     let permitted = sign(&client, typed("hot", "eip155:1", &permit(VENDOR, "5000000"))).await.unwrap();
     assert_eq!((permitted.rule.as_str(), recovered(&permitted)), ("vendors-collect", hot.clone()));
     let mail = sign(&client, typed("hot", "eip155:1", MAIL)).await.unwrap();
@@ -104,6 +146,10 @@ async fn refusals(client: &Client) {
     for (order, reason) in [
         (with_input(approve(&"f".repeat(64))), Reason::PolicyDenied),
         (with_input(approve("3b9aca01")), Reason::PolicyDenied),
+        (of_vault(DEPOSIT, 1_000_000_001, VENDOR), Reason::PolicyDenied),
+        (of_vault(DEPOSIT, 1, USDC), Reason::PolicyDenied),
+        (of_vault(MINT, 1, VENDOR), Reason::PolicyDenied),
+        (of_vault("deadbeef", 1, VENDOR), Reason::TxOpaque),
         (typed("hot", "eip155:1", &permit(USDC, "5000000")), Reason::PolicyDenied),
         (typed("hot", "eip155:1", &permit(VENDOR, &format!("0x{}", "f".repeat(64)))), Reason::PolicyDenied),
         (typed("hot", "eip155:1", &unknown), Reason::PolicyDenied),

@@ -16,6 +16,7 @@ mod bad_freezes;
 mod bad_input;
 mod bundles;
 mod canaries;
+mod cancelled;
 mod cards;
 mod cards_bad;
 mod cards_import;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tally_client::Client;
 use tally_domain::Reason;
 use tally_proto::v1;
+use tally_proto::v1::batch_sign_response::Outcome;
 use tally_proto::v1::signing_service_client::SigningServiceClient;
 use tokio::io::AsyncWriteExt as _;
 use tokio_rustls::client::TlsStream;
@@ -28,6 +29,10 @@ const DESCRIPTORS_MAX: usize = 700;
 
 /// Far more calls than a caller ever takes back before they are looked at.
 const RESETS: usize = 20_000;
+
+/// Streams of one client, each with as many messages as are worked on at once: more than it has places.
+const STREAMS: usize = 14;
+const IN_A_STREAM: usize = 16;
 
 /// More than a client has places for connections.
 const SLOW: usize = 150;
@@ -176,6 +181,8 @@ async fn who_asks_for_too_much_is_shed_with_a_time_to_come_again_and_others_are_
     }
     assert!(signed > 0 && shed > 0, "{signed} signed, {shed} shed");
 
+    streams_are_no_way_around(&cluster).await;
+
     // Who does not wait is not worked for: with the only other signers silent, nothing goes on after the caller's time.
     cluster.freeze(1, true);
     cluster.freeze(2, true);
@@ -188,5 +195,38 @@ async fn who_asks_for_too_much_is_shed_with_a_time_to_come_again_and_others_are_
     assert!(matches!(gone.code(), Code::DeadlineExceeded | Code::Cancelled), "{gone:?}");
     cluster.freeze(1, false);
     cluster.freeze(2, false);
-    healthy(&client, "after all that").await;
+    // Who is shed now waits as long as the node asks.
+    healthy(&cluster.client("payouts-1").only(0).unwrap(), "after all that").await;
+}
+
+/// What one client has in its streams takes places as its other calls do.
+async fn streams_are_no_way_around(cluster: &Cluster) {
+    let (client, channel) = (cluster.at(0), raw::as_client(cluster, 0).await);
+    let mut streams = tokio::task::JoinSet::new();
+    for stream in 0..STREAMS {
+        let message = |i| client.seal(say(&format!("stream {stream}, {i}"))).unwrap();
+        let intents = (0..IN_A_STREAM).map(|i| v1::BatchSignRequest { intent: Some(raw::envelope_of(&message(i))) });
+        let intents: Vec<_> = intents.collect();
+        let mut service = SigningServiceClient::new(channel.clone());
+        streams.spawn(async move {
+            let mut answers = service.batch_sign(tokio_stream::iter(intents)).await.unwrap().into_inner();
+            let mut outcomes = Vec::new();
+            while let Some(answer) = answers.message().await.unwrap() {
+                outcomes.push(answer.outcome.unwrap());
+            }
+            outcomes
+        });
+    }
+    let (mut signed, mut shed) = (0, 0);
+    for outcome in streams.join_all().await.into_iter().flatten() {
+        match outcome {
+            Outcome::Signed(_) => signed += 1,
+            Outcome::Failure(failure) => {
+                assert_eq!((failure.reason.as_str(), failure.retry_after_ms), ("OVERLOADED", 1_000));
+                shed += 1;
+            }
+        }
+    }
+    assert_eq!(signed + shed, STREAMS * IN_A_STREAM);
+    assert!(signed > 0 && shed > 0, "{signed} signed, {shed} shed");
 }

@@ -1,5 +1,5 @@
 //! Programs that know nothing of our SDK, and a chain that knows nothing of us: Python and TypeScript with the .proto files,
-//! ethers with the JSON-RPC endpoint. What they get signed is sent to anvil, and moves a token there.
+//! ethers, web3.py and (by `cargo xtask long clients`) alloy with the JSON-RPC endpoint. What they get signed is sent to anvil, and moves a token there.
 
 use crate::harness::anvil::{Anvil, CHAIN, TOKEN};
 use crate::harness::cluster::{Cluster, VENDOR};
@@ -42,21 +42,38 @@ fn typescript() -> Command {
     command
 }
 
-/// `examples/ethers/pay.mjs` by the client of the endpoint.
-fn ethers(cluster: &Cluster, port: u16, anvil: &Anvil, micro: u64) -> Value {
-    let output = Command::new("node")
-        .arg(stock::ethers().join("pay.mjs"))
-        .arg(cluster.dir.path().join("payouts-1"))
-        .args([&format!("https://127.0.0.1:{port}"), &anvil.url(), TOKEN, VENDOR, &micro.to_string()])
-        .output()
-        .unwrap();
+/// `examples/ethers/pay.mjs`
+fn ethers() -> Command {
+    let mut command = Command::new("node");
+    command.arg(stock::ethers().join("pay.mjs"));
+    command
+}
+
+/// `examples/web3py/pay.py`
+fn web3py() -> Command {
+    let mut command = Command::new(stock::web3py());
+    command.arg(stock::pay_py());
+    command
+}
+
+/// `tools/alloy-client`, where it has been built.
+fn alloy() -> Option<Command> {
+    std::env::var_os("TALLY_ALLOY_CLIENT").map(Command::new)
+}
+
+/// A payment by a library that is given the endpoint, as its client.
+fn pay(mut program: Command, cluster: &Cluster, endpoint: &str, anvil: &Anvil, micro: u64) -> Value {
+    program.arg(cluster.dir.path().join("payouts-1"));
+    program.args([endpoint, &anvil.url(), TOKEN, VENDOR, &micro.to_string()]);
+    let output = program.output().unwrap();
     serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", stock::said(&output)))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chain_takes_what_stock_clients_have_had_signed() {
     // What is installed the first time is, while the cluster starts.
-    let installing = [std::thread::spawn(stock::python), std::thread::spawn(stock::sign_js)];
+    let prepare: [fn() -> std::path::PathBuf; 3] = [stock::python, stock::sign_js, stock::web3py];
+    let installing = prepare.map(std::thread::spawn);
     let anvil = Anvil::start().await;
     let mut cluster = Cluster::prepare(3);
     on_this_chain(&cluster);
@@ -69,11 +86,19 @@ async fn a_chain_takes_what_stock_clients_have_had_signed() {
     let hot = tally_chains::evm_address(&create_hot(&client).await).unwrap();
     anvil.fund(&hot, 2_000_000_000).await;
 
-    let paid = ethers(&cluster, port, &anvil, 5_000_000);
-    assert_eq!((&paid["from"], &paid["status"], &paid["balance"]), (&hot.clone().into(), &1.into(), &"5000000".into()));
-
     installing.into_iter().for_each(|thread| drop(thread.join().unwrap()));
-    for (nonce, micro, mut program) in [(1, 7_000_000, python()), (2, 11_000_000, typescript())] {
+    let endpoint = format!("https://127.0.0.1:{port}");
+    // web3.py expects what geth answers, and has a path for it.
+    let libraries = [(ethers(), endpoint.clone()), (web3py(), format!("{endpoint}/geth"))];
+    let libraries: Vec<_> = libraries.into_iter().chain(alloy().map(|alloy| (alloy, endpoint.clone()))).collect();
+    let (mut nonce, mut total) = (0, 0);
+    for (program, endpoint) in libraries {
+        let paid = pay(program, &cluster, &endpoint, &anvil, 5_000_000);
+        (nonce, total) = (nonce + 1, total + 5_000_000);
+        assert_eq!((&paid["status"], &paid["balance"]), (&1.into(), &total.to_string().into()), "{paid}");
+        assert!(paid["from"].as_str().is_some_and(|from| from.eq_ignore_ascii_case(&hot)), "{paid}");
+    }
+    for (micro, mut program) in [(7_000_000, python()), (11_000_000, typescript())] {
         let output = transfer(&mut program, &cluster, nonce, VENDOR, micro);
         let said = stock::said(&output);
         assert!(output.status.success() && said.contains("permitted by rule payouts-small"), "{said}");
@@ -81,21 +106,26 @@ async fn a_chain_takes_what_stock_clients_have_had_signed() {
         let receipt = anvil.send(raw.trim()).await;
         assert_eq!((&receipt["status"], &receipt["to"]), (&"0x1".into(), &TOKEN.into()));
         assert_eq!(receipt["from"], hot.to_lowercase());
+        (nonce, total) = (nonce + 1, total + micro);
     }
-    assert_eq!(anvil.balance(VENDOR).await, 5_000_000 + 7_000_000 + 11_000_000);
-    assert_eq!(anvil.balance(&hot).await, 2_000_000_000 - 23_000_000);
+    assert_eq!(anvil.balance(VENDOR).await, total);
+    assert_eq!(anvil.balance(&hot).await, 2_000_000_000 - total);
 
     // A denial reaches each of them with its reason, and nothing moves.
     for mut program in [python(), typescript()] {
-        let output = transfer(&mut program, &cluster, 3, TOKEN, 1);
+        let output = transfer(&mut program, &cluster, nonce, TOKEN, 1);
         let said = stock::said(&output);
         assert_eq!(output.status.code(), Some(3), "{said}");
         assert!(said.contains("POLICY_DENIED: ") && said.contains("payouts-small"), "{said}");
     }
-    let refused = &ethers(&cluster, port, &anvil, 1_001_000_000)["refused"];
-    assert_eq!((&refused["code"], &refused["data"]["reason"]), (&(-32003).into(), &"POLICY_DENIED".into()));
+    let libraries = [(ethers(), endpoint.clone()), (web3py(), format!("{endpoint}/geth"))];
+    let mut refused = Value::Null;
+    for (program, endpoint) in libraries.into_iter().chain(alloy().map(|alloy| (alloy, endpoint))) {
+        refused = pay(program, &cluster, &endpoint, &anvil, 1_001_000_000)["refused"].take();
+        assert_eq!((&refused["code"], &refused["data"]["reason"]), (&(-32003).into(), &"POLICY_DENIED".into()));
+    }
     let id = hex::decode(refused["data"]["requestId"].as_str().unwrap()).unwrap();
     let known = client.request(RequestId::from_slice(&id).unwrap()).await.unwrap();
     assert!(matches!(known.state, RequestState::Refused(reason) if reason == "POLICY_DENIED"));
-    assert_eq!(anvil.balance(VENDOR).await, 23_000_000);
+    assert_eq!(anvil.balance(VENDOR).await, total);
 }

@@ -2,8 +2,8 @@
 
 use super::header::{Header, Stated};
 use super::limits;
-use super::{ASSETS, BUNDLE, BUNDLE_MAX_BYTES, Bundle, FILES_MAX, Files, GROUPS, LIMITS, POLICY, ROSTER};
-use super::{assets::Assets, groups::Groups, lists, reading, roster};
+use super::{ASSETS, BUNDLE, BUNDLE_MAX_BYTES, Bundle, CONTRACTS, FILES_MAX, Files, GROUPS, LIMITS, POLICY, ROSTER};
+use super::{abi, assets::Assets, contracts::Contracts, groups::Groups, lists, reading, roster};
 use crate::cases;
 use crate::error::{BundleError, Problem};
 use crate::rules::{Known, Rules};
@@ -14,6 +14,11 @@ pub(super) fn load(files: &Files, signed: Option<Header>) -> Result<Bundle, Bund
     check_files(files)?;
     let lists = lists::load_all(files)?;
     let assets = Assets::load(ASSETS, reading::text(files, ASSETS)?)?;
+    let abis = abi::load_all(files)?;
+    let contracts = match files.contains_key(CONTRACTS) {
+        true => Contracts::load(CONTRACTS, reading::text(files, CONTRACTS)?, &abis, &assets)?,
+        false => Contracts::default(),
+    };
     let roster::Loaded { roster, groups: client_groups, admins, keys } =
         roster::load(ROSTER, reading::text(files, ROSTER)?)?;
     let stated = Stated::load(reading::text(files, BUNDLE)?)?;
@@ -22,7 +27,7 @@ pub(super) fn load(files: &Files, signed: Option<Header>) -> Result<Bundle, Bund
         true => Groups::load(GROUPS, reading::text(files, GROUPS)?, &roster, keys)?,
         false => Groups::default(),
     };
-    let vocabulary = Vocabulary::new().map_err(|p| BundleError::whole(POLICY, p))?;
+    let vocabulary = Vocabulary::new(&contracts).map_err(|p| BundleError::whole(CONTRACTS, p))?;
     let limits = match files.contains_key(LIMITS) {
         true => {
             let known = limits::Known { roster: &roster, lists: &lists, assets: &assets, vocabulary: &vocabulary };
@@ -31,12 +36,19 @@ pub(super) fn load(files: &Files, signed: Option<Header>) -> Result<Bundle, Bund
         false => Vec::new(),
     };
     let policy = reading::text(files, POLICY)?;
-    let known = Known { roster: &roster, groups: &client_groups, lists: &lists, assets: &assets, approvers: &groups };
+    let known = Known {
+        roster: &roster,
+        groups: &client_groups,
+        lists: &lists,
+        assets: &assets,
+        contracts: &contracts,
+        approvers: &groups,
+    };
     let rules = Rules::load(POLICY, policy, &vocabulary.schema, &known)?;
     let entities =
         vocabulary.entities(&roster, &client_groups, &lists).map_err(|problem| BundleError::whole(ROSTER, problem))?;
     let digest = header.digest(files);
-    Ok(Bundle { header, digest, roster, admins, lists, assets, groups, limits, rules, vocabulary, entities })
+    Ok(Bundle { header, digest, roster, admins, lists, assets, contracts, groups, limits, rules, vocabulary, entities })
 }
 
 /// What admins signed says the same as the files do.
@@ -72,8 +84,10 @@ fn check_files(files: &Files) -> Result<(), BundleError> {
         let problem = Problem::TooLarge { what: "the size in bytes", limit: BUNDLE_MAX_BYTES };
         return Err(BundleError::whole("bundle", problem));
     }
-    let fixed = [POLICY, ASSETS, ROSTER, BUNDLE, LIMITS, GROUPS];
-    let known = |path: &str| fixed.contains(&path) || lists::name_of(path).is_some() || cases::name_of(path).is_some();
+    let fixed = [POLICY, ASSETS, ROSTER, BUNDLE, LIMITS, GROUPS, CONTRACTS];
+    let named =
+        |path: &str| lists::name_of(path).or_else(|| cases::name_of(path)).or_else(|| abi::name_of(path)).is_some();
+    let known = |path: &str| fixed.contains(&path) || named(path);
     match files.keys().find(|path| !known(path)) {
         Some(unknown) => Err(BundleError::whole(unknown, Problem::UnknownFile)),
         None => Ok(()),

@@ -2,6 +2,7 @@
 
 use super::LIMITS;
 use super::assets::Assets;
+use super::contracts::CALLS;
 use super::lists::{ACCOUNT_FORM, ADDRESS_FORM, Lists, evm_address};
 use super::reading::{self, NAME_FORM, Source, plain_name};
 use super::spans::{self, DAY_MS};
@@ -24,8 +25,9 @@ const WINDOW_MAX_MS: u64 = 366 * DAY_MS;
 
 /// What limits bound: the use of keys, and what tells of cards. Making, changing and freezing keys and deleting cards are for
 /// rules alone.
-const LIMITED: [&str; 14] = [
+const LIMITED: [&str; 15] = [
     "sign",
+    CALLS,
     "sign_allowance",
     "sign_typed_data",
     "sign_payment",

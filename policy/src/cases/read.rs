@@ -47,6 +47,7 @@ struct CaseToml {
     payment: Option<PaymentToml>,
     allowance: Option<evm::AllowanceToml>,
     typed_data: Option<evm::TypedDataToml>,
+    call: Option<evm::CallToml>,
     message: Option<MessageFactsToml>,
     raw: Option<RawToml>,
     opaque: Option<OpaqueToml>,
@@ -216,6 +217,9 @@ impl Reader<'_> {
         if let Some(typed) = &row.typed_data {
             asked.push(Asked::Sign(Facts::TypedData(self.typed_data(typed)?)));
         }
+        if let Some(call) = &row.call {
+            asked.push(Asked::Sign(Facts::Opaque(self.call(call)?)));
+        }
         if let Some(payment) = &row.payment {
             asked.push(Asked::Sign(Facts::Payment(self.payment(payment)?)));
         }
@@ -227,7 +231,7 @@ impl Reader<'_> {
         }
         if let Some(opaque) = &row.opaque {
             let (chain, to) = (opaque.chain.clone(), self.address(&opaque.to)?);
-            asked.push(Asked::Sign(Facts::Opaque(OpaqueFacts { chain, to, why: "a case says so".into() })));
+            asked.push(Asked::Sign(Facts::Opaque(OpaqueFacts { chain, to, why: "a case says so".into(), call: None })));
         }
         if let Some(spec) = &row.create_key {
             asked.push(self.create_key(spec)?);

@@ -1,7 +1,7 @@
 //! Names in rules that must exist. Cedar takes a misspelt list for an empty one and a misspelt word for one that never
 //! matches, and a `forbid` with such a name forbids nothing.
 
-use crate::bundle::{ACCOUNT_FORM, ADDRESS_FORM, Assets, Groups, Lists, evm_address};
+use crate::bundle::{ACCOUNT_FORM, ADDRESS_FORM, Assets, Contracts, Groups, Lists, evm_address};
 use crate::error::Problem;
 use crate::vocabulary::{CHARGES, KEK_CHANGES, METHODS, SCOPES};
 use serde_json::Value;
@@ -16,6 +16,7 @@ pub(crate) struct Known<'a> {
     pub(crate) groups: &'a BTreeSet<String>,
     pub(crate) lists: &'a Lists,
     pub(crate) assets: &'a Assets,
+    pub(crate) contracts: &'a Contracts,
     /// Persons who approve, in groups of their own.
     pub(crate) approvers: &'a Groups,
 }
@@ -87,9 +88,9 @@ impl Known<'_> {
                 (self.assets.has_chain(text), "chain", "decoded chains are those of assets.toml")
             }
             ("tx" | "allowance", "method") => (
-                METHODS.contains(&text),
+                METHODS.contains(&text) || self.contracts.has_method(text),
                 "method",
-                "decoded are `transfer`, `transferFrom`, `approve` and others: see the schema",
+                "decoded are `transfer`, `transferFrom`, `approve` and others (see the schema), and functions of contracts.toml",
             ),
             ("typed", "fields") => (text.contains('='), "value of typed data", "a value is written `path=value`"),
             ("payment", "currency") => {

@@ -100,7 +100,7 @@ fn facts(asked: &Asked) -> Facts {
         model::What::Message { bytes } => Facts::Message(MessageFacts { bytes: *bytes, text: true }),
         model::What::Opaque { to } => {
             let to = model::ADDRESSES[*to].to_owned();
-            Facts::Opaque(OpaqueFacts { chain: model::CHAIN.into(), to, why: "why".into() })
+            Facts::Opaque(OpaqueFacts { chain: model::CHAIN.into(), to, why: "why".into(), call: None })
         }
         model::What::Transfer { moves, fee } => {
             let movement = |m: &model::Move| Movement {

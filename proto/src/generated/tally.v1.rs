@@ -3599,12 +3599,18 @@ pub struct AnnounceApprovalRequest {
     /// Approvals and rejections; at most 64.
     #[prost(message, repeated, tag = "3")]
     pub said: ::prost::alloc::vec::Vec<Envelope>,
+    /// An envelope around a CancellationBody, if the client has taken the request back; then nothing else is said.
+    #[prost(message, optional, tag = "4")]
+    pub cancelled: ::core::option::Option<Envelope>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AnnounceApprovalResponse {
     /// Encoded result, if the request is completed at the peer: whoever still waits was away then.
     #[prost(bytes = "vec", tag = "1")]
     pub result: ::prost::alloc::vec::Vec<u8>,
+    /// In answer to a cancellation: the peer has released nothing for the request, and never will.
+    #[prost(bool, tag = "2")]
+    pub never: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TellBundleRequest {
@@ -6339,6 +6345,38 @@ pub mod policy_service_server {
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CancelRequestRequest {
+    /// An envelope around a CancellationBody, of type application/vnd.tally.cancellation.v1+protobuf, with the key of the intent.
+    #[prost(message, optional, tag = "1")]
+    pub cancellation: ::core::option::Option<Envelope>,
+}
+/// What a client signs to take back a request, encoded canonically.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CancellationBody {
+    #[prost(string, tag = "1")]
+    pub cluster: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub tenant: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub client: ::prost::alloc::string::String,
+    /// 16 bytes.
+    #[prost(bytes = "vec", tag = "4")]
+    pub request_id: ::prost::alloc::vec::Vec<u8>,
+    /// As a Request has it.
+    #[prost(bytes = "vec", tag = "5")]
+    pub intent_digest: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "6")]
+    pub key: ::prost::alloc::string::String,
+    /// As in the IntentBody.
+    #[prost(uint32, tag = "7")]
+    pub action: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CancelRequestResponse {
+    #[prost(message, optional, tag = "1")]
+    pub request: ::core::option::Option<Request>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct BatchSignRequest {
     /// An envelope around an IntentBody with action 1.
     #[prost(message, optional, tag = "1")]
@@ -6374,6 +6412,9 @@ pub struct SignFailure {
     /// What ErrorInfo has as its metadata; each name once.
     #[prost(message, repeated, tag = "4")]
     pub metadata: ::prost::alloc::vec::Vec<SignFailureDetail>,
+    /// What RetryInfo says of a call that was shed; else 0.
+    #[prost(uint64, tag = "5")]
+    pub retry_after_ms: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SignFailureDetail {
@@ -6733,6 +6774,32 @@ pub mod signing_service_client {
                 .insert(GrpcMethod::new("tally.v1.SigningService", "ListRequests"));
             self.inner.unary(req, path, codec).await
         }
+        /// Takes back a request to sign or to reveal, by the word of the client whose it is. Once this is answered nobody can make
+        /// its signature any more. ALREADY_SIGNED: it is too late. IN_DOUBT: too few nodes have answered yet; ask again.
+        pub async fn cancel_request(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CancelRequestRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CancelRequestResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.SigningService/CancelRequest",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.SigningService", "CancelRequest"));
+            self.inner.unary(req, path, codec).await
+        }
         /// The tenant's requests as they change at this node, each as it is now; what has changed several times in short may come
         /// once. The stream ends when the node stops: go on from the last cursor.
         pub async fn watch_requests(
@@ -6806,6 +6873,15 @@ pub mod signing_service_server {
             request: tonic::Request<super::ListRequestsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListRequestsResponse>,
+            tonic::Status,
+        >;
+        /// Takes back a request to sign or to reveal, by the word of the client whose it is. Once this is answered nobody can make
+        /// its signature any more. ALREADY_SIGNED: it is too late. IN_DOUBT: too few nodes have answered yet; ask again.
+        async fn cancel_request(
+            &self,
+            request: tonic::Request<super::CancelRequestRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CancelRequestResponse>,
             tonic::Status,
         >;
         /// Server streaming response type for the WatchRequests method.
@@ -7068,6 +7144,51 @@ pub mod signing_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListRequestsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.SigningService/CancelRequest" => {
+                    #[allow(non_camel_case_types)]
+                    struct CancelRequestSvc<T: SigningService>(pub Arc<T>);
+                    impl<
+                        T: SigningService,
+                    > tonic::server::UnaryService<super::CancelRequestRequest>
+                    for CancelRequestSvc<T> {
+                        type Response = super::CancelRequestResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CancelRequestRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SigningService>::cancel_request(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CancelRequestSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

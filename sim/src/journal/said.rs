@@ -1,7 +1,7 @@
 //! What waits for persons and what they have said, by the rules of the store.
 
 use super::RequestKey;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tally_domain::PersonName;
 use tally_domain::approval::Verdict;
 use tally_domain::ports::store::{ApprovalRow, ApprovalWrite, Conflict, RequestState, WaitingRow};
@@ -10,6 +10,7 @@ use tally_domain::ports::store::{ApprovalRow, ApprovalWrite, Conflict, RequestSt
 pub(super) struct Said {
     waiting: BTreeMap<RequestKey, WaitingRow>,
     said: BTreeMap<RequestKey, BTreeMap<(PersonName, u32), ApprovalRow>>,
+    cancelled: BTreeSet<RequestKey>,
 }
 
 impl Said {
@@ -26,8 +27,17 @@ impl Said {
         rows.filter(|row| row.verdict == Verdict::Reject).map(|row| row.person.clone()).next()
     }
 
+    /// Whether a person or its client has ended it for good.
+    pub(super) fn is_ended(&self, key: &RequestKey) -> bool {
+        self.not_rejected(key).is_err()
+    }
+
     pub(super) fn not_rejected(&self, key: &RequestKey) -> Result<(), Conflict> {
-        self.rejected_by(key).map_or(Ok(()), |person| Err(Conflict::Rejected(person)))
+        match self.rejected_by(key) {
+            Some(person) => Err(Conflict::Rejected(person)),
+            None if self.cancelled.contains(key) => Err(Conflict::Cancelled),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn forget(&mut self, key: &RequestKey) {
@@ -59,6 +69,14 @@ impl Said {
                 self.not_rejected(&key)?;
                 self.said.entry(key).or_default().insert(of_person, row);
             }
+            ApprovalWrite::Cancel(_) if is_done => return Err(Conflict::Completed),
+            ApprovalWrite::Cancel(row) => {
+                let key = (row.tenant, row.request);
+                if self.rejected_by(&key).is_none() {
+                    *state = RequestState::Refused(tally_domain::Reason::Cancelled.as_str().into());
+                }
+                self.cancelled.insert(key);
+            }
             ApprovalWrite::End { tenant, request, .. } => self.forget(&(tenant, request)),
             ApprovalWrite::NotRejected { tenant, request } => self.not_rejected(&(tenant, request))?,
         }
@@ -71,6 +89,7 @@ pub(super) fn key_of(write: &ApprovalWrite) -> RequestKey {
     match write {
         ApprovalWrite::Await(row) => (row.tenant.clone(), row.request),
         ApprovalWrite::Put(row) => (row.tenant.clone(), row.request),
+        ApprovalWrite::Cancel(row) => (row.tenant.clone(), row.request),
         ApprovalWrite::End { tenant, request, .. } | ApprovalWrite::NotRejected { tenant, request } => {
             (tenant.clone(), *request)
         }

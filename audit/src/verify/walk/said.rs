@@ -1,5 +1,5 @@
 //! What one log says of persons' approvals: nothing is voted for or signed under a rule that asks persons without those
-//! persons' own signatures before it in the same log, and nothing after a rejection.
+//! persons' own signatures before it in the same log, and nothing after a rejection, or after the client has taken it back.
 
 use super::{Request, Walk};
 use crate::event::Waiting;
@@ -7,6 +7,7 @@ use crate::verify::basis::Approvers;
 use crate::verify::finding::{ApprovalProblem, Problem};
 use std::collections::{BTreeMap, BTreeSet};
 use tally_domain::approval::Verdict;
+use tally_domain::cancel::Cancellation;
 use tally_domain::dsse::{Envelope, content_digest};
 use tally_domain::time::CLOCK_TOLERANCE_MS;
 use tally_domain::vote::VoteBody;
@@ -18,6 +19,7 @@ pub(super) struct Trace {
     /// By the digest that votes name them by.
     approvals: BTreeMap<Digest, Approval>,
     rejected: BTreeMap<Request, PersonName>,
+    cancelled: BTreeSet<Request>,
     /// Rule and bundle of the last permit.
     permitted_by: BTreeMap<Request, (String, Digest)>,
 }
@@ -63,15 +65,34 @@ impl Walk<'_> {
         Ok(())
     }
 
+    pub(super) fn cancelled(&mut self, envelope: &Envelope) -> Result<(), Problem> {
+        let client = Cancellation::claimed_client(envelope).map_err(Problem::Cancellation)?;
+        let known = self.roster.client(&client).ok_or(Problem::UnknownClient { client })?;
+        let asked = Cancellation::open(envelope, &known.intent_key).map_err(Problem::Cancellation)?;
+        if asked.tenant != known.tenant {
+            return Err(Problem::OtherTenant { client: asked.client });
+        }
+        self.said.cancelled.insert((asked.tenant, asked.request_id));
+        Ok(())
+    }
+
     fn approvers_of(&self, bundle: Digest) -> Option<&dyn Approvers> {
         self.approvers.iter().copied().find(|a| a.bundle() == bundle)
     }
 
-    /// Nothing is done for a request after this node has written down that a person rejected it.
+    /// Nothing is done for a request after this node has written down that its client cancelled it.
+    pub(super) fn is_not_cancelled(&self, request: &Request) -> Result<(), Problem> {
+        match self.said.cancelled.contains(request) {
+            true => Err(Problem::AfterCancellation { request: request.1 }),
+            false => Ok(()),
+        }
+    }
+
+    /// Nor after a person rejected it.
     fn is_not_rejected(&self, request: &Request) -> Result<(), Problem> {
         match self.said.rejected.get(request).cloned() {
             Some(person) => Err(ApprovalProblem::AfterRejection { request: request.1, person }.into()),
-            None => Ok(()),
+            None => self.is_not_cancelled(request),
         }
     }
 

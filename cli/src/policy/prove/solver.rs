@@ -5,7 +5,7 @@ use anyhow::{Context as _, bail};
 use cedar_policy::{Authorizer, Decision, Policy, PolicySet, RequestEnv, Schema};
 use cedar_policy_symcc::solver::LocalSolver;
 use cedar_policy_symcc::{CedarSymCompiler, CompiledPolicy, CompiledPolicySet, Env};
-use tally_policy::SCHEMA;
+use tally_policy::Bundle;
 
 /// Longest time of one question. Those about rules as people write them take milliseconds.
 const QUESTION: &str = "--tlimit-per=20000";
@@ -22,8 +22,8 @@ pub struct Prover {
 }
 
 impl Prover {
-    pub fn new() -> anyhow::Result<Self> {
-        let (schema, _) = Schema::from_cedarschema_str(SCHEMA).context("the schema cannot be read")?;
+    pub fn new(bundle: &Bundle) -> anyhow::Result<Self> {
+        let (schema, _) = Schema::from_cedarschema_str(bundle.schema()).context("the schema cannot be read")?;
         let solver = LocalSolver::cvc5_with_args([QUESTION]).map_err(|e| {
             let install = "install it (Debian, Ubuntu: apt-get install cvc5), or set CVC5 to its path";
             Usage(format!("cannot run the solver cvc5: {e}; {install}"))

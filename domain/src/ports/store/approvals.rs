@@ -28,7 +28,11 @@ pub enum ApprovalWrite {
         /// When: what was written down of a request after its time is that it has ended.
         at: UnixMillis,
     },
-    /// Writes nothing: the step needs that nobody has rejected the request. Otherwise [`super::Conflict::Rejected`].
+    /// The client takes the request back, for good. It must be claimed. Again: the first stays. When it is completed:
+    /// [`super::Conflict::Completed`].
+    Cancel(CancellationRow),
+    /// Writes nothing: the step needs that nobody has rejected or cancelled the request. Otherwise [`super::Conflict::Rejected`] or
+    /// [`super::Conflict::Cancelled`].
     NotRejected {
         /// Tenant.
         tenant: Tenant,
@@ -75,6 +79,19 @@ pub struct ApprovalRow {
     pub at: UnixMillis,
 }
 
+/// What a client has taken back, checked by this node when it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CancellationRow {
+    /// Tenant.
+    pub tenant: Tenant,
+    /// Request.
+    pub request: RequestId,
+    /// Encoded envelope.
+    pub envelope: Vec<u8>,
+    /// When this node wrote it down.
+    pub at: UnixMillis,
+}
+
 /// What a store remembers of approvals.
 pub trait Approvals {
     /// One request that waits.
@@ -100,4 +117,10 @@ pub trait Approvals {
     /// # Errors
     /// [`StoreError`].
     fn approvals(&self, tenant: &Tenant, request: &RequestId) -> Result<Vec<ApprovalRow>, StoreError>;
+
+    /// Whether its client has taken a request back.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn cancellation(&self, tenant: &Tenant, request: &RequestId) -> Result<Option<CancellationRow>, StoreError>;
 }

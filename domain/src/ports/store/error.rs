@@ -48,6 +48,9 @@ pub enum Conflict {
     /// A person has rejected the request.
     #[error("{0} has rejected the request")]
     Rejected(PersonName),
+    /// The client has taken the request back.
+    #[error("its client has cancelled the request")]
+    Cancelled,
     /// Another bundle is the active one.
     #[error("another bundle is the active one")]
     OtherBundle,

@@ -30,6 +30,18 @@ pub fn sign_py() -> PathBuf {
     example("python/sign.py")
 }
 
+/// A Python with web3.py.
+pub fn web3py() -> PathBuf {
+    needs("python3");
+    let sources = [example("web3py/requirements.txt"), example("web3py/setup.sh")];
+    prepared("web3py", &sources, |dir| done(Command::new(example("web3py/setup.sh")).arg(dir))).join("bin/python")
+}
+
+/// `examples/web3py/pay.py`
+pub fn pay_py() -> PathBuf {
+    example("web3py/pay.py")
+}
+
 /// `examples/typescript`, compiled; gives `sign.js`.
 pub fn sign_js() -> PathBuf {
     let build = |dir: &Path| done(Command::new("npm").args(["run", "--silent", "build"]).current_dir(dir));

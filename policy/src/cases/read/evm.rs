@@ -1,8 +1,10 @@
-//! Cases of what is for EVM chains: transfers, leave to move value, typed data.
+//! Cases of what is for EVM chains: transfers, leave to move value, typed data, calls of contracts.
 
 use super::{Reader, TIME_FORM, moment};
 use crate::error::{BundleError, Problem};
-use tally_domain::facts::{Allowance, Amount, AssetRef, Facts, Most, Movement, TransactionFacts, TypedDataFacts};
+use tally_domain::facts::{
+    Allowance, Amount, AssetRef, Facts, Most, Movement, OpaqueFacts, TransactionFacts, TypedDataFacts, UnreadCall,
+};
 use toml::Spanned;
 use toml::value::Datetime;
 
@@ -67,7 +69,40 @@ pub(super) struct TypedDataToml {
     fields: Vec<Spanned<String>>,
 }
 
+/// A call of a contract in `contracts.toml`, its arguments in words: numbers in the contract's own units, tuples in `()` and
+/// lists in `[]`.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CallToml {
+    contract: Spanned<String>,
+    function: Spanned<String>,
+    #[serde(default)]
+    args: Vec<String>,
+    value: Option<Spanned<String>>,
+    fee: Spanned<String>,
+}
+
 impl Reader<'_> {
+    pub(super) fn call(&self, row: &CallToml) -> Result<OpaqueFacts, BundleError> {
+        let contract = self.bundle.contracts.by_name(row.contract.get_ref());
+        let (chain, to, mut functions) =
+            contract.ok_or_else(|| self.unknown(&row.contract, "contract", "contracts are those of contracts.toml"))?;
+        let function = functions.find(|function| function.word == *row.function.get_ref()).ok_or_else(|| {
+            let known = "functions are those of the contract's ABI that change something and are of no standard";
+            self.unknown(&row.function, "function", known)
+        })?;
+        let input = function.write(&row.args).ok_or_else(|| {
+            let (given, want) = (row.args.join(", "), "a text for each argument of the function, of its type");
+            self.source.error(&row.function, Problem::Value { what: "list of arguments", given, want })
+        })?;
+        let chain = Spanned::new(row.contract.span(), chain.to_owned());
+        let fee_max = self.fee(&chain, &row.fee)?;
+        let value = row.value.as_ref().map_or(Ok(Amount::from(0)), |value| self.fee(&chain, value))?;
+        let call = Some(UnreadCall { value, input, fee_max, nonce: 0 });
+        let why = "a call that the case makes up".into();
+        Ok(OpaqueFacts { chain: chain.into_inner(), to: to.to_owned(), why, call })
+    }
+
     pub(super) fn transaction(&self, row: &TransferToml) -> Result<TransactionFacts, BundleError> {
         let chain = row.chain.get_ref();
         let (asset, amount) = self.asset(chain, &row.asset, row.item.as_ref(), &row.amount)?;
