@@ -123,7 +123,8 @@ async fn an_import_goes_on_after_the_node_and_the_program_were_killed_and_each_l
     for ((line, why), (bad, card, wanted)) in rejects.iter().zip(BAD) {
         assert!(*line == bad && why.starts_with(wanted) && !why.contains(card), "{line} {why}");
     }
-    let (deleted, of_one) = (delete_subject(&client, "cards", "s-3").await.unwrap().deleted, subjects(&cards, 3) as u64);
+    let (deleted, of_one) =
+        (delete_subject(&client, "cards", "s-3").await.unwrap().deleted, subjects(&cards, 3) as u64);
     // Of very many a call that ran out of time is asked again, and tells of the rest only. None is left either way.
     assert!(deleted == of_one || (lines() > 100_000 && deleted < of_one), "{deleted} of {of_one}");
     assert_eq!(delete_subject(&client, "cards", "s-3").await.unwrap().deleted, 0);
