@@ -1,6 +1,7 @@
 //! `tally bench`: how fast, beside a floor from the same run: bare calls over the same connections by as many workers.
 
 mod load;
+mod stages;
 mod token;
 mod wrap;
 
@@ -8,6 +9,7 @@ use crate::dev::files::VENDOR;
 use crate::output::{Progress, Shown, Usage, field};
 use load::{Load, Outcome, run};
 use serde_json::{Value, json};
+use stages::Stages;
 use std::sync::Arc;
 use std::time::Duration;
 use tally_chains::{Eip1559, eip1559_unsigned, parse_evm_address};
@@ -24,7 +26,7 @@ const CONCURRENCY_MAX: u16 = 100;
 /// `tally bench ...`
 #[derive(Debug, clap::Subcommand)]
 pub enum Bench {
-    /// Signs as often as it goes, with a new request each time, through all nodes in turn.
+    /// Signs as often as it goes, with a new request each time, through all nodes in turn; says what each stage of it took.
     Sign(Sign),
     Wrap(wrap::Wrap),
     Token(token::Token),
@@ -71,12 +73,14 @@ impl Sign {
         let (seconds, concurrency) = (self.seconds, self.concurrency);
         let sign = Arc::new(self);
         let orders = Arc::clone(&sign);
+        let before = Stages::of(client).await;
         let (floor, signing) = measured(client, seconds, concurrency, move |c: Client, number| {
             let order = orders.order(number);
             async move { c.sign(&c.seal(order)?).await.map(|_| ()) }
         })
         .await;
-        Ok(sign.shown(&floor, &signing))
+        let stages = Stages::of(client).await.since(&before);
+        Ok(sign.shown(&floor, &signing, &stages))
     }
 
     /// A request that no other one is like.
@@ -100,13 +104,14 @@ impl Sign {
         Order::sign_evm(self.key.clone(), "eip155:1", payload)
     }
 
-    fn shown(&self, floor: &Outcome, signing: &Outcome) -> Shown {
+    fn shown(&self, floor: &Outcome, signing: &Outcome, stages: &Stages) -> Shown {
         let did = format!("{} signatures with {} by {} workers", signing.done(), self.key, self.concurrency);
         let json = json!({
             "key": self.key.as_str(), "concurrency": self.concurrency, "evm": self.evm,
             "signing": signing.to_json(), "floor": floor.to_json(), "p50_to_floor": to_floor(floor, signing),
+            "stages": stages.to_json(),
         });
-        shown(did, floor, signing, json)
+        shown_with(did, floor, signing, stages.lines(), json)
     }
 }
 
@@ -131,6 +136,10 @@ fn to_floor(floor: &Outcome, measured: &Outcome) -> f64 {
 }
 
 fn shown(did: String, floor: &Outcome, measured: &Outcome, json: Value) -> Shown {
+    shown_with(did, floor, measured, Vec::new(), json)
+}
+
+fn shown_with(did: String, floor: &Outcome, measured: &Outcome, more: Vec<String>, json: Value) -> Shown {
     let mut lines = vec![
         did,
         field("rate", format!("{:.1} a second", measured.rate())),
@@ -138,6 +147,7 @@ fn shown(did: String, floor: &Outcome, measured: &Outcome, json: Value) -> Shown
         field("floor p50 p90 p99", format!("{} (bare mTLS call, {:.0} a second)", quantiles(floor), floor.rate())),
         field("p50 to floor", format!("{:.1} times", to_floor(floor, measured))),
     ];
+    lines.extend(more);
     lines.extend(measured.errors.iter().map(|(reason, count)| field("errors", format!("{count} {reason}"))));
     let exit = if measured.done() == 0 { Exit::Other } else { Exit::Done };
     Shown::with_exit(exit, lines.join("\n"), json)

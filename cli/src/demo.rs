@@ -2,12 +2,14 @@
 
 mod approve;
 mod children;
+mod collector;
 mod freeze;
 mod jwt;
 mod limit;
 mod logs;
 mod outage;
 mod policy;
+mod search;
 mod sign;
 mod token;
 mod tour;

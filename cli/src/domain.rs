@@ -13,7 +13,7 @@ use tally_client::{Client, DomainInfo, Order};
 use tally_domain::time::parse_span;
 use tally_domain::token::{Brand, Reuse, TokenDomain};
 use tally_domain::{DomainName, KeyName, NodeName, RequestId};
-use tally_tokenization::spec::{Keeping, Mode};
+use tally_tokenization::spec::{BadSpec, Keeping, Mode};
 use tally_tokenization::{DomainChange, DomainSpec, Format, RotatedKey};
 
 /// Longest wait for a shredding: a million cards take some minutes.
@@ -61,7 +61,8 @@ pub struct Create {
     /// opaque, uuid, num19, bin6-last4-alnum, bin6-last4-luhn-invalid or bin8-last4-alnum.
     #[arg(long, default_value = "opaque", value_parser = format)]
     format: Format,
-    /// What a card that comes again gets: random (a new token), per-domain or per-subject (the token that it has).
+    /// What a card that comes again gets: random (a new token), per-domain (the token that it has, whoever's it is: no subject is
+    /// kept) or per-subject (the token that it has for the same subject).
     #[arg(long, default_value = "per-domain", value_parser = reuse)]
     reuse: Reuse,
     /// hybrid (data key in the node's locked memory for minutes), strict (all encryption in the HSM) or one-way.
@@ -155,7 +156,7 @@ impl Domain {
         let (client, kept) = (profile.client()?, Kept::beside(profile.path()?));
         match self {
             Self::Create(create) => create.run(&client, &kept).await,
-            Self::List => Ok(list(&client.domains().await?)),
+            Self::List => Ok(list(&everywhere(&client).await?)),
             Self::Show { name } => Ok(shown(&client.domain(&name).await?)),
             Self::Rotate(rotate) => rotate.run(&client, &kept).await,
             Self::Pause(of) => changed(&client, &kept, of.of, DomainChange::Pause(of.key)).await,
@@ -200,8 +201,15 @@ impl Create {
         let order = Order::create_domain(checked.spec())?.note(&self.request.note);
         let asked = kept.seal(client, order, self.request.request_id)?;
         let (domain, rule) = kept.settle(&asked, client.create_domain(&asked.intent).await)?;
-        let text = format!("PERMITTED by rule {rule}\n{}", record(&domain));
+        let mut text = format!("PERMITTED by rule {rule}\n{}", record(&domain));
         let mut document = to_json(&domain);
+        if let Some(too_small) = checked.too_small() {
+            let shorter = format!("card numbers of fewer than {} digits: {too_small}", checked.digits_min());
+            text.push_str(&format!("\n{}", field("not taken", shorter)));
+        }
+        if let Value::Object(members) = &mut document {
+            members.insert("card_digits_min".into(), checked.digits_min().into());
+        }
         with_verdict(&mut document, &rule, &asked.intent.request_id());
         Ok(Shown::done(text, document))
     }
@@ -258,12 +266,26 @@ async fn changed(client: &Client, kept: &Kept, of: OfDomain, change: DomainChang
     Ok(Shown::done(lines.join("\n"), document))
 }
 
+/// All domains, each as its home tells it, or as the node that was asked does where the home does not answer.
+async fn everywhere(client: &Client) -> anyhow::Result<Vec<DomainInfo>> {
+    let mut all = client.domains().await?;
+    for domain in all.iter_mut().filter(|domain| domain.format.is_empty()) {
+        if let Ok(told) = client.domain(&domain.name).await {
+            *domain = told;
+        }
+    }
+    Ok(all)
+}
+
 fn shown(domain: &DomainInfo) -> Shown {
     Shown::done(record(domain), to_json(domain))
 }
 
 fn list(domains: &[DomainInfo]) -> Shown {
-    let line = |d: &DomainInfo| format!("{:<24} {:<10} {:<8} {:<24} {}", d.name, d.state, d.mode, d.format, d.home);
+    let line = |d: &DomainInfo| {
+        let (name, state, mode) = (d.name.as_str(), &d.state, &d.mode);
+        format!("{name:<24} {state:<12} {mode:<8} {:<24} {}", d.format, d.home)
+    };
     let lines: Vec<String> = domains.iter().map(line).collect();
     let text = if lines.is_empty() { "no token domains".into() } else { lines.join("\n") };
     Shown::done(text, json!({ "domains": domains.iter().map(to_json).collect::<Vec<_>>() }))
@@ -335,5 +357,6 @@ fn rotated(word: &str) -> Result<RotatedKey, String> {
 }
 
 fn span(text: &str) -> Result<NonZeroU32, String> {
-    parse_span(text).and_then(NonZeroU32::new).ok_or_else(|| "a span is a number with s, m, h or d, such as 30d".into())
+    let seconds = parse_span(text).ok_or("a span is a number with s, m, h or d, such as 30d")?;
+    NonZeroU32::new(seconds).ok_or_else(|| format!("{}; leave it out for tokens that live for ever", BadSpec::Life))
 }

@@ -8,9 +8,9 @@ use crate::words::utc;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use tally_client::{Client, ClientError, FreezeInfo, Order, Told, Unfrozen};
+use tally_client::{Client, ClientError, Code, FreezeInfo, Order, Refused, Told, Unfrozen};
 use tally_domain::freeze::LIFTS_MAX;
-use tally_domain::{FreezeName, KeyName, NodeName, RequestId, Scope};
+use tally_domain::{FreezeName, KeyName, NodeName, Reason, RequestId, Scope};
 
 /// `tally freeze [--key K]`
 #[derive(Debug, clap::Args)]
@@ -107,12 +107,13 @@ impl Unfreeze {
             in_force(&client).await?.into_iter().partition(|f| f.scope == scope);
         lifts.sort_by_key(|f| f.time);
         let shown: Vec<_> = lifts.iter().map(to_json).collect();
-        // What also stops the key, or some key, and stays.
-        let stay = others
-            .iter()
-            .filter(|f| scope == Scope::All || f.scope == Scope::All)
-            .map(|f| field("stays frozen", format!("{}: tally unfreeze{}", line(f), option(&f.scope))));
-        if lifts.is_empty() || self.dry_run {
+        let stay = staying(&scope, &others);
+        if lifts.is_empty() && !self.dry_run {
+            let endpoint = client.endpoints().next().unwrap_or_default();
+            return Err(nothing_to_lift(endpoint, &scope, &stay).into());
+        }
+        let stay = stay.iter().map(|stays| field("stays frozen", stays));
+        if self.dry_run {
             let head = if lifts.is_empty() { format!("no freeze of {scope} is in force") } else { "would lift".into() };
             let lines = std::iter::once(head).chain(lifts.iter().map(|f| field("freeze", line(f)))).chain(stay);
             let document = json!({ "verdict": "nothing lifted", "freezes": shown });
@@ -141,6 +142,21 @@ impl Unfreeze {
     }
 }
 
+/// What also stops the key, or some key, and stays.
+fn staying(scope: &Scope, others: &[FreezeInfo]) -> Vec<String> {
+    let stays = others.iter().filter(|f| *scope == Scope::All || f.scope == Scope::All);
+    stays.map(|f| format!("{}: tally unfreeze{}", line(f), option(&f.scope))).collect()
+}
+
+/// What a node answers to the lift of freezes that it does not know: here no endpoint does, of this key or of everything.
+fn nothing_to_lift(endpoint: &str, scope: &Scope, stay: &[String]) -> ClientError {
+    let mut metadata = BTreeMap::from([("scope".to_owned(), scope.as_str().to_owned())]);
+    metadata.extend(scope.key().map(|key| ("key".to_owned(), key.to_string())));
+    metadata.extend(stay.iter().enumerate().map(|(i, stays)| (format!("stays_frozen_{}", i + 1), stays.clone())));
+    let (endpoint, reason, code) = (endpoint.to_owned(), Reason::FreezeNotFound, Code::NotFound);
+    ClientError::Refused(Box::new(Refused { endpoint, reason, code, metadata, retry_after: None }))
+}
+
 fn lifted_lines(scope: &Scope, id: RequestId, lifts: &[FreezeInfo], lifted: &Unfrozen) -> Vec<String> {
     let rule = lifted.rule.as_deref().map(|rule| format!(", permitted by rule {rule}")).unwrap_or_default();
     let mut lines = vec![format!("UNFROZEN {scope} by {} nodes{rule}", lifted.signers), field("request", id)];
@@ -158,7 +174,8 @@ pub fn told_lines(told: &Told) -> Vec<String> {
     [line("acknowledged by", &told.acknowledged), line("not yet by", &told.waiting)].into_iter().flatten().collect()
 }
 
-fn names(nodes: &[NodeName]) -> Value {
+/// Names of nodes, for scripts.
+pub fn names(nodes: &[NodeName]) -> Value {
     nodes.iter().map(NodeName::as_str).collect()
 }
 
@@ -180,5 +197,30 @@ async fn in_force(client: &Client) -> Result<Vec<FreezeInfo>, ClientError> {
     match trouble {
         Some(error) if !answered => Err(error),
         _ => Ok(known.into_values().collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tally_client::Exit;
+    use tally_domain::{Digest, FreezeId, UnixMillis};
+
+    fn freeze(scope: Scope) -> FreezeInfo {
+        let name = FreezeName { by: NodeName::parse("node-2").unwrap(), id: FreezeId([1; 16]) };
+        FreezeInfo { name, scope, time: UnixMillis(1), intent_digest: Digest([2; 32]) }
+    }
+
+    #[test]
+    fn to_lift_what_is_not_frozen_does_not_end_well_and_says_what_stays_frozen() {
+        let hot = Scope::Key(KeyName::parse("hot").unwrap());
+        let all = [freeze(Scope::All), freeze(Scope::Key(KeyName::parse("cold").unwrap()))];
+        let error = nothing_to_lift("https://127.0.0.1:1", &hot, &staying(&hot, &all));
+        assert_eq!(error.exit(), Exit::Other);
+        let refused = error.refused().unwrap();
+        assert_eq!((refused.reason, &*refused.metadata["key"]), (Reason::FreezeNotFound, "hot"));
+        assert!(refused.metadata["stays_frozen_1"].ends_with(": tally unfreeze"), "{refused:?}");
+        assert_eq!(refused.metadata.get("stays_frozen_2"), None, "another key's freeze does not stop this one");
+        assert_eq!(staying(&Scope::All, &all[1..]).len(), 1);
     }
 }

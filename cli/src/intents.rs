@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tally_client::{Client, ClientError, Exit, Order, SealedIntent};
 use tally_domain::intent::ENVELOPE_MAX_BYTES;
-use tally_domain::{RequestId, UnixMillis};
+use tally_domain::{Reason, RequestId, UnixMillis};
 
 /// Beside the profile.
 const DIR: &str = "intents";
@@ -70,14 +70,17 @@ impl Kept {
         Ok(Asked { intent, named: true })
     }
 
-    /// Notes an outcome. A final one needs no repeating, unless the user named the id in order to.
+    /// Notes an outcome. A final one needs no repeating, unless the user named the id in order to. What was signed for too
+    /// long a time nodes never take: with its id another is signed.
     pub fn settle<T>(&self, asked: &Asked, outcome: Result<T, ClientError>) -> Result<T, Failed> {
         let request_id = asked.intent.request_id();
         // What waits for persons is asked for again once they have approved.
         let waits = |e: &ClientError| e.is_transient() || e.exit() == Exit::NeedsApproval;
         let open = outcome.as_ref().is_err_and(waits);
         let path = self.path(request_id);
-        if !asked.named && !open {
+        let too_long =
+            outcome.as_ref().is_err_and(|e| e.refused().is_some_and(|r| r.reason == Reason::ValidityTooLong));
+        if too_long || (!asked.named && !open) {
             // Left behind, it does no harm.
             let _ = std::fs::remove_file(&path);
         }
@@ -124,4 +127,47 @@ impl Kept {
 fn since_epoch(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+    use tally_client::{Code, Profile, Refused};
+    use tally_domain::KeyName;
+
+    fn profile(dir: &Path) -> Profile {
+        let text = "tenant = \"acme\"\nclient = \"payouts-1\"\ncluster = \"prod\"\nendpoints = [\"https://127.0.0.1:1\"]\n\
+                    ca = \"ca\"\ncert = \"cert\"\nkey = \"key\"\nintent_key = \"intent.key\"\n";
+        let intent_key = format!("ed25519:{}\n", "11".repeat(32));
+        for (name, text) in
+            [("profile.toml", text), ("ca", "-"), ("cert", "-"), ("key", "-"), ("intent.key", &intent_key)]
+        {
+            std::fs::write(dir.join(name), text).unwrap();
+            std::fs::set_permissions(dir.join(name), std::fs::Permissions::from_mode(0o400)).unwrap();
+        }
+        Profile::load(&dir.join("profile.toml")).unwrap()
+    }
+
+    fn refused(reason: Reason) -> Result<(), ClientError> {
+        let (endpoint, metadata) = ("https://127.0.0.1:1".to_owned(), Default::default());
+        let (code, retry_after) = (Code::InvalidArgument, None);
+        Err(ClientError::Refused(Box::new(Refused { endpoint, reason, code, metadata, retry_after })))
+    }
+
+    #[test]
+    fn what_was_signed_for_too_long_is_not_sent_again_and_all_else_under_a_named_id_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = Kept::beside(&dir.path().join("profile.toml"));
+        let order = Order::sign_message(KeyName::parse("fast").unwrap(), b"hello".to_vec());
+        let intent = order.seal(&profile(dir.path())).unwrap();
+        let path = kept.path(intent.request_id());
+        kept.keep(&intent).unwrap();
+        let asked = Asked { intent, named: true };
+        for reason in [Reason::Voters, Reason::ApprovalsRequired, Reason::PolicyDenied] {
+            assert!(kept.settle(&asked, refused(reason)).is_err() && path.exists(), "{reason:?}");
+        }
+        let failed = kept.settle(&asked, refused(Reason::ValidityTooLong)).unwrap_err();
+        assert!(!path.exists() && !failed.can_be_sent_again);
+    }
 }

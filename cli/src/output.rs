@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use tally_client::{ClientError, Exit, Refused};
 use tally_domain::UnixMillis;
 use tally_domain::time::span_words;
+use tally_tokenization::plain::without_digits;
+use tally_tokenization::scrub::scrub;
 
 /// How often the progress line is renewed.
 const PROGRESS_TICK: Duration = Duration::from_millis(250);
@@ -47,6 +49,11 @@ impl Shown {
         Self { text: text.into(), json, exit, is_error: false }
     }
 
+    /// The same, with another exit code.
+    pub fn ending(self, exit: Exit) -> Self {
+        Self { exit, ..self }
+    }
+
     /// Nothing more to show.
     pub fn nothing(exit: Exit) -> Self {
         Self::with_exit(exit, "", Value::Null)
@@ -69,6 +76,13 @@ impl Shown {
             shown.add_request(failed);
         }
         shown
+    }
+
+    /// What an error repeats of what was given, a file's name for example, may be a card number in the wrong place.
+    fn without_cards(self) -> Self {
+        let clean = |text: &str| String::from_utf8_lossy(&scrub(text.as_bytes()).0).into_owned();
+        let json = serde_json::from_str(&clean(&self.json.to_string())).unwrap_or(Value::Null);
+        Self { text: clean(&self.text), json, ..self }
     }
 
     fn add_request(&mut self, failed: &Failed) {
@@ -155,18 +169,25 @@ fn error_document(exit: Exit, message: &str) -> Value {
     json!({ "verdict": "error", "error": { "kind": kind, "message": message } })
 }
 
+/// What is said instead of a long number that was given in the wrong place.
+const NOT_AN_ARGUMENT: &str = "note: a long number is not repeated here, as it may be a card number, and a card number is never an \
+argument: it comes on standard input. Other users may have seen the command line, and the shell may keep it.";
+
 /// Prints that the arguments make no command, or the help that they ask for; gives the exit code.
 pub fn misread(wrong: &clap::Error) -> ExitCode {
     let json = std::env::args_os().any(|argument| argument == "--json");
-    if !json || !wrong.use_stderr() {
+    let rendered = wrong.render().to_string();
+    let text = without_digits(&rendered);
+    let meant = text != rendered && wrong.use_stderr();
+    if !meant && (!json || !wrong.use_stderr()) {
         // Nowhere left to say that it cannot be printed.
         let _ = wrong.print();
         return ExitCode::from(u8::try_from(wrong.exit_code()).unwrap_or(Exit::Usage.code()));
     }
-    let text = wrong.render().to_string();
+    let text = if meant { format!("{}\n\n{NOT_AN_ARGUMENT}", text.trim_end()) } else { text };
     let message = text.split("\n\nUsage:").next().unwrap_or_default().trim_start_matches("error: ").trim();
     let document = error_document(Exit::Usage, message);
-    Out::new(true).finish(Shown { text, json: document, exit: Exit::Usage, is_error: true })
+    Out::new(json).finish(Shown { text, json: document, exit: Exit::Usage, is_error: true })
 }
 
 /// A line of a record: name, then value, aligned.
@@ -204,6 +225,7 @@ impl Out {
 
     /// Prints what a command has to show, and gives its exit code.
     pub fn finish(self, shown: Shown) -> ExitCode {
+        let shown = if shown.is_error { shown.without_cards() } else { shown };
         let printed = match (self.json, shown.is_error) {
             (true, _) if shown.json.is_null() => Ok(()),
             (true, _) => stdout(&format!("{:#}", shown.json)),

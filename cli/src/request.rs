@@ -131,11 +131,16 @@ fn word(state: &RequestState) -> String {
     }
 }
 
-/// What a refusal's word means; nothing for a word of another version.
+/// What is true of a request that a node has taken up, and neither refused nor done since: whatever it was refused for before.
+const OPEN: &str = "The request has no result yet: it is worked on at this moment, or the last try ended without one because \
+                    nodes were away. Sent again with the same id it goes on.";
+
+/// What a state means; nothing for a refusal's word of another version.
 fn why(state: &RequestState) -> Option<&'static str> {
     match state {
         RequestState::Refused(word) => Reason::parse(word).map(Reason::sentence),
-        RequestState::Received | RequestState::AwaitingApproval(_) | RequestState::Completed(_) => None,
+        RequestState::Received => Some(OPEN),
+        RequestState::AwaitingApproval(_) | RequestState::Completed(_) => None,
     }
 }
 
@@ -215,5 +220,7 @@ mod tests {
         assert_eq!(to_json(&request)["sentence"], Reason::PolicyDenied.sentence());
         let newer = RequestInfo { state: RequestState::Refused("OF_A_LATER_VERSION".into()), ..request };
         assert!(!record(&newer).contains("why") && to_json(&newer)["sentence"].is_null());
+        let open = RequestInfo { state: RequestState::Received, ..newer };
+        assert!(record(&open).contains("no result yet") && !record(&open).contains("refused"), "{}", record(&open));
     }
 }

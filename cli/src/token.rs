@@ -10,7 +10,7 @@ use crate::profile::ProfileArg;
 use crate::words::utc;
 use serde_json::{Value, json};
 use std::path::Path;
-use tally_client::{BoundCard, Client, DoneBy, Order, TokenInfo};
+use tally_client::{BoundCard, Client, DoneBy, Exit, Order, TokenInfo};
 use tally_domain::token::Token as TokenText;
 use tally_domain::{KeyName, RequestId, SecretBytes, Subject};
 use tally_tokenization::Call;
@@ -28,6 +28,10 @@ pub enum Token {
     Search(Search),
     /// What may be told of a token; never its card number.
     Show(OfToken),
+    /// Have a token not revealed until it is resumed.
+    Suspend(OfToken),
+    /// Have a suspended token revealed again.
+    Resume(OfToken),
     /// Destroy the card number of a token, or all of a subject.
     Delete(Delete),
     /// Keep the card numbers of a file, CSV or NDJSON; done again, it goes on where it was.
@@ -53,7 +57,7 @@ pub struct Common {
 pub struct Create {
     #[command(flatten)]
     common: Common,
-    /// Whose card it is: all of a subject's can be deleted together.
+    /// Whose card it is: all of a subject's can be deleted together. Not in a domain with `--reuse per-domain`.
     #[arg(long)]
     subject: Option<Subject>,
 }
@@ -112,7 +116,7 @@ pub struct Delete {
     /// The token.
     #[arg(required_unless_present = "subject", conflicts_with = "subject")]
     token: Option<TokenText>,
-    /// All of this subject's.
+    /// All of this subject's; ends with 1 if there are none.
     #[arg(long)]
     subject: Option<Subject>,
     #[command(flatten)]
@@ -128,6 +132,8 @@ impl Token {
             Self::Reveal(reveal) => reveal.run(&client, &kept).await,
             Self::Search(search) => search.run(&client, &kept).await,
             Self::Show(show) => show.run(&client, &kept).await,
+            Self::Suspend(suspend) => suspend.set(&client, &kept, true).await,
+            Self::Resume(resume) => resume.set(&client, &kept, false).await,
             Self::Delete(delete) => delete.run(&client, &kept).await,
             Self::Import(import) => import.run(&client).await,
         }
@@ -195,6 +201,23 @@ impl OfToken {
     }
 }
 
+impl OfToken {
+    async fn set(self, client: &Client, kept: &Kept, suspended: bool) -> anyhow::Result<Shown> {
+        let Common { domain, request_id, note } = self.common;
+        let token = self.token.clone();
+        let call = if suspended { Call::Suspend { token } } else { Call::Resume { token } };
+        let asked = kept.seal(client, Order::tokens(domain.clone(), "", call).note(&note), request_id)?;
+        let outcome = match suspended {
+            true => client.suspend_token(&asked.intent).await,
+            false => client.resume_token(&asked.intent).await,
+        };
+        let (state, by) = kept.settle(&asked, outcome)?;
+        let fields = vec![field("token", &self.token), field("state", &state)];
+        let document = json!({ "token": self.token.as_str(), "state": state });
+        Ok(done(&domain, &asked.intent.request_id(), &by, fields, document))
+    }
+}
+
 impl Delete {
     async fn run(self, client: &Client, kept: &Kept) -> anyhow::Result<Shown> {
         let Common { domain, request_id, note } = self.common;
@@ -208,8 +231,15 @@ impl Delete {
         let order = Order::tokens(domain.clone(), "", call).note(&note).request_id(id);
         let asked = kept.seal(client, order, request_id)?;
         let deleted = kept.settle(&asked, client.delete_token(&asked.intent, whose.as_ref()).await)?;
-        let fields = vec![field("deleted", format!("{} card numbers", deleted.deleted))];
-        Ok(done(&domain, &id, &deleted.by, fields, json!({ "deleted": deleted.deleted })))
+        let (what, exit) = match (deleted.deleted, &whose) {
+            // A name that was mistyped would look as if there were nothing left.
+            (0, Some(_)) => ("none: the domain has no card numbers of this subject".into(), Exit::Other),
+            (0, None) => ("none: it was deleted before".into(), Exit::Done),
+            (1, _) => ("1 card number".into(), Exit::Done),
+            (many, _) => (format!("{many} card numbers"), Exit::Done),
+        };
+        let document = json!({ "deleted": deleted.deleted });
+        Ok(done(&domain, &id, &deleted.by, vec![field("deleted", what)], document).ending(exit))
     }
 }
 

@@ -13,7 +13,7 @@ mod wrap;
 
 pub use approval::{PathInfo, PendingInfo, SaidInfo};
 pub(crate) use approval::{pending, said};
-pub use bundle::{ChangeInfo, ProposalInfo, Proposed, VetoedBundle};
+pub use bundle::{ChangeInfo, NotActive, ProposalInfo, Proposed, VetoedBundle};
 pub(crate) use bundle::{history, proposal, proposed, vetoed};
 pub use freeze::{FreezeInfo, Frozen, Told, Unfrozen};
 pub(crate) use freeze::{freezes, frozen, unfrozen};
@@ -24,7 +24,7 @@ pub use judgement::{
 pub(crate) use judgement::{counts, explained, judgement, replayed};
 pub(crate) use limit::limits;
 pub use limit::{LimitInfo, LimitsInfo, LineInfo, together};
-pub use load::{KeyUse, WorkInfo};
+pub use load::{KeyUse, StageInfo, WorkInfo};
 pub use node::{ActiveRule, BanInfo, HsmInfo, LatencyInfo, NodeInfo, PeerInfo, PolicyInfo, QuorumInfo};
 pub(crate) use node::{node, policy};
 pub use request::{RequestInfo, RequestPage, RequestState, Signed};

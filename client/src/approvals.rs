@@ -14,7 +14,19 @@ impl Client {
     /// # Errors
     /// [`ClientError`], here and below.
     pub async fn pending(&self) -> Result<Vec<PendingInfo>, ClientError> {
-        let request = v1::ListPendingRequest { tenant: self.profile().tenant.to_string() };
+        self.list(false).await
+    }
+
+    /// The same with those whose time is over, the last thousand of them.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn pending_and_ended(&self) -> Result<Vec<PendingInfo>, ClientError> {
+        self.list(true).await
+    }
+
+    async fn list(&self, ended: bool) -> Result<Vec<PendingInfo>, ClientError> {
+        let request = v1::ListPendingRequest { tenant: self.profile().tenant.to_string(), ended };
         let send = |c, r: v1::ListPendingRequest| async move { ApprovalServiceClient::new(c).list_pending(r).await };
         self.call(READ, request, send, |r| r.requests.into_iter().map(|p| answer::pending(Some(p))).collect()).await
     }

@@ -167,9 +167,7 @@ impl Client {
                 Err(e) if e.is_transient() => trouble = Some(e),
                 Err(e) => return Err(e),
                 Ok(told) if told.state.is_final() => return Ok(told),
-                Ok(told) if best.as_ref().is_none_or(|best| told.state.tells() > best.state.tells()) => {
-                    best = Some(told)
-                }
+                Ok(told) if best.as_ref().is_none_or(|best| told.tells_more_than(best)) => best = Some(told),
                 Ok(_) => {}
             }
         }

@@ -33,9 +33,10 @@ pub use answer::{
     ActiveRule, BanInfo, ChangeInfo, ChangedKek, Child, CreatedKek, CreatedKey, DataKey, DecidedInfo, Deleted,
     DomainInfo, DomainKeyInfo, DoneBy, ExplainedInfo, Found, FreezeInfo, Frozen, HeardInfo, HsmInfo, JudgementInfo,
     KekInfo, KekVersionInfo, KeyBacking, KeyInfo, KeyUse, LatencyInfo, LimitChargeInfo, LimitInfo, LimitsInfo,
-    LineInfo, NodeInfo, OutcomeInfo, PathInfo, PeerInfo, PendingInfo, PolicyInfo, ProposalInfo, Proposed, QuorumInfo,
-    ReplayCounts, ReplayedChange, RequestInfo, RequestPage, RequestState, Revealed, RotationInfo, SaidInfo, Signed,
-    Stands, TokenInfo, Tokenized, Told, Unfrozen, Unwrapped, VetoedBundle, WorkInfo, Wrapped, WrappedBy, together,
+    LineInfo, NodeInfo, NotActive, OutcomeInfo, PathInfo, PeerInfo, PendingInfo, PolicyInfo, ProposalInfo, Proposed,
+    QuorumInfo, ReplayCounts, ReplayedChange, RequestInfo, RequestPage, RequestState, Revealed, RotationInfo, SaidInfo,
+    Signed, StageInfo, Stands, TokenInfo, Tokenized, Told, Unfrozen, Unwrapped, VetoedBundle, WorkInfo, Wrapped,
+    WrappedBy, together,
 };
 pub use audit::LogCheckpoint;
 pub use client::Client;

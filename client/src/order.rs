@@ -15,6 +15,7 @@ use tally_domain::{
     KekNumber, KekSpec, KeyName, KeySpec, NodeName, Purpose, RequestId, Scope, UnixMillis, WrapCall, WrapSpec,
 };
 use tally_proto::v1;
+use tally_tokenization::plain::card_field;
 use tally_tokenization::{Call, DomainChange, DomainSpec, TokenCall};
 
 /// How long an intent is valid from now: enough for every retry, half of what nodes allow.
@@ -25,6 +26,9 @@ pub const APPROVAL_TIME_MAX_MS: u64 = APPROVED_INTENT_VALIDITY_MAX_MS - EARLIER_
 
 /// How far back validity starts, so that a node whose clock is behind takes the intent at once.
 const EARLIER_MS: u64 = 2_000;
+
+/// What text that is kept as it is must be.
+pub(crate) const NO_CARD: &str = "leave out what looks like a card number; such text is kept and logged as it is";
 
 /// What the client wants, before it is signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -270,6 +274,9 @@ impl Order {
             note: self.note,
             cluster: profile.cluster.clone(),
         };
+        if let Some(field) = card_field(&intent) {
+            return Err(ClientError::Order { field, want: NO_CARD });
+        }
         let envelope = profile.intent_key()?.seal(intent::PAYLOAD_TYPE, intent.to_bytes());
         if prost::Message::encoded_len(&envelope) > intent::ENVELOPE_MAX_BYTES {
             return Err(ClientError::Order { field: "content", want: "at most 64 KiB with its signature" });

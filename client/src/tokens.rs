@@ -6,7 +6,7 @@ use crate::answer::{
 };
 use crate::client::{CREATE_KEY, Client, Limits, READ};
 use crate::error::ClientError;
-use crate::order::SealedIntent;
+use crate::order::{NO_CARD, SealedIntent};
 use crate::profile::Profile;
 use std::time::Duration;
 use tally_domain::digest::TaggedHash;
@@ -14,6 +14,7 @@ use tally_domain::{Digest, KeyName, RequestId, SecretBytes, Subject};
 use tally_proto::v1;
 use tally_proto::v1::token_service_client::TokenServiceClient;
 use tally_tokenization::call::{SALT_BYTES, commitment};
+use tally_tokenization::plain::holds_card;
 
 /// A call takes a millisecond; a token that hangs takes its deadline.
 const CALL: Limits = Limits { attempt: Duration::from_secs(12), total: Duration::from_secs(30) };
@@ -33,13 +34,17 @@ impl BoundCard {
     /// same request gives the same intent again, and nothing has to be kept for it.
     ///
     /// # Errors
-    /// [`ClientError::Order`] when the profile has no intent key.
+    /// [`ClientError::Order`] when the subject looks like a card number, which it is not kept as;
+    /// [`ClientError::Profile`] when the profile has no intent key.
     pub fn new(
         profile: &Profile,
         request: RequestId,
         number: SecretBytes,
         subject: Option<Subject>,
     ) -> Result<Self, ClientError> {
+        if subject.as_ref().is_some_and(|subject| holds_card(subject.as_str().as_bytes())) {
+            return Err(ClientError::Order { field: "subject", want: NO_CARD });
+        }
         let about = TaggedHash::new("tally/v1/card-salt-for").field(&request.0).finish();
         let signed = SecretBytes::new(profile.intent_key()?.sign(&about.0));
         let salt = TaggedHash::new("tally/v1/card-salt").field(signed.expose()).finish().0;
@@ -157,6 +162,28 @@ impl Client {
         let request = v1::GetTokenRequest { intent: Some(intent.to_wire()) };
         let send = |c, r: v1::GetTokenRequest| async move { TokenServiceClient::new(c).get_token(r).await };
         self.call_home(&intent.intent().key, CALL, request, send, token_info).await
+    }
+
+    /// Has a token revealed no more until it is resumed; gives its state.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn suspend_token(&self, intent: &SealedIntent) -> Result<(String, DoneBy), ClientError> {
+        let request = v1::SuspendTokenRequest { intent: Some(intent.to_wire()) };
+        let send = |c, r: v1::SuspendTokenRequest| async move { TokenServiceClient::new(c).suspend_token(r).await };
+        let read = |r: v1::SuspendTokenResponse| Ok((r.state, done_by(r.rule, &r.home)?));
+        self.call_home(&intent.intent().key, CALL, request, send, read).await
+    }
+
+    /// Has a suspended token revealed again; gives its state.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn resume_token(&self, intent: &SealedIntent) -> Result<(String, DoneBy), ClientError> {
+        let request = v1::ResumeTokenRequest { intent: Some(intent.to_wire()) };
+        let send = |c, r: v1::ResumeTokenRequest| async move { TokenServiceClient::new(c).resume_token(r).await };
+        let read = |r: v1::ResumeTokenResponse| Ok((r.state, done_by(r.rule, &r.home)?));
+        self.call_home(&intent.intent().key, CALL, request, send, read).await
     }
 
     /// Destroys the card number of a token, or, given a bound subject, all of the subject's.

@@ -192,6 +192,12 @@ reasons! {
     TokenShredded = "TOKEN_SHREDDED", FailedPrecondition, "The token was deleted; its card number is gone for good.";
     /// Not a card number.
     CardInvalid = "CARD_INVALID", InvalidArgument, "This is not a card number: 12 to 19 digits with a right check digit, spaces and dashes allowed; the metadata says what is wrong. It is not repeated.";
+    /// The second token does not take a key.
+    HsmStandby = "HSM_STANDBY", Unavailable, "The node's standby token does not answer, and keys of token domains are made on both tokens or not at all; see `tally hsm status`. What is there goes on working.";
+    /// A subject where none is kept.
+    SubjectNotKept = "SUBJECT_NOT_KEPT", FailedPrecondition, "The token domain gives a card the same token whoever's card it is, so that it does not keep whose it is; leave the subject out, or use a domain that reuses tokens per subject, or not at all.";
+    /// A card number in plain text.
+    CardInText = "CARD_IN_TEXT", InvalidArgument, "A field for plain text, named in the metadata, holds what looks like a card number: such text is kept and logged as it is. Nothing of the request was kept; send a card number in the field for card numbers only.";
     /// A brand that the domain does not take.
     CardBrand = "CARD_BRAND", InvalidArgument, "The token domain does not take cards of this brand; show the domain to see which it takes.";
     /// Too few tokens are left.
@@ -208,6 +214,8 @@ reasons! {
     VersionNeeded = "KEY_VERSION_NEEDED", FailedPrecondition, "Tokens or keys still depend on this version, so that it is not retired; rotate first, and let the rotation end.";
     /// No such version in that state.
     VersionState = "KEY_VERSION_STATE", FailedPrecondition, "The token domain has no such key version that could be retired; show the domain to see which there are.";
+    /// Somebody else writes down how far the same import is.
+    ImportState = "IMPORT_STATE", FailedPrecondition, "The same import is under way in another stream, or has come further than this one knows; wait until that has ended, and give the same command once more.";
     /// A rotation is where it is.
     RotationState = "ROTATION_STATE", FailedPrecondition, "The rotation is not in a state for this: it is under way, paused or over already; show the domain to see how far it is.";
     /// No such request.
@@ -221,7 +229,7 @@ reasons! {
     /// A node's clock is off.
     ClockSkew = "CLOCK_SKEW", Unavailable, "A node's clock is too far from the others' to tell when something is valid; the metadata says which node and by how much. Set its clock, or ask another node meanwhile.";
     /// Valid for longer than allowed.
-    ValidityTooLong = "VALIDITY_TOO_LONG", InvalidArgument, "The intent is valid for longer than allowed; give it at most ten minutes, or a day where persons must approve.";
+    ValidityTooLong = "VALIDITY_TOO_LONG", InvalidArgument, "The intent is valid for longer than allowed; sign a new one for at most ten minutes, or a day where persons must approve. It may have the same request id.";
     /// Nodes hold different bundles.
     BundleMismatch = "BUNDLE_MISMATCH", FailedPrecondition, "The nodes hold different policy bundles, or it has just changed; the metadata shows the digests. Retry; a node that stays behind must reach the others.";
     /// The client wants a newer bundle.

@@ -43,7 +43,7 @@ pub enum Key {
     Sealing(SealingKeyId),
     /// Wraps keys for clients.
     Kek(KekId),
-    /// Carries KEKs between the two tokens of a node, which both have it.
+    /// Carries KEKs and keys of token domains between the two tokens of a node, which both have it.
     Transfer,
     /// Signs for clients.
     Signing(ObjectId, HsmScheme),
@@ -257,7 +257,7 @@ fn generate_identity(session: &Session) -> Result<ObjectHandle, Fault> {
 fn check(session: &Session, key: Key, handle: ObjectHandle, role: Role) -> Result<(), Fault> {
     let mut wanted = key.attributes();
     let born_here = [Attribute::Local(true), Attribute::AlwaysSensitive(true), Attribute::NeverExtractable(true)];
-    let may_be_shared = matches!(key, Key::Kek(_) | Key::Transfer);
+    let may_be_shared = matches!(key, Key::Kek(_) | Key::Transfer | Key::Vault(_));
     if !(may_be_shared && role != Role::Only) {
         wanted.extend(born_here.clone());
     }

@@ -1,7 +1,7 @@
-//! Two tokens of one node that hold the same KEKs. The primary makes all keys and does all work while it can; the standby
-//! wraps and unwraps while the primary does not.
+//! Two tokens of one node that hold the same KEKs and the same keys of token domains. The primary makes all keys and does all
+//! work while it can; the standby wraps and unwraps, and works for domains, while the primary does not.
 //!
-//! INVARIANT: what changes a token, and what only the primary's own keys can do, never fails over. Wrapping leaves nothing
+//! INVARIANT: what changes a token, and what only the primary's own keys can do, never fails over. Whatever else leaves nothing
 //! on a token, so that asking twice does no harm.
 
 mod vault;
@@ -25,7 +25,7 @@ use tally_domain::{HsmScheme, PublicKey, SecretBytes};
 pub struct TokenPair {
     primary: Arc<dyn Hsm>,
     standby: Standby,
-    /// Whether the standby did the last wrapping; so that it is told once.
+    /// Whether the standby did the last work; so that it is told once.
     failed_over: Arc<AtomicBool>,
 }
 
@@ -111,7 +111,7 @@ impl TokenPair {
                 Err(error) if does_not_work(&error) => error,
                 answer => {
                     if answer.is_ok() && failed_over.swap(false, Ordering::Relaxed) {
-                        tracing::info!("the primary token wraps again");
+                        tracing::info!("the primary token works again");
                     }
                     return answer;
                 }
@@ -120,7 +120,7 @@ impl TokenPair {
             match ask(&*standby).await {
                 Ok(done) => {
                     if !failed_over.swap(true, Ordering::Relaxed) {
-                        tracing::warn!(%error, "the standby token wraps in place of the primary");
+                        tracing::warn!(%error, "the standby token works in place of the primary");
                     }
                     Ok(done)
                 }
@@ -201,11 +201,7 @@ impl Hsm for TokenPair {
     }
 
     fn destroy_kek(&self, id: KekId) -> Pending<Result<(), HsmError>> {
-        let (one, other) = (self.primary.destroy_kek(id), self.ask_standby(|standby| standby.destroy_kek(id)));
-        Box::pin(async move {
-            let (one, other) = (one.await, other.await);
-            one.and(other)
-        })
+        self.both(move |hsm| hsm.destroy_kek(id))
     }
 
     fn status(&self) -> Pending<HsmStatus> {

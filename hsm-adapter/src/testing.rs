@@ -1,5 +1,7 @@
 //! Throw-away SoftHSM tokens, for tests and demonstrations only: the PIN is known and passes over a command line.
 
+pub mod frames;
+
 use crate::config::{Config, Mode, Role, configuration};
 use crate::pin::read_pin_file;
 use std::io::Write as _;

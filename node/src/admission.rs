@@ -40,7 +40,7 @@ const CALLS_OF_A_PEER_MAX: usize = 4 * crate::sessions::SESSIONS_MAX;
 const SIGN: &str = "/tally.v1.SigningService/Sign";
 
 /// What takes rounds, a token or both. The rest is answered from memory or the store.
-const WORK: [&str; 14] = [
+const WORK: [&str; 16] = [
     SIGN,
     "/tally.v1.KeyService/CreateKey",
     "/tally.v1.KeyWrapService/GenerateDataKey",
@@ -52,6 +52,8 @@ const WORK: [&str; 14] = [
     "/tally.v1.TokenService/Tokenize",
     "/tally.v1.TokenService/Reveal",
     "/tally.v1.TokenService/Search",
+    "/tally.v1.TokenService/SuspendToken",
+    "/tally.v1.TokenService/ResumeToken",
     "/tally.v1.TokenService/DeleteToken",
     "/tally.v1.TokenService/CreateDomain",
     "/tally.v1.TokenService/ChangeDomain",

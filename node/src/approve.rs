@@ -7,7 +7,7 @@ mod view;
 
 pub use lead::care;
 pub use news::{announced, spread, tell_result};
-pub use view::{in_list, list, of_request, view};
+pub use view::{ended, in_list, list, of_request, view};
 
 use crate::approvals::Name;
 use crate::cancel;

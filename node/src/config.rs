@@ -305,8 +305,16 @@ impl Config {
     pub fn load(file: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(file)
             .with_context(|| format!("cannot read the configuration {}", file.display()))?;
+        Self::parse(&text, file)
+    }
+
+    /// Reads the text of `file`, which its paths are relative to.
+    ///
+    /// # Errors
+    /// When it is not TOML, or has fields that do not belong.
+    pub fn parse(text: &str, file: &Path) -> anyhow::Result<Self> {
         let mut config: Self =
-            toml::from_str(&text).with_context(|| format!("the configuration {} is not valid", file.display()))?;
+            toml::from_str(text).with_context(|| format!("the configuration {} is not valid", file.display()))?;
         let absolute = std::path::absolute(file).context("cannot tell the current directory")?;
         let base = absolute.parent().unwrap_or(Path::new("/"));
         let paths = [

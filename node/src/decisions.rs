@@ -9,12 +9,13 @@ use std::sync::Arc;
 use tally_audit::event::{LineStood, Origin, What};
 use tally_domain::dsse::{Envelope, content_digest};
 use tally_domain::ports::store::{ApprovalWrite, ClaimRequest, Step, WaitingRow, Write};
-use tally_domain::{Action, ClientId, Reason, Refusal};
+use tally_domain::{Action, ClientId, Intent, Reason, Refusal};
 use tally_signer::admit::{self, Opened, verdict};
 use tally_signer::hsm_sign;
 use tally_signer::tokens;
 use tally_signer::veto::while_active;
 use tally_signer::wrap;
+use tally_tokenization::plain::{card_field, holds_card};
 
 /// Most bytes of the summary of the facts in the log.
 const SUMMARY_MAX_CHARS: usize = 512;
@@ -54,16 +55,22 @@ pub async fn opened_for(
     Err(refused(node, &opened, origin, refusal).await)
 }
 
-/// An intent that could not even be opened: logged, and the refusal given back.
+/// An intent that could not even be opened: logged, and the refusal given back. One with a card number in its text is not
+/// kept, whatever else is wrong with it: only that something was refused is.
 pub async fn refuse_unopened(node: &Arc<Node>, envelope: &Envelope, from: Origin, refusal: Refusal) -> Refusal {
     let received = What::IntentReceived { envelope: envelope.clone(), from, digest: content_digest(envelope) };
+    let has_card = match Intent::read_unverified(envelope) {
+        Ok(intent) => card_field(&intent).is_some(),
+        Err(_) => holds_card(&envelope.payload),
+    };
     let failed = What::SessionFailed {
         request_id: None,
         what: refusal.reason.as_str().into(),
         culprit: None,
         missing: Vec::new(),
     };
-    let leaves = vec![node.leaf(received), node.leaf(failed)];
+    let received = Some(received).filter(|_| !has_card);
+    let leaves = received.into_iter().chain([failed]).map(|what| node.leaf(what)).collect();
     match node.commit(Step { writes: Vec::new(), leaves }).await {
         Ok(_) => refusal,
         Err(storage) => storage,
@@ -238,10 +245,11 @@ pub async fn waiting(
 /// `STORAGE`.
 pub async fn expired(node: &Arc<Node>, row: &WaitingRow) -> Result<(), Refusal> {
     let (tenant, request, reason) = (row.tenant.clone(), row.request, Reason::Expired.as_str().to_owned());
-    let refuse = Write::Refuse { tenant: tenant.clone(), request, reason: reason.clone(), at: now() };
-    let forget = Write::Approval(ApprovalWrite::Forget { tenant, request });
+    let at = now();
+    let refuse = Write::Refuse { tenant: tenant.clone(), request, reason: reason.clone(), at };
+    let end = Write::Approval(ApprovalWrite::End { tenant, request, at });
     let ended = What::SessionFailed { request_id: Some(request), what: reason, culprit: None, missing: Vec::new() };
-    node.commit(Step { writes: vec![forget, refuse], leaves: vec![node.leaf(ended)] }).await.map(|_| ())
+    node.commit(Step { writes: vec![end, refuse], leaves: vec![node.leaf(ended)] }).await.map(|_| ())
 }
 
 /// What this node decodes of a request that it refuses, as far as it can.

@@ -153,6 +153,8 @@ struct Drive<M: Machine> {
     stages: Stages,
     /// When the present stage is over, where it has an end.
     stage_ends: Option<Instant>,
+    /// Whether a test has made this node fall silent here.
+    silent: bool,
 }
 
 /// Runs a session to its end. Whatever must be durable is durable before anyone hears of it.
@@ -169,7 +171,8 @@ pub async fn drive<M: Machine>(
 ) -> Result<M::Output, Failed> {
     let (in_the_way, stages) = (Vec::new(), Stages::begin(node, M::NAME, machine.waiting_for().0));
     let (node, rng) = (node.clone(), fresh_rng());
-    let mut drive = Drive { node, seat, members, my_index, machine, rng, in_the_way, stages, stage_ends: None };
+    let mut drive =
+        Drive { node, seat, members, my_index, machine, rng, in_the_way, stages, stage_ends: None, silent: false };
     let mut actions = VecDeque::from(first);
     loop {
         let trouble = match drive.next(&mut actions).await {
@@ -298,7 +301,11 @@ impl<M: Machine> Drive<M> {
         })
     }
 
-    fn send(&self, to: NodeName, bytes: Vec<u8>) {
+    fn send(&mut self, to: NodeName, bytes: Vec<u8>) {
+        self.silent |= failpoint::falls_silent(self.machine.waiting_for().0);
+        if self.silent {
+            return;
+        }
         let (node, session, from) = (self.node.clone(), self.seat.key, self.my_index);
         let report = self.seat.outbox.clone();
         let work = async move {
@@ -327,7 +334,7 @@ impl<M: Machine> Drive<M> {
         }
         self.node.keys.note_bans(bans);
         let bytes = M::abort_message(&failure);
-        for to in self.members.iter().filter(|m| *m != self.node.name()) {
+        for to in self.members.iter().filter(|m| !self.silent && *m != self.node.name()) {
             let (node, session, from, to, bytes) =
                 (self.node.clone(), self.seat.key, self.my_index, to.clone(), bytes.clone());
             tokio::spawn(async move { deliver(&node, &to, session, from, bytes).await });

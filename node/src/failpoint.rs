@@ -1,9 +1,10 @@
-//! Places where a test kills this process for real (SIGKILL): just before and just after a step is durable. Only in
-//! debug builds; a release build has no such places.
+//! Places where a test kills this process for real (SIGKILL), just before and just after a step is durable; where it says that
+//! the disk is full; and where it makes the node fall silent in a session. Only in debug builds; a release build has no such
+//! places.
 
 use tally_domain::KekState;
 use tally_domain::ports::store::tokens::{CursorWrite, KeyWrite, VaultWrite};
-use tally_domain::ports::store::{ApprovalWrite, BundleWrite, FreezeWrite, KekWrite, Step, Write};
+use tally_domain::ports::store::{ApprovalWrite, BundleWrite, FreezeWrite, KekWrite, Step, StoreError, Write};
 
 /// Before or after the step is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub struct Place(
 impl Place {
     /// The place of a step: `vote`, `concur`, `release`, `complete`, `name`, `activate`, `wrap`, `rotate`, `destroying`,
     /// `destroyed`, `freeze`, `lift`, `await`, `said`, `bundle-seen`, `bundle-vote`, `bundle-veto`, `bundle-active`, `keep`,
-    /// `shred`, `page`, `turn`, `turned`, `retire`, `gone`, or none of them.
+    /// `shred`, `page`, `turn`, `turned`, `retire`, `gone`, `promise`, `share`, or none of them.
     pub fn of(step: &Step) -> Self {
         let name = step.writes.iter().find_map(|w| match w {
             Write::Kek(write) => kek(write),
@@ -31,6 +32,8 @@ impl Place {
             Write::Vote { .. } => Some("vote"),
             Write::Release { .. } => Some("release"),
             Write::Complete { .. } => Some("complete"),
+            Write::Abandon { .. } => Some("promise"),
+            Write::PutPendingKey { .. } => Some("share"),
             Write::PutHsmKey { .. } => Some("name"),
             Write::ActivateHsmKey { .. } => Some("activate"),
             Write::Freeze(FreezeWrite::Put { .. }) => Some("freeze"),
@@ -63,6 +66,43 @@ impl Place {
     /// Release builds have no such places.
     #[cfg(not(debug_assertions))]
     pub fn pass(self, _: Moment) {}
+
+    /// Finds the disk full, while the file that `TALLY_DISK_FULL` names has this place among its words.
+    ///
+    /// # Errors
+    /// What the store says then.
+    #[cfg(debug_assertions)]
+    pub fn find_room(self) -> Result<(), StoreError> {
+        if !self.0.is_empty() && words("TALLY_DISK_FULL").iter().any(|word| word == self.0) {
+            return Err(StoreError::Unavailable { what: format!("full: a test says so of {}", self.0) });
+        }
+        Ok(())
+    }
+
+    /// Release builds ask the disk alone.
+    #[cfg(not(debug_assertions))]
+    pub fn find_room(self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// Whether the node falls silent in this stage of a session: while the file that `TALLY_SILENT` names has it among its words.
+#[cfg(debug_assertions)]
+pub fn falls_silent(stage: &str) -> bool {
+    words("TALLY_SILENT").iter().any(|word| word == stage)
+}
+
+/// In a release build a node says what it has to say.
+#[cfg(not(debug_assertions))]
+pub fn falls_silent(_: &str) -> bool {
+    false
+}
+
+/// The words of the file that a variable names; none without either.
+#[cfg(debug_assertions)]
+fn words(variable: &str) -> Vec<String> {
+    let text = std::env::var_os(variable).and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
+    text.split_whitespace().map(str::to_owned).collect()
 }
 
 fn vault(write: &VaultWrite) -> Option<&'static str> {

@@ -23,7 +23,7 @@ use tally_domain::{Action, Attempt, KekNumber, NodeName, Reason, Refusal};
 use tally_proto::v1;
 use tally_signer::admit::Opened;
 use tally_signer::approval::unless_rejected;
-use tally_signer::claims::{Cleared, HomeBallot, HomeClaim, HomeWork, InTheWay, Placer};
+use tally_signer::claims::{Cleared, HomeBallot, HomeClaim, HomeWork, InTheWay, Part, Placer};
 use tally_signer::freeze::unless_frozen;
 use tally_signer::hsm_sign::admit_hsm_sign;
 use tally_signer::tokens::{self, DomainView, admit_token};
@@ -53,7 +53,7 @@ pub async fn certify(
     if let Some(leave) = work.uncharged() {
         return Ok(leave);
     }
-    let mut placer = Placer::new(work.charges());
+    let mut placer = placer(node, work);
     let mut last = Refusal::from(Reason::Contention);
     for _ in 0..TRIES_MAX {
         let outcome = match claimed(node, opened, work, &placer).await {
@@ -71,6 +71,16 @@ pub async fn certify(
         tokio::time::sleep(Duration::from_millis(pause)).await;
     }
     Err(last)
+}
+
+/// A search for room that begins with this node's part of each line. Two homes that began at the same end would each vote
+/// for the same pieces, of which then neither gets any.
+fn placer(node: &Node, work: &HomeWork) -> Placer {
+    let bundle = node.bundle();
+    let nodes = &bundle.roster().nodes;
+    let number = nodes.iter().position(|n| n.name == *node.name()).unwrap_or(0);
+    let [number, of] = [number, nodes.len()].map(|n| u8::try_from(n).unwrap_or(u8::MAX));
+    Placer::new(work.charges()).beginning_with(Part { number, of })
 }
 
 /// Writes down that a limit has no room; what else keeps votes away passes, and is no decision.

@@ -31,13 +31,18 @@ const DETAIL_MAX_CHARS: usize = 1_000;
 pub async fn propose(node: &Arc<Node>, bytes: &[u8]) -> Result<v1::ProposeResponse, Refusal> {
     let name = seen(node, bytes).await?;
     let told = bundle_news::tell_all(node, name).await?;
+    let mut answer = v1::ProposeResponse { told: Some(told), ..Default::default() };
     if bundles::find(node, name)?.is_some_and(|known| known.standing == Standing::Ready) {
         // Without a quorum now, the nodes go on with it by themselves.
         if let Err(refusal) = collect(node, name).await {
             tracing::warn!(bundle = %name, reason = refusal.reason.as_str(), "the bundle is not active yet");
+            let number = |name: &str| refusal.metadata.get(name).and_then(|n| n.parse().ok()).unwrap_or_default();
+            (answer.votes_needed, answer.votes) = (number("needed"), number("available"));
+            refusal.reason.as_str().clone_into(&mut answer.reason);
         }
     }
-    Ok(v1::ProposeResponse { proposal: Some(proposal(node, name)?), told: Some(told) })
+    answer.proposal = Some(proposal(node, name)?);
+    Ok(answer)
 }
 
 /// Has all nodes vote now.

@@ -88,6 +88,7 @@ pub async fn keep(
 pub async fn try_commit(node: &Node, step: Step) -> Result<(), StoreError> {
     let place = Place::of(&step);
     place.pass(Moment::Before);
+    place.find_room()?;
     node.store.commit(step).await?;
     place.pass(Moment::After);
     Ok(())

@@ -2,8 +2,10 @@
 //! was decided and what came of it. Only then is anyone told.
 
 mod entered;
+mod suspend;
 
 pub use entered::{Using, enter, keep};
+pub use suspend::suspend;
 
 use crate::node::{Node, now};
 use crate::reply;
@@ -15,7 +17,7 @@ use std::time::Duration;
 use tally_domain::dsse::Envelope;
 use tally_domain::ports::store::Write;
 use tally_domain::ports::store::tokens::{TokenRow, VaultWrite};
-use tally_domain::token::Token;
+use tally_domain::token::{StoredState, Token};
 use tally_domain::{Action, ClientId, Reason, Refusal, SecretBytes, Subject};
 use tally_proto::v1;
 use tally_signer::tokens::{Done, check_beside};
@@ -187,7 +189,8 @@ pub async fn search(
     let entered = enter(node, caller.clone(), Action::SearchToken, envelope).await?;
     let Call::Search { card: bound } = &entered.permit.call().call else { return Err(Reason::Bug.into()) };
     let read = read_beside(bound, &beside).and_then(|_| card(beside.card.expose(), &beside.subject));
-    let asked = read.and_then(|card| node.vaults.ask(&caller, &card.pan).map(|()| card));
+    let fits = read.and_then(|card| entered.loaded.keeps_subject(card.subject.as_ref()).map(|()| card));
+    let asked = fits.and_then(|card| node.vaults.ask(&caller, &card.pan).map(|()| card));
     let card = match asked {
         Ok(card) => card,
         Err(refusal) => return Err(entered.refused(node, refusal).await),
@@ -256,7 +259,15 @@ pub async fn delete(
     let (rule, home) = (entered.permit.rule().to_owned(), node.name().to_string());
     let answer = v1::DeleteTokenResponse { rule, home, deleted: 0 };
     let deleted = match entered.permit.call().call.clone() {
-        Call::Delete { token } => shredded(node, &entered.begin(node).await?, vec![token], 0, true).await?,
+        Call::Delete { token } => {
+            let using = entered.begin(node).await?;
+            match find(node, &using.loaded, &token) {
+                // It was deleted before: nothing is destroyed, and the request is done all the same.
+                Ok(row) if row.state == StoredState::Shredded => shredded(node, &using, Vec::new(), 0, true).await?,
+                Ok(_) => shredded(node, &using, vec![token], 0, true).await?,
+                Err(refusal) => return Err(using.failed(node, refusal).await),
+            }
+        }
         Call::DeleteSubject { subject: bound } => {
             let whose = match read_beside(&bound, &beside) {
                 Ok(Some(whose)) => whose,

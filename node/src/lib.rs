@@ -69,6 +69,8 @@ mod sessions;
 mod signed;
 mod stages;
 mod standing;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod tls;
 mod token;
 pub mod traces;

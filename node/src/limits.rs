@@ -186,7 +186,9 @@ pub fn full(node: &Node, by: &Claimant, charges: &[Charge], full: NoRoom) -> Res
         room_at = room_at.max(when);
     }
     let seconds = room_at.0.saturating_sub(at.0).div_ceil(1_000);
-    Ok(Refusal::from(full).with("room_in_s", seconds.to_string()))
+    let refusal = Refusal::from(full);
+    // What others have said they hold is not in this node's memory, which cannot tell when that comes free.
+    Ok(if seconds == 0 { refusal } else { refusal.with("room_in_s", seconds.to_string()) })
 }
 
 /// What this node remembers that is in the way of claims.

@@ -13,8 +13,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Series of one metric. Labels come from closed lists, the roster and the bundle; where bundles come and go, what is beyond
@@ -36,6 +37,16 @@ pub struct Metrics {
     counters: HashMap<&'static str, Series<Counter>>,
     gauges: HashMap<&'static str, Series<Gauge<f64, AtomicU64>>>,
     seconds: HashMap<&'static str, Series<Histogram>>,
+    stages: Mutex<BTreeMap<(String, String), StageTotal>>,
+}
+
+/// What a stage has taken so far: histograms do not tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StageTotal {
+    /// How often.
+    pub count: u64,
+    /// All together.
+    pub time: Duration,
 }
 
 /// All series of one metric.
@@ -87,7 +98,7 @@ impl Default for Metrics {
                 }
             }
         }
-        Self { registry, counters, gauges, seconds }
+        Self { registry, counters, gauges, seconds, stages: Mutex::default() }
     }
 }
 
@@ -116,6 +127,18 @@ impl Metrics {
         if let Some(series) = self.seconds.get(metric.name) {
             series.of(metric, labels).observe(time.as_secs_f64());
         }
+        if let [session, stage] = labels
+            && metric.name == names::STAGE_SECONDS.name
+        {
+            let mut stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
+            let total = stages.entry(((*session).to_owned(), (*stage).to_owned())).or_default();
+            (total.count, total.time) = (total.count.saturating_add(1), total.time.saturating_add(time));
+        }
+    }
+
+    /// What the stages of sessions have taken so far, by session and stage.
+    pub fn stages(&self) -> BTreeMap<(String, String), StageTotal> {
+        self.stages.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Everything as text (OpenMetrics).

@@ -6,6 +6,7 @@ use crate::bundles::Bundles;
 use crate::checkpoint::Checkpointer;
 pub use crate::clock::now;
 use crate::config::Config;
+use crate::failpoint::Place;
 use crate::freezes::Freezes;
 use crate::holds::Holds;
 use crate::hsm_keys::HsmKeys;
@@ -104,6 +105,7 @@ impl Node {
     /// # Errors
     /// A refusal for the caller; what the operator needs is in this node's own log.
     pub async fn commit(&self, step: Step) -> Result<Committed, Refusal> {
+        Place::of(&step).find_room().map_err(|e| reply::of_store(&e))?;
         let taking = Taking::of(&step);
         let begin = std::time::Instant::now();
         let committed = self.store.commit(step).await.map_err(|e| reply::of_store(&e))?;

@@ -35,7 +35,10 @@ pub fn completed(node: &Node, opened: &Opened) -> Result<Option<Vec<u8>>, Refusa
     let intent = opened.intent();
     let row = node.store.request(&intent.tenant, &intent.request_id).map_err(|e| reply::of_store(&e))?;
     match row {
-        Some(row) if row.claim.intent_digest != opened.digest() => Err(Reason::RequestIdConflict.into()),
+        Some(row) if row.claim.intent_digest != opened.digest() => {
+            // The store looks once more when the id is taken.
+            if row.yields_to(&intent.client) { Ok(None) } else { Err(Reason::RequestIdConflict.into()) }
+        }
         Some(row) => match row.state {
             RequestState::Completed(bytes) => Ok(Some(bytes)),
             RequestState::Received | RequestState::Refused(_) => Ok(None),

@@ -114,6 +114,7 @@ fn of_vault(conflict: &VaultConflict) -> Refusal {
         VaultConflict::Key => Reason::VersionState.into(),
         VaultConflict::Needed { tokens } => Refusal::new(Reason::VersionNeeded).with("dependents", tokens.to_string()),
         VaultConflict::Rotating | VaultConflict::Cursor => Reason::RotationState.into(),
+        VaultConflict::Import => Reason::ImportState.into(),
         VaultConflict::NotDeleted => {
             tracing::error!(error = %conflict, "a step does not fit the vault");
             Reason::Bug.into()

@@ -9,6 +9,11 @@ mod http;
 mod key;
 mod message;
 
+#[cfg(feature = "testing")]
+pub use call::Call;
+#[cfg(feature = "testing")]
+pub use message::{Asked, Body, Unasked, answer};
+
 use crate::caller::Caller;
 use crate::config::Rpc;
 use crate::connections::{Connections, handshake};

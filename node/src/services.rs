@@ -21,6 +21,8 @@ pub use limits::service as limits;
 pub use peer::service as peer;
 pub use policy::service as policy;
 pub use token::service as token;
+#[cfg(feature = "testing")]
+pub use watch::place;
 pub use wrap::service as wrap;
 
 use crate::caller;

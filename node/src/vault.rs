@@ -20,8 +20,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tally_domain::ports::hsm::IndexKeyId;
 use tally_domain::ports::store::tokens::{DataKeyRow, DomainKekRow, IndexKeyRow, Vault};
-use tally_domain::token::{DataKeyNumber, DomainState, TokenDomain, VersionState};
-use tally_domain::{ClientId, DomainName, HsmKeyRecord, KeyName, Reason, Refusal, SecretBytes};
+use tally_domain::token::{DataKeyNumber, DomainState, Reuse, TokenDomain, VersionState};
+use tally_domain::{ClientId, DomainName, HsmKeyRecord, KeyName, Reason, Refusal, SecretBytes, Subject};
 use tally_tokenization::guard::{Guard, GuardLimits};
 use tally_tokenization::spec::{Checked, DomainSpec, Keeping, Mode};
 use tally_tokenization::{Pan, pan::Form};
@@ -67,6 +67,17 @@ impl Loaded {
         match self.checked.spec().keeping {
             Keeping::Reversible { mode, .. } => Some(mode),
             Keeping::OneWay => None,
+        }
+    }
+
+    /// Refuses whose card it is, where a card's first owner would be taken for that of all who come later.
+    ///
+    /// # Errors
+    /// `SUBJECT_NOT_KEPT`.
+    pub fn keeps_subject(&self, subject: Option<&Subject>) -> Result<(), Refusal> {
+        match (self.checked.spec().reuse, subject) {
+            (Reuse::PerDomain, Some(_)) => Err(Reason::SubjectNotKept.into()),
+            _ => Ok(()),
         }
     }
 

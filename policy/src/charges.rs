@@ -113,8 +113,8 @@ fn moves<'a>(bundle: &'a Bundle, action: PolicyAction<'a>) -> Vec<Moves<'a>> {
         PolicyAction::Sign(Facts::Raw(_)) => one("sign_raw", What::Anything { to: "" }),
         PolicyAction::Wrap(facts) => one(facts.kind.as_str(), What::Nothing),
         PolicyAction::Token(facts) => match facts.action {
-            // What may be told of a token is no card number, and no limit keeps one from being destroyed.
-            Action::ShowToken | Action::DeleteToken => Vec::new(),
+            // What may be told of a token is no card number, and no limit keeps one from being stopped or destroyed.
+            Action::ShowToken | Action::SuspendToken | Action::ResumeToken | Action::DeleteToken => Vec::new(),
             _ => one(facts.rule_action(), What::Cards(facts.rows)),
         },
         // A limit bounds what is done with keys. Whoever may make or freeze one is a rule's matter, and a freeze must not

@@ -28,6 +28,7 @@ mod example;
 mod limits_shown;
 mod rules;
 mod summary;
+mod unmet;
 mod vocabulary;
 
 pub use approvals::{APPROVAL_VALIDITY_MAX_MS, ApprovalSubject, Approvals, VoidApproval, check_approval};
@@ -48,4 +49,5 @@ pub use example::EXAMPLE;
 pub use limits_shown::LimitShown;
 pub use rules::{DEPTH_MAX, Effect, RULE_MAX_BYTES, RULES_MAX, Rule};
 pub use summary::{Shown, shown, summary, summary_digest};
+pub use unmet::Unmet;
 pub use vocabulary::SCHEMA;

@@ -47,11 +47,18 @@ pub fn shown(bundle: &Bundle, request: &DecisionRequest<'_>) -> Shown {
             format!("client {client} asks to change KEK {key}\n{} version {version}{after}", change.as_str())
         }
         PolicyAction::Token(facts) => {
-            let (action, rows, purpose) = (facts.rule_action(), facts.rows, facts.purpose);
+            let (action, rows) = (facts.rule_action(), facts.rows);
+            let (many, which) = match (facts.token, rows) {
+                ("", 1) => ("a card number".to_owned(), "a card number that travels beside the request".to_owned()),
+                ("", _) => (format!("up to {rows} card numbers"), "of tokens that it names later".to_owned()),
+                (token, _) => ("a card number".to_owned(), format!("token {token}")),
+            };
             let form = if facts.form.is_empty() { String::new() } else { format!(", shown {}", facts.form) };
-            format!(
-                "client {client} asks to {action} up to {rows} in token domain {key}{form}, for purpose `{purpose}`"
-            )
+            let purpose = match facts.purpose {
+                "" => "no purpose".to_owned(),
+                purpose => format!("purpose `{purpose}`"),
+            };
+            format!("client {client} asks to {action} {many} of token domain {key}\n{which}{form}, for {purpose}")
         }
         PolicyAction::ManageDomain(facts) => {
             let (change, about, mode, format) = (facts.change, facts.key, facts.mode, facts.format);

@@ -291,3 +291,44 @@ fn what_is_shown_says_who_what_and_how_much() {
     let shown = summary(&desk.bundle, &Facts::Transaction(foreign));
     assert!(shown.contains("5000000000 smallest units of 0xa0b86991"), "{shown}");
 }
+
+#[test]
+fn a_permit_that_asks_more_persons_than_are_left_beside_the_initiator_is_found() {
+    let unmet = |files: &Files| -> Vec<(String, String, usize, usize, Vec<String>)> {
+        let found = bundle(files).unmet().into_iter();
+        found
+            .map(|u| {
+                let operators = u.operators.iter().map(ToString::to_string).collect();
+                (format!("{} {}", u.rule, u.client), u.asked.group, u.asked.needed, u.missing, operators)
+            })
+            .collect()
+    };
+    assert_eq!(unmet(&treasury()), []);
+    // Alice operates the client of the rule, so two of three are left; nobody operates any other client.
+    let alice = || vec!["alice".to_owned()];
+    let three = changed("policy.cedar", "2 of treasury, 1 of risk", "3 of treasury");
+    let who = || "payouts-large payout-service".to_owned();
+    assert_eq!(unmet(&three), [(who(), "treasury".into(), 3, 1, alice())]);
+    // Bob and carol fill treasury, and without dave nobody is left for risk.
+    let mut shared = treasury();
+    change(&mut shared, "groups.toml", "persons = [\"carol\", \"dave\"]", "persons = [\"alice\", \"carol\"]");
+    assert_eq!(unmet(&shared).len(), 1, "{:?}", unmet(&shared));
+    // A decision agrees: with everyone's approval it still waits.
+    let desk = Desk::with(&three, large());
+    let all = [("alice", ALICE, Approve), ("bob", BOB, Approve), ("carol", CAROL, Approve), ("dave", DAVE, Approve)];
+    assert_eq!(missing(desk.decide(&all)).1, "1 treasury");
+    // Only the scope says whose requests are meant.
+    let scoped = |scope: &str| {
+        let permit = "@approvals(\"2 of treasury, 1 of risk\")\npermit (principal in Group::\"payouts\"";
+        changed("policy.cedar", permit, &format!("@approvals(\"3 of treasury\")\npermit ({scope}"))
+    };
+    for (scope, named) in [
+        ("principal in Group::\"operators\"", 0),
+        ("principal == Client::\"operator\"", 0),
+        ("principal == Client::\"payout-service\"", 1),
+        ("principal is Client in Group::\"payouts\"", 1),
+        ("principal", 1),
+    ] {
+        assert_eq!(unmet(&scoped(scope)).len(), named, "{scope}");
+    }
+}

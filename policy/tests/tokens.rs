@@ -12,7 +12,7 @@ use tally_domain::facts::{Facts, MessageFacts};
 use tally_domain::intent::Action;
 use tally_domain::token::{DomainFacts, TokenFacts};
 use tally_domain::{ClientId, KeyName};
-use tally_policy::{Bundle, Decision, DecisionRequest, PolicyAction, charges, lines};
+use tally_policy::{Bundle, Decision, DecisionRequest, PolicyAction, charges, lines, shown};
 
 const POLICY: &str = r#"
 @id("keep-cards")
@@ -31,7 +31,7 @@ when { context.domain.mode == "strict" && context.domain.change != "delete" };
 "#;
 
 fn facts(action: Action) -> TokenFacts<'static> {
-    TokenFacts { action, purpose: "refund", form: "masked", rows: 1 }
+    TokenFacts { action, purpose: "refund", form: "masked", rows: 1, token: "" }
 }
 
 fn of(b: &Bundle, domain: &str, facts: TokenFacts<'_>) -> Decision {
@@ -74,6 +74,35 @@ fn words_that_never_match_are_refused_when_the_bundle_is_loaded() {
         let policy = POLICY.replace(from, to);
         assert!(tally_policy::Bundle::load(&with("policy.cedar", &policy)).is_err(), "{to}");
     }
+}
+
+/// What persons are shown of a request of the payout service's, and its digest.
+fn seen(domain: &str, facts: TokenFacts<'_>) -> (String, tally_domain::Digest) {
+    let (client, key) = (ClientId::parse("payout-service").unwrap(), KeyName::parse(domain).unwrap());
+    let request = DecisionRequest { client: &client, key: &key, action: PolicyAction::Token(facts) };
+    let shown = shown(&bundle(&treasury()), &request);
+    (shown.text, shown.digest)
+}
+
+#[test]
+fn persons_are_shown_the_token_the_domain_the_view_and_the_purpose() {
+    let one = TokenFacts { token: "tok_a", ..facts(Action::Reveal) };
+    let text = "client payout-service asks to reveal a card number of token domain cards\n\
+                token tok_a, shown masked, for purpose `refund`";
+    assert_eq!(seen("cards", one).0, text);
+    let many = TokenFacts { rows: 300, ..facts(Action::RevealMany) };
+    let text = "client payout-service asks to reveal up to 300 card numbers of token domain cards\n\
+                of tokens that it names later, shown masked, for purpose `refund`";
+    assert_eq!(seen("cards", many).0, text);
+    // What persons sign is over all of it.
+    let others = [
+        seen("other", one),
+        seen("cards", TokenFacts { token: "tok_b", ..one }),
+        seen("cards", TokenFacts { form: "full", ..one }),
+        seen("cards", TokenFacts { purpose: "support", ..one }),
+        seen("cards", many),
+    ];
+    assert!(others.iter().all(|(_, digest)| *digest != seen("cards", one).1));
 }
 
 /// Limits with these fields, and what a request takes of them.

@@ -13,6 +13,7 @@ use tally_domain::time::{APPROVED_INTENT_VALIDITY_MAX_MS, CLOCK_TOLERANCE_MS, IN
 use tally_domain::{Action, Charge, Digest, Intent, KeySpec, Purpose, Reason, Refusal, UnixMillis};
 use tally_domain::{ContentKind, Scheme};
 use tally_policy::{Bundle, Decision, DecisionRequest, NEAR_MISSES_MAX, Need, PolicyAction, decide};
+use tally_tokenization::plain::card_field;
 
 /// An intent whose client is known and whose signature has been checked over the received bytes. Says nothing yet
 /// about whether it may be done.
@@ -58,10 +59,11 @@ impl Opened {
     }
 }
 
-/// Checks size, client, cluster, tenant and signature, and reads the intent strictly.
+/// Checks size, client, cluster, tenant and signature, and reads the intent strictly. What it says in plain text is kept and
+/// logged by every node: a card number there is refused before anything is.
 ///
 /// # Errors
-/// `OVERSIZED`, `MALFORMED`, `UNKNOWN_CLIENT`, `INTENT_SIGNATURE`, `ACL`.
+/// `OVERSIZED`, `MALFORMED`, `UNKNOWN_CLIENT`, `INTENT_SIGNATURE`, `ACL`, `CARD_IN_TEXT`.
 pub fn open(bundle: &Bundle, envelope: Envelope) -> Result<Opened, Refusal> {
     let claimed = Intent::claimed_client(&envelope)?;
     let client = bundle.roster().client(&claimed).ok_or(Reason::UnknownClient)?;
@@ -71,6 +73,9 @@ pub fn open(bundle: &Bundle, envelope: Envelope) -> Result<Opened, Refusal> {
     }
     if intent.tenant != client.tenant {
         return Err(Reason::Acl.into());
+    }
+    if let Some(field) = card_field(&intent) {
+        return Err(Refusal::new(Reason::CardInText).with("field", field));
     }
     let digest = dsse::content_digest(&envelope);
     Ok(Opened { intent, envelope, digest, said: Vec::new(), bundle: bundle.digest() })

@@ -120,6 +120,8 @@ pub fn judge(
         | Action::Reveal
         | Action::SearchToken
         | Action::ShowToken
+        | Action::SuspendToken
+        | Action::ResumeToken
         | Action::DeleteToken
         | Action::TokenizeMany
         | Action::RevealMany => {

@@ -261,7 +261,9 @@ pub fn admit_token(
     let subject = TokenSubject::read(opened)?;
     let (opened, call) = (&subject.opened, &subject.call.call);
     let work = decide_home_asked(&subject.question(), &domain.record.home, opened.digest(), bundle, now)?;
-    if doing == DomainState::Suspended && !matches!(call, Call::Delete { .. } | Call::DeleteSubject { .. }) {
+    // What stops more goes on.
+    let stops = matches!(call, Call::Suspend { .. } | Call::Delete { .. } | Call::DeleteSubject { .. });
+    if doing == DomainState::Suspended && !stops {
         return Err(Reason::DomainSuspended.into());
     }
     let work = if before { work.shown_again() } else { work };
@@ -334,7 +336,8 @@ pub fn admit_change_domain(
 /// What rules are asked about a call.
 pub(crate) fn token_facts(call: &TokenCall) -> TokenFacts<'_> {
     let form = call.call.form().map_or("", |form| form.as_str());
-    TokenFacts { action: call.call.action(), purpose: &call.purpose, form, rows: call.call.rows() }
+    let token = call.call.token().map_or("", |token| token.as_str());
+    TokenFacts { action: call.call.action(), purpose: &call.purpose, form, rows: call.call.rows(), token }
 }
 
 /// What rules are asked about a domain.

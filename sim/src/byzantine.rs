@@ -102,6 +102,8 @@ pub enum Behaviour {
     VoteForAll,
     /// Says nothing from this stage on.
     SilentAt(Stage),
+    /// Says nothing from this round of the threshold protocol on.
+    SilentInRound(u8),
     /// Leaves at this stage, with a word that correct members use.
     AbortAt(Stage),
     /// Leaves at this stage, with a word that they do not.
@@ -182,6 +184,10 @@ impl Cheat {
         use Behaviour as B;
         if let B::SilentAt(stage) = self.behaviour {
             self.silent |= stage_of(&message).is_none_or(|at| at >= stage);
+            return if self.silent { Vec::new() } else { vec![plain] };
+        }
+        if let B::SilentInRound(round) = self.behaviour {
+            self.silent |= round_of(&message).is_none_or(|at| at >= round);
             return if self.silent { Vec::new() } else { vec![plain] };
         }
         let word = match self.behaviour {
@@ -274,6 +280,16 @@ impl Cheat {
             _ => return plain,
         };
         other.sign(live.boot.key(), live.boot.cert()).encode_to_vec()
+    }
+}
+
+/// Which round of the threshold protocol a message is of, 0 before it; none after it.
+pub(crate) fn round_of(message: &Message) -> Option<u8> {
+    match message {
+        Message::Hello { .. } => Some(0),
+        // Version and round begin every message of `tally-mpc`.
+        Message::Protocol { bytes, .. } => bytes.get(1).copied(),
+        Message::Statement(_) | Message::Votes(_) | Message::Partial(_) | Message::Abort(_) => None,
     }
 }
 

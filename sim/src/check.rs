@@ -4,12 +4,13 @@ use crate::cluster::Cluster;
 use crate::faults::Faults;
 use crate::genesis::Genesis;
 use crate::journal::RequestKey;
+use crate::persons::OfBundle;
 use crate::world::{World, identity};
 use prost::Message as _;
 use secp256k1::{XOnlyPublicKey, schnorr};
 use std::collections::{BTreeMap, BTreeSet};
 use tally_audit::merkle::{Frontier, leaf_hash};
-use tally_audit::verify::{ExportedLog, Report, verify_log, verify_partial};
+use tally_audit::verify::{Approvers, Basis, ExportedLog, Report, verify_log, verify_partial};
 use tally_audit::{Checkpoint, checkpoint};
 use tally_domain::dsse::{Envelope, VerifyingKey};
 use tally_domain::evidence::shared_line;
@@ -198,12 +199,14 @@ impl Cluster {
     pub fn verify_logs(&mut self, honest: impl Fn(&NodeName) -> bool) -> Vec<Report> {
         let names: Vec<_> = self.world.names.iter().filter(|n| honest(n)).cloned().collect();
         let logs: Vec<_> = names.iter().map(|n| export(&self.world, n, self.journal(n).leaves())).collect();
-        let roster = self.world.bundle.roster();
+        let persons = OfBundle(&self.world.bundle);
+        let approvers: [&dyn Approvers; 1] = [&persons];
+        let basis = Basis::from(self.world.bundle.roster()).with_approvers(&approvers);
         let mut findings = Vec::new();
         for log in &logs {
-            findings.extend(verify_log(roster, &log.node, &log.entries, &log.checkpoint).err().into_iter().flatten());
+            findings.extend(verify_log(basis, &log.node, &log.entries, &log.checkpoint).err().into_iter().flatten());
         }
-        let reports = verify_partial(roster, &logs).unwrap_or_else(|found| {
+        let reports = verify_partial(basis, &logs).unwrap_or_else(|found| {
             findings.extend(found);
             Vec::new()
         });

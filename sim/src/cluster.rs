@@ -1,5 +1,6 @@
 //! The cluster and its scheduler: one event at a time, which one is drawn from the seed.
 
+use crate::approve::Word;
 use crate::byzantine::{Cheat, Message, read};
 use crate::evil::Evil;
 use crate::faults::Faults;
@@ -58,10 +59,12 @@ pub struct Cluster {
     arrivals: Vec<Arrival>,
     /// Freezes that clients want, and where.
     pub(crate) frosts: Vec<(NodeName, Envelope)>,
+    /// What persons will bring, and where.
+    pub(crate) words: Vec<Word>,
     answers: BTreeMap<Call, Result<Vec<u8>, Refusal>>,
     faults: Faults,
     cut: BTreeSet<NodeName>,
-    skew_ms: BTreeMap<NodeName, u64>,
+    pub(crate) skew_ms: BTreeMap<NodeName, u64>,
     next_id: u64,
     events: u32,
 }
@@ -88,6 +91,7 @@ impl Cluster {
             parked: Vec::new(),
             arrivals: Vec::new(),
             frosts: Vec::new(),
+            words: Vec::new(),
             answers: BTreeMap::new(),
             faults,
             cut: BTreeSet::new(),
@@ -104,8 +108,12 @@ impl Cluster {
     /// A client will call `at` at some moment; gives the name of the call.
     pub fn call(&mut self, at: &NodeName, envelope: &Envelope) -> Call {
         let call = self.fresh_id();
-        self.arrivals.push(Arrival { call, at: at.clone(), envelope: envelope.clone(), tries: 0 });
+        self.arrive(Arrival { call, at: at.clone(), envelope: envelope.clone(), tries: 0 });
         call
+    }
+
+    pub(crate) fn arrive(&mut self, arrival: Arrival) {
+        self.arrivals.push(arrival);
     }
 
     /// What a call was answered, if it was: a leader that crashes answers nothing.
@@ -158,11 +166,6 @@ impl Cluster {
         self.now
     }
 
-    /// Sets a node's clock ahead for its decisions.
-    pub fn set_ahead(&mut self, at: &NodeName, ms: u64) {
-        self.skew_ms.insert(at.clone(), ms);
-    }
-
     /// A node's own clock.
     pub(crate) fn clock(&self, at: &NodeName) -> UnixMillis {
         self.now.plus(self.skew_ms.get(at).copied().unwrap_or_default())
@@ -188,7 +191,7 @@ impl Cluster {
         self.now = self.now.plus(self.rng.random_range(0..3));
         self.weather();
         let calm = self.net.is_empty();
-        if self.frost(calm) {
+        if self.frost(calm) || self.word(calm) {
             return true;
         }
         let waiting = if calm || self.rng.random_bool(self.faults.hasty) { self.waiting() } else { Vec::new() };
@@ -205,7 +208,7 @@ impl Cluster {
             return true;
         }
         if calm {
-            return !self.frosts.is_empty();
+            return !self.frosts.is_empty() || !self.words.is_empty();
         }
         let at = self.rng.random_range(0..self.net.len());
         let packet = self.net.swap_remove(at);
@@ -255,7 +258,8 @@ impl Cluster {
             Body::Propose { rpc, proposal } => self.propose(&to, &from, rpc, &proposal),
             Body::Recover { rpc, envelope } => self.recover(&to, &from, rpc, &envelope),
             Body::Complete { envelope, result } => self.complete(&to, &from, envelope, result),
-            Body::Vote { key, envelope, body } => self.asked_for_vote(&to, &from, key, &envelope, &body),
+            Body::Vote { key, envelope, said, body } => self.asked_for_vote(&to, &from, key, (&envelope, &said), &body),
+            Body::Said { envelope, owner, said } => self.hear_said(&to, &from, envelope, &owner, &said),
             Body::Voted { key, answer } => self.voted(&to, &from, key, answer),
             Body::Freeze { statement } => self.hear_freeze(&to, &statement),
             Body::Lift { certificate } => self.hear_lift(&to, &certificate),
@@ -338,6 +342,7 @@ impl Cluster {
             Err(Conflict::RequestDigest) => Err(Stop::Refused(Reason::RequestIdConflict.into())),
             // Two leaders met on the line between a look at it and the vote.
             Err(Conflict::Claim { .. }) => Err(Stop::Refused(Reason::Contention.into())),
+            Err(Conflict::Rejected(person)) => Err(Stop::Refused(tally_signer::approval::rejected_by(&person))),
             Err(Conflict::Frozen(name, scope)) => Err(Stop::Refused(tally_signer::freeze::refusal(&name, &scope))),
             Err(conflict) => {
                 self.history.conflict(at, &conflict);

@@ -92,7 +92,9 @@ impl Cluster {
                         Err(trouble) => return self.end_session(at, key, &trouble),
                     }
                 }
-                Action::Canvass { voters, envelope, body, .. } => self.canvass(at, key, &voters, *envelope, body),
+                Action::Canvass { voters, envelope, approvals, body } => {
+                    self.canvass(at, key, &voters, (*envelope, approvals), body);
+                }
                 Action::Seal(_) => panic!("a signing session seals nothing"),
                 Action::Done(result) => return self.session_done(at, key, &result),
             }

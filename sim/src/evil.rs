@@ -40,6 +40,9 @@ pub(crate) struct Evil {
     rpcs: BTreeMap<u64, SessionKey>,
     /// The first unit of the limit's line that it has placed no claim on.
     free: u128,
+    /// What persons have truly signed of the desk's request that it leads, and what it shows others.
+    said: Vec<Envelope>,
+    shown: Vec<Envelope>,
     seen: Seen,
     heard: Vec<Heard>,
 }
@@ -80,6 +83,8 @@ impl Cluster {
             tables: BTreeMap::new(),
             rpcs: BTreeMap::new(),
             free: 0,
+            said: Vec::new(),
+            shown: Vec::new(),
             seen: Seen::default(),
             heard: Vec::new(),
         });
@@ -94,6 +99,19 @@ impl Cluster {
         }
     }
 
+    /// Gives the evil leader what persons have signed of the desk's request that it is to lead, and what it shows others
+    /// where it lies about that.
+    pub fn arm(&mut self, said: Vec<Envelope>, shown: Vec<Envelope>) {
+        if let Some(evil) = &mut self.evil {
+            (evil.said, evil.shown) = (said, shown);
+        }
+    }
+
+    /// Whether this node plays its own game: then it keeps to itself what persons and others tell it of persons.
+    pub(crate) fn is_astray(&self, at: &NodeName) -> bool {
+        self.evil.as_ref().is_some_and(|evil| evil.node == *at && evil.lie.is_some())
+    }
+
     /// What honest nodes have answered the evil leader so far.
     pub fn heard(&self) -> &[Heard] {
         self.evil.as_ref().map_or(&[], |evil| &evil.heard)
@@ -101,7 +119,7 @@ impl Cluster {
 
     /// A client calls a node.
     pub(crate) fn called(&mut self, arrival: Arrival) {
-        let astray = self.evil.as_ref().is_some_and(|evil| evil.node == arrival.at && evil.lie.is_some());
+        let astray = self.is_astray(&arrival.at);
         if astray && self.is_up(&arrival.at) { self.play(&arrival) } else { self.sign(arrival) }
     }
 

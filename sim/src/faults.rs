@@ -1,7 +1,16 @@
 //! What goes wrong in a run, and how often.
 
+use crate::cluster::Cluster;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
+use tally_domain::NodeName;
+
+impl Cluster {
+    /// Sets a node's clock ahead for its decisions.
+    pub fn set_ahead(&mut self, at: &NodeName, ms: u64) {
+        self.skew_ms.insert(at.clone(), ms);
+    }
+}
 
 /// How often things go wrong, each as a probability.
 #[derive(Debug, Clone, Copy)]

@@ -4,15 +4,18 @@ use crate::byzantine::{Message, read};
 use crate::journal::RequestKey;
 use crate::node::Node;
 use crate::packet::Body;
+use crate::persons::{DESK, enough};
 use crate::world::{Limit, World};
 use prost::Message as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tally_domain::boot::Statement;
 use tally_domain::claim::Claimant;
+use tally_domain::dsse::Envelope;
 use tally_domain::ports::store::{Conflict, Step, Write};
 use tally_domain::vote::{Certificate, VOTE_TYPE, VoteBody};
-use tally_domain::{Attempt, LineClaim, NodeName, Refusal, UnixMillis};
+use tally_domain::{Attempt, Intent, LineClaim, NodeName, Refusal, UnixMillis};
+use tally_signer::approval::envelope_of;
 use tally_signer::recovery::{End, Report};
 use tally_signer::session::{Failure, Trouble};
 
@@ -123,6 +126,7 @@ impl History {
                 }
             }
             Body::Vote { .. } => self.count("question for a vote"),
+            Body::Said { envelope, said, .. } => self.tells_said(from, node, envelope, said),
             Body::Proposed { .. }
             | Body::Recover { .. }
             | Body::Recovered { .. }
@@ -134,6 +138,40 @@ impl History {
     /// A node has frozen.
     pub(crate) fn froze(&mut self) {
         self.count("freeze");
+    }
+
+    /// A node has heard a person.
+    pub(crate) fn said(&mut self) {
+        self.count("statement of a person");
+    }
+
+    /// A node tells of no person what is not on its disk.
+    fn tells_said(&mut self, from: &NodeName, node: &Node, request: &Envelope, said: &[Envelope]) {
+        self.count("news of persons");
+        let intent = Intent::read_unverified(request).expect("an honest intent");
+        let rows = node.journal.said(&(intent.tenant, intent.request_id));
+        let known: Vec<_> = rows.iter().filter_map(envelope_of).collect();
+        if said.iter().any(|statement| !known.contains(statement)) {
+            self.broken(format!("{from} tells what it has not written down that a person said"));
+        }
+    }
+
+    /// S-2.2 step 13: nothing leaves a node for a request that persons must approve before enough of them have, by what is
+    /// on its own disk, nor after one of them has rejected it.
+    fn approved(&mut self, from: &NodeName, node: &Node, request: &RequestKey) {
+        let (claimed, _) = node.journal.request(request).expect("a request that was taken");
+        if claimed.client.as_str() != DESK {
+            return;
+        }
+        self.count("approved vote or release");
+        if let Some(person) = node.journal.rejected_by(request) {
+            self.broken(format!("{from} votes or releases though {person} has rejected it"));
+        }
+        let rows = node.journal.said(request);
+        let statements: Vec<_> = rows.iter().filter_map(envelope_of).collect();
+        if !enough(claimed.intent_digest, statements.iter()) {
+            self.broken(format!("{from} votes or releases what too few persons have approved"));
+        }
     }
 
     /// Nothing leaves a node for a key that it knows to be frozen.
@@ -183,6 +221,7 @@ impl History {
         let vote = VoteBody::from_bytes(body).expect("an honest vote");
         let request = (vote.tenant, vote.request_id);
         self.not_frozen(from, node, &request);
+        self.approved(from, node, &request);
         if node.journal.vote(&request, vote.attempt) != Some(bytes) {
             self.broken(format!("I8: {from} votes without having written it down"));
         }
@@ -194,6 +233,7 @@ impl History {
         let statement = Statement::decode(bytes).expect("an honest vote");
         let (_, body) = statement.open(VOTE_TYPE, self.world.bundle.roster()).expect("an honest vote");
         let vote = VoteBody::from_bytes(body).expect("an honest vote");
+        self.approved(from, node, &(vote.tenant.clone(), vote.request_id));
         let by = Claimant { tenant: vote.tenant, request: vote.request_id };
         for claim in vote.claims.expect("a vote for a limited request").lines() {
             let memory = node.journal.line(&claim.line());
@@ -208,6 +248,10 @@ impl History {
         self.count("partial");
         let (from, request, attempt) = &part;
         self.not_frozen(from, node, request);
+        // What has left before a rejection may be said again.
+        if !self.partials.contains_key(&part) {
+            self.approved(from, node, request);
+        }
         if node.journal.vote(request, *attempt).is_none() || node.journal.released(request, *attempt) != Some(bytes) {
             self.violations.push(format!("I7: {from} releases what is not on its disk"));
         }

@@ -1,15 +1,21 @@
 //! What one node has on its disk: the rules of the store port, in memory. A step that was not committed before a crash
 //! is gone with the rest of the process; one that was is still here at the next start.
 
+mod said;
+
 use prost::Message as _;
+use said::Said;
 use std::collections::{BTreeMap, BTreeSet};
 use tally_domain::boot::Statement;
 use tally_domain::claim::{Claimant, Claims, LineMemory};
 use tally_domain::key::KeyState;
 use tally_domain::ports::store::{
-    AttemptId, AttemptRow, AttemptState, ClaimRequest, Conflict, FreezeWrite, RequestState, Step, Write,
+    ApprovalRow, ApprovalWrite, AttemptId, AttemptRow, AttemptState, ClaimRequest, Conflict, FreezeWrite, RequestState,
+    Step, WaitingRow, Write,
 };
-use tally_domain::{Attempt, Digest, Epoch, Freeze, Incarnation, KeyName, LineId, NodeName, RequestId, Tenant};
+use tally_domain::{
+    Attempt, Digest, Epoch, Freeze, Incarnation, KeyName, LineId, NodeName, PersonName, RequestId, Tenant,
+};
 use tally_signer::freeze::{Freezes, Frozen};
 
 /// What names a request.
@@ -43,6 +49,7 @@ struct Tables {
     checks: BTreeSet<Digest>,
     lines: BTreeMap<LineId, LineMemory>,
     freezes: Freezes,
+    said: Said,
     incarnation: u64,
 }
 
@@ -123,6 +130,21 @@ impl Journal {
         &self.tables.freezes
     }
 
+    /// A request that waits for persons.
+    pub fn waiting(&self, key: &RequestKey) -> Option<&WaitingRow> {
+        self.tables.said.waiting(key)
+    }
+
+    /// What persons have said of a request.
+    pub fn said(&self, key: &RequestKey) -> Vec<ApprovalRow> {
+        self.tables.said.of(key)
+    }
+
+    /// Who has rejected a request, if somebody has.
+    pub fn rejected_by(&self, key: &RequestKey) -> Option<PersonName> {
+        self.tables.said.rejected_by(key)
+    }
+
     /// Checks of peers' messages that have begun and not ended.
     pub fn pending_checks(&self) -> usize {
         self.tables.checks.len()
@@ -148,25 +170,12 @@ impl Tables {
     fn apply(&mut self, write: Write) -> Result<(), Conflict> {
         match write {
             Write::ClaimRequest(claim) => self.claim(claim),
-            Write::Refuse { tenant, request, reason, .. } => {
-                let state = self.state(tenant, request)?;
-                if !matches!(state, RequestState::Completed(_)) {
-                    *state = RequestState::Refused(reason);
-                }
-                Ok(())
-            }
+            Write::Refuse { tenant, request, reason, .. } => self.refuse(tenant, request, reason),
             Write::Vote { attempt, statement, body } => self.vote(attempt, statement, body),
             Write::Claim { by, claims } => self.take(&by, &claims),
             Write::Release { attempt, partial, certificate } => self.release(&attempt, partial, certificate),
             Write::Abandon { attempt, statement } => self.abandon(attempt, statement),
-            Write::Complete { tenant, request, result, .. } => match self.state(tenant, request)? {
-                RequestState::Completed(known) if *known == result => Ok(()),
-                RequestState::Completed(_) => Err(Conflict::Completed),
-                state => {
-                    *state = RequestState::Completed(result);
-                    Ok(())
-                }
-            },
+            Write::Complete { tenant, request, result, .. } => self.complete(tenant, request, result),
             Write::PutPendingKey { name, request, record, sealed_share, .. } => {
                 let free = |k: &StoredKey| k.state == KeyState::Pending && k.request == request;
                 if !self.keys.get(&name).is_none_or(free) {
@@ -212,10 +221,39 @@ impl Tables {
             | Write::Vault(_)
             // Words for people.
             | Write::NameLine(_)
-            // No rule of the simulated bundle asks persons, and one bundle decides in all schedules.
-            | Write::Approval(_)
+            // One bundle decides in all schedules.
             | Write::Bundle(_) => Ok(()),
+            Write::Approval(write) => self.approval(write),
         }
+    }
+
+    fn refuse(&mut self, tenant: Tenant, request: RequestId, reason: String) -> Result<(), Conflict> {
+        let ended = self.said.is_ended(&(tenant.clone(), request));
+        let state = self.state(tenant, request)?;
+        if !ended && !matches!(state, RequestState::Completed(_)) {
+            *state = RequestState::Refused(reason);
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self, tenant: Tenant, request: RequestId, result: Vec<u8>) -> Result<(), Conflict> {
+        match self.state(tenant.clone(), request)? {
+            RequestState::Completed(known) if *known == result => Ok(()),
+            RequestState::Completed(_) => Err(Conflict::Completed),
+            state => {
+                *state = RequestState::Completed(result);
+                self.said.forget(&(tenant, request));
+                Ok(())
+            }
+        }
+    }
+
+    fn approval(&mut self, write: ApprovalWrite) -> Result<(), Conflict> {
+        if let ApprovalWrite::NotRejected { tenant, request } = write {
+            return self.said.not_rejected(&(tenant, request));
+        }
+        let (_, state) = self.requests.get_mut(&said::key_of(&write)).ok_or(Conflict::NoRequest)?;
+        self.said.apply(write, state)
     }
 
     fn take(&mut self, by: &Claimant, claims: &Claims) -> Result<(), Conflict> {
@@ -249,8 +287,15 @@ impl Tables {
 
     fn claim(&mut self, claim: ClaimRequest) -> Result<(), Conflict> {
         let key = (claim.tenant.clone(), claim.request);
-        let (known, _) = self.requests.entry(key).or_insert_with(|| (claim.clone(), RequestState::Received));
-        if known.intent_digest == claim.intent_digest { Ok(()) } else { Err(Conflict::RequestDigest) }
+        let ended = self.said.is_ended(&key);
+        let (known, state) = self.requests.entry(key).or_insert_with(|| (claim.clone(), RequestState::Received));
+        if known.intent_digest != claim.intent_digest {
+            return Err(Conflict::RequestDigest);
+        }
+        if matches!(state, RequestState::Refused(_)) && !ended {
+            *state = RequestState::Received;
+        }
+        Ok(())
     }
 
     fn state(&mut self, tenant: Tenant, request: RequestId) -> Result<&mut RequestState, Conflict> {
@@ -259,6 +304,7 @@ impl Tables {
 
     fn vote(&mut self, id: AttemptId, statement: Vec<u8>, body: Vec<u8>) -> Result<(), Conflict> {
         let at = ((id.tenant, id.request), id.attempt);
+        self.said.not_rejected(&at.0)?;
         match self.attempts.get(&at) {
             Some(StoredAttempt { row: AttemptRow { state: AttemptState::Abandoned(_), .. }, .. }) => {
                 Err(Conflict::Abandoned)
@@ -276,6 +322,7 @@ impl Tables {
 
     fn release(&mut self, id: &AttemptId, partial: Vec<u8>, certificate: Vec<u8>) -> Result<(), Conflict> {
         let at = ((id.tenant.clone(), id.request), id.attempt);
+        self.said.not_rejected(&at.0)?;
         let stored = self.attempts.get_mut(&at).ok_or(Conflict::NotVoted)?;
         match &stored.row.state {
             AttemptState::Abandoned(_) => Err(Conflict::Abandoned),

@@ -256,6 +256,7 @@ impl Cluster {
             abandonments: plan.abandonments.clone(),
             claims: plan.claims.as_ref().map(Claims::to_bytes).unwrap_or_default(),
             bundle: self.world.bundle.digest(),
+            said: self.lead(at, call).permit.approvals().to_vec(),
         });
         let waiting = peers.iter().cloned().collect();
         self.lead(at, call).phase = Phase::Proposing { rpc, waiting, plan, agreed: Vec::new(), refused: Vec::new() };

@@ -15,6 +15,7 @@ use tally_domain::ports::store::{Step, Write};
 use tally_domain::vote::VoteBody;
 use tally_domain::{Claims, NodeName, Reason, Refusal};
 use tally_signer::admit;
+use tally_signer::approval::unless_rejected;
 use tally_signer::claims::{self, InTheWay, NoRoom, Room, Search};
 use tally_signer::sign_session::Event;
 
@@ -58,12 +59,13 @@ impl Cluster {
         at: &NodeName,
         key: SessionKey,
         voters: &[NodeName],
-        envelope: Envelope,
+        (envelope, said): (Envelope, Vec<Envelope>),
         body: Vec<u8>,
     ) {
-        let (envelope, body) = (Arc::new(envelope), Arc::new(body));
+        let (envelope, said, body) = (Arc::new(envelope), Arc::new(said), Arc::new(body));
         for voter in voters {
-            self.send(at, voter, Body::Vote { key, envelope: envelope.clone(), body: body.clone() });
+            let (envelope, said, body) = (envelope.clone(), said.clone(), body.clone());
+            self.send(at, voter, Body::Vote { key, envelope, said, body });
         }
     }
 
@@ -73,7 +75,7 @@ impl Cluster {
         at: &NodeName,
         leader: &NodeName,
         key: SessionKey,
-        envelope: &Envelope,
+        (envelope, said): (&Envelope, &[Envelope]),
         body: &[u8],
     ) {
         if self.holds_to_nothing(at) {
@@ -82,7 +84,7 @@ impl Cluster {
             let answer = Ok(body.sign(boot.key(), boot.cert()).encode_to_vec());
             return self.send(at, leader, Body::Voted { key, answer });
         }
-        let answer = match self.vote_for(at, leader, envelope, body) {
+        let answer = match self.vote_for(at, leader, (envelope, said), body) {
             Ok(Ok(vote)) => Ok(vote),
             Ok(Err(in_the_way)) => Err(No { refusal: Reason::Contention.into(), in_the_way }),
             Err(Stop::Crashed) => return,
@@ -95,10 +97,10 @@ impl Cluster {
         &mut self,
         at: &NodeName,
         leader: &NodeName,
-        envelope: &Envelope,
+        (envelope, said): (&Envelope, &[Envelope]),
         body: &[u8],
     ) -> Result<Result<Vec<u8>, Vec<InTheWay>>, Stop> {
-        let opened = admit::open(&self.world.bundle, envelope.clone())?;
+        let opened = admit::open(&self.world.bundle, envelope.clone())?.with_said(said.to_vec());
         let asked = VoteBody::from_bytes(body).map_err(|_| Refusal::new(Reason::Malformed).with("field", "vote"))?;
         if self.live(at).guards.contains(&request_key(&opened)) || self.completed(at, &opened)?.is_some() {
             return Err(Reason::Contention.into());
@@ -113,9 +115,10 @@ impl Cluster {
         if !found.is_empty() {
             return Ok(Err(found));
         }
+        self.adopt_said(at, &opened, concurring.permit().approvals())?;
         let now = self.now;
         let (statement, step) = concurring.vote(&self.live(at).boot, now);
-        self.commit(at, step)?;
+        self.commit(at, unless_rejected(step, opened.intent()))?;
         Ok(Ok(statement.encode_to_vec()))
     }
 

@@ -72,7 +72,7 @@ impl Cluster {
         if proposal.bundle != self.world.bundle.digest() {
             return Err(Reason::BundleMismatch.into());
         }
-        let opened = admit::open(&self.world.bundle, proposal.envelope.clone())?;
+        let opened = admit::open(&self.world.bundle, proposal.envelope.clone())?.with_said(proposal.said.clone());
         if let Some(bytes) = self.completed(at, &opened)? {
             return Ok(Joined::Done(bytes));
         }
@@ -104,6 +104,7 @@ impl Cluster {
         }
         self.fit_attempt(at, claimed.permit().subject(), proposal)?;
         self.check_pending(at, claimed.permit(), proposal.session, &members)?;
+        self.adopt_said(at, opened, claimed.permit().approvals())?;
         Ok(Joined::Start(Box::new(Start {
             claimed,
             share: held.share.ok_or(Reason::Signers)?,
@@ -120,18 +121,32 @@ impl Cluster {
     pub(crate) fn admitted(&mut self, at: &NodeName, opened: &Opened, from: Origin) -> Result<Permit, Stop> {
         let held = self.live(at).key(&opened.intent().key);
         let key = held.as_ref().map(|h| (&*h.record, h.state));
-        let known = self.nodes[at].journal.freezes();
-        let charges = |subject: &Subject| self.world.charges(subject);
-        let outcome = admit::admit_sign(opened.clone(), key, known, &self.world.bundle, self.clock(at), charges);
-        let mut writes = vec![self.claim(opened)];
-        if let Err(refusal) = &outcome {
-            let (tenant, request) = request_key(opened);
-            writes.push(Write::Refuse { tenant, request, reason: refusal.reason.as_str().into(), at: self.now });
-        }
+        let outcome = self.with_said(at, opened, &from).and_then(|opened| {
+            let known = self.nodes[at].journal.freezes();
+            let charges = |subject: &Subject| self.world.charges(subject);
+            admit::admit_sign(opened, key, known, &self.world.bundle, self.clock(at), charges)
+        });
         let verdict = outcome.as_ref().map(Permit::rule);
         let leaves = self.decision_leaves(at, opened, &from, verdict);
-        match self.commit(at, Step { writes, leaves }) {
-            Ok(()) => Ok(outcome?),
+        let mut step = Step { writes: vec![self.claim(opened)], leaves };
+        let waits = matches!(&outcome, Err(refusal) if refusal.reason == Reason::ApprovalsRequired)
+            && matches!(from, Origin::Client(_));
+        match &outcome {
+            Err(_) if waits => self.wait(&mut step, at, opened),
+            Err(refusal) => {
+                let (tenant, request) = request_key(opened);
+                let reason = refusal.reason.as_str().into();
+                step.writes.push(Write::Refuse { tenant, request, reason, at: self.now });
+            }
+            Ok(_) => {}
+        }
+        match self.commit(at, step) {
+            Ok(()) => {
+                if waits {
+                    self.tell_said(at, opened);
+                }
+                Ok(outcome?)
+            }
             Err(Stop::Refused(refusal)) => {
                 let leaves = self.decision_leaves(at, opened, &from, Err(&refusal));
                 self.commit(at, Step { writes: Vec::new(), leaves })?;

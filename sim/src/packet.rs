@@ -19,6 +19,8 @@ pub(crate) struct Proposal {
     /// Encoded; empty when nothing is claimed.
     pub(crate) claims: Vec<u8>,
     pub(crate) bundle: Digest,
+    /// What persons have signed, by person.
+    pub(crate) said: Vec<Envelope>,
 }
 
 /// A no to a proposal or to a question for a vote, with what is in the way of its claims.
@@ -47,11 +49,12 @@ pub(crate) enum Body {
     Session { key: SessionKey, bytes: Vec<u8> },
     Propose { rpc: u64, proposal: Arc<Proposal> },
     Proposed { rpc: u64, answer: Result<Vec<u8>, No> },
-    Vote { key: SessionKey, envelope: Arc<Envelope>, body: Arc<Vec<u8>> },
+    Vote { key: SessionKey, envelope: Arc<Envelope>, said: Arc<Vec<Envelope>>, body: Arc<Vec<u8>> },
     Voted { key: SessionKey, answer: Result<Vec<u8>, No> },
     Recover { rpc: u64, envelope: Arc<Envelope> },
     Recovered { rpc: u64, answer: Result<Recovered, Refusal> },
     Complete { envelope: Arc<Envelope>, result: Vec<u8> },
+    Said { envelope: Arc<Envelope>, owner: NodeName, said: Arc<Vec<Envelope>> },
     Freeze { statement: Arc<Statement> },
     Lift { certificate: Arc<UnfreezeCertificate> },
 }

@@ -1,5 +1,6 @@
 //! Who is there and what they want: nodes with identities, a client with its key, a bundle, and signed intents.
 
+use crate::persons::{self, DESK};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -32,6 +33,10 @@ when { context.message.bytes <= 1024 && context.now.hour >= 23 };
 
 @id("notes")
 permit (principal in Group::"payouts", action == Action::"sign_message", resource == Key::"notes")
+when { context.message.bytes <= 1024 };
+
+@id("asked") @approvals("2 of treasury")
+permit (principal in Group::"desks", action == Action::"sign_message", resource == Key::"notes")
 when { context.message.bytes <= 1024 };
 
 @id("payouts")
@@ -75,12 +80,13 @@ pub struct World {
     /// The limit, if there is one.
     pub limit: Option<Limit>,
     client: SigningKey,
+    desk: SigningKey,
 }
 
 impl World {
     /// A cluster of so many signers and witnesses.
     pub fn new(signers: u8, witnesses: u8, limit: Option<Limit>) -> Self {
-        let client = SigningKey::ed25519(&[200; 32]);
+        let (client, desk) = (SigningKey::ed25519(&[200; 32]), SigningKey::ed25519(&[201; 32]));
         let names: Vec<_> = (1..=signers + witnesses).map(node_name).collect();
         let mut roster = String::from("cluster = \"sim\"\ngroups = [\"payouts\"]\n");
         for (i, name) in names.iter().enumerate() {
@@ -94,23 +100,26 @@ impl World {
             )
             .expect("writing to a string");
         }
-        write!(
-            roster,
-            "[[client]]\nid = \"client\"\ntenant = \"acme\"\nintent_key = \"{}\"\ntls_spki_sha256 = [\"{}\"]\n\
-             groups = [\"payouts\"]\n",
-            client.verifying_key(),
-            "ee".repeat(32)
-        )
-        .expect("writing to a string");
+        for (id, key, spki, group) in [("client", &client, "ee", "payouts"), (DESK, &desk, "ef", "desks")] {
+            write!(
+                roster,
+                "[[client]]\nid = \"{id}\"\ntenant = \"acme\"\nintent_key = \"{}\"\n\
+                 tls_spki_sha256 = [\"{}\"]\ngroups = [\"{group}\"]\n",
+                key.verifying_key(),
+                spki.repeat(32)
+            )
+            .expect("writing to a string");
+        }
         let file = |path: &str, text: &str| (path.to_owned(), text.as_bytes().to_vec());
         let files = BTreeMap::from([
             file("policy.cedar", POLICY),
             file("assets.toml", ASSETS),
             file("roster.toml", &roster),
+            file("groups.toml", &persons::groups()),
             file("bundle.toml", "version = 1\n"),
         ]);
         let bundle = Arc::new(Bundle::load(&files).expect("the simulation's bundle loads"));
-        Self { bundle, names, signers: usize::from(signers), limit, client }
+        Self { bundle, names, signers: usize::from(signers), limit, client, desk }
     }
 
     /// What every node charges for a request: a message as many units as it has bytes.
@@ -137,6 +146,13 @@ impl World {
         let steps = if id.is_multiple_of(2) { Vec::new() } else { vec![0, id.into()] };
         let path = DerivationPath::new(steps).expect("a short path");
         self.seal(&Intent { path, content: text.as_bytes().to_vec(), ..blank(id, NOTES) })
+    }
+
+    /// A request of the desk to sign a message, which persons must approve.
+    pub fn asked(&self, id: u8, text: &str) -> Envelope {
+        let client = ClientId::parse(DESK).expect("a name");
+        let intent = Intent { client, content: text.as_bytes().to_vec(), ..blank(id, NOTES) };
+        self.desk.seal(PAYLOAD_TYPE, intent.to_bytes())
     }
 
     /// A request to sign a transaction with the child key of that index.

@@ -1,5 +1,6 @@
 //! One suite for `tally-hsm-adapter`, run against each kind of PKCS#11 module ([`Kind`]):
-//! - what the adapter does while all is well, and what it refuses: [`conformance`], [`resident`], [`keks`], [`vaults`], [`pair`];
+//! - what the adapter does while all is well, and what it refuses: [`conformance`], [`resident`], [`keks`], [`vaults`], [`pair`],
+//!   [`pair_vaults`];
 //! - what the module itself computes and enforces: [`vectors`], [`mod@wycheproof`], [`attributes`];
 //! - what happens when a call fails, hangs, loses its reply or lies: [`matrix`], [`signing_faults`], [`pair_faults`];
 //! - when the token goes away, is re-initialised or gets another PIN: [`outages`], [`others`];
@@ -30,6 +31,7 @@ pub mod others;
 pub mod outages;
 pub mod pair;
 pub mod pair_faults;
+pub mod pair_vaults;
 pub mod process;
 pub mod resident;
 pub mod signing_faults;
@@ -128,6 +130,11 @@ macro_rules! suite {
             a_primary_that_breaks_under_load_loses_no_call_that_had_not_started
             creation_and_signing_never_fail_over
             a_kek_is_destroyed_on_both_tokens_or_not_destroyed
+        );
+        $crate::suite!($kind, pair_vaults:
+            keys_of_token_domains_are_on_both_tokens_and_either_does_the_work
+            s_4_4_keys_of_token_domains_that_two_tokens_share_never_leave_them
+            a_changed_key_of_a_domain_is_not_taken_and_one_is_destroyed_on_both_tokens_or_not_at_all
         );
         $crate::suite!($kind, pair_faults:
             every_fault_of_a_transfer_has_a_typed_answer_and_an_end

@@ -7,7 +7,7 @@ use crate::freeze;
 use crate::kek;
 use crate::lines;
 use crate::read::{self, log_size};
-use crate::sql::{all, column, first, run};
+use crate::sql::{all, column, run};
 use crate::vault;
 use rusqlite::{Connection, params};
 use tally_domain::key::KeyState;
@@ -63,14 +63,12 @@ fn apply_write(c: &Connection, write: &Write) -> Result<(), StoreError> {
 }
 
 fn claim_request(c: &Connection, w: &ClaimRequest) -> Result<(), StoreError> {
-    let known = first(
-        c,
-        "SELECT intent_digest FROM request WHERE tenant = ?1 AND request = ?2",
-        params![w.tenant.as_str(), w.request.0],
-        |row| column(row, 0).map(Digest),
-    )?;
-    match known {
-        Some(digest) if digest == w.intent_digest => Ok(()),
+    match read::request(c, &w.tenant, &w.request)? {
+        Some(known) if known.claim.intent_digest == w.intent_digest => match known.state {
+            RequestState::Completed(_) => Ok(()),
+            RequestState::Received | RequestState::Refused(_) => taken_up(c, w),
+        },
+        Some(known) if known.yields_to(&w.client) => replaced(c, w),
         Some(_) => Err(Conflict::RequestDigest.into()),
         None => run(
             c,
@@ -88,6 +86,31 @@ fn claim_request(c: &Connection, w: &ClaimRequest) -> Result<(), StoreError> {
         )
         .map(|_| ()),
     }
+}
+
+/// A request is asked for again: what it was refused for is over, unless it was rejected or cancelled.
+fn taken_up(c: &Connection, w: &ClaimRequest) -> Result<(), StoreError> {
+    let rejected = approvals::rejected_by(c, &w.tenant, &w.request)?.is_some();
+    if rejected || approvals::cancellation(c, &w.tenant, &w.request)?.is_some() {
+        return Ok(());
+    }
+    let sql = "UPDATE request SET refused = NULL, updated_at = ?3 WHERE tenant = ?1 AND request = ?2";
+    run(c, sql, params![w.tenant.as_str(), w.request.0, w.at.0.cast_signed()]).map(|_| ())
+}
+
+/// Another intent has the id from here on, unless something was done or said for the former one, under an earlier bundle.
+fn replaced(c: &Connection, w: &ClaimRequest) -> Result<(), StoreError> {
+    let sql =
+        "UPDATE request SET intent_digest = ?3, key = ?4, action = ?5, claimed_at = ?6, updated_at = ?6, refused = NULL
+               WHERE tenant = ?1 AND request = ?2
+               AND NOT EXISTS (SELECT 1 FROM attempt WHERE tenant = ?1 AND request = ?2)
+               AND NOT EXISTS (SELECT 1 FROM claim WHERE tenant = ?1 AND request = ?2)
+               AND NOT EXISTS (SELECT 1 FROM waiting WHERE tenant = ?1 AND request = ?2)
+               AND NOT EXISTS (SELECT 1 FROM approval WHERE tenant = ?1 AND request = ?2)";
+    let at = w.at.0.cast_signed();
+    let changed =
+        run(c, sql, params![w.tenant.as_str(), w.request.0, w.intent_digest.0, w.key.as_str(), w.action.number(), at])?;
+    if changed == 1 { Ok(()) } else { Err(Conflict::RequestDigest.into()) }
 }
 
 fn unclaim(c: &Connection, tenant: &Tenant, request: &RequestId) -> Result<(), StoreError> {

@@ -5,19 +5,24 @@ use crate::sql::{all, column, damaged, first, run};
 use rusqlite::{Connection, Row, params};
 use tally_domain::approval::Verdict;
 use tally_domain::ports::store::{
-    ApprovalRow, ApprovalWrite, CancellationRow, Conflict, RequestState, StoreError, WaitingRow,
+    ApprovalRow, ApprovalWrite, CancellationRow, Conflict, ENDED_MAX, RequestState, StoreError, WaitingRow,
 };
+use tally_domain::time::CLOCK_TOLERANCE_MS;
 use tally_domain::{Digest, PersonName, Reason, RequestId, Tenant, UnixMillis};
 
 const WAITING_COLUMNS: &str =
     "SELECT tenant, request, intent, owner, bundle, summary, expires_at, updated_at FROM waiting";
+
+/// Nothing waits after its time but for what clocks may be off, a second: what was written down later is that it has ended.
+const ENDED: &str = "updated_at > expires_at + 1000";
+const _: () = assert!(CLOCK_TOLERANCE_MS == 1_000, "as in ENDED");
 
 /// What each write does and when it is refused.
 pub fn apply(c: &Connection, write: &ApprovalWrite) -> Result<(), StoreError> {
     match write {
         ApprovalWrite::Await(row) => wait(c, row),
         ApprovalWrite::Put(row) => put(c, row),
-        ApprovalWrite::Forget { tenant, request } => forget(c, tenant, request),
+        ApprovalWrite::End { tenant, request, at } => end(c, tenant, request, *at),
         ApprovalWrite::Cancel(row) => cancel(c, row),
         ApprovalWrite::NotRejected { tenant, request } => not_rejected(c, tenant, request),
     }
@@ -67,6 +72,17 @@ fn put(c: &Connection, w: &ApprovalRow) -> Result<(), StoreError> {
     }
     let sql = "UPDATE request SET refused = ?3, updated_at = ?4 WHERE tenant = ?1 AND request = ?2 AND result IS NULL";
     run(c, sql, params![w.tenant.as_str(), w.request.0, Reason::Rejected.as_str(), at]).map(|_| ())
+}
+
+/// What is left of one that waits is when that ended; of those that ended before, the last ones stay.
+fn end(c: &Connection, tenant: &Tenant, request: &RequestId, at: UnixMillis) -> Result<(), StoreError> {
+    let sql = "UPDATE waiting SET updated_at = ?3 WHERE tenant = ?1 AND request = ?2";
+    run(c, sql, params![tenant.as_str(), request.0, at.0.cast_signed()])?;
+    let sql = format!(
+        "DELETE FROM waiting WHERE tenant = ?1 AND {ENDED} AND updated_at <=
+         (SELECT updated_at FROM waiting WHERE tenant = ?1 AND {ENDED} ORDER BY updated_at DESC LIMIT 1 OFFSET ?2)"
+    );
+    run(c, &sql, params![tenant.as_str(), ENDED_MAX]).map(|_| ())
 }
 
 fn cancel(c: &Connection, w: &CancellationRow) -> Result<(), StoreError> {
@@ -125,13 +141,20 @@ pub fn cancellation(
 
 /// One request that waits.
 pub fn waiting(c: &Connection, tenant: &Tenant, request: &RequestId) -> Result<Option<WaitingRow>, StoreError> {
-    let sql = format!("{WAITING_COLUMNS} WHERE tenant = ?1 AND request = ?2");
+    let sql = format!("{WAITING_COLUMNS} WHERE tenant = ?1 AND request = ?2 AND NOT ({ENDED})");
     first(c, &sql, params![tenant.as_str(), request.0], waiting_row)
 }
 
 /// All requests that wait, those that expire first at the beginning.
 pub fn all_waiting(c: &Connection) -> Result<Vec<WaitingRow>, StoreError> {
-    all(c, &format!("{WAITING_COLUMNS} ORDER BY expires_at, tenant, request"), [], waiting_row)
+    let sql = format!("{WAITING_COLUMNS} WHERE NOT ({ENDED}) ORDER BY expires_at, tenant, request");
+    all(c, &sql, [], waiting_row)
+}
+
+/// A tenant's requests whose time is over, the last one at the beginning.
+pub fn ended(c: &Connection, tenant: &Tenant) -> Result<Vec<WaitingRow>, StoreError> {
+    let sql = format!("{WAITING_COLUMNS} WHERE tenant = ?1 AND {ENDED} ORDER BY updated_at DESC, request");
+    all(c, &sql, params![tenant.as_str()], waiting_row)
 }
 
 /// What persons have said of a request, by person.

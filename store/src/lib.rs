@@ -167,6 +167,10 @@ impl Approvals for SqliteStore {
         approvals::all_waiting(&self.reader())
     }
 
+    fn ended_waiting(&self, tenant: &Tenant) -> Result<Vec<WaitingRow>, StoreError> {
+        approvals::ended(&self.reader(), tenant)
+    }
+
     fn approvals(&self, tenant: &Tenant, request: &RequestId) -> Result<Vec<ApprovalRow>, StoreError> {
         approvals::approvals(&self.reader(), tenant, request)
     }

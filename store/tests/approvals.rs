@@ -87,8 +87,36 @@ fn a_request_waits_with_what_is_shown_last_until_it_is_done_or_forgotten() {
     assert_eq!(s.all_waiting().unwrap(), [waiting(3, 1), waiting(2, 1), waiting(1, 2)], "the first to expire first");
     fits(&s, complete(1, b"result"));
     fits(&s, wait_for(1, 3));
-    fits(&s, Write::Approval(ApprovalWrite::Forget { tenant: tenant(), request: request(2) }));
+    fits(&s, end(2, 2_001));
     assert_eq!(s.all_waiting().unwrap(), [waiting(3, 1)]);
+    assert_eq!(s.waiting(&tenant(), &request(2)).unwrap(), None);
+    let ended = WaitingRow { at: UnixMillis(2_001), ..waiting(2, 1) };
+    assert_eq!(s.ended_waiting(&tenant()).unwrap(), [ended]);
+    assert_eq!(s.ended_waiting(&Tenant::parse("globex").unwrap()).unwrap(), []);
+}
+
+/// The end of a request's wait, which expires before the second moment.
+fn end(n: u64, at: u64) -> Write {
+    Write::Approval(ApprovalWrite::End { tenant: tenant(), request: request(n), at: UnixMillis(at) })
+}
+
+#[test]
+fn of_requests_whose_time_is_over_the_last_thousand_are_kept() {
+    let (_dir, s) = store();
+    let last = u64::from(ENDED_MAX) + 1;
+    let all = |write: fn(u64) -> Write| commit(&s, (0..=last).map(write).collect()).unwrap();
+    let waits = |n| {
+        let row = WaitingRow { expires_at: UnixMillis(n), ..waiting(1, 1) };
+        Write::Approval(ApprovalWrite::Await(WaitingRow { request: request(n), ..row }))
+    };
+    all(claim);
+    all(waits);
+    all(|n| end(n, n + 1_001));
+    let ended: Vec<_> = s.ended_waiting(&tenant()).unwrap().into_iter().map(|row| row.request).collect();
+    assert_eq!((ended.len(), ended.first(), ended.last()), (1_000, Some(&request(last)), Some(&request(2))));
+    // Done after all, it is no longer among them.
+    fits(&s, complete(last, b"result"));
+    assert_eq!(s.ended_waiting(&tenant()).unwrap().first().map(|row| row.request), Some(request(last - 1)));
 }
 
 #[test]

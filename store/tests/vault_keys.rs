@@ -314,9 +314,9 @@ fn an_import_goes_forward_in_its_own_file() {
     let imported = |row| cursor(CursorWrite::Imported(row));
     fits(&s, imported(at(100, 2)));
     fits(&s, imported(at(200, 2)));
-    clashes(&s, imported(at(199, 2)), VaultConflict::Cursor);
-    clashes(&s, imported(at(300, 1)), VaultConflict::Cursor);
-    clashes(&s, imported(ImportRow { source: [2; 32], ..at(300, 2) }), VaultConflict::Cursor);
+    clashes(&s, imported(at(199, 2)), VaultConflict::Import);
+    clashes(&s, imported(at(300, 1)), VaultConflict::Import);
+    clashes(&s, imported(ImportRow { source: [2; 32], ..at(300, 2) }), VaultConflict::Import);
 
     // A page that does not fit leaves the cursor where it was.
     fits(&s, put(&random(), vec![new_token(1, 1)]));

@@ -15,10 +15,10 @@ mod helpers;
 use helpers::*;
 use tally_domain::key::KeyState;
 use tally_domain::ports::store::{
-    AttemptRow, AttemptState, BanRow, CheckpointRow, Conflict, PendingCheck, RequestState, Step, Store, StoreError,
-    Write,
+    AttemptRow, AttemptState, BanRow, CheckpointRow, ClaimRequest, Conflict, PendingCheck, RequestState, Step, Store,
+    StoreError, Write,
 };
-use tally_domain::{Attempt, Digest, Epoch, Incarnation, Tenant, UnixMillis};
+use tally_domain::{Attempt, ClientId, Digest, Epoch, Incarnation, Tenant, UnixMillis};
 use tally_store::SqliteStore;
 
 fn store() -> (tempfile::TempDir, SqliteStore) {
@@ -53,6 +53,49 @@ fn s_6_1_a_request_id_names_one_digest_for_ever() {
     elsewhere.tenant = Tenant::parse("globex").unwrap();
     fits(&s, Write::ClaimRequest(elsewhere));
     assert_eq!(s.request(&tenant(), &request(2)).unwrap(), None);
+}
+
+#[test]
+fn s_6_1_an_id_whose_intent_only_lived_too_long_goes_to_another_of_the_same_client() {
+    let (_dir, s) = store();
+    let other = |n| Write::ClaimRequest(ClaimRequest { at: UnixMillis(6_000), ..claim_of(n, b"shorter") });
+    let anothers = |n| {
+        let client = ClientId::parse("treasury").unwrap();
+        Write::ClaimRequest(ClaimRequest { client, ..claim_of(n, b"shorter") })
+    };
+    let too_long = |n| {
+        fits(&s, claim(n));
+        fits(&s, refuse(n, "VALIDITY_TOO_LONG"));
+    };
+    too_long(1);
+    clashes(&s, anothers(1), Conflict::RequestDigest);
+    fits(&s, other(1));
+    let row = s.request(&tenant(), &request(1)).unwrap().unwrap();
+    assert_eq!((row.claim.intent_digest, row.state), (Digest::of(b"shorter"), RequestState::Received));
+    assert_eq!((row.claim.at, row.updated_at), (UnixMillis(6_000), UnixMillis(6_000)));
+    clashes(&s, claim(1), Conflict::RequestDigest);
+    // Refused for anything else, done, or voted for under an earlier bundle, the id is the first one's for ever.
+    fits(&s, claim(2));
+    fits(&s, refuse(2, "POLICY_DENIED"));
+    too_long(3);
+    fits(&s, complete(3, b"signature"));
+    too_long(4);
+    fits(&s, vote(4, b"yes"));
+    for n in [2, 3, 4] {
+        clashes(&s, other(n), Conflict::RequestDigest);
+    }
+}
+
+#[test]
+fn what_was_refused_and_is_asked_for_again_is_open() {
+    let (_dir, s) = store();
+    fits(&s, claim(1));
+    fits(&s, refuse(1, "VELOCITY_LIMIT"));
+    fits(&s, claim(1));
+    assert_eq!(state(&s, 1), RequestState::Received);
+    // In one step as in two.
+    commit(&s, vec![claim(1), refuse(1, "VELOCITY_LIMIT")]).unwrap();
+    assert_eq!(state(&s, 1), RequestState::Refused("VELOCITY_LIMIT".into()));
 }
 
 #[test]

@@ -51,6 +51,16 @@ pub enum Call {
         /// Which.
         token: Token,
     },
+    /// Have a token revealed no more until it is resumed.
+    Suspend {
+        /// Which.
+        token: Token,
+    },
+    /// Have a suspended token revealed again.
+    Resume {
+        /// Which.
+        token: Token,
+    },
     /// Destroy the card number of a token.
     Delete {
         /// Which.
@@ -94,6 +104,8 @@ impl Call {
             Self::Reveal { .. } => Action::Reveal,
             Self::Search { .. } => Action::SearchToken,
             Self::Show { .. } => Action::ShowToken,
+            Self::Suspend { .. } => Action::SuspendToken,
+            Self::Resume { .. } => Action::ResumeToken,
             Self::Delete { .. } | Self::DeleteSubject { .. } => Action::DeleteToken,
             Self::TokenizeMany { .. } => Action::TokenizeMany,
             Self::RevealMany { .. } => Action::RevealMany,
@@ -111,7 +123,11 @@ impl Call {
     /// The token that it is about, if one.
     pub fn token(&self) -> Option<&Token> {
         match self {
-            Self::Reveal { token, .. } | Self::Show { token } | Self::Delete { token } => Some(token),
+            Self::Reveal { token, .. }
+            | Self::Show { token }
+            | Self::Suspend { token }
+            | Self::Resume { token }
+            | Self::Delete { token } => Some(token),
             _ => None,
         }
     }
@@ -162,7 +178,9 @@ impl TokenCall {
         match &self.call {
             Call::Tokenize { card } | Call::Search { card } => body.card = card.0.to_vec(),
             Call::Reveal { token, form } => (body.token, body.form) = (token.to_string(), form.number()),
-            Call::Show { token } | Call::Delete { token } => body.token = token.to_string(),
+            Call::Show { token } | Call::Suspend { token } | Call::Resume { token } | Call::Delete { token } => {
+                body.token = token.to_string();
+            }
             Call::DeleteSubject { subject } => body.subject = subject.0.to_vec(),
             Call::TokenizeMany { rows_max, import } => {
                 body.rows_max = *rows_max;
@@ -202,6 +220,8 @@ fn call(b: &Body) -> Result<Call, BadIntent> {
         Some(Action::SearchToken) => Call::Search { card: digest(&b.card, "card")? },
         Some(Action::Reveal) => Call::Reveal { token: token()?, form: form()? },
         Some(Action::ShowToken) => Call::Show { token: token()? },
+        Some(Action::SuspendToken) => Call::Suspend { token: token()? },
+        Some(Action::ResumeToken) => Call::Resume { token: token()? },
         Some(Action::DeleteToken) if b.subject.is_empty() => Call::Delete { token: token()? },
         Some(Action::DeleteToken) => Call::DeleteSubject { subject: digest(&b.subject, "subject")? },
         Some(Action::TokenizeMany) => Call::TokenizeMany {

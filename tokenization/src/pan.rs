@@ -34,6 +34,9 @@ pub enum BadPan {
     /// Too few digits or too many.
     #[error("a card number has {DIGITS_MIN} to {DIGITS_MAX} digits; count them again")]
     Length,
+    /// No issuer has it: a major industry of 0 is none that issues cards (ISO/IEC 7812-1).
+    #[error("no issuer has card numbers that begin with 0")]
+    Issuer,
     /// The check digit is wrong.
     #[error("the card number's check digit is wrong; a digit was mistyped")]
     Luhn,
@@ -106,6 +109,9 @@ impl Pan {
         }
         if input.len() > INPUT_MAX_BYTES || digits.len() < usize::from(DIGITS_MIN) {
             return Err(BadPan::Length);
+        }
+        if digits.first() == Some(&b'0') {
+            return Err(BadPan::Issuer);
         }
         let pan = Self(digits);
         if luhn::is_valid(pan.values()) { Ok(pan) } else { Err(BadPan::Luhn) }

@@ -3,9 +3,11 @@
 
 use crate::brand;
 use crate::format::{BadFormat, Format};
+use crate::pan;
 use prost::Message as _;
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use tally_domain::intent::{BadIntent, decode_canonical};
 use tally_domain::token::{Brand, Reuse, TokenDomain};
 use tally_domain::{DomainName, NodeName, Tenant, UnixMillis};
@@ -203,6 +205,28 @@ impl Checked {
     /// Whether the domain takes cards of this brand.
     pub fn takes(&self, brand: Brand) -> bool {
         self.0.brands.is_empty() || self.0.brands.contains(&brand)
+    }
+
+    /// Fewest digits of a card number that gets a token.
+    pub fn digits_min(&self) -> u8 {
+        (*self.lengths().start()..=pan::DIGITS_MAX)
+            .find(|digits| self.0.format.fits(*digits).is_ok())
+            .unwrap_or(u8::MAX)
+    }
+
+    /// Why shorter card numbers get none, of the longest of them; nothing where all that the domain takes get one.
+    pub fn too_small(&self) -> Option<BadFormat> {
+        self.lengths().rev().find_map(|digits| self.0.format.fits(digits).err())
+    }
+
+    /// Lengths that the brands which are taken issue.
+    fn lengths(&self) -> RangeInclusive<u8> {
+        let of = |brand: &Brand| brand::lengths(*brand);
+        let brands = || self.0.brands.iter().map(of);
+        match (brands().map(|l| *l.start()).min(), brands().map(|l| *l.end()).max()) {
+            (Some(min), Some(max)) => min..=max,
+            _ => brand::lengths(Brand::Unknown),
+        }
     }
 
     /// When a token that is made now expires.

@@ -98,11 +98,11 @@ fn import(root: &Path) -> anyhow::Result<()> {
     gate(root, "import", import.env("TALLY_IMPORT_LINES", IMPORT_LINES))
 }
 
-fn target_dir(root: &Path) -> PathBuf {
+pub(crate) fn target_dir(root: &Path) -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
 }
 
-fn gate(root: &Path, headline: &str, command: &mut Command) -> anyhow::Result<()> {
+pub(crate) fn gate(root: &Path, headline: &str, command: &mut Command) -> anyhow::Result<()> {
     println!("\n==> {headline}");
     let start = Instant::now();
     let status = command.current_dir(root).status().with_context(|| format!("cannot start: {}", shown(command)))?;

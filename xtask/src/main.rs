@@ -3,10 +3,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use xtask::{ci, codegen, tidy};
+use xtask::{ci, codegen, fuzz, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", about = "The project's gates")]
@@ -27,10 +28,28 @@ enum Command {
     Tidy,
     /// Run every gate in order, stopping at the first that fails
     Ci,
-    /// Run what takes too long for every change, all of it or one part
+    /// Run what takes too long for every change: ten minutes of storm over real processes, a long import, stock clients
     Long {
-        /// `clients` (alloy's provider, built first), `storm` (ten minutes over real processes) or `import`
-        part: Option<ci::Long>,
+        #[command(subcommand)]
+        what: Option<Long>,
+    },
+}
+
+#[derive(Subcommand)]
+enum Long {
+    /// A signer of alloy's own, built first
+    Clients,
+    /// Ten minutes of storm over real processes
+    Storm,
+    /// An import of a million lines
+    Import,
+    /// Fuzz decoders, led by coverage
+    Fuzz {
+        /// Which; all of them, one after the other, if none is named
+        target: Option<String>,
+        /// How long for each
+        #[arg(long, default_value_t = 10)]
+        minutes: u32,
     },
 }
 
@@ -51,7 +70,15 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Codegen { check: false } => codegen::write(&root),
         Command::Tidy => tidy::run(&root),
         Command::Ci => ci::run(&root),
-        Command::Long { part } => ci::long(&root, *part),
+        Command::Long { what } => match what {
+            None => ci::long(&root, None),
+            Some(Long::Clients) => ci::long(&root, Some(ci::Long::Clients)),
+            Some(Long::Storm) => ci::long(&root, Some(ci::Long::Storm)),
+            Some(Long::Import) => ci::long(&root, Some(ci::Long::Import)),
+            Some(Long::Fuzz { target, minutes }) => {
+                fuzz::run(&root, target.as_deref(), Duration::from_secs(u64::from(*minutes) * 60))
+            }
+        },
     }
 }
 

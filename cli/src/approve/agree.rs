@@ -4,8 +4,8 @@ use crate::output::field;
 use anyhow::{bail, ensure};
 use futures_util::future::join_all;
 use std::collections::BTreeSet;
-use tally_client::{Client, ClientError, PendingInfo, SaidInfo};
-use tally_domain::RequestId;
+use tally_client::{Client, ClientError, PendingInfo, Refused, SaidInfo};
+use tally_domain::{Reason, RequestId};
 use tally_policy::summary_digest;
 
 /// What they agree on.
@@ -36,7 +36,7 @@ impl Agreed {
         let mut lines = vec![field("request", self.shown.request_id)];
         lines.extend(self.shown.summary.lines().map(|line| format!("  | {line}")));
         lines.push(field("agreed by", self.nodes.join(", ")));
-        lines.extend((!self.away.is_empty()).then(|| field("no answer", self.away.join("; "))));
+        lines.extend((!self.away.is_empty()).then(|| field("not shown by", self.away.join("; "))));
         lines
     }
 }
@@ -56,7 +56,7 @@ pub async fn agreed(client: &Client, id: RequestId) -> anyhow::Result<Agreed> {
 fn agree(answers: Vec<Answer>) -> anyhow::Result<Agreed> {
     let (mut shown, mut away) = (Vec::<PendingInfo>::new(), Vec::new());
     let mut first_endpoint = None;
-    let mut trouble: Option<ClientError> = None;
+    let (mut trouble, mut over) = (None::<ClientError>, None);
     for (endpoint, answer) in answers {
         match answer {
             // What reaches a terminal must not steer it, whoever wrote it.
@@ -68,6 +68,7 @@ fn agree(answers: Vec<Answer>) -> anyhow::Result<Agreed> {
                 first_endpoint.get_or_insert(endpoint);
             }
             Err(error) => {
+                over = over.or(is_over(&error));
                 away.push(format!("{endpoint}: {error}"));
                 trouble = trouble.filter(|t| t.refused().is_some()).or(Some(error));
             }
@@ -90,11 +91,26 @@ fn agree(answers: Vec<Answer>) -> anyhow::Result<Agreed> {
     let home = needed > 1 || nodes.contains(first.owner.as_str());
     let nodes: Vec<_> = nodes.into_iter().collect();
     if !enough || !home {
+        // Where the others have not heard yet that it is done, what they show says nothing.
+        if let Some(refused) = over {
+            return Err(ClientError::Refused(refused).into());
+        }
         let from = if needed > 1 { format!("{needed} nodes") } else { format!("its home {}", first.owner) };
-        bail!("only {} told of the request, and {from} must; {}", nodes.join(", "), away.join("; "));
+        let why = if away.is_empty() {
+            "the profile names no other endpoint: give it those of more nodes".to_owned()
+        } else {
+            format!("of the others, {}", away.join("; "))
+        };
+        bail!("only {} told of the request, and {from} must, each as it decodes it; {why}", nodes.join(", "));
     }
     let said = shown.into_iter().flat_map(|p| p.said).collect();
     Ok(Agreed { shown: first, endpoint: first_endpoint.unwrap_or_default(), said, nodes, away })
+}
+
+/// What a node says of a request about which nobody is asked any more.
+fn is_over(error: &ClientError) -> Option<Box<Refused>> {
+    let over = |r: &&Refused| matches!(r.reason, Reason::NotWaiting | Reason::Rejected | Reason::Expired);
+    error.refused().filter(over).cloned().map(Box::new)
 }
 
 fn differs(a: &PendingInfo, b: &PendingInfo) -> anyhow::Result<()> {
@@ -114,6 +130,7 @@ fn differs(a: &PendingInfo, b: &PendingInfo) -> anyhow::Result<()> {
 #[cfg(test)]
 pub mod tests {
     use super::*;
+    use tally_client::Code;
     use tally_domain::{ClientId, Digest, KeyName, NodeName, Tenant, UnixMillis};
 
     pub fn told(node: &str, text: &str) -> Answer {
@@ -188,6 +205,24 @@ pub mod tests {
         assert!(why(vec![told("node-1", "pay bob"), away("node-2")]).contains("2 nodes must"));
         assert!(why(vec![told("node-1", "pay bob"), told("node-1", "pay bob")]).contains("only node-1 told"));
         assert!(why(vec![away("node-1"), away("node-2")]).contains("https://node-2"));
+        let alone = why(vec![told("node-1", "pay bob")]);
+        assert!(alone.ends_with("the profile names no other endpoint: give it those of more nodes"), "{alone}");
+        // One has signed it with another, and the third has not heard: that it is done is all there is to say.
+        let done = |node: &str| {
+            let endpoint = format!("https://{node}");
+            let (reason, code, metadata) = (Reason::NotWaiting, Code::FailedPrecondition, Default::default());
+            let refused = Refused { endpoint: endpoint.clone(), reason, code, metadata, retry_after: None };
+            (endpoint, Err(ClientError::Refused(Box::new(refused))))
+        };
+        for answers in
+            [vec![told("node-1", "pay bob"), done("node-2"), away("node-3")], vec![done("node-1"), away("node-2")]]
+        {
+            let error = agree(answers).map(|_| ()).unwrap_err();
+            let refused = error.downcast_ref::<ClientError>().and_then(ClientError::refused).unwrap();
+            assert_eq!(refused.reason, Reason::NotWaiting);
+        }
+        // Whoever is enough without it is not kept from deciding by one node that says so.
+        assert!(agree(vec![told("node-1", "pay bob"), done("node-2"), told("node-3", "pay bob")]).is_ok());
         let in_hsm = |node| changed(told(node, "pay bob"), |p| p.signers = 1);
         assert!(agree(vec![in_hsm("node-1"), away("node-2")]).is_ok());
         assert!(why(vec![away("node-1"), in_hsm("node-2"), in_hsm("node-3")]).contains("its home node-1 must"));

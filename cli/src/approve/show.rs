@@ -21,7 +21,8 @@ impl Approvals {
     /// Runs it: those that any endpoint knows. Scripts are given the text of each too, and who is asked.
     pub async fn run(self, client: &Client, out: Out) -> anyhow::Result<Shown> {
         let now = crate::policy::now();
-        let (mut listed, over): (Vec<_>, Vec<_>) = known(client).await?.into_iter().partition(|p| waits(p, now));
+        let (mut listed, over): (Vec<_>, Vec<_>) =
+            known(client, self.all).await?.into_iter().partition(|p| waits(p, now));
         let left_out = if self.all { 0 } else { over.len() };
         if self.all {
             listed.extend(over);
@@ -55,9 +56,10 @@ fn listing(listed: &[PendingInfo], left_out: usize, now: UnixMillis) -> Shown {
     Shown::done(lines.join("\n"), json!({ "requests": requests, "left_out": left_out }))
 }
 
-async fn known(client: &Client) -> anyhow::Result<Vec<PendingInfo>> {
+async fn known(client: &Client, all: bool) -> anyhow::Result<Vec<PendingInfo>> {
     let nodes = (0..client.endpoints().count()).filter_map(|i| client.only(i));
-    let answers = join_all(nodes.map(async |one| one.once().pending().await)).await;
+    let of = async |one: Client| if all { one.once().pending_and_ended().await } else { one.once().pending().await };
+    let answers = join_all(nodes.map(of)).await;
     let (mut known, mut answered, mut trouble) = (BTreeMap::new(), false, None);
     for answer in answers {
         match answer {
@@ -80,7 +82,7 @@ fn line(p: &PendingInfo, now: UnixMillis) -> String {
     let missing: Vec<_> = p.needs.iter().filter_map(|paths| paths.first()).map(missing).collect();
     let why = why_not(p).map(|why| format!(", {why}")).unwrap_or_default();
     let state = if p.expires_at <= now {
-        "expired".into()
+        if p.state == "rejected" { p.state.clone() } else { "expired".into() }
     } else if missing.is_empty() {
         format!("{}{why}", p.state)
     } else {
@@ -183,6 +185,9 @@ mod tests {
             assert_eq!(waits(&request(state, expires_at), now), expected, "{state} {expires_at}");
         }
         assert!(line(&request("waiting", 10), now).ends_with("expired"));
+        // A node that is asked for what has ended says so by itself.
+        assert!(!waits(&request("expired", 11), now) && line(&request("expired", 11), now).ends_with("expired"));
+        assert!(line(&request("rejected", 10), now).ends_with("rejected"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The steps of the tour and what they share.
 
-use super::{approve, children, freeze, jwt, limit, logs, outage, policy, sign, token, wrap};
+use super::collector::Collector;
+use super::{approve, children, freeze, jwt, limit, logs, outage, policy, search, sign, token, wrap};
 use crate::dev::cluster::Cluster;
 use crate::dev::init::{Init, SIGNERS, WITNESSES};
 use crate::{foreign, profile};
@@ -36,6 +37,7 @@ pub enum Step {
     TokenLost,
     Restart,
     Logs,
+    Search,
 }
 
 impl Step {
@@ -61,6 +63,7 @@ impl Step {
         Self::TokenLost,
         Self::Restart,
         Self::Logs,
+        Self::Search,
     ];
 
     /// What it shows.
@@ -90,6 +93,7 @@ impl Step {
             Self::TokenLost => "a node loses its token, goes on with the shares it has opened, and gets the token back",
             Self::Restart => "after a restart the same keys sign from their sealed shares",
             Self::Logs => "the logs are exported and verified offline; one flipped byte is found",
+            Self::Search => "the card number of before is in no database, log, trace or metric",
         }
     }
 }
@@ -105,6 +109,7 @@ pub struct Tour {
     pub dir: PathBuf,
     tallyd: Option<PathBuf>,
     running: Option<(Cluster, Client)>,
+    collector: Option<Collector>,
     hot: Option<KeyInfo>,
     pub transfer: Option<Done>,
 }
@@ -112,7 +117,7 @@ pub struct Tour {
 impl Tour {
     /// A tour whose cluster will be in `dir`.
     pub fn new(dir: PathBuf, tallyd: Option<PathBuf>) -> Self {
-        Self { dir, tallyd, running: None, hot: None, transfer: None }
+        Self { dir, tallyd, running: None, collector: None, hot: None, transfer: None }
     }
 
     /// Takes one step.
@@ -138,6 +143,7 @@ impl Tour {
             Step::TokenLost => outage::token_lost(self).await,
             Step::Restart => outage::restart(self).await,
             Step::Logs => logs::verified(self).await,
+            Step::Search => search::everything(self).await,
         }
     }
 
@@ -159,6 +165,11 @@ impl Tour {
         Ok((cluster, client))
     }
 
+    /// What takes the nodes' traces.
+    pub fn collector(&self) -> anyhow::Result<&Collector> {
+        self.collector.as_ref().context("nobody takes traces")
+    }
+
     /// The key `hot`.
     pub fn hot(&self) -> anyhow::Result<&KeyInfo> {
         self.hot.as_ref().context("there is no key `hot`")
@@ -173,6 +184,9 @@ impl Tour {
             tallyd: self.tallyd.clone(),
         };
         let addresses = init.make()?;
+        let collector = Collector::start().await?;
+        search::watch(&self.dir, &collector)?;
+        self.collector = Some(collector);
         let mut cluster = Cluster::open(&self.dir, self.tallyd.as_deref())?;
         let client = profile::client(&self.dir.join(profile::DEFAULT))?;
         cluster.start_all()?;

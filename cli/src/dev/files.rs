@@ -112,7 +112,8 @@ when { context.kek.change != "destroy" || context.kek.delay_hours >= 24 };
 
 @id("keep-cards")
 permit (principal in Group::"payouts",
-        action in [Action::"tokenize", Action::"search_token", Action::"show_token", Action::"delete_token"],
+        action in [Action::"tokenize", Action::"search_token", Action::"show_token", Action::"suspend_token",
+                   Action::"resume_token", Action::"delete_token"],
         resource == Domain::"cards");
 
 @id("cards-for-refunds")

@@ -72,7 +72,7 @@ mod tests {
         let ages = [Some(3), Some(600), Some(90_000), Some(900_000), None];
         let keys = (0..15).map(|i| key(i, ages[i.min(4)])).collect();
         let refused = (UnixMillis(0), Some("node.pem is not valid now".to_owned()));
-        let work = WorkInfo { keys, calls: 40, queued: 8, requests: 32, reload: Some(refused) };
+        let work = WorkInfo { keys, calls: 40, queued: 8, requests: 32, reload: Some(refused), ..WorkInfo::default() };
         let text = lines(&work, now).join("\n");
         for part in [
             "40 calls, 8 of them wait; 32 requests",

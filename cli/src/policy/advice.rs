@@ -1,9 +1,9 @@
 //! What a valid bundle may say by oversight.
 
-use tally_policy::{Bundle, EXAMPLE, Effect, Files};
+use tally_policy::{Bundle, EXAMPLE, Effect, Files, Unmet};
 
-/// A warning for each permit that bounds no fee, each empty list, keys of persons and admins that everyone knows, and a
-/// policy that permits nothing.
+/// A warning for each permit that bounds no fee, each whose approvals nobody can give, each empty list, keys of persons and
+/// admins that everyone knows, and a policy that permits nothing.
 pub fn warnings(bundle: &Bundle, files: &Files) -> Vec<String> {
     let text = |path: &str| files.get(path).map(|text| String::from_utf8_lossy(text)).unwrap_or_default();
     let policy = text("policy.cedar");
@@ -19,6 +19,7 @@ pub fn warnings(bundle: &Bundle, files: &Files) -> Vec<String> {
             ));
         }
     }
+    found.extend(bundle.unmet().iter().map(unmet));
     let empty = bundle.summary().lists.into_iter().filter(|(_, addresses)| *addresses == 0);
     found.extend(empty.map(|(name, _)| format!("list `{name}` is empty: no address is in it")));
     let known =
@@ -27,6 +28,20 @@ pub fn warnings(bundle: &Bundle, files: &Files) -> Vec<String> {
         found.push(format!("{known} keys of persons or admins are those of the example: everyone can sign with them"));
     }
     found
+}
+
+/// Which approvals nobody can give, for whose requests, and why.
+pub fn unmet(u: &Unmet) -> String {
+    let (asked, group) = (u.asked.needed, &u.asked.group);
+    let operators: Vec<_> = u.operators.iter().map(|person| person.as_str()).collect();
+    format!(
+        "permit `{}` asks {asked} of {group}, which what client `{}` asks never gets: {} of {group} may approve it, because \
+         who operates a client never counts ({}); ask fewer, or give the group more persons",
+        u.rule,
+        u.client,
+        asked - u.missing,
+        operators.join(", ")
+    )
 }
 
 /// The public keys of the example's persons and admins.

@@ -1,15 +1,18 @@
 //! `tally policy propose|activate|veto|history|show --active`: the bundles that nodes know.
 
 use super::read;
-use crate::freeze::told_lines;
+use crate::freeze::{names, told_lines};
 use crate::intents::Kept;
 use crate::output::{Progress, Shown, field};
 use crate::profile::ProfileArg;
 use crate::words::utc;
 use serde_json::{Value, json};
 use std::path::Path;
-use tally_client::{Client, ClientError, Code, Exit, NodeInfo, Order, ProposalInfo, Refused};
+use tally_client::{Client, ClientError, Code, Exit, NodeInfo, NotActive, Order, ProposalInfo, Proposed, Refused};
 use tally_domain::{NodeName, Reason};
+
+/// What nodes say of a bundle that is to become active at once, and is not.
+const READY: &str = "ready";
 
 /// `tally policy propose FILE`
 pub async fn propose(profile: &ProfileArg, file: &Path) -> anyhow::Result<Shown> {
@@ -19,17 +22,54 @@ pub async fn propose(profile: &ProfileArg, file: &Path) -> anyhow::Result<Shown>
     let proposed = client.propose(signed.to_bytes()).await;
     drop(progress);
     let proposed = proposed?;
+    Ok(outcome(&proposed))
+}
+
+fn outcome(proposed: &Proposed) -> Shown {
     let p = &proposed.proposal;
     let mut lines = vec![meaning(p)];
+    lines.extend(proposed.not_active.iter().map(|not| field("not active", missing(not))));
     lines.extend(facts(p));
     lines.extend(told_lines(&proposed.told));
-    // Vetoed or overtaken it never becomes active, whoever proposes it again.
+    if p.state == READY {
+        let activate = format!("tally policy activate {}", p.name.version);
+        let next =
+            format!("bring nodes back, and the nodes go on with it by themselves; `{activate}` has them vote now");
+        lines.push(field("what to do", next));
+        lines.push(field("who has what", "tally policy show --active"));
+    }
+    // Vetoed or overtaken it never becomes active, whoever proposes it again. What loosens is to wait, and does.
     let exit = match p.state.as_str() {
-        "active" | "waiting" | "ready" => Exit::Done,
+        "active" | "waiting" => Exit::Done,
+        READY => Exit::Unavailable,
         "vetoed" => Exit::Denied,
         _ => Exit::Other,
     };
-    Ok(Shown::with_exit(exit, lines.join("\n"), to_json(p)))
+    let mut document = to_json(p);
+    if let Value::Object(members) = &mut document {
+        let not = proposed.not_active.as_ref();
+        members.insert(
+            "not_active".into(),
+            not.map_or(Value::Null, |not| {
+                json!({
+                    "reason": not.reason, "votes_needed": not.votes_needed, "votes": not.votes,
+                })
+            }),
+        );
+        members.insert("acknowledged".into(), names(&proposed.told.acknowledged));
+        members.insert("waiting".into(), names(&proposed.told.waiting));
+    }
+    Shown::with_exit(exit, lines.join("\n"), document)
+}
+
+/// What keeps a bundle that nothing waits for any more.
+fn missing(not: &NotActive) -> String {
+    match not.votes_needed {
+        0 => not.reason.clone(),
+        needed => {
+            format!("{}: {} of the {needed} votes that it needs; the rules before it decide", not.reason, not.votes)
+        }
+    }
 }
 
 /// `tally policy activate VERSION`
@@ -118,7 +158,7 @@ fn meaning(p: &ProposalInfo) -> String {
     match (p.state.as_str(), p.due) {
         ("active", _) => format!("ACTIVE version {version}"),
         ("waiting", Some(due)) => format!("WAITS version {version} until {}: it loosens, and can be vetoed", utc(due)),
-        ("ready", _) => format!("READY version {version}: it becomes active as soon as enough nodes have voted"),
+        (READY, _) => format!("READY version {version}, and NOT ACTIVE at any node: too few have voted yet"),
         (state, _) => format!("{} version {version}", state.to_uppercase()),
     }
 }
@@ -150,4 +190,49 @@ fn to_json(p: &ProposalInfo) -> Value {
         "vetoed_by": p.vetoed_by.iter().map(NodeName::as_str).collect::<Vec<_>>(),
         "voted_by": p.voted_by.iter().map(NodeName::as_str).collect::<Vec<_>>(), "changes": changes,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tally_client::Told;
+    use tally_domain::activation::BundleName;
+    use tally_domain::{Digest, UnixMillis};
+
+    fn proposed(state: &str, not_active: Option<NotActive>) -> Proposed {
+        let node = |n: u8| NodeName::parse(&format!("node-{n}")).unwrap();
+        let proposal = ProposalInfo {
+            name: BundleName { version: 3, digest: Digest([3; 32]) },
+            previous: None,
+            state: state.into(),
+            first_seen: UnixMillis(1),
+            due: Some(UnixMillis(1)),
+            activated: None,
+            tightens: true,
+            vetoed_by: vec![],
+            voted_by: vec![],
+            changes: vec![],
+        };
+        Proposed { proposal, told: Told { acknowledged: vec![node(2)], waiting: vec![node(3)] }, not_active }
+    }
+
+    #[test]
+    fn what_could_be_active_and_is_not_says_so_with_what_is_missing_and_what_to_do() {
+        let not = NotActive { reason: "PARTICIPANTS".into(), votes_needed: 3, votes: 2 };
+        let shown = format!("{:?}", outcome(&proposed("ready", Some(not))));
+        for part in [
+            "NOT ACTIVE at any node",
+            "PARTICIPANTS: 2 of the 3 votes that it needs",
+            "acknowledged by  node-2",
+            "not yet by       node-3",
+            "tally policy activate 3",
+            "exit: Unavailable",
+        ] {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+        for (state, exit) in [("active", "Done"), ("waiting", "Done"), ("vetoed", "Denied"), ("overtaken", "Other")] {
+            let shown = format!("{:?}", outcome(&proposed(state, None)));
+            assert!(shown.contains(&format!("exit: {exit}")) && !shown.contains("what to do"), "{shown}");
+        }
+    }
 }

@@ -1,10 +1,10 @@
 //! `tally policy check --prove`: what holds for every request there could be, by Cedar's verified symbolic compiler and
-//! the solver cvc5. Membership of lists and groups is left open, so that what is proven holds for every list; limits and
-//! people are not looked at.
+//! the solver cvc5. Membership of lists and groups is left open, so that what is proven holds for every list; limits are not
+//! looked at. Of people it is counted, without the solver, whether enough may approve.
 
 mod solver;
 
-use super::read;
+use super::{advice, read};
 use crate::output::{Progress, Shown, field};
 use anyhow::{Context as _, bail};
 use cedar_policy::{Policy, PolicyId, PolicySet};
@@ -126,6 +126,8 @@ fn shown(draft: &Bundle, old: Option<&Bundle>, findings: &[Finding]) -> Shown {
         lines.push(field(finding.what, &finding.rule));
         lines.extend(finding.example.iter().flat_map(|example| example.lines.iter().map(|line| field("", line))));
     }
+    let unmet: Vec<_> = draft.unmet().iter().map(advice::unmet).collect();
+    lines.extend(unmet.iter().map(|warning| field("warning", warning)));
     let count = |what| findings.iter().filter(|f| f.what == what).count();
     lines.push(match count("can fail") {
         0 => format!("proven: none of the {rules} rules can fail"),
@@ -148,5 +150,5 @@ fn shown(draft: &Bundle, old: Option<&Bundle>, findings: &[Finding]) -> Shown {
         .map(|f| json!({ "what": f.what, "rule": f.rule, "example": f.example.as_ref().map(|e| &e.lines) }))
         .collect();
     let exit = if count("can fail") == 0 { Exit::Done } else { Exit::Other };
-    Shown::with_exit(exit, lines.join("\n"), json!({ "rules": rules, "findings": listed }))
+    Shown::with_exit(exit, lines.join("\n"), json!({ "rules": rules, "findings": listed, "warnings": unmet }))
 }

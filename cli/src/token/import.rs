@@ -22,6 +22,9 @@ use zeroize::Zeroizing;
 /// Longest line: a card number, a subject and what is written around them.
 const LINE_MAX_BYTES: u64 = 4_096;
 
+/// U+FEFF in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Messages on their way: one at the token, one at the disk, one on the wire.
 const AHEAD_MAX: usize = 3;
 
@@ -222,8 +225,17 @@ fn told(message: Message, answered: Vec<Row<GivenToken>>, tally: &mut Tally) -> 
     (good, bad.into_iter().map(|(line, why)| format!("{line},{why}\n")).collect())
 }
 
+/// A column without the quotes around it. Nothing that belongs in one has a quote or a comma.
+fn unquoted(column: &[u8]) -> Option<&[u8]> {
+    let column = column.trim_ascii();
+    let inner = column.strip_prefix(b"\"").map_or(Some(column), |rest| rest.strip_suffix(b"\""));
+    inner.filter(|inner| !inner.contains(&b'"')).map(<[u8]>::trim_ascii)
+}
+
 /// A card out of a line. What is no card is sent all the same: the node says why.
 fn row(line: &[u8], number: u64) -> Read {
+    // Spreadsheets begin a file with this.
+    let line = if number == 1 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
     let text = line.trim_ascii();
     if text.is_empty() {
         return Read::Nothing;
@@ -235,16 +247,19 @@ fn row(line: &[u8], number: u64) -> Read {
         }
     } else {
         let mut columns = text.splitn(2, |b| *b == b',');
-        let (pan, subject) = (columns.next().unwrap_or_default(), columns.next().unwrap_or_default());
-        if number == 1 && pan.trim_ascii().eq_ignore_ascii_case(b"pan") {
+        let [pan, subject] = [columns.next(), columns.next()].map(|column| unquoted(column.unwrap_or_default()));
+        let (Some(pan), Some(subject)) = (pan, subject) else {
+            return Read::Bad("a quote without its other one; neither column needs quotes");
+        };
+        if number == 1 && pan.eq_ignore_ascii_case(b"pan") {
             return Read::Nothing;
         }
-        let subject = match std::str::from_utf8(subject.trim_ascii()).map(|s| (s, Subject::parse(s))) {
+        let subject = match std::str::from_utf8(subject).map(|s| (s, Subject::parse(s))) {
             Ok(("", _)) => None,
             Ok((_, Ok(subject))) => Some(subject),
-            Ok((_, Err(_))) | Err(_) => return Read::Bad("the second column is no subject"),
+            Ok((_, Err(_))) | Err(_) => return Read::Bad("the second column is no subject, or there is a third"),
         };
-        (pan.trim_ascii(), subject)
+        (pan, subject)
     };
     Read::Card(CardRow { number: SecretBytes::new(pan.to_vec()), subject, line: number })
 }
@@ -313,3 +328,6 @@ fn import_id(domain: &KeyName, source: &Digest) -> anyhow::Result<RequestId> {
         .finish();
     hash.0.get(..16).and_then(RequestId::from_slice).context("no id for the import")
 }
+
+#[cfg(test)]
+mod tests;

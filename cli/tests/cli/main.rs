@@ -10,6 +10,7 @@
 )]
 
 mod audit;
+mod cards;
 mod commands;
 mod dev;
 mod hsm;

@@ -68,6 +68,12 @@ fn the_example_is_checked_and_its_cases_pass() {
     assert_eq!((checked["limits"][0].as_str(), checked["groups"]["risk"].as_u64()), (Some("hot-usdc-day"), Some(2)));
     let [known] = warnings(&world, "p").try_into().unwrap();
     assert!(known.contains("9 keys of persons or admins are those of the example"), "{known}");
+    replace(&world, "p/policy.cedar", "2 of treasury, 1 of risk", "3 of treasury");
+    let unmet = warnings(&world, "p").into_iter().find(|w| w.contains("3 of treasury")).unwrap();
+    for part in ["`payouts-large`", "`payout-service`", "2 of treasury may approve", "(alice)"] {
+        assert!(unmet.contains(part), "{unmet}");
+    }
+    replace(&world, "p/policy.cedar", "3 of treasury", "2 of treasury, 1 of risk");
     let again = world.tally(&["policy", "init", "p"]);
     assert_eq!(again.code, 2, "{}", again.stderr);
 

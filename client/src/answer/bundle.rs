@@ -51,6 +51,19 @@ pub struct Proposed {
     pub proposal: ProposalInfo,
     /// Who has it.
     pub told: Told,
+    /// Why it is not active though nothing is left to wait for; the nodes go on with it by themselves.
+    pub not_active: Option<NotActive>,
+}
+
+/// What keeps a bundle that is to be active at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotActive {
+    /// The reason's word.
+    pub reason: String,
+    /// Votes that it needs, and has; 0 where the reason is another.
+    pub votes_needed: u32,
+    /// See there.
+    pub votes: u32,
 }
 
 /// A bundle that was vetoed.
@@ -65,7 +78,9 @@ pub struct VetoedBundle {
 }
 
 pub(crate) fn proposed(r: v1::ProposeResponse) -> Result<Proposed, BadField> {
-    Ok(Proposed { proposal: proposal(r.proposal)?, told: told(r.told)? })
+    let (votes_needed, votes) = (r.votes_needed, r.votes);
+    let not_active = some(r.reason).map(|reason| NotActive { reason, votes_needed, votes });
+    Ok(Proposed { proposal: proposal(r.proposal)?, told: told(r.told)?, not_active })
 }
 
 pub(crate) fn vetoed(r: v1::VetoResponse) -> Result<VetoedBundle, BadField> {

@@ -1,6 +1,7 @@
 //! What a node says of its work.
 
 use super::BadField;
+use std::time::Duration;
 use tally_domain::{KeyName, UnixMillis};
 use tally_proto::v1;
 
@@ -28,12 +29,28 @@ pub struct WorkInfo {
     pub requests: u32,
     /// Its last reload, if there was one: when, and why the old files stay in use, if they do.
     pub reload: Option<(UnixMillis, Option<String>)>,
+    /// What the stages of its sessions have taken since its start.
+    pub stages: Vec<StageInfo>,
+}
+
+/// What a stage of sessions has taken at one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageInfo {
+    /// `sign` or `key`.
+    pub session: String,
+    /// Its name.
+    pub stage: String,
+    /// How often.
+    pub count: u64,
+    /// All together.
+    pub time: Duration,
 }
 
 pub(super) fn work(
     keys: Vec<v1::KeyUse>,
     load: Option<v1::Load>,
     reload: Option<v1::Reload>,
+    stages: Vec<v1::StageTime>,
 ) -> Result<WorkInfo, BadField> {
     let key = |k: v1::KeyUse| {
         let name = KeyName::parse(&k.name).map_err(|_| BadField("key_uses.name"))?;
@@ -47,5 +64,10 @@ pub(super) fn work(
         queued: load.queued,
         requests: load.requests,
         reload: reload.map(|r| (UnixMillis(r.at_ms), fault(r.fault))),
+        stages: stages.into_iter().map(stage).collect(),
     })
+}
+
+fn stage(s: v1::StageTime) -> StageInfo {
+    StageInfo { session: s.session, stage: s.stage, count: s.count, time: Duration::from_micros(s.total_us) }
 }

@@ -208,7 +208,7 @@ pub(crate) fn node(s: v1::GetStatusResponse) -> Result<NodeInfo, BadField> {
             restored: quorum.restored,
             limits: quorum.limits,
         },
-        work: work(s.key_uses, s.load, s.reload)?,
+        work: work(s.key_uses, s.load, s.reload, s.stages)?,
         bundle_not_after: (s.bundle_not_after_ms != 0).then_some(UnixMillis(s.bundle_not_after_ms)),
     })
 }

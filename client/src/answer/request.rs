@@ -1,6 +1,7 @@
 //! Requests and their results.
 
 use super::{BadField, PendingInfo, SaidInfo};
+use tally_domain::time::CLOCK_TOLERANCE_MS;
 use tally_domain::vote::Certificate;
 use tally_domain::{ClientId, Digest, KeyName, NodeName, Reason, RequestId, Tenant, UnixMillis};
 use tally_proto::v1;
@@ -81,7 +82,7 @@ impl RequestState {
     }
 
     /// How much a node tells by it: one that has not led a request knows less of what keeps it.
-    pub(crate) fn tells(&self) -> u8 {
+    fn tells(&self) -> u8 {
         match self {
             Self::Received => 0,
             Self::Refused(_) => 1,
@@ -89,6 +90,19 @@ impl RequestState {
             Self::AwaitingApproval(Some(pending)) if pending.state == "approved" => 3,
             Self::AwaitingApproval(_) => 2,
             Self::Completed(_) => 5,
+        }
+    }
+}
+
+impl RequestInfo {
+    /// Whether it tells more than what another node says of the same request. What was refused for the moment and taken up
+    /// again since is open, whoever refused it before.
+    pub(crate) fn tells_more_than(&self, other: &Self) -> bool {
+        let after = |a: &Self, b: &Self| a.updated_at > b.updated_at.plus(CLOCK_TOLERANCE_MS);
+        match (&self.state, &other.state) {
+            (RequestState::Received, RequestState::Refused(_)) => after(self, other),
+            (RequestState::Refused(_), RequestState::Received) => !after(other, self),
+            (this, other) => this.tells() > other.tells(),
         }
     }
 }
@@ -157,4 +171,38 @@ pub(crate) fn request(r: Option<v1::Request>) -> Result<RequestInfo, BadField> {
 pub(crate) fn page(r: v1::ListRequestsResponse) -> Result<RequestPage, BadField> {
     let requests = r.requests.into_iter().map(|r| request(Some(r))).collect::<Result<_, _>>()?;
     Ok(RequestPage { requests, next: super::some(r.next_page_token) })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail loudly")]
+mod tests {
+    use super::*;
+
+    fn told(state: RequestState, updated_at: u64) -> RequestInfo {
+        RequestInfo {
+            tenant: Tenant::parse("acme").unwrap(),
+            request_id: RequestId([1; 16]),
+            client: ClientId::parse("payouts-1").unwrap(),
+            key: KeyName::parse("hot").unwrap(),
+            action: "sign".into(),
+            intent_digest: Digest::of(b"intent"),
+            state,
+            received_at: UnixMillis(1),
+            updated_at: UnixMillis(updated_at),
+            said: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_was_taken_up_again_after_a_refusal_tells_more_than_the_refusal() {
+        let refused = |at| told(RequestState::Refused("VELOCITY_LIMIT".into()), at);
+        let open = |at| told(RequestState::Received, at);
+        // A member's clock may be a second ahead of the leader's, who refused it last.
+        for (at, is_open) in [(1, false), (10_000, false), (11_000, false), (11_001, true)] {
+            assert_eq!(open(at).tells_more_than(&refused(10_000)), is_open, "{at}");
+            assert_eq!(refused(10_000).tells_more_than(&open(at)), !is_open, "{at}");
+        }
+        assert!(told(RequestState::AwaitingApproval(None), 1).tells_more_than(&refused(2)));
+        assert!(!refused(2).tells_more_than(&told(RequestState::AwaitingApproval(None), 1)));
+    }
 }

@@ -43,6 +43,10 @@ pub enum Action {
     ShowToken,
     /// Destroy the card number of a token, or of all of a subject.
     DeleteToken,
+    /// Have a token neither used nor revealed until it is resumed.
+    SuspendToken,
+    /// Let a suspended token be used again.
+    ResumeToken,
     /// Open a stream of card numbers to be kept.
     TokenizeMany,
     /// Open a stream of tokens to be revealed.
@@ -72,6 +76,8 @@ impl Action {
             Self::SearchToken => "search_token",
             Self::ShowToken => "show_token",
             Self::DeleteToken => "delete_token",
+            Self::SuspendToken => "suspend_token",
+            Self::ResumeToken => "resume_token",
             Self::TokenizeMany => "tokenize_many",
             Self::RevealMany => "reveal_many",
         }
@@ -156,6 +162,8 @@ numbers!(Action {
     DeleteToken = 46,
     TokenizeMany = 47,
     RevealMany = 48,
+    SuspendToken = 49,
+    ResumeToken = 50,
 });
 numbers!(ContentKind {
     EvmTransaction = 1,

@@ -36,8 +36,10 @@ pub struct Step {
 /// One write with the condition under which it is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
-    /// Takes (tenant, request id) for one intent digest, for ever. Again with the same digest: nothing changes.
-    /// With another: [`Conflict::RequestDigest`].
+    /// Takes (tenant, request id) for one intent digest, for ever. Again with the same digest: it is open
+    /// again whatever it was refused for, unless it is completed or a person has rejected it. With another:
+    /// [`Conflict::RequestDigest`], unless the request [yields](RequestRow::yields_to) and this node has neither voted nor
+    /// claimed anything for it, nor knows what a person said of it; then the id is the other's from here on.
     ClaimRequest(ClaimRequest),
     /// Gives a request id back that this node took for an intent while others had it for another. Does nothing once this
     /// node has voted in an attempt, has a result or knows what a person said of it.

@@ -13,6 +13,8 @@ pub struct TokenFacts<'a> {
     pub form: &'a str,
     /// At most so many rows.
     pub rows: u32,
+    /// The token that it is about, or empty. Persons are shown it; no rule sees it.
+    pub token: &'a str,
 }
 
 /// What is to become of a token domain.

@@ -22,8 +22,8 @@ impl Desk {
         Ok(KekMade { check_value: seal::check_value(self, key)?, transfer: transfer.get().cloned() })
     }
 
-    /// Makes a KEK of one that is born to be wrapped and lives for a moment, in the session.
-    fn make_to_be_shared(&self, key: Key, transfer: &OnceLock<Vec<u8>>) -> Result<(), Fault> {
+    /// Makes a key of one that is born to be wrapped and lives for a moment, in the session.
+    pub(super) fn make_to_be_shared(&self, key: Key, transfer: &OnceLock<Vec<u8>>) -> Result<(), Fault> {
         {
             let _changing = self.changing()?;
             match (self.find(key)?, transfer.get()) {
@@ -31,10 +31,10 @@ impl Desk {
                 (Some(_), None) => return Err(HsmError::KeyExists { what: key.name() }.into()),
                 (None, kept) => {
                     self.must_be_ours(key)?;
-                    let fresh = if kept.is_none() { self.wrapped_kek()? } else { Vec::new() };
+                    let fresh = if kept.is_none() { self.wrapped_born()? } else { Vec::new() };
                     let blob = transfer.get_or_init(|| fresh);
                     self.in_time()?;
-                    self.unwrap_kek(key, blob).map_err(|fault| match fault.class {
+                    self.unwrap_own(key, blob).map_err(|fault| match fault.class {
                         // Nobody else has had the blob in hand.
                         Class::Input => Fault::broken("C_WrapKey", "a key that does not unwrap"),
                         _ => fault,
@@ -47,12 +47,17 @@ impl Desk {
 
     /// Takes over a KEK that the primary made, if it is not there already.
     pub fn take_kek(&self, id: KekId, transfer: &[u8]) -> Result<KeyCheckValue, Fault> {
-        let key = Key::Kek(id);
+        seal::must_have_check_values(self)?;
+        self.take(Key::Kek(id), transfer)?;
+        seal::check_value(self, Key::Kek(id))
+    }
+
+    /// Takes over a key that the primary made, if it is not there already.
+    pub(super) fn take(&self, key: Key, transfer: &[u8]) -> Result<(), Fault> {
         if self.role() != Role::Standby {
-            let what = "no KEK can be given to this token: it is not the standby of a node with two".into();
+            let what = "no key can be given to this token: it is not the standby of a node with two".into();
             return Err(configuration(what).into());
         }
-        seal::must_have_check_values(self)?;
         {
             let _changing = self.changing()?;
             if self.find(key)?.is_none() {
@@ -61,18 +66,17 @@ impl Desk {
                 self.unwrap_taken(key, transfer)?;
             }
         }
-        self.prove(key)?;
-        seal::check_value(self, key)
+        self.prove(key)
     }
 
     fn unwrap_taken(&self, key: Key, transfer: &[u8]) -> Result<(), Fault> {
-        match self.unwrap_kek(key, transfer) {
+        match self.unwrap_own(key, transfer) {
             Err(fault) if fault.class == Class::Doubt => {}
             outcome => return outcome,
         }
         // Bad data, or a bad token: another key tells which. Bad data is bad again afterwards (S-4.2).
         self.must_transfer()?;
-        self.unwrap_kek(key, transfer).map_err(|fault| match fault.class {
+        self.unwrap_own(key, transfer).map_err(|fault| match fault.class {
             Class::Doubt => HsmError::Integrity.into(),
             _ => fault,
         })

@@ -151,16 +151,16 @@ impl Desk {
         Ok(self.session()?.destroy_object(back)?)
     }
 
-    /// A new KEK under the transfer key; itself it is gone then.
-    pub fn wrapped_kek(&self) -> Result<Vec<u8>, Fault> {
-        let kek = self.born_to_be_wrapped(&[Attribute::Encrypt(false)])?;
-        let wrapped = self.wrapped_under_transfer(kek);
-        self.session()?.destroy_object(kek)?;
+    /// A new key under the transfer key; itself it is gone then.
+    pub fn wrapped_born(&self) -> Result<Vec<u8>, Fault> {
+        let born = self.born_to_be_wrapped(&[Attribute::Encrypt(false)])?;
+        let wrapped = self.wrapped_under_transfer(born);
+        self.session()?.destroy_object(born)?;
         wrapped
     }
 
-    /// Makes a wrapped KEK this token's own, for good.
-    pub fn unwrap_kek(&self, key: Key, wrapped: &[u8]) -> Result<(), Fault> {
+    /// Makes a wrapped key this token's own, for good.
+    pub fn unwrap_own(&self, key: Key, wrapped: &[u8]) -> Result<(), Fault> {
         if wrapped.len() != WRAPPED_BYTES {
             return Err(HsmError::Integrity.into());
         }

@@ -2,6 +2,7 @@
 //! and are kept until all are to be forgotten or the session ends.
 
 use super::{Desk, Try};
+use crate::config::{Role, configuration};
 use crate::fault::{Class, Fault};
 use crate::iv::IV_BYTES;
 use crate::keys::{Key, SECRET_KEY_BYTES};
@@ -11,6 +12,7 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use std::collections::HashMap;
+use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 use tally_domain::SecretBytes;
 use tally_domain::ports::hsm::{
@@ -38,9 +40,24 @@ pub struct StrictKeys {
 }
 
 impl Desk {
-    /// Makes a key of a token domain.
-    pub fn make_vault_key(&self, key: VaultKey, attempt: Try) -> Result<(), Fault> {
-        self.make(Key::Vault(key), attempt)
+    /// Makes a key of a token domain. `transfer` is kept from try to try, as for KEKs.
+    pub fn make_vault_key(
+        &self,
+        key: VaultKey,
+        attempt: Try,
+        transfer: &OnceLock<Vec<u8>>,
+    ) -> Result<Option<Vec<u8>>, Fault> {
+        match self.role() {
+            Role::Only => self.make(Key::Vault(key), attempt)?,
+            Role::Primary => self.make_to_be_shared(Key::Vault(key), transfer)?,
+            Role::Standby => return Err(configuration("a standby token makes no keys of domains".into()).into()),
+        }
+        Ok(transfer.get().cloned())
+    }
+
+    /// Takes over a key that the primary made.
+    pub fn take_vault_key(&self, key: VaultKey, transfer: &[u8]) -> Result<(), Fault> {
+        self.take(Key::Vault(key), transfer)
     }
 
     /// Destroys a key of a token domain, and of a KEK-W what it has unwrapped.

@@ -2,6 +2,7 @@
 
 use super::Pkcs11Hsm;
 use crate::health::Operation;
+use std::sync::OnceLock;
 use tally_domain::SecretBytes;
 use tally_domain::ports::Pending;
 use tally_domain::ports::hsm::{
@@ -10,8 +11,13 @@ use tally_domain::ports::hsm::{
 use tally_domain::token::Fingerprint;
 
 impl VaultHsm for Pkcs11Hsm {
-    fn create_vault_key(&self, key: VaultKey) -> Pending<Result<(), HsmError>> {
-        self.ask(Operation::MakeVaultKey, move |desk, attempt| desk.make_vault_key(key, attempt))
+    fn create_vault_key(&self, key: VaultKey) -> Pending<Result<Option<Vec<u8>>, HsmError>> {
+        let transfer = OnceLock::new();
+        self.ask(Operation::MakeVaultKey, move |desk, attempt| desk.make_vault_key(key, attempt, &transfer))
+    }
+
+    fn replicate_vault_key(&self, key: VaultKey, transfer: Vec<u8>) -> Pending<Result<(), HsmError>> {
+        self.ask(Operation::MakeVaultKey, move |desk, _| desk.take_vault_key(key, &transfer))
     }
 
     fn destroy_vault_key(&self, key: VaultKey) -> Pending<Result<(), HsmError>> {

@@ -11,8 +11,13 @@ use tally_domain::ports::hsm::{
 use tally_domain::token::Fingerprint;
 
 impl VaultHsm for RemoteHsm {
-    fn create_vault_key(&self, key: VaultKey) -> Pending<Result<(), HsmError>> {
+    fn create_vault_key(&self, key: VaultKey) -> Pending<Result<Option<Vec<u8>>, HsmError>> {
         self.ask(Operation::MakeVaultKey, &Ask::Vault(VaultAsk::Create(key.into())))
+    }
+
+    fn replicate_vault_key(&self, key: VaultKey, transfer: Vec<u8>) -> Pending<Result<(), HsmError>> {
+        let ask = VaultAsk::Replicate { key: key.into(), transfer: Bytes(&transfer) };
+        self.ask(Operation::MakeVaultKey, &Ask::Vault(ask))
     }
 
     fn destroy_vault_key(&self, key: VaultKey) -> Pending<Result<(), HsmError>> {

@@ -11,6 +11,9 @@ use tally_domain::ports::hsm::{Hsm, IndexKeyId, KekId, PlainRow, SealedRow};
 pub fn begin(hsm: &dyn Hsm, id: u64, ask: VaultAsk<'_>, out: Arc<Out>) -> Pending<()> {
     match ask {
         VaultAsk::Create(key) => later(hsm.create_vault_key(key.into()), id, out),
+        VaultAsk::Replicate { key, transfer } => {
+            later(hsm.replicate_vault_key(key.into(), transfer.0.to_vec()), id, out)
+        }
         VaultAsk::Destroy(key) => later(hsm.destroy_vault_key(key.into()), id, out),
         VaultAsk::Fingerprints { key, inputs } => {
             let inputs = inputs.into_iter().map(|input| SecretBytes::new(input.0.to_vec())).collect();

@@ -20,6 +20,7 @@ pub enum Answer<'a> {
     PublicKey(Vec<u8>),
     Kek { check_value: [u8; 3], transfer: Option<Bytes<'a>> },
     CheckValue([u8; 3]),
+    Transfer(Option<Bytes<'a>>),
     DataKey { plaintext: Bytes<'a>, sealed: Bytes<'a> },
     Status(Box<WireStatus>),
     Pulse { hung: u32, stuck: bool },

@@ -11,6 +11,7 @@ use tally_domain::token::Fingerprint;
 #[serde(bound(deserialize = "'de: 'a"))]
 pub enum VaultAsk<'a> {
     Create(WireKey),
+    Replicate { key: WireKey, transfer: Bytes<'a> },
     Destroy(WireKey),
     Fingerprints { key: [u8; 16], inputs: Vec<Bytes<'a>> },
     CreateStrictKey { kek: [u8; 16] },
@@ -82,6 +83,17 @@ impl<'a> From<&'a RowSeal> for Made<'a> {
 impl From<Made<'_>> for RowSeal {
     fn from(made: Made<'_>) -> Self {
         Self { iv: made.iv, ciphertext: made.ciphertext.0.to_vec() }
+    }
+}
+
+/// A key under the transfer key, where there is one.
+impl Carried for Option<Vec<u8>> {
+    fn pack(&self) -> Answer<'_> {
+        Answer::Transfer(self.as_deref().map(Bytes))
+    }
+    fn unpack(answer: Answer<'_>) -> Option<Self> {
+        let Answer::Transfer(transfer) = answer else { return None };
+        Some(transfer.map(|transfer| transfer.0.to_vec()))
     }
 }
 

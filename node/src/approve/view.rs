@@ -45,6 +45,36 @@ pub async fn list(node: &Arc<Node>, tenant: &Tenant) -> Result<Vec<v1::PendingRe
     Ok(all)
 }
 
+/// The tenant's requests whose time is over, as they were: nobody decides about them any more.
+///
+/// # Errors
+/// `STORAGE`, `TAMPERED`.
+pub fn ended(node: &Node, tenant: &Tenant) -> Result<Vec<v1::PendingRequest>, Refusal> {
+    let rows = node.store.ended_waiting(tenant).map_err(|e| reply::of_store(&e))?;
+    let mut all = Vec::new();
+    for row in rows {
+        let request = node.store.request(&row.tenant, &row.request).map_err(|e| reply::of_store(&e))?;
+        let said = said(node, &row.tenant, row.request)?;
+        let state = if super::not_rejected(&said).is_err() { "rejected" } else { "expired" };
+        all.extend(request.map(|request| v1::PendingRequest {
+            node: node.name().to_string(),
+            tenant: row.tenant.to_string(),
+            request_id: row.request.0.to_vec(),
+            client: request.claim.client.to_string(),
+            key: request.claim.key.to_string(),
+            intent_digest: request.claim.intent_digest.0.to_vec(),
+            bundle_digest: row.bundle.0.to_vec(),
+            summary_digest: row.summary.0.to_vec(),
+            expires_at_ms: row.expires_at.0,
+            owner: row.owner.to_string(),
+            state: state.into(),
+            said: said.iter().map(person_said).collect(),
+            ..v1::PendingRequest::default()
+        }));
+    }
+    Ok(all)
+}
+
 /// Adds to a request what persons have said, and while it waits what is missing.
 ///
 /// # Errors

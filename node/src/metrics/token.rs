@@ -110,8 +110,11 @@ impl Hsm for Metered {
 }
 
 impl VaultHsm for Metered {
-    fn create_vault_key(&self, key: VaultKey) -> Pending<Result<(), HsmError>> {
+    fn create_vault_key(&self, key: VaultKey) -> Pending<Result<Option<Vec<u8>>, HsmError>> {
         self.timed("create_vault_key", self.inner.create_vault_key(key))
+    }
+    fn replicate_vault_key(&self, key: VaultKey, transfer: Vec<u8>) -> Pending<Result<(), HsmError>> {
+        self.timed("replicate_vault_key", self.inner.replicate_vault_key(key, transfer))
     }
     fn destroy_vault_key(&self, key: VaultKey) -> Pending<Result<(), HsmError>> {
         self.timed("destroy_vault_key", self.inner.destroy_vault_key(key))

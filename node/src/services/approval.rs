@@ -32,7 +32,10 @@ impl ApprovalService for Approving {
         let field = |_| status(&Refusal::new(Reason::Malformed).with("field", "tenant"));
         let tenant = Tenant::parse(&request.get_ref().tenant).map_err(field)?;
         same_tenant(&client, &tenant)?;
-        let requests = approve::list(&self.0, &tenant).await.map_err(|r| status(&r))?;
+        let mut requests = approve::list(&self.0, &tenant).await.map_err(|r| status(&r))?;
+        if request.get_ref().ended {
+            requests.extend(approve::ended(&self.0, &tenant).map_err(|r| status(&r))?);
+        }
         Ok(Response::new(v1::ListPendingResponse { requests }))
     }
 

@@ -250,6 +250,7 @@ impl NodeService for Clients {
             key_uses: load::key_uses(node),
             load: Some(load::load(node)),
             reload: node.reload.get().map(load::reload),
+            stages: load::stages(node),
             bundle_not_after_ms: node.bundle().header().validity.map_or(0, |v| v.not_after.0),
         }))
     }

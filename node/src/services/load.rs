@@ -1,5 +1,6 @@
 //! What `GetStatus` says of a node's work.
 
+use crate::metrics::StageTotal;
 use crate::node::Node;
 use crate::reload::Reloaded;
 use tally_domain::key::KeyState;
@@ -29,6 +30,16 @@ pub fn load(node: &Node) -> v1::Load {
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let (calls, queued) = node.admission.counts();
     v1::Load { calls: count(calls), queued: count(queued), requests: count(node.inflight.count()) }
+}
+
+/// What stages of sessions have taken.
+pub fn stages(node: &Node) -> Vec<v1::StageTime> {
+    let all = node.metrics.stages().into_iter();
+    let one = |((session, stage), total): ((String, String), StageTotal)| {
+        let total_us = u64::try_from(total.time.as_micros()).unwrap_or(u64::MAX);
+        v1::StageTime { session, stage, count: total.count, total_us }
+    };
+    all.map(one).collect()
 }
 
 /// How the last reload ended.

@@ -15,6 +15,7 @@ use prost::Message as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use tally_domain::intent::ENVELOPE_MAX_BYTES;
+use tally_domain::key::KeyState;
 use tally_domain::ports::store::tokens::{Rotated, RotationState};
 use tally_domain::token::DomainState;
 use tally_domain::{Action, KeyName, Reason, Refusal, SecretBytes};
@@ -35,6 +36,9 @@ const ANSWERS_MAX: usize = 4;
 
 /// Messages of one stream that the token works on while the one before is being written down.
 const AHEAD_MAX: usize = 2;
+
+/// The state of a domain that lives elsewhere: that it is there is all that is known of it here.
+const AT_ITS_HOME: &str = "at its home";
 
 /// One node's service.
 pub struct Tokens(Arc<Node>);
@@ -89,6 +93,8 @@ impl Tokens {
             told.rotations = going.iter().map(rotation_out).collect();
             let doomed = node.vaults.store.doomed_keys().map_err(|e| status(&crate::reply::of_store(&e)))?;
             told.doomed_keys = u32::try_from(doomed.len()).unwrap_or(u32::MAX);
+        } else if held.state() == KeyState::Active {
+            told.state = AT_ITS_HOME.into();
         }
         if is_stopped(node, &held.record.name, &told.state) {
             told.state = FROZEN.into();
@@ -231,6 +237,27 @@ impl TokenService for Tokens {
             in_time(lead_token::show(&node, caller, envelope)).await
         };
         Ok(Response::new(self.call(request, Action::ShowToken, |r| r.intent.take(), work).await?))
+    }
+
+    async fn suspend_token(
+        &self,
+        request: Request<v1::SuspendTokenRequest>,
+    ) -> Result<Response<v1::SuspendTokenResponse>, Status> {
+        let work = |node: Arc<Node>, caller, envelope, _| async move {
+            in_time(lead_token::suspend(&node, caller, Action::SuspendToken, envelope)).await
+        };
+        Ok(Response::new(self.call(request, Action::SuspendToken, |r| r.intent.take(), work).await?))
+    }
+
+    async fn resume_token(
+        &self,
+        request: Request<v1::ResumeTokenRequest>,
+    ) -> Result<Response<v1::ResumeTokenResponse>, Status> {
+        let work = |node: Arc<Node>, caller, envelope, _| async move {
+            in_time(lead_token::suspend(&node, caller, Action::ResumeToken, envelope)).await
+        };
+        let done = self.call(request, Action::ResumeToken, |r| r.intent.take(), work).await?;
+        Ok(Response::new(v1::ResumeTokenResponse { rule: done.rule, home: done.home, state: done.state }))
     }
 
     async fn delete_token(

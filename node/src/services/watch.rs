@@ -43,18 +43,22 @@ pub fn watch(node: Arc<Node>, caller: Caller, tenant: Tenant, cursor: &str) -> R
 
 fn begin(node: &Node, cursor: &str) -> Result<u64, Refusal> {
     let size = node.store.log_size().map_err(|e| reply::of_store(&e))?;
-    if cursor.is_empty() {
-        return Ok(size);
-    }
-    let own = cursor.rsplit_once('/').filter(|(name, _)| *name == node.name().as_str());
-    let at = own.and_then(|(_, at)| at.parse().ok()).filter(|at| *at <= size);
-    at.ok_or_else(|| {
+    place(node.name().as_str(), cursor, size).ok_or_else(|| {
         let detail = format!(
             "the cursor is none that {0} has given; ask the node that it names, or begin anew without one or with {0}/0",
             node.name()
         );
         Refusal::new(Reason::ParameterRange).with("detail", detail)
     })
+}
+
+/// The leaf that a cursor of this node points at; without one the next that is written.
+pub fn place(node: &str, cursor: &str, size: u64) -> Option<u64> {
+    if cursor.is_empty() {
+        return Some(size);
+    }
+    let (_, at) = cursor.rsplit_once('/').filter(|(name, _)| *name == node)?;
+    at.parse().ok().filter(|at| *at <= size)
 }
 
 struct Watcher {

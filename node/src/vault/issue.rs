@@ -12,6 +12,7 @@ use tally_domain::token::{Reuse, Token};
 use tally_domain::{ClientId, Reason, Refusal, Subject};
 use tally_tokenization::Pan;
 use tally_tokenization::format::DrawError;
+use tally_tokenization::plain::holds_card;
 
 /// How often cards are written down before others are taken to be in the way for good. A token that is taken is drawn anew:
 /// where half of all are, which is the most, one card in 64 needs more than six draws.
@@ -88,6 +89,7 @@ impl Issue {
         if !self.loaded.checked.takes(brand) {
             return Err(Refusal::new(Reason::CardBrand).with("brand", brand.as_str()));
         }
+        self.loaded.keeps_subject(card.subject.as_ref())?;
         match self.loaded.checked.spec().reuse {
             Reuse::Random => Ok(()),
             Reuse::PerDomain | Reuse::PerSubject => node.vaults.ask(client, &card.pan),
@@ -231,7 +233,7 @@ fn of_draw(error: &DrawError) -> Refusal {
 /// Reads a card number; what was given is not repeated.
 ///
 /// # Errors
-/// `CARD_INVALID`; `MALFORMED` for a subject that is none.
+/// `CARD_INVALID`; `MALFORMED` for a subject that is none, `CARD_IN_TEXT` for one that looks like a card number.
 pub fn card(number: &[u8], subject: &str) -> Result<Card, Refusal> {
     let pan = Pan::parse(number).map_err(|bad| Refusal::new(Reason::CardInvalid).with("detail", bad.to_string()))?;
     Ok(Card { pan, subject: self::subject(subject)? })
@@ -240,8 +242,11 @@ pub fn card(number: &[u8], subject: &str) -> Result<Card, Refusal> {
 /// Reads whose card it is; nobody's, if nothing is said.
 ///
 /// # Errors
-/// `MALFORMED`.
+/// `MALFORMED`; `CARD_IN_TEXT`.
 pub fn subject(text: &str) -> Result<Option<Subject>, Refusal> {
     let malformed = |_| Refusal::new(Reason::Malformed).with("field", "subject");
+    if holds_card(text.as_bytes()) {
+        return Err(Refusal::new(Reason::CardInText).with("field", "subject"));
+    }
     if text.is_empty() { Ok(None) } else { Subject::parse(text).map(Some).map_err(malformed) }
 }

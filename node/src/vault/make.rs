@@ -1,5 +1,5 @@
-//! New keys of token domains, made on the token. One that was made and not written down has wrapped nothing, and nobody
-//! knows its id.
+//! New keys of token domains, made on every token that the node has. One that was made and not written down has wrapped
+//! nothing, and nobody knows its id.
 
 use super::Loaded;
 use crate::node::{Node, fresh_rng};
@@ -8,7 +8,7 @@ use rand::Rng as _;
 use tally_domain::ports::hsm::{HsmError, IndexKeyId, KekId, Seal, VaultKey};
 use tally_domain::ports::store::tokens::{DomainKek, KekKind, NewDomain, WrappedKey};
 use tally_domain::token::DataKeyNumber;
-use tally_domain::{KekNumber, KeyName, Refusal, UnixMillis};
+use tally_domain::{KekNumber, KeyName, Reason, Refusal, UnixMillis};
 use tally_tokenization::bind::data_key_aad;
 use tally_tokenization::spec::{Checked, Keeping, Mode};
 
@@ -68,13 +68,13 @@ pub async fn draw_kek(node: &Node, mode: Mode) -> Result<DomainKek, Refusal> {
     for _ in 0..TOKEN_TRIES_MAX {
         let object = KekId(drawn());
         let (kind, made) = match mode {
-            Mode::Hybrid => (KekKind::Sealing, node.hsm.create_kek(object).await.map(|_| ())),
-            Mode::Strict => (KekKind::Wrapping, node.hsm.create_vault_key(VaultKey::Wrapping(object)).await),
+            Mode::Hybrid => (KekKind::Sealing, sealing_kek(node, object).await),
+            Mode::Strict => (KekKind::Wrapping, vault_key(node, VaultKey::Wrapping(object)).await),
         };
         match made {
             Ok(()) => return Ok(DomainKek { object, kind }),
-            Err(late @ HsmError::Deadline { .. }) => error = late,
-            Err(other) => return Err(reply::of_hsm(&other)),
+            Err(Unmade::Primary(late @ HsmError::Deadline { .. })) => error = late,
+            Err(other) => return Err(other.into()),
         }
     }
     Err(reply::of_hsm(&error))
@@ -88,13 +88,63 @@ pub async fn new_index_key(node: &Node) -> Result<IndexKeyId, Refusal> {
     let mut error = HsmError::Busy;
     for _ in 0..TOKEN_TRIES_MAX {
         let id = IndexKeyId(drawn());
-        match node.hsm.create_vault_key(VaultKey::Index(id)).await {
+        match vault_key(node, VaultKey::Index(id)).await {
             Ok(()) => return Ok(id),
-            Err(late @ HsmError::Deadline { .. }) => error = late,
-            Err(other) => return Err(reply::of_hsm(&other)),
+            Err(Unmade::Primary(late @ HsmError::Deadline { .. })) => error = late,
+            Err(other) => return Err(other.into()),
         }
     }
     Err(reply::of_hsm(&error))
+}
+
+/// Why there is no new key.
+enum Unmade {
+    /// The token that makes keys does not.
+    Primary(HsmError),
+    /// The other one does not take it.
+    Standby(HsmError),
+}
+
+impl From<Unmade> for Refusal {
+    fn from(unmade: Unmade) -> Self {
+        match unmade {
+            Unmade::Primary(error) => reply::of_hsm(&error),
+            Unmade::Standby(error) => {
+                tracing::error!(%error, "the standby token does not take a key of a token domain");
+                Reason::HsmStandby.into()
+            }
+        }
+    }
+}
+
+/// A KEK that encrypts, on every token of the node or on none: with a key that only the primary has, the domain would end
+/// with the primary, and nobody would know before.
+async fn sealing_kek(node: &Node, id: KekId) -> Result<(), Unmade> {
+    let made = node.hsm.create_kek(id).await.map_err(Unmade::Primary)?;
+    let Some(transfer) = made.transfer else { return Ok(()) };
+    let why = match node.hsm.replicate_kek(id, transfer).await {
+        Ok(check_value) if check_value == made.check_value => return Ok(()),
+        Ok(_) => HsmError::Integrity,
+        Err(error) => error,
+    };
+    undo(node.hsm.destroy_kek(id).await);
+    Err(Unmade::Standby(why))
+}
+
+/// The same for a key that serves a domain alone.
+async fn vault_key(node: &Node, key: VaultKey) -> Result<(), Unmade> {
+    let made = node.hsm.create_vault_key(key).await.map_err(Unmade::Primary)?;
+    let Some(transfer) = made else { return Ok(()) };
+    let Err(why) = node.hsm.replicate_vault_key(key, transfer).await else { return Ok(()) };
+    undo(node.hsm.destroy_vault_key(key).await);
+    Err(Unmade::Standby(why))
+}
+
+/// The standby may not answer this either. What is left has wrapped nothing, and nobody knows its id.
+fn undo(destroyed: Result<(), HsmError>) {
+    if let Err(error) = destroyed {
+        tracing::warn!(%error, "a key that is not used may be left on a token");
+    }
 }
 
 async fn wrapped(

@@ -6,7 +6,7 @@ use crate::harness::people::*;
 use crate::harness::raw;
 use tally_client::{Client, RequestState};
 use tally_domain::approval::Verdict;
-use tally_domain::dsse::Envelope;
+use tally_domain::dsse::{Envelope, content_digest};
 use tally_domain::{Approval, Digest, PersonName, Reason, RequestId, Tenant, UnixMillis};
 use tally_proto::v1;
 use tally_proto::v1::approval_service_client::ApprovalServiceClient;
@@ -206,7 +206,15 @@ async fn what_needs_nobody_or_is_denied_does_not_wait_and_nothing_waits_for_long
     create_board(&client).await;
     create_fast(&client).await;
     // Policy asks nobody: a long life is refused as ever.
-    assert_eq!(reason(sign(&client, say("long").valid_for(HOUR)).await), Reason::ValidityTooLong);
+    let id = RequestId([77; 16]);
+    let long = || say("long").request_id(id);
+    assert_eq!(reason(sign(&client, long().valid_for(HOUR)).await), Reason::ValidityTooLong);
+    assert_eq!(client.request(id).await.unwrap().state, RequestState::Refused("VALIDITY_TOO_LONG".into()));
+    // Its id is free for a shorter one, and then taken.
+    let short = client.seal(long()).unwrap();
+    client.sign(&short).await.unwrap();
+    assert_eq!(client.request(id).await.unwrap().intent_digest, content_digest(short.envelope()));
+    assert_eq!(reason(sign(&client, long().valid_for(HOUR)).await), Reason::RequestIdConflict);
     assert_eq!(reason(sign(&client, minute("a day").valid_for(24 * HOUR)).await), Reason::ApprovalsRequired);
     for more in [25 * HOUR, u64::MAX] {
         assert_eq!(reason(sign(&client, minute("too long").valid_for(more)).await), Reason::ValidityTooLong);
@@ -225,7 +233,7 @@ async fn what_needs_nobody_or_is_denied_does_not_wait_and_nothing_waits_for_long
         .await;
     assert_eq!(raw::typed(unknown), (Code::NotFound, Reason::RequestNotFound));
     let elsewhere = ApprovalServiceClient::new(raw::as_client(&cluster, 0).await)
-        .list_pending(v1::ListPendingRequest { tenant: "other".into() })
+        .list_pending(v1::ListPendingRequest { tenant: "other".into(), ended: true })
         .await;
     assert_eq!(raw::typed(elsewhere), (Code::PermissionDenied, Reason::Acl));
     // What waits expires.
@@ -237,5 +245,9 @@ async fn what_needs_nobody_or_is_denied_does_not_wait_and_nothing_waits_for_long
     for i in 0..3 {
         until(&cluster, i, "it must expire", expired).await;
         assert_eq!(reason(cluster.at(i).summary(brief.request_id()).await), Reason::Expired);
+        let is_brief = |p: &tally_client::PendingInfo| p.request_id == brief.request_id();
+        assert!(!cluster.at(i).pending().await.unwrap().iter().any(is_brief));
+        let all = cluster.at(i).pending_and_ended().await.unwrap();
+        assert_eq!(all.iter().find(|p| is_brief(p)).map(|p| p.state.as_str()), Some("expired"));
     }
 }

@@ -218,3 +218,26 @@ async fn s_3_1_no_secret_is_in_a_log_metric_trace_error_or_database() {
         assert!(!place.windows(PIN.len()).any(|w| w == PIN.as_bytes()), "{what} holds the PIN");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s_3_1_neither_a_node_nor_its_tokens_process_leaves_a_core_when_it_crashes() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    use std::os::unix::process::ExitStatusExt as _;
+    // As generous as a system can be to those who crash.
+    let maximum = getrlimit(Resource::Core).maximum;
+    setrlimit(Resource::Core, Rlimit { current: maximum, maximum }).unwrap();
+    let mut cluster = Cluster::start().await;
+    let crash = ["-c", "kill -ABRT $$"];
+    let other = std::process::Command::new("sh").args(crash).current_dir(cluster.dir.path()).status().unwrap();
+    println!("another process that crashes leaves a core here: {}", other.core_dumped());
+    let client = cluster.at(0);
+    create_fast(&client).await;
+    sign(&client, say("with a share in memory")).await.unwrap();
+
+    let process = client.node().await.unwrap().hsm.process.unwrap();
+    let limits = std::fs::read_to_string(format!("/proc/{process}/limits")).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+    let ended = cluster.abort(0);
+    assert_eq!((ended.signal(), ended.core_dumped()), (Some(6), false), "{ended:?}");
+}

@@ -40,11 +40,54 @@ async fn what_is_no_card_or_not_taken_is_said_to_be_so_and_is_not_repeated() {
     assert!(detail(&short).contains("10^3"), "{}", detail(&short));
     let kept = tokenize(&client, "kept", CANARY).await.unwrap().token;
     assert!(kept.as_str().starts_with("400005") && kept.as_str().ends_with("5556"));
+    in_text(&cluster, &client).await;
     verified(&cluster).await;
     cluster.stop(0);
-    for card in [bad[0], bad[1], bad[2], bad[3], "5555555555554444", "4222222222222", CANARY] {
+    for card in [bad[0], bad[1], bad[2], bad[3], "5555555555554444", "4222222222222", IN_TEXT, CANARY] {
         assert_eq!(found_in_files(&cluster, card.as_bytes()), Vec::<String>::new());
     }
+}
+
+/// A test card of a network, which somebody puts where it does not belong.
+const IN_TEXT: &str = "4012888888881881";
+
+/// Whoever signs without the SDK is refused by the nodes, which keep nothing of it, not even in the log of what they refuse.
+async fn in_text(cluster: &Cluster, client: &tally_client::Client) {
+    let show = |token: &str, purpose: &str| {
+        let call = Call::Show { token: Token::parse(token).unwrap() };
+        let content = tally_tokenization::TokenCall { purpose: purpose.into(), call }.to_bytes();
+        let order = Order::tokens(key("visa"), "", Call::Show { token: Token::parse("tok_a").unwrap() });
+        tally_domain::Intent { content, ..client.seal(order).unwrap().intent().clone() }
+    };
+    let plain = || show("tok_a", "");
+    let mut service = TokenServiceClient::new(raw::as_client(cluster, 0).await);
+    for bad in [
+        tally_domain::Intent { note: format!("see {IN_TEXT}"), ..plain() },
+        tally_domain::Intent { key: key(IN_TEXT), ..plain() },
+        show(IN_TEXT, ""),
+        show("tok_a", IN_TEXT),
+    ] {
+        let request = v1::GetTokenRequest { intent: Some(raw::signed(cluster, &bad)) };
+        assert_eq!(raw::typed(service.get_token(request).await.map(drop)).1, Reason::CardInText);
+        // By a signature that is not the client's, too.
+        let mut forged = raw::signed(cluster, &bad);
+        forged.signatures[0].signature[7] ^= 1;
+        let request = v1::GetTokenRequest { intent: Some(forged) };
+        assert_eq!(raw::typed(service.get_token(request).await.map(drop)).1, Reason::IntentSignature);
+    }
+    let (id, salt) = (client.draw_request_id().unwrap(), [7; 32]);
+    let whose = tally_domain::Subject::parse(IN_TEXT).unwrap();
+    let card = tally_tokenization::call::commitment(&salt, CANARY.as_bytes(), Some(&whose));
+    let intent = client.seal(Order::tokens(key("visa"), "", Call::Tokenize { card }).request_id(id)).unwrap();
+    let request = v1::TokenizeRequest {
+        intent: Some(raw::signed(cluster, intent.intent())),
+        salt: salt.to_vec(),
+        card: CANARY.into(),
+        subject: IN_TEXT.into(),
+    };
+    assert_eq!(raw::typed(service.tokenize(request).await).1, Reason::CardInText);
+    let whose = tokenize_of(client, "visa", CANARY, Some("c-1")).await;
+    assert_eq!(reason(whose), Reason::SubjectNotKept);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

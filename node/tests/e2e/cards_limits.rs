@@ -145,7 +145,8 @@ async fn a_stream_over_a_size_opens_once_two_persons_have_approved_it_and_for_it
     assert_eq!((refused.reason, &*refused.metadata["missing_1"]), (Reason::ApprovalsRequired, "audits: 2 of treasury"));
     for i in 0..3 {
         let text = holds(&cluster, i, id, 0).await.summary;
-        let asks = "client payouts-1 asks to reveal up to 2000 in token domain cards, shown full, for purpose `audit`";
+        let asks = "client payouts-1 asks to reveal up to 2000 card numbers of token domain cards\n\
+                    of tokens that it names later, shown full, for purpose `audit`";
         assert_eq!(text, asks, "node {i}");
     }
     // What is short-lived, and what asks nobody, is as it was; and what asks nobody may not live for long.

@@ -73,11 +73,21 @@ async fn an_expired_or_suspended_token_shows_nothing_and_a_search_leaves_the_sam
     let added: Vec<usize> = leaves.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(added[0] > 0 && added.iter().all(|n| *n == added[0]), "{added:?}");
 
+    assert_eq!(set_suspended(&client, "cards", &tokens[1], true).await.unwrap(), "suspended");
+    assert_eq!(set_suspended(&client, "cards", &tokens[1], true).await.unwrap(), "suspended");
+    assert_eq!(set_suspended(&client, "cards", &tokens[2], true).await.unwrap(), "suspended");
+    assert_eq!(set_suspended(&client, "cards", &tokens[2], false).await.unwrap(), "active");
+    let nobody = Token::parse("tok_nobody").unwrap();
+    assert_eq!(reason(set_suspended(&client, "cards", &nobody, true).await), Reason::TokenNotFound);
+    // What stops more goes on in a domain that is stopped, and nothing else does.
+    change(&client, "cards", DomainChange::Suspend).await.unwrap();
+    assert_eq!(set_suspended(&client, "cards", &tokens[1], true).await.unwrap(), "suspended");
+    assert_eq!(reason(set_suspended(&client, "cards", &tokens[1], false).await), Reason::DomainSuspended);
+    change(&client, "cards", DomainChange::Resume).await.unwrap();
     cluster.stop(0);
     {
         let c = rusqlite::Connection::open(cluster.nodes[0].dir.join("data/tally.db")).unwrap();
         c.execute("UPDATE token SET expires_at = 1 WHERE token = ?1", [tokens[0].as_str()]).unwrap();
-        c.execute("UPDATE token SET state = 2 WHERE token = ?1", [tokens[1].as_str()]).unwrap();
     }
     cluster.launch(0, &[]);
     cluster.serving(0).await;
@@ -90,5 +100,8 @@ async fn an_expired_or_suspended_token_shows_nothing_and_a_search_leaves_the_sam
     }
     assert_eq!(reveal(&client, "cards", &tokens[2]).await.unwrap(), nth_card(2));
     assert_eq!(delete(&client, "cards", &tokens[1]).await.unwrap().deleted, 1);
+    assert_eq!(delete(&client, "cards", &tokens[1]).await.unwrap().deleted, 0);
+    assert_eq!(reason(delete(&client, "cards", &nobody).await), Reason::TokenNotFound);
+    assert_eq!(reason(set_suspended(&client, "cards", &tokens[1], false).await), Reason::TokenShredded);
     verified(&cluster).await;
 }

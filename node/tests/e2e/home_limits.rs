@@ -167,6 +167,19 @@ async fn i4_a_key_in_an_hsm_signs_within_its_limits_whichever_node_is_asked() {
     verified(&cluster).await;
 }
 
+/// Opens as often as it takes until it is opened or there is no room: the same request, which keeps what it has of a line.
+/// Where a machine has more to do than it can, voters do not answer in time.
+async fn opens_at_last(caller: &Client, vault: &str, blob: &[u8]) -> Result<Vec<u8>, ClientError> {
+    let intent = caller.seal(Order::unwrap(key(vault), ledger(), blob)).unwrap();
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        match bytes(caller.unwrap(&intent, blob).await) {
+            Err(error) if error.is_transient() && Instant::now() < end => {}
+            outcome => return outcome,
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i4_sixteen_callers_at_once_open_as_much_as_the_limit_of_each_client_and_no_more() {
     // A witness votes on what others do alone, too.
@@ -179,23 +192,22 @@ async fn i4_sixteen_callers_at_once_open_as_much_as_the_limit_of_each_client_and
     let blob = wrap(&client, "vault", b"secret").await.unwrap().blob;
     let beside = wrap(&client, "other", b"secret").await.unwrap().blob;
     let callers: Vec<_> = (0..16).map(|n| client.rotated(n)).collect();
-    let open = async |caller: &Client| bytes(open_with(caller, "vault", ledger(), &blob).await);
-    let outcomes = join_all(callers.iter().map(open)).await;
+    let outcomes = join_all(callers.iter().map(|caller| opens_at_last(caller, "vault", &blob))).await;
     let opened = outcomes.iter().filter(|o| o.as_deref().is_ok_and(|plain| plain == b"secret")).count();
-    assert_eq!(opened, 10);
+    assert_eq!(opened, 10, "{outcomes:?}");
     for refused in outcomes.into_iter().filter(Result::is_err) {
         assert_eq!(no_room(refused), "unwraps");
     }
     // The line is the client's, whichever KEK opens; wrapping is not limited, and another client has a line of its own.
-    assert_eq!(no_room(bytes(open_with(&client, "other", ledger(), &beside).await)), "unwraps");
+    assert_eq!(no_room(opens_at_last(&client, "other", &beside).await), "unwraps");
     wrap(&client, "vault", b"more").await.unwrap();
 
     // Two homes and one line at the same time: sometimes less, never more.
     let second = cluster.client("payouts-2");
     let callers: Vec<_> = (0..16).map(|n| (second.rotated(n), n % 2 == 0)).collect();
     let open = async |(caller, first): &(Client, bool)| match first {
-        true => bytes(open_with(caller, "vault", ledger(), &blob).await),
-        false => bytes(open_with(caller, "other", ledger(), &beside).await),
+        true => opens_at_last(caller, "vault", &blob).await,
+        false => opens_at_last(caller, "other", &beside).await,
     };
     let outcomes = join_all(callers.iter().map(open)).await;
     let opened = outcomes.iter().filter(|o| o.is_ok()).count();

@@ -7,7 +7,7 @@ use crate::harness::raw::{self, typed};
 use crate::harness::vault::verified;
 use crate::limits_votes::Asker;
 use std::collections::BTreeMap;
-use tally_client::{Client, ClientError, SealedIntent, Signed};
+use tally_client::{Client, ClientError, RequestState, SealedIntent, Signed};
 use tally_domain::{Reason, RequestId};
 use tonic::Code;
 
@@ -153,7 +153,19 @@ async fn one_voter_may_be_away_two_may_not_and_what_an_attempt_had_taken_is_its_
     cluster.kill(2);
     cluster.at(0).sign(&third).await.unwrap();
     cluster.at(1).sign(&second).await.unwrap();
-    full(sign(&cluster.at(0), say("one too many")).await, "fast-hour", 3_600);
+    let last = client.seal(say("one too many")).unwrap();
+    let state = async |c: &Client| c.find_request(last.request_id()).await.unwrap().state;
+    full(cluster.at(0).sign(&last).await, "fast-hour", 3_600);
+    assert_eq!(state(&client).await, RequestState::Refused("VELOCITY_LIMIT".into()));
+    // Without a quorum nobody knows whether there is room by now, and nobody says that there is none.
+    cluster.kill(WITNESSES[0]);
+    let known = async |c: Client| {
+        let peers = c.node().await.ok()?.peers;
+        peers.iter().any(|p| p.node.as_str() == "node-4" && !p.reachable).then_some(())
+    };
+    until(&cluster, 0, "it must know who is away", known).await;
+    assert_eq!(refused(cluster.at(0).sign(&last).await).0, Reason::Voters);
+    assert_eq!(state(&client).await, RequestState::Received);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -28,6 +28,7 @@ mod evil;
 mod evm;
 mod freezes;
 mod frozen_keks;
+mod full_disk;
 mod harness {
     pub mod admins;
     pub mod anvil;

@@ -57,6 +57,41 @@ async fn a_silent_node_is_left_out_and_two_silent_ones_are_named() {
     verified_ed25519(&fast, b"nobody there", &said.signature);
 }
 
+/// In the middle of a session, where a stopped process is not noticed before it is asked: each stage has its own patience.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signer_that_falls_silent_in_a_session_is_named_within_its_time_and_another_signs() {
+    let mut cluster = Cluster::prepare(3);
+    let silent = cluster.nodes[1].dir.join("silent");
+    for i in 0..3 {
+        let env = [("TALLY_SILENT", silent.to_str().unwrap())];
+        cluster.launch(i, if i == 1 { &env } else { &[] });
+    }
+    cluster.all_serving().await;
+    let client = cluster.at(0);
+    let fast = create_fast(&client).await;
+    for stage in ["hello", "offline", "vote"] {
+        std::fs::write(&silent, stage).unwrap();
+        let named = |log: &str| {
+            let failed = log.lines().filter(|line| line.contains("session failed") && line.contains("SIGNERS"));
+            let here =
+                |line: &str| line.contains(&format!("\"{stage}\"")) && line.contains("missing=[NodeName(node-2)]");
+            failed.into_iter().any(here)
+        };
+        // Who signs is drawn by lot: node 2 is among them sooner or later.
+        for n in 0..20 {
+            let text = format!("silent from {stage} on, {n}");
+            let said = sign(&client, say(&text)).await.unwrap();
+            verified_ed25519(&fast, text.as_bytes(), &said.signature);
+            if named(&cluster.log_of(0)) {
+                break;
+            }
+        }
+        assert!(named(&cluster.log_of(0)), "{stage}: {}", cluster.log_of(0));
+    }
+    std::fs::remove_file(&silent).unwrap();
+    sign(&cluster.at(1), say("heard again")).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_request_can_be_followed_through_the_logs_of_all_its_nodes() {
     let mut cluster = Cluster::start().await;

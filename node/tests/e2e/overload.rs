@@ -17,8 +17,15 @@ use tokio_rustls::client::TlsStream;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-/// More than a node has places for unfinished handshakes, and as many as the usual limit of descriptors lets a test have.
-const IDLE: usize = 700;
+/// Connections that say nothing, if this process may have as many.
+const IDLE: usize = 10_000;
+
+/// Descriptors of this process for all else.
+const OTHERS: u64 = 1_000;
+
+/// Descriptors that a node has at most with any number of connections that say nothing: 512 handshakes that have not ended, and
+/// what it needs for itself.
+const DESCRIPTORS_MAX: usize = 700;
 
 /// Far more calls than a caller ever takes back before they are looked at.
 const RESETS: usize = 20_000;
@@ -61,8 +68,10 @@ async fn hostile_connections_and_messages_do_no_harm() {
 
     // Connections that never say anything.
     let port = cluster.nodes[0].port;
-    let idle: Vec<_> = (0..IDLE).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
+    let idle: Vec<_> = (0..idle_max()).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
     healthy(&cluster.at(0), "beside idle connections").await;
+    let open = cluster.descriptors(0);
+    assert!(open < DESCRIPTORS_MAX, "{open} descriptors for {} connections", idle.len());
 
     // Slowloris: a known caller opens more than its share, begins a head and never ends it.
     let who = &cluster.clients["payouts-2"].tls;
@@ -118,6 +127,16 @@ async fn hostile_connections_and_messages_do_no_harm() {
     healthy(&cluster.at(0), "after a million fields").await;
     let after = resident_kib(&cluster);
     assert!(after < before * 3 / 2 + ALLOWANCE_KIB, "{before} KiB became {after} KiB");
+}
+
+/// As many connections as the system lets this process have, up to [`IDLE`].
+fn idle_max() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+    let room = maximum.map_or(IDLE, |n| usize::try_from(n.saturating_sub(OTHERS)).unwrap());
+    assert!(room > DESCRIPTORS_MAX, "the limit of descriptors is too low to show anything: raise `ulimit -Hn`");
+    room.min(IDLE)
 }
 
 /// What an allocator keeps of large messages, in a debug build.

@@ -122,7 +122,10 @@ async fn a_node_that_was_away_catches_up_before_it_serves_and_a_veto_reaches_it(
     sign(&client, say("two of three")).await.unwrap();
     // Two nodes are no quorum of three: it waits for the third, which has also missed a veto.
     let waits = looser.next(3, SAME, &[ALICE, BOB]);
-    assert_eq!(admins::propose(&client, &waits).await.unwrap().proposal.state, "ready");
+    let proposed = admins::propose(&client, &waits).await.unwrap();
+    assert_eq!(proposed.proposal.state, "ready");
+    let not = proposed.not_active.unwrap();
+    assert_eq!((not.reason.as_str(), not.votes_needed, not.votes), ("PARTICIPANTS", 3, 2));
     let looser_still = looser.next(4, ("policy.cedar", "decimal(\"5000\")", "decimal(\"6000\")"), &[ALICE, BOB]);
     admins::propose(&client, &looser_still).await.unwrap();
     let name = BundleName { version: 4, digest: looser_still.digest() };

@@ -112,3 +112,42 @@ async fn a_node_with_an_empty_store_is_fenced_by_those_who_knew_it() {
     cluster.serving(2).await;
     assert_eq!(reason(sign(&cluster.at(2), say("who am I")).await), Reason::Recovering);
 }
+
+const ONE_LIMIT: &str = "[[limit]]\nid = \"fast-hour\"\nkey = \"fast\"\ncount = 9\nper = \"1h\"\n";
+
+/// ADR 12: a witness comes back into its seat with nothing on its disk, and is the vote that a limit needs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_witness_with_an_empty_store_votes_again_once_all_others_have_accepted_it() {
+    let mut cluster = Cluster::limited(ONE_LIMIT).await;
+    let client = cluster.client("payouts-1");
+    create_fast(&client).await;
+    sign(&client, say("before")).await.unwrap();
+    let fences = async |c: tally_client::Client| {
+        let peers = c.node().await.map(|n| n.peers).unwrap_or_default();
+        peers.iter().any(|p| p.node.as_str() == "node-5" && p.fenced)
+    };
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    cluster.stop(4);
+    std::fs::remove_dir_all(cluster.nodes[4].dir.join("data")).unwrap();
+    cluster.launch(4, &[]);
+    cluster.serving(4).await;
+    for i in 0..4 {
+        settled("it must be fenced", || fences(cluster.at(i))).await;
+    }
+    // Without the other witness there are only three whose votes count.
+    cluster.kill(3);
+    assert_eq!(reason(sign(&cluster.at(0), say("three of five")).await), Reason::Voters);
+    for i in [0, 1, 2, 4] {
+        cluster.stop(i);
+    }
+    for i in 0..4 {
+        let output = tallyd(&cluster.nodes[i].dir.join("node.toml")).args(["--accept-restore", "node-5"]).output();
+        assert!(output.unwrap().status.success(), "node {i}");
+    }
+    // It believes that it is fenced until it starts again.
+    for i in [0, 1, 2, 4] {
+        cluster.launch(i, &[]);
+        cluster.serving(i).await;
+    }
+    settled("its vote must count", || async { sign(&cluster.at(0), say("four of five")).await.is_ok() }).await;
+}

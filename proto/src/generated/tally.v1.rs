@@ -160,6 +160,9 @@ pub struct Certificate {
 pub struct ListPendingRequest {
     #[prost(string, tag = "1")]
     pub tenant: ::prost::alloc::string::String,
+    /// Also those whose time is over, the last thousand of them: "rejected" or "expired", and nobody is asked about them.
+    #[prost(bool, tag = "2")]
+    pub ended: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListPendingResponse {
@@ -224,8 +227,8 @@ pub struct PendingRequest {
     /// How many nodes sign with the key: 1 where it is in the HSM of the owner.
     #[prost(uint32, tag = "12")]
     pub signers: u32,
-    /// "waiting", "approved" with the reason why the node has not signed it yet, if it has tried, "rejected", or "denied" with
-    /// the reason.
+    /// "waiting", "approved" with the reason why the node has not signed it yet, if it has tried, "rejected", "denied" with the
+    /// reason, or "expired".
     #[prost(string, tag = "13")]
     pub state: ::prost::alloc::string::String,
     #[prost(string, tag = "14")]
@@ -2803,6 +2806,23 @@ pub struct GetStatusResponse {
     /// Until when the active bundle is valid; 0 if that is a directory, which does not expire.
     #[prost(uint64, tag = "50")]
     pub bundle_not_after_ms: u64,
+    /// What the stages of sessions have taken so far.
+    #[prost(message, repeated, tag = "60")]
+    pub stages: ::prost::alloc::vec::Vec<StageTime>,
+}
+/// What a stage of sessions has taken since the start of the node, in all.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StageTime {
+    /// `sign` or `key`.
+    #[prost(string, tag = "1")]
+    pub session: ::prost::alloc::string::String,
+    /// `admit`, `propose`, `hello`, `offline`, `vote`, `quorum`, `combine`, `record`, `keygen`, `seal` or `certify`.
+    #[prost(string, tag = "2")]
+    pub stage: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "3")]
+    pub count: u64,
+    #[prost(uint64, tag = "4")]
+    pub total_us: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KeyUse {
@@ -5142,6 +5162,14 @@ pub struct ProposeResponse {
     pub proposal: ::core::option::Option<Proposal>,
     #[prost(message, optional, tag = "2")]
     pub told: ::core::option::Option<Told>,
+    /// Why it is not active though nothing is left to wait for, such as PARTICIPANTS with the votes that it needs and has; the
+    /// nodes go on with it by themselves. Empty otherwise.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "4")]
+    pub votes_needed: u32,
+    #[prost(uint32, tag = "5")]
+    pub votes: u32,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ActivateRequest {
@@ -7381,7 +7409,8 @@ pub struct TokenDomain {
     pub name: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub home: ::prost::alloc::string::String,
-    /// "pending", "active", "suspended", "deleted", or "frozen" while a freeze stops it.
+    /// "pending", "active", "suspended", "deleted", or "frozen" while a freeze stops it; "at its home" where only its home knows
+    /// which of them it is.
     #[prost(string, tag = "3")]
     pub state: ::prost::alloc::string::String,
     /// Only its home tells the rest.
@@ -7550,6 +7579,38 @@ pub struct TokenInfo {
     /// None if uses are not counted.
     #[prost(uint32, optional, tag = "10")]
     pub uses_left: ::core::option::Option<u32>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SuspendTokenRequest {
+    /// An envelope around an IntentBody with action 49 and a TokenCallBody.
+    #[prost(message, optional, tag = "1")]
+    pub intent: ::core::option::Option<Envelope>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SuspendTokenResponse {
+    #[prost(string, tag = "1")]
+    pub rule: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub home: ::prost::alloc::string::String,
+    /// As in TokenInfo: one that has expired or is used up stays so.
+    #[prost(string, tag = "3")]
+    pub state: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ResumeTokenRequest {
+    /// An envelope around an IntentBody with action 50 and a TokenCallBody.
+    #[prost(message, optional, tag = "1")]
+    pub intent: ::core::option::Option<Envelope>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResumeTokenResponse {
+    #[prost(string, tag = "1")]
+    pub rule: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub home: ::prost::alloc::string::String,
+    /// As in TokenInfo.
+    #[prost(string, tag = "3")]
+    pub state: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 #[prost(skip_debug)]
@@ -7950,6 +8011,56 @@ pub mod token_service_client {
                 .insert(GrpcMethod::new("tally.v1.TokenService", "GetToken"));
             self.inner.unary(req, path, codec).await
         }
+        /// Has a token revealed no more until it is resumed: a reveal is refused with TOKEN_SUSPENDED. It is found and shown all the same.
+        pub async fn suspend_token(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SuspendTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SuspendTokenResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.TokenService/SuspendToken",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.TokenService", "SuspendToken"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Has a suspended token revealed again.
+        pub async fn resume_token(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ResumeTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResumeTokenResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tally.v1.TokenService/ResumeToken",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tally.v1.TokenService", "ResumeToken"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Destroys the card number of a token, or all of a subject.
         pub async fn delete_token(
             &mut self,
@@ -8102,6 +8213,22 @@ pub mod token_service_server {
             request: tonic::Request<super::GetTokenRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetTokenResponse>,
+            tonic::Status,
+        >;
+        /// Has a token revealed no more until it is resumed: a reveal is refused with TOKEN_SUSPENDED. It is found and shown all the same.
+        async fn suspend_token(
+            &self,
+            request: tonic::Request<super::SuspendTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SuspendTokenResponse>,
+            tonic::Status,
+        >;
+        /// Has a suspended token revealed again.
+        async fn resume_token(
+            &self,
+            request: tonic::Request<super::ResumeTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResumeTokenResponse>,
             tonic::Status,
         >;
         /// Destroys the card number of a token, or all of a subject.
@@ -8567,6 +8694,96 @@ pub mod token_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetTokenSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.TokenService/SuspendToken" => {
+                    #[allow(non_camel_case_types)]
+                    struct SuspendTokenSvc<T: TokenService>(pub Arc<T>);
+                    impl<
+                        T: TokenService,
+                    > tonic::server::UnaryService<super::SuspendTokenRequest>
+                    for SuspendTokenSvc<T> {
+                        type Response = super::SuspendTokenResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SuspendTokenRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TokenService>::suspend_token(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SuspendTokenSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tally.v1.TokenService/ResumeToken" => {
+                    #[allow(non_camel_case_types)]
+                    struct ResumeTokenSvc<T: TokenService>(pub Arc<T>);
+                    impl<
+                        T: TokenService,
+                    > tonic::server::UnaryService<super::ResumeTokenRequest>
+                    for ResumeTokenSvc<T> {
+                        type Response = super::ResumeTokenResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ResumeTokenRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TokenService>::resume_token(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ResumeTokenSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -53,3 +53,29 @@ fn s_2_5_both_quorums_count_while_the_roster_changes() {
         assert_eq!(joint.voters(), nodes(before.mask | after.mask));
     }
 }
+
+/// Whether any two certificates of q voters share one that is not among those who lie, forget or were replaced.
+fn always_meet(voters: u8, votes: u32, not_counting: u32) -> bool {
+    let all: Vec<u32> = (0_u32..1 << voters).filter(|mask| mask.count_ones() >= votes).collect();
+    all.iter().all(|a| all.iter().all(|b| a & b & !not_counting != 0))
+}
+
+/// A voter that comes back into its seat with nothing on its disk is one that has forgotten, whoever else lies; together with
+/// a second one that has forgotten it is one too many (`docs/adr/0012`).
+#[test]
+fn s_2_5_a_voter_replaced_in_its_seat_is_the_restored_one_that_quorums_withstand() {
+    for (signers, witnesses) in [(3_u8, 2_u8), (5, 1), (3, 0)] {
+        let voters = signers + witnesses;
+        let tolerance = Tolerance::usual(signers.into(), voters.into());
+        assert_eq!(tolerance.restored, 1, "{signers} + {witnesses}");
+        let votes = u32::try_from(tolerance.votes_needed(voters.into())).unwrap();
+        let sets = |size: u8| (0_u32..1 << voters).filter(move |mask| mask.count_ones() == u32::from(size));
+        assert!(sets(tolerance.faulty + 1).all(|out| always_meet(voters, votes, out)), "{signers} + {witnesses}");
+        assert!(sets(tolerance.faulty + 2).any(|out| !always_meet(voters, votes, out)), "{signers} + {witnesses}");
+    }
+    // Exchanged for one of another name, the two voters are no seat, and the quorums share too few.
+    let (before, after) = (roster(0b001_1111), roster(0b010_1111));
+    let old = certificates(&Electorate::One(before.quorum.clone()));
+    let new = certificates(&Electorate::One(after.quorum.clone()));
+    assert!(!meet(&old, &new, &Roster { mask: before.mask & after.mask, ..roster(before.mask) }));
+}

@@ -124,7 +124,8 @@ impl Cluster {
             _ => self.placed(&vote, nth),
         };
         let (envelope, body) = (Arc::new(envelope), Arc::new(vote.to_bytes()));
-        self.post(&at, voter, Body::Vote { key, envelope, body });
+        let said = Arc::new(self.evil().said.clone());
+        self.post(&at, voter, Body::Vote { key, envelope, said, body });
     }
 
     /// What a node is told of a result, if anything.

@@ -126,6 +126,12 @@ pub enum Lie {
     /// Asks for a vote for nothing of the limit.
     VoteForNoClaims,
 
+    // Persons.
+    /// Shows members something else of persons than what they have signed of this.
+    SaidToMembers,
+    /// The same to voters outside S.
+    SaidToVoters,
+
     // Results.
     /// Keeps its own partial.
     PartialWithheld,

@@ -6,6 +6,7 @@ use crate::cluster::{Arrival, Cluster};
 use crate::member::set;
 use crate::node::{Held, SessionKey};
 use crate::packet::{Body, No, Proposal};
+use crate::persons::DESK;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tally_domain::boot::Statement;
@@ -30,6 +31,7 @@ struct Plan {
     signers: SignerSet,
     promises: Vec<Statement>,
     lied: Option<Lied>,
+    said: Vec<Envelope>,
 }
 
 impl Plan {
@@ -67,7 +69,10 @@ impl Cluster {
     fn lay(&mut self, arrival: &Arrival, nth: usize, peers: Vec<NodeName>, envelope: Envelope, held: Held) {
         let (at, lie, now) = (&arrival.at, self.how(), self.clock(&arrival.at));
         let bundle = self.world.bundle.clone();
-        let opened = admit::open(&bundle, envelope.clone()).expect("clients are honest");
+        let mut opened = admit::open(&bundle, envelope.clone()).expect("clients are honest");
+        if opened.intent().client.as_str() == DESK {
+            opened = opened.with_said(self.evil().said.clone());
+        }
         // A disk that it will need when it behaves again.
         let taken = Step { writes: vec![self.claim(&opened)], leaves: Vec::new() };
         let _ = self.nodes.get_mut(at).expect("a node").journal.commit(taken);
@@ -81,6 +86,7 @@ impl Cluster {
         let claims = lied.as_ref().and_then(|l| l.claims.clone());
         let issued_at = claims.as_ref().map_or(now, tally_domain::Claims::issued_at);
         let claimed = claim(permit.expect("permitted"), claims, issued_at).expect("it believes itself");
+        let said = claimed.permit().approvals().to_vec();
         let (members, signers) = set(&held.record, at, &peers);
         let (attempt, promises) = self.attempt(at, &envelope, &peers);
         let session = self.fresh_id();
@@ -109,7 +115,7 @@ impl Cluster {
             strange_votes: Vec::new(),
         };
         self.evil().tables.insert(session, table);
-        let plan = Plan { session, envelope, peers, held, attempt, signers, promises, lied };
+        let plan = Plan { session, envelope, peers, held, attempt, signers, promises, lied, said };
         self.propose_lies(at, &plan);
     }
 
@@ -151,6 +157,7 @@ impl Cluster {
             abandonments: plan.promises.clone(),
             claims: plan.lied.as_ref().map(|l| l.wire.clone()).unwrap_or_default(),
             bundle: self.world.bundle.digest(),
+            said: plan.said.clone(),
         };
         let record = plan.held.record.clone();
         let signers = |names: &[&NodeName]| {
@@ -168,6 +175,7 @@ impl Cluster {
             Lie::SignersWithoutLeader => proposal.signers = all_but(at),
             Lie::SignersWithoutMember => proposal.signers = all_but(to),
             Lie::SignersDiffer if i == 1 => proposal.signers = all_but(&plan.peers[0]),
+            Lie::SaidToMembers => proposal.said = self.evil().shown.clone(),
             Lie::BundleStale => proposal.bundle = Digest::of(b"an older one"),
             Lie::ClaimsDifferForMembers if i == 1 => {
                 let lied = plan.lied.as_ref().expect("a limit");

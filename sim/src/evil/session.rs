@@ -71,7 +71,9 @@ impl Cluster {
                         Err(trouble) => return self.give_up(key, &trouble),
                     }
                 }
-                Action::Canvass { voters, envelope, body, .. } => self.ask_voters(key, &voters, *envelope, body),
+                Action::Canvass { voters, envelope, approvals, body } => {
+                    self.ask_voters(key, &voters, (*envelope, approvals), body);
+                }
                 Action::Seal(_) => panic!("a signing session seals nothing"),
                 Action::Done(result) => return self.has_result(key, &result),
             }
@@ -96,11 +98,19 @@ impl Cluster {
         self.conclude(table.arrival.call, Err(failure.refusal));
     }
 
-    fn ask_voters(&mut self, key: SessionKey, voters: &[NodeName], envelope: Envelope, body: Vec<u8>) {
+    fn ask_voters(
+        &mut self,
+        key: SessionKey,
+        voters: &[NodeName],
+        (envelope, said): (Envelope, Vec<Envelope>),
+        body: Vec<u8>,
+    ) {
         let at = self.evil().node.clone();
-        let (envelope, body) = (Arc::new(envelope), Arc::new(body));
+        let said = if self.how() == Lie::SaidToVoters { self.evil().shown.clone() } else { said };
+        let (envelope, said, body) = (Arc::new(envelope), Arc::new(said), Arc::new(body));
         for voter in voters {
-            self.post(&at, voter, Body::Vote { key, envelope: envelope.clone(), body: body.clone() });
+            let (envelope, said, body) = (envelope.clone(), said.clone(), body.clone());
+            self.post(&at, voter, Body::Vote { key, envelope, said, body });
         }
     }
 

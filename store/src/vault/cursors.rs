@@ -84,7 +84,7 @@ fn imported(c: &Connection, row: &ImportRow) -> Result<(), StoreError> {
                VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                ON CONFLICT DO UPDATE SET lines = ?4, rejected = ?5, updated_at = ?6
                WHERE source = ?3 AND lines <= ?4 AND rejected <= ?5";
-    one(run(
+    let changed = run(
         c,
         sql,
         params![
@@ -95,7 +95,8 @@ fn imported(c: &Connection, row: &ImportRow) -> Result<(), StoreError> {
             row.rejected.cast_signed(),
             row.updated_at.0.cast_signed(),
         ],
-    )?)
+    )?;
+    if changed == 1 { Ok(()) } else { Err(VaultConflict::Import.into()) }
 }
 
 fn one(changed: usize) -> Result<(), StoreError> {

@@ -15,6 +15,8 @@ fn calls() -> Vec<Call> {
         Call::Search { card },
         Call::Reveal { token: token.clone(), form: Form::Full },
         Call::Show { token: token.clone() },
+        Call::Suspend { token: token.clone() },
+        Call::Resume { token: token.clone() },
         Call::Delete { token },
         Call::DeleteSubject { subject: card },
         Call::TokenizeMany { rows_max: 1, import: None },

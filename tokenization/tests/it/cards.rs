@@ -106,8 +106,15 @@ fn too_few_and_too_many_digits_are_refused() {
 }
 
 #[test]
+fn a_number_that_no_issuer_can_have_is_refused_though_its_check_digit_is_right() {
+    for number in ["0000000000000000", "000000000000", "0111111111111110", "0000-0000-0000-0000"] {
+        assert_eq!(refused(number.as_bytes()), BadPan::Issuer, "{number}");
+    }
+}
+
+#[test]
 fn a_refusal_repeats_nothing_of_what_was_given() {
-    for bad in [BadPan::Character, BadPan::Length, BadPan::Luhn] {
+    for bad in [BadPan::Character, BadPan::Length, BadPan::Issuer, BadPan::Luhn] {
         let digits: Vec<_> = format!("{bad} {bad:?}").split(|c: char| !c.is_ascii_digit()).map(str::len).collect();
         assert!(digits.iter().all(|run| *run <= 2), "{bad}");
     }
@@ -147,7 +154,7 @@ proptest! {
     }
 
     #[test]
-    fn every_number_with_its_check_digit_is_read(stem in "[0-9]{11,18}") {
+    fn every_number_with_its_check_digit_is_read(stem in "[1-9][0-9]{10,17}") {
         let text = with_check_digit(&stem);
         let pan = pan(&text);
         prop_assert_eq!(pan.expose(), text.as_bytes());

@@ -199,7 +199,7 @@ fn buckets_are_counted_where_they_can_fill() {
 
 proptest! {
     #[test]
-    fn what_is_drawn_is_admitted_unlike_any_card_number_and_rarely_the_same(stem in "[0-9]{11,18}", seed: u64) {
+    fn what_is_drawn_is_admitted_unlike_any_card_number_and_rarely_the_same(stem in "[1-9][0-9]{10,17}", seed: u64) {
         let (text, mut rng) = (with_check_digit(&stem), rng(seed));
         for format in Format::ALL {
             let drawn: Result<BTreeSet<_>, _> =

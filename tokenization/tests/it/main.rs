@@ -16,6 +16,7 @@ mod formats;
 mod guards;
 mod helpers;
 mod lives;
+mod plain;
 mod rotations;
 mod scrubbing;
 mod specs;

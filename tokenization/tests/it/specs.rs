@@ -85,6 +85,26 @@ fn a_format_too_small_for_a_demanded_brand_is_refused_with_the_arithmetic() {
 }
 
 #[test]
+fn a_domain_says_which_card_numbers_are_too_short_for_its_format_and_why() {
+    let of = |format, brands: &[Brand]| {
+        let brands = brands.iter().copied().collect();
+        DomainSpec { format, brands, ..spec() }.check().unwrap()
+    };
+    let (any, visa) = (of(Format::Bin8Last4Alnum, &[]), of(Format::Bin8Last4Alnum, &[Brand::Visa]));
+    for checked in [any, visa] {
+        let why = checked.too_small().unwrap().to_string();
+        assert!(why.contains("36^3 - 10^3 = 45656 tokens for a card number of 15 digits"), "{why}");
+        assert_eq!(checked.digits_min(), 16);
+    }
+    let luhn = of(Format::Bin6Last4LuhnInvalid, &[]);
+    assert!(luhn.too_small().unwrap().to_string().contains("10^5 - 10^4 = 90000 tokens for a card number of 15"));
+    for all in [of(Format::Opaque, &[]), of(Format::Bin8Last4Alnum, &[Brand::Mastercard])] {
+        assert_eq!(all.too_small(), None);
+    }
+    assert_eq!(of(Format::Opaque, &[]).digits_min(), 12);
+}
+
+#[test]
 fn lives_and_uses_have_limits() {
     let life = |s| DomainSpec { life_s: NonZeroU32::new(s), ..spec() };
     assert_eq!(refused(life(LIFE_MIN_S - 1)), BadSpec::Life);

@@ -14,7 +14,7 @@ pub const ROWS_MAX: usize = 256;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IndexKeyId(pub [u8; 16]);
 
-/// A key of a token domain that only the token ever has.
+/// A key of a token domain that only the node's tokens ever have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum VaultKey {
     /// Wraps and unwraps data keys that stay in the token (KEK-W), and has no other use: AES-KW, RFC 3394.
@@ -60,10 +60,14 @@ pub struct SealedRow {
 
 /// What of a token serves the vault of card numbers. Calls with more than [`ROWS_MAX`] rows are refused.
 pub trait VaultHsm {
-    /// Makes a key that never leaves the token. Whoever asks again, because the outcome is not known, draws another id.
-    fn create_vault_key(&self, key: VaultKey) -> Pending<Result<(), HsmError>>;
+    /// Makes a key. Whoever asks again, because the outcome is not known, draws another id. Where the node has two tokens it
+    /// gives the key under the transfer key that they share, for [`VaultHsm::replicate_vault_key`]; else the key never leaves.
+    fn create_vault_key(&self, key: VaultKey) -> Pending<Result<Option<Vec<u8>>, HsmError>>;
 
-    /// Destroys a key. One that is not there is destroyed. With a KEK-W go the data keys that the token has unwrapped.
+    /// Gives the standby token a key that the primary has made. One that is there already stays.
+    fn replicate_vault_key(&self, key: VaultKey, transfer: Vec<u8>) -> Pending<Result<(), HsmError>>;
+
+    /// Destroys a key on every token. One that is not there is destroyed. With a KEK-W go the data keys that were unwrapped.
     fn destroy_vault_key(&self, key: VaultKey) -> Pending<Result<(), HsmError>>;
 
     /// HMAC-SHA-256 of each input under a blind-index key.
@@ -81,6 +85,6 @@ pub trait VaultHsm {
     /// Decrypts each row in the token; nothing in place of one that was changed or is bound to something else.
     fn open_rows(&self, key: StrictKey, rows: Vec<SealedRow>) -> Pending<Result<Vec<Option<SecretBytes>>, HsmError>>;
 
-    /// Has the token forget all data keys that it has unwrapped.
+    /// Has every token forget all data keys that it has unwrapped.
     fn forget_strict_keys(&self) -> Pending<Result<(), HsmError>>;
 }

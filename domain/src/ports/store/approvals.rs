@@ -6,6 +6,9 @@ use crate::digest::Digest;
 use crate::ids::{NodeName, PersonName, RequestId, Tenant};
 use crate::time::UnixMillis;
 
+/// Most requests of a tenant that are kept after their time is over: what a person looks through, newest first.
+pub const ENDED_MAX: u32 = 1_000;
+
 /// One write about approvals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApprovalWrite {
@@ -15,12 +18,15 @@ pub enum ApprovalWrite {
     /// What a person said. An approval takes the place of the person's former one; a rejection is for good, and refuses
     /// the request. An approval after any rejection: [`super::Conflict::Rejected`].
     Put(ApprovalRow),
-    /// The request waits no longer: its time is over.
-    Forget {
+    /// The request waits no longer: its time is over by more than clocks may be off. It is kept among those of its tenant
+    /// that have ended, at most [`ENDED_MAX`] of them.
+    End {
         /// Tenant.
         tenant: Tenant,
         /// Request.
         request: RequestId,
+        /// When: what was written down of a request after its time is that it has ended.
+        at: UnixMillis,
     },
     /// The client takes the request back, for good. It must be claimed. Again: the first stays. When it is completed:
     /// [`super::Conflict::Completed`].
@@ -99,6 +105,12 @@ pub trait Approvals {
     /// # Errors
     /// [`StoreError`].
     fn all_waiting(&self) -> Result<Vec<WaitingRow>, StoreError>;
+
+    /// A tenant's requests whose time is over, the last one at the beginning.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn ended_waiting(&self, tenant: &Tenant) -> Result<Vec<WaitingRow>, StoreError>;
 
     /// What persons have said of a request, by person.
     ///

@@ -4,6 +4,7 @@ use crate::digest::Digest;
 use crate::ids::{Attempt, ClientId, Epoch, KeyName, NodeName, RequestId, Tenant};
 use crate::intent::Action;
 use crate::key::KeyState;
+use crate::reason::Reason;
 use crate::time::UnixMillis;
 
 /// A step is durable.
@@ -52,6 +53,15 @@ pub struct RequestRow {
     pub state: RequestState,
     /// Last change.
     pub updated_at: UnixMillis,
+}
+
+impl RequestRow {
+    /// Whether the id is still free for another intent of this client: all that became of it is a refusal because the
+    /// intent lives for too long, which says nothing of what it asks for. The client signs anew, for a shorter time.
+    pub fn yields_to(&self, client: &ClientId) -> bool {
+        let too_long = |word: &String| word == Reason::ValidityTooLong.as_str();
+        self.claim.client == *client && matches!(&self.state, RequestState::Refused(word) if too_long(word))
+    }
 }
 
 /// Where a request stands at one node.

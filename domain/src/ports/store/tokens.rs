@@ -356,6 +356,9 @@ pub enum VaultConflict {
     /// A cursor would go back, or is in another state.
     #[error("the cursor does not go on from there")]
     Cursor,
+    /// An import has come further, or is of another file.
+    #[error("the import does not go on from there")]
+    Import,
 }
 
 /// Why a token does not fit, or is not used.

@@ -101,6 +101,15 @@ pub async fn show(client: &Client, domain: &str, token: &Token) -> Result<TokenI
     Ok(client.token(&client.seal(order).unwrap()).await?.0)
 }
 
+/// Suspends a token, or resumes it; its state then.
+pub async fn set_suspended(client: &Client, domain: &str, token: &Token, on: bool) -> Result<String, ClientError> {
+    let token = token.clone();
+    let call = if on { Call::Suspend { token } } else { Call::Resume { token } };
+    let intent = client.seal(Order::tokens(key(domain), "", call)).unwrap();
+    let done = if on { client.suspend_token(&intent).await } else { client.resume_token(&intent).await };
+    Ok(done?.0)
+}
+
 pub async fn delete(client: &Client, domain: &str, token: &Token) -> Result<Deleted, ClientError> {
     let order = Order::tokens(key(domain), "", Call::Delete { token: token.clone() });
     client.delete_token(&client.seal(order).unwrap(), None).await

@@ -210,10 +210,19 @@ impl Cluster {
         child.wait().unwrap();
     }
 
+    fn proc(&self, i: usize, name: &str) -> PathBuf {
+        let pid = self.nodes[i].child.as_ref().unwrap().id();
+        Path::new("/proc").join(pid.to_string()).join(name)
+    }
+
     /// A file below the node's `/proc` directory.
     pub fn proc_file(&self, i: usize, name: &str) -> std::io::Result<String> {
-        let pid = self.nodes[i].child.as_ref().unwrap().id();
-        std::fs::read_to_string(format!("/proc/{pid}/{name}"))
+        std::fs::read_to_string(self.proc(i, name))
+    }
+
+    /// How many descriptors a node has open.
+    pub fn descriptors(&self, i: usize) -> usize {
+        std::fs::read_dir(self.proc(i, "fd")).unwrap().count()
     }
 
     /// Stops a node's processor time (SIGSTOP) or gives it back (SIGCONT): it is there, and says nothing.
@@ -227,6 +236,14 @@ impl Cluster {
     pub fn hang_up(&self, i: usize) {
         use rustix::process::{Pid, Signal, kill_process};
         kill_process(Pid::from_child(self.nodes[i].child.as_ref().unwrap()), Signal::HUP).unwrap();
+    }
+
+    /// SIGABRT: what a node that finds itself broken does. How it has ended.
+    pub fn abort(&mut self, i: usize) -> std::process::ExitStatus {
+        use rustix::process::{Pid, Signal, kill_process};
+        let mut child = self.nodes[i].child.take().unwrap();
+        kill_process(Pid::from_child(&child), Signal::ABORT).unwrap();
+        child.wait().unwrap()
     }
 
     /// SIGTERM, and waits for a clean end.

@@ -1,0 +1,75 @@
+//! Files that operators write: a node's configuration, a token's capabilities; and the cursors that clients bring back.
+
+use crate::target::Verdict;
+use std::path::Path;
+use tally_hsm_adapter::Profile;
+use tally_node::config::Config;
+use tally_node::testing::cursor;
+
+pub const WORDS: &[&str] = &[
+    "[hsm]\n",
+    "[tls]\n",
+    "[policy]\n",
+    "[rpc]\n",
+    "[hsm.standby]\n",
+    "[wrap]\n",
+    "pin_fd = 7\n",
+    "\"\"",
+    "= \n",
+    "'''",
+    "0x",
+    "mode = \"development\"\n",
+    "node-1/",
+    "99999999999999999999",
+    "+",
+    "..",
+    "\u{0}",
+];
+
+/// The first byte says which: a configuration, capabilities, or a cursor of node-1 whose log has 1,000 leaves.
+pub fn file(bytes: &[u8]) -> Verdict {
+    let Some((which, text)) = bytes.split_first() else { return Verdict::said("nothing") };
+    let Ok(text) = std::str::from_utf8(text) else { return Verdict::said("no text") };
+    match which {
+        0 => {
+            let read = Config::parse(text, Path::new("/etc/tally/node.toml"));
+            if let Ok(config) = &read {
+                let paths = [&config.data_dir, &config.tls.ca, &config.tls.cert, &config.tls.key, &config.hsm.module];
+                assert!(
+                    paths.iter().all(|path| path.is_absolute()),
+                    "a path that depends on where the node is started"
+                );
+                assert!(config.hsm.pin().is_ok(), "no PIN, or two");
+            }
+            let said = read.as_ref().err().map(|e| format!("{e:#}"));
+            assert!(said.as_ref().is_none_or(|said| said.contains("node.toml")), "{said:?} names no file");
+            match (read, said) {
+                (Ok(config), _) => Verdict::Read(format!("config {:?}", config.mode)),
+                (Err(_), said) => Verdict::said(said.unwrap_or_default().lines().last().unwrap_or_default()),
+            }
+        }
+        1 => {
+            let read = Profile::parse(text);
+            match read {
+                Ok(profile) => Verdict::Read(format!("profile {}", profile.restart)),
+                Err(error) => Verdict::said(error.to_string().lines().last().unwrap_or_default()),
+            }
+        }
+        _ => match cursor("node-1", text, 1_000) {
+            Some(at) => {
+                assert!(at <= 1_000 && (text.is_empty() || text.starts_with("node-1/")), "{text}");
+                Verdict::Read("cursor".into())
+            }
+            None => Verdict::said("no cursor"),
+        },
+    }
+}
+
+pub fn files() -> Vec<Vec<u8>> {
+    let config = "cluster = \"c\"\nname = \"node-1\"\nlisten = \"127.0.0.1:1\"\ndata_dir = \"d\"\nbundle_dir = \"b\"\n\
+                  [tls]\nca = \"a\"\ncert = \"b\"\nkey = \"c\"\n\
+                  [hsm]\nmodule = \"m.so\"\ntoken_label = \"a\"\ntoken_serial = \"1\"\npin_fd = 7\n";
+    let profile = include_str!("../../hsm-adapter/profiles/softhsm-2.6.toml");
+    let all = [(0, config), (1, profile), (2, "node-1/12"), (2, "")];
+    all.map(|(which, text)| [&[which], text.as_bytes()].concat()).into()
+}
