@@ -2,8 +2,9 @@
 //!
 //! Usage: `alloy-client CERTIFICATES SIGNER CHAIN TOKEN TO AMOUNT`; see `examples/ethers/pay.mjs`, which takes and prints the same.
 
-use alloy_network::TransactionBuilder as _;
+use alloy_network::{Ethereum, TransactionBuilder as _};
 use alloy_primitives::{Address, U256};
+use alloy_provider::transport::TransportError;
 use alloy_provider::{Provider as _, ProviderBuilder, Web3Signer};
 use alloy_rpc_types_eth::TransactionRequest;
 use anyhow::Context as _;
@@ -22,8 +23,9 @@ async fn main() -> anyhow::Result<()> {
         anyhow::bail!("usage: alloy-client CERTIFICATES SIGNER CHAIN TOKEN TO AMOUNT");
     };
     let (token, to, amount): (Address, Address, U256) = (token.parse()?, to.parse()?, amount.parse()?);
-    let remote = ProviderBuilder::default().connect_reqwest(http(Path::new(certificates))?, signer.parse()?);
-    let chain = ProviderBuilder::default().connect_http(chain.parse()?);
+    let remote =
+        ProviderBuilder::<_, _, Ethereum>::default().connect_reqwest(http(Path::new(certificates))?, signer.parse()?);
+    let chain = ProviderBuilder::<_, _, Ethereum>::default().connect_http(chain.parse()?);
     let from = *remote.get_accounts().await?.first().context("the endpoint has no account")?;
     let fees = chain.estimate_eip1559_fees().await?;
     let request = TransactionRequest::default()
@@ -39,15 +41,22 @@ async fn main() -> anyhow::Result<()> {
     let answer = match Web3Signer::new(remote, from).sign_transaction(request).await {
         Ok(raw) => {
             let receipt = chain.send_raw_transaction(&raw).await?.get_receipt().await?;
-            let asked = TransactionRequest::default().with_to(token).with_input(call(BALANCE_OF, &[to.into_word().into()]));
+            let asked =
+                TransactionRequest::default().with_to(token).with_input(call(BALANCE_OF, &[to.into_word().into()]));
             let balance = U256::from_be_slice(&chain.call(asked).await?);
             let (status, hash) = (u8::from(receipt.status()), receipt.transaction_hash);
             json!({ "from": from, "hash": hash, "status": status, "balance": balance.to_string() })
         }
-        Err(error) => json!({ "refused": error.as_error_resp() }),
+        Err(error) => json!({ "refused": answered(&error).with_context(|| error.to_string())? }),
     };
     println!("{answer}");
     Ok(())
+}
+
+/// What the endpoint said: the number, the sentence, and in `data` the reason, the rule and the request's id.
+fn answered(error: &alloy_signer::Error) -> Option<serde_json::Value> {
+    let alloy_signer::Error::Other(error) = error else { return None };
+    serde_json::to_value(error.downcast_ref::<TransportError>()?.as_error_resp()?).ok()
 }
 
 fn http(certificates: &Path) -> anyhow::Result<Client> {
