@@ -158,7 +158,10 @@ fn s_3_4_claims_of_an_older_program_are_in_the_way_and_counted() {
     drop(open(dir.path()));
     let file = rusqlite::Connection::open(dir.path().join("node.db")).unwrap();
     let schema = include_str!("../migrations/0006_claims.sql");
-    file.execute_batch(&format!("DROP TABLE cancellation; DROP TABLE claim; DROP TABLE line; {schema} PRAGMA user_version = 10;")).unwrap();
+    file.execute_batch(&format!(
+        "DROP TABLE cancellation; DROP TABLE claim; DROP TABLE line; {schema} PRAGMA user_version = 10;"
+    ))
+    .unwrap();
     for (n, from, to) in [(1, 0_u128, 500_u128), (2, 1_700, 2_000), (3, 3_400, 3_700)] {
         let (request, at) = (request(n).0, NOW.0.cast_signed());
         file.execute(
