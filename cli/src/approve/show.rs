@@ -82,7 +82,7 @@ fn line(p: &PendingInfo, now: UnixMillis) -> String {
     let missing: Vec<_> = p.needs.iter().filter_map(|paths| paths.first()).map(missing).collect();
     let why = why_not(p).map(|why| format!(", {why}")).unwrap_or_default();
     let state = if p.expires_at <= now {
-        if p.state == "rejected" { p.state.clone() } else { "expired".into() }
+        if ["rejected", "cancelled"].contains(&p.state.as_str()) { p.state.clone() } else { "expired".into() }
     } else if missing.is_empty() {
         format!("{}{why}", p.state)
     } else {
@@ -187,7 +187,9 @@ mod tests {
         assert!(line(&request("waiting", 10), now).ends_with("expired"));
         // A node that is asked for what has ended says so by itself.
         assert!(!waits(&request("expired", 11), now) && line(&request("expired", 11), now).ends_with("expired"));
-        assert!(line(&request("rejected", 10), now).ends_with("rejected"));
+        for state in ["rejected", "cancelled"] {
+            assert!(line(&request(state, 10), now).ends_with(state));
+        }
     }
 
     #[test]

@@ -50,9 +50,9 @@ fn shown(id: RequestId, told: &[(String, ExplainedInfo)], now: UnixMillis) -> Sh
     Shown::done(lines.join("\n"), document)
 }
 
-/// Which node's word says most: one that has the result, then one that knows of a rejection, then one that leads.
+/// Which node's word says most: one that has the result, then one that knows of a rejection or a cancellation, then one that leads.
 fn rank(outcome: &OutcomeInfo) -> usize {
-    let order = ["completed", "rejected", "expired", "approved", "awaiting-approval", "refused", "denied"];
+    let order = ["completed", "rejected", "cancelled", "expired", "approved", "awaiting-approval", "refused", "denied"];
     order.iter().position(|state| *state == outcome.state).unwrap_or(order.len())
 }
 

@@ -37,7 +37,7 @@ pub struct Step {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
     /// Takes (tenant, request id) for one intent digest, for ever. Again with the same digest: it is open
-    /// again whatever it was refused for, unless it is completed or a person has rejected it. With another:
+    /// again whatever it was refused for, unless it is completed, a person has rejected it or its client has cancelled it. With another:
     /// [`Conflict::RequestDigest`], unless the request [yields](RequestRow::yields_to) and this node has neither voted nor
     /// claimed anything for it, nor knows what a person said of it; then the id is the other's from here on.
     ClaimRequest(ClaimRequest),

@@ -8,7 +8,7 @@ use crate::reply;
 use std::sync::Arc;
 use tally_domain::approval::Verdict;
 use tally_domain::ports::store::{ApprovalRow, RequestRow, RequestState, WaitingRow};
-use tally_domain::{Refusal, Tenant};
+use tally_domain::{Reason, Refusal, Tenant};
 use tally_policy::{ApprovalPath, Need, Quorum};
 use tally_proto::v1;
 use tally_signer::approval::Standing;
@@ -55,7 +55,13 @@ pub fn ended(node: &Node, tenant: &Tenant) -> Result<Vec<v1::PendingRequest>, Re
     for row in rows {
         let request = node.store.request(&row.tenant, &row.request).map_err(|e| reply::of_store(&e))?;
         let said = said(node, &row.tenant, row.request)?;
-        let state = if super::not_rejected(&said).is_err() { "rejected" } else { "expired" };
+        let over = super::is_open(node, &row.tenant, row.request, &said).err().map(|refusal| refusal.reason);
+        let state = match over {
+            None => "expired",
+            Some(Reason::Rejected) => "rejected",
+            Some(Reason::Cancelled) => "cancelled",
+            Some(other) => return Err(other.into()),
+        };
         all.extend(request.map(|request| v1::PendingRequest {
             node: node.name().to_string(),
             tenant: row.tenant.to_string(),

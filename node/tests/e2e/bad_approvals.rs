@@ -238,6 +238,8 @@ async fn what_needs_nobody_or_is_denied_does_not_wait_and_nothing_waits_for_long
     assert_eq!(raw::typed(elsewhere), (Code::PermissionDenied, Reason::Acl));
     // What waits expires.
     let brief = asked(&client, minute("brief").valid_for(3_000)).await;
+    let taken_back = asked(&client, minute("taken back").valid_for(3_000)).await;
+    client.cancel_request(taken_back.request_id()).await.unwrap();
     let expired = async |c: Client| match c.request(brief.request_id()).await.ok()?.state {
         RequestState::Refused(word) if word == "EXPIRED" => Some(()),
         _ => None,
@@ -249,5 +251,11 @@ async fn what_needs_nobody_or_is_denied_does_not_wait_and_nothing_waits_for_long
         assert!(!cluster.at(i).pending().await.unwrap().iter().any(is_brief));
         let all = cluster.at(i).pending_and_ended().await.unwrap();
         assert_eq!(all.iter().find(|p| is_brief(p)).map(|p| p.state.as_str()), Some("expired"));
+        let cancelled = async |c: Client| {
+            let all = c.pending_and_ended().await.ok()?;
+            let told = all.into_iter().find(|p| p.request_id == taken_back.request_id())?;
+            (told.state == "cancelled").then_some(())
+        };
+        until(&cluster, i, "what was taken back did not expire", cancelled).await;
     }
 }

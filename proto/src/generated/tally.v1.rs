@@ -228,7 +228,7 @@ pub struct PendingRequest {
     #[prost(uint32, tag = "12")]
     pub signers: u32,
     /// "waiting", "approved" with the reason why the node has not signed it yet, if it has tried, "rejected", "denied" with the
-    /// reason, or "expired".
+    /// reason, "cancelled" or "expired".
     #[prost(string, tag = "13")]
     pub state: ::prost::alloc::string::String,
     #[prost(string, tag = "14")]
