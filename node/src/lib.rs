@@ -74,6 +74,7 @@ pub mod testing;
 mod tls;
 mod token;
 pub mod traces;
+mod turn;
 mod typed_errors;
 mod vault;
 mod written;
