@@ -182,6 +182,7 @@ fn main() {
 
     let asked = TIMES * rate;
     let sealed: Vec<_> = {
+        let _entered = low.enter();
         let hog = cluster.client("payouts-2");
         let count = (asked * time.as_secs_f64() * 1.2) as u64;
         (0..count).map(|n| hog.seal(say(&format!("flood {n}"))).unwrap()).collect()
