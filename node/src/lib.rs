@@ -52,6 +52,7 @@ mod lead_token;
 mod lead_wrap;
 mod limits;
 mod lines;
+mod log_check;
 pub mod metrics;
 mod node;
 mod participate;
