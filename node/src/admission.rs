@@ -12,6 +12,7 @@ use crate::caller::Caller;
 use crate::deadline;
 use crate::metrics::{Metrics, names};
 use crate::reply;
+use crate::turn::Took;
 use pace::WORK_MAX;
 use places::{Given, Places};
 use std::collections::HashMap;
@@ -19,7 +20,6 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
 use tally_domain::{Reason, Refusal};
 use tokio::time::Instant;
 use tonic::body::Body;
@@ -109,9 +109,9 @@ impl Admission {
         (calls, self.queued.load(Ordering::Relaxed))
     }
 
-    /// A turn of a session has waited so long for a processor: from that follows how much is worked on at once.
-    pub fn turn_waited(&self, waited: Duration) {
-        self.work.turn_waited(waited);
+    /// What a turn of a session has taken: from that follows how much is worked on at once.
+    pub fn turn_took(&self, took: Took) {
+        self.work.turn_took(took);
     }
 
     /// How much is worked on at once, at most, as things are.

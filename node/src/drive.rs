@@ -290,7 +290,7 @@ impl<M: Machine> Drive<M> {
                 Owned::Message(from, _) => Some(from),
                 Owned::Persisted(_) | Owned::Vote(_) | Owned::NoVote(..) => None,
             };
-            this.node.admission.turn_waited(turn.waited());
+            this.node.admission.turn_took(turn.ends());
             this.stages.at(this.machine.waiting_for().0);
             (this, outcome.unwrap_or(Err(Trouble::Crashed { from, stage })))
         });

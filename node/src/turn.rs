@@ -1,4 +1,5 @@
-//! How long a turn of a session waits for a processor: until a thread takes it up, and whenever the thread is put aside.
+//! How long a turn of a session runs on a processor, and how long it waits for one: until a thread takes it up, and whenever the
+//! thread is put aside.
 
 use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant};
@@ -10,6 +11,15 @@ pub struct Turn(Instant);
 pub struct Running {
     asked: Instant,
     spent_before: Duration,
+}
+
+/// What turns have taken.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Took {
+    /// On a processor.
+    pub ran: Duration,
+    /// For a processor.
+    pub waited: Duration,
 }
 
 impl Turn {
@@ -25,9 +35,10 @@ impl Turn {
 }
 
 impl Running {
-    /// How long it has waited: all its time but that in which this thread had a processor.
-    pub fn waited(&self) -> Duration {
-        self.asked.elapsed().saturating_sub(spent().saturating_sub(self.spent_before))
+    /// It is done.
+    pub fn ends(self) -> Took {
+        let ran = spent().saturating_sub(self.spent_before);
+        Took { ran, waited: self.asked.elapsed().saturating_sub(ran) }
     }
 }
 

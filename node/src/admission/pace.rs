@@ -1,10 +1,11 @@
 //! How much work a node does at once: as much as keeps its processors busy, and no more. What is begun beyond that makes no
 //! signature earlier and each of them later.
 //!
-//! What tells is how long a session's turn waits for a processor: it is the same for every kind of key, and neither slow
-//! peers nor slow disks are in it. The rule is that of congestion control (RFC 5681): one more while there is room, a part
-//! less when there is not.
+//! What tells is how long sessions' turns wait for a processor beside how long they run on one: for any kind of key it
+//! depends on how busy the processors are and on nothing else, and neither slow peers nor slow disks are in it. The rule is
+//! that of congestion control (RFC 5681): one more while there is room, a part less when there is not.
 
+use crate::turn::Took;
 use std::time::{Duration, Instant};
 
 /// Most that is worked on at once. With 2 of 3, three nodes that each lead as many fill each other's sessions, and no more.
@@ -22,18 +23,18 @@ const LOOK_MAX: Duration = Duration::from_millis(500);
 /// How much at once, and what it follows from.
 #[derive(Debug)]
 pub struct Pace {
-    /// When turns wait longer than this on average, there is more to do than processors to do it.
-    wait_max: Duration,
+    /// When turns wait more than this for each hundred that they run, there is more to do than processors to do it.
+    wait_max: u32,
     limit: usize,
     turns: u32,
-    waited: Duration,
+    took: Took,
     looked: Option<Instant>,
 }
 
 impl Pace {
-    /// As much as there may be, until turns wait longer than this on average.
-    pub fn new(wait_max: Duration) -> Self {
-        Self { wait_max, limit: WORK_MAX, turns: 0, waited: Duration::ZERO, looked: None }
+    /// As much as there may be, until turns wait more than this for each hundred that they run.
+    pub fn new(wait_max: u32) -> Self {
+        Self { wait_max, limit: WORK_MAX, turns: 0, took: Took::default(), looked: None }
     }
 
     /// How much may be worked on at once.
@@ -41,18 +42,19 @@ impl Pace {
         self.limit
     }
 
-    /// A turn has waited so long for a processor, while so much was worked on.
-    pub fn turn(&mut self, waited: Duration, working: usize, now: Instant) {
+    /// What a turn has taken, while so much was worked on.
+    pub fn turn(&mut self, took: Took, working: usize, now: Instant) {
         self.turns += 1;
-        self.waited += waited;
+        self.took.ran += took.ran;
+        self.took.waited += took.waited;
         if self.turns < TURNS {
             return;
         }
-        let waited = self.waited / self.turns;
+        let (waited, most) = (self.took.waited * 100, self.took.ran * self.wait_max);
         self.look(now);
-        if waited > self.wait_max * 2 {
+        if waited > most * 2 {
             self.limit = (self.limit / 2).max(WORK_MIN);
-        } else if waited > self.wait_max {
+        } else if waited > most {
             self.limit = (self.limit * 7 / 8).max(WORK_MIN);
         } else if working >= self.limit {
             self.limit = (self.limit + 1).min(WORK_MAX);
@@ -69,7 +71,7 @@ impl Pace {
     }
 
     fn look(&mut self, now: Instant) {
-        (self.turns, self.waited, self.looked) = (0, Duration::ZERO, Some(now));
+        (self.turns, self.took, self.looked) = (0, Took::default(), Some(now));
     }
 }
 
@@ -77,14 +79,15 @@ impl Pace {
 mod tests {
     use super::*;
 
-    const SHORT: Duration = Duration::from_micros(50);
-    const LONG: Duration = Duration::from_micros(300);
-    const WAIT_MAX: Duration = Duration::from_micros(200);
+    const RAN: Duration = Duration::from_millis(4);
+    const SHORT: Duration = Duration::from_millis(1);
+    const LONG: Duration = Duration::from_millis(3);
+    const WAIT_MAX: u32 = 50;
 
     /// So many looks, at each of which turns have waited so long.
     fn looks(pace: &mut Pace, waited: Duration, working: usize, count: usize) {
         for _ in 0..count * TURNS as usize {
-            pace.turn(waited, working, Instant::now());
+            pace.turn(Took { ran: RAN, waited }, working, Instant::now());
         }
     }
 

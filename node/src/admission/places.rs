@@ -2,6 +2,7 @@
 //! was given longest ago. So a client that asks for ten times what there is stands behind one that asks for little.
 
 use super::pace::{Pace, WORK_MAX};
+use crate::turn::Took;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,12 +11,12 @@ use tokio::sync::oneshot;
 /// Clients that ask within this time of each other share what there is.
 const SHARED_FOR: Duration = Duration::from_secs(1);
 
-/// A turn takes a processor for half a millisecond on average. Where one that begins finds it free, it waits for a twentieth
-/// of one; with four signatures at once on two processors for a sixth, and they are busy nine tenths of the time.
-const SHARED_WAIT_MAX: Duration = Duration::from_micros(200);
+/// How long turns wait for each hundred that they run, while clients share. Where there is one signature at a time it is ten,
+/// and with three at once for each processor fifty: then they are busy nine tenths of the time.
+const SHARED_WAIT_MAX: u32 = 50;
 
-/// From here on more at once gives no more signatures.
-const ALONE_WAIT_MAX: Duration = Duration::from_millis(1);
+/// The same for a client that is alone. From here on more at once gives no more signatures.
+const ALONE_WAIT_MAX: u32 = 300;
 
 /// All places of a node.
 #[derive(Default)]
@@ -89,12 +90,12 @@ impl Places {
         receiver.await.ok()
     }
 
-    /// A turn of a session has waited so long for a processor.
-    pub fn turn_waited(self: &Arc<Self>, waited: Duration) {
+    /// What a turn of a session has taken.
+    pub fn turn_took(self: &Arc<Self>, took: Took) {
         self.change(|state| {
             let now = Instant::now();
-            state.alone.turn(waited, state.working, now);
-            state.shared.turn(waited, state.working, now);
+            state.alone.turn(took, state.working, now);
+            state.shared.turn(took, state.working, now);
         });
     }
 
@@ -211,9 +212,15 @@ mod tests {
     use super::*;
     use futures_util::FutureExt as _;
 
-    /// Processors are wanting, for long enough that the pace is at its least.
+    /// Turns wait so long for each hundred that they run, and have for a while.
+    fn turns(places: &Arc<Places>, waited: u32) {
+        let took = Took { ran: Duration::from_millis(100), waited: Duration::from_millis(u64::from(waited)) };
+        (0..10_000).for_each(|_| places.turn_took(took));
+    }
+
+    /// The pace is at its least.
     fn overload(places: &Arc<Places>) {
-        (0..10_000).for_each(|_| places.turn_waited(ALONE_WAIT_MAX * 10));
+        turns(places, ALONE_WAIT_MAX * 10);
     }
 
     #[tokio::test]
@@ -241,8 +248,7 @@ mod tests {
     async fn a_client_that_is_alone_goes_on_until_more_at_once_is_of_no_use() {
         let places = Arc::new(Places::default());
         let _some: Vec<_> = (0..8).map(|_| places.try_take("one").expect("there is room")).collect();
-        let between = (SHARED_WAIT_MAX + ALONE_WAIT_MAX) / 2;
-        (0..10_000).for_each(|_| places.turn_waited(between));
+        turns(&places, (SHARED_WAIT_MAX + ALONE_WAIT_MAX) / 2);
         let more = places.try_take("one").expect("alone there is room");
         drop(more);
         drop(places.try_take("another"));
