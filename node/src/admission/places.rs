@@ -11,22 +11,17 @@ use tokio::sync::oneshot;
 /// Clients that ask within this time of each other share what there is.
 const SHARED_FOR: Duration = Duration::from_secs(1);
 
-/// How long turns wait for each hundred that they run, while clients share. Where there is one signature at a time it is ten,
+/// How long turns wait for each hundred that they run, where clients share. Where there is one signature at a time it is ten,
 /// and with three at once for each processor fifty: then they are busy nine tenths of the time.
 const SHARED_WAIT_MAX: u32 = 50;
-
-/// The same for a client that is alone. From here on more at once gives no more signatures.
-const ALONE_WAIT_MAX: u32 = 300;
 
 /// All places of a node.
 #[derive(Default)]
 pub struct Places(Mutex<State>);
 
 struct State {
-    /// For a client that is alone.
-    alone: Pace,
     /// For clients that share.
-    shared: Pace,
+    pace: Pace,
     last: Option<Asked>,
     /// Until then clients share: more than one has asked a short while ago.
     shared_until: Option<Instant>,
@@ -92,11 +87,7 @@ impl Places {
 
     /// What a turn of a session has taken.
     pub fn turn_took(self: &Arc<Self>, took: Took) {
-        self.change(|state| {
-            let now = Instant::now();
-            state.alone.turn(took, state.working, now);
-            state.shared.turn(took, state.working, now);
-        });
+        self.change(|state| state.pace.turn(took, state.working, Instant::now()));
     }
 
     /// How much may be worked on at once, as things are.
@@ -135,8 +126,7 @@ impl Places {
 impl Default for State {
     fn default() -> Self {
         Self {
-            alone: Pace::new(ALONE_WAIT_MAX),
-            shared: Pace::new(SHARED_WAIT_MAX),
+            pace: Pace::new(SHARED_WAIT_MAX),
             last: None,
             shared_until: None,
             working: 0,
@@ -149,8 +139,7 @@ impl Default for State {
 impl State {
     /// Somebody asks for a place.
     fn asks(&mut self, client: &str, now: Instant) {
-        self.alone.asked(now);
-        self.shared.asked(now);
+        self.pace.asked(now);
         match &mut self.last {
             Some(last) if last.client == client => last.at = now,
             last => {
@@ -165,7 +154,7 @@ impl State {
 
     /// A client that is alone may have all that a node can do, if it does not mind that each signature comes later.
     fn limit(&self) -> usize {
-        if self.shared_until.is_some() { self.shared.limit() } else { self.alone.limit() }
+        if self.shared_until.is_some() { self.pace.limit() } else { WORK_MAX }
     }
 
     /// Of that, how much may be one client's: however much it asks, a quarter is for others.
@@ -220,7 +209,7 @@ mod tests {
 
     /// The pace is at its least.
     fn overload(places: &Arc<Places>) {
-        turns(places, ALONE_WAIT_MAX * 10);
+        turns(places, SHARED_WAIT_MAX * 10);
     }
 
     #[tokio::test]
@@ -228,15 +217,14 @@ mod tests {
         let places = Arc::new(Places::default());
         let mut hogs: Vec<_> = (0..8).map(|_| places.try_take("hog").expect("there is room")).collect();
         overload(&places);
-        assert!(places.try_take("hog").is_none());
-        let mut waits = Box::pin(places.take("hog"));
-        assert!(waits.as_mut().now_or_never().is_none());
-        // Not after those of the hog that wait, nor after those that work.
+        // Not after those of the hog that work, nor after those that wait.
         let first = places.try_take("honest").expect("who has nothing does not wait");
         assert!(places.try_take("honest").is_none(), "the second one is for later");
-        let mut second = Box::pin(places.take("honest"));
+        assert!(places.try_take("hog").is_none(), "there is room for one at once");
+        let (mut waits, mut second) = (Box::pin(places.take("hog")), Box::pin(places.take("honest")));
+        assert!(waits.as_mut().now_or_never().is_none() && second.as_mut().now_or_never().is_none());
         hogs.truncate(1);
-        assert!(second.as_mut().now_or_never().is_none(), "one of each is more than there is room for");
+        assert!(waits.as_mut().now_or_never().is_none() && second.as_mut().now_or_never().is_none());
         drop(hogs);
         let _hog = waits.as_mut().now_or_never().expect("each may have one");
         assert!(second.as_mut().now_or_never().is_none());
@@ -245,12 +233,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_is_alone_goes_on_until_more_at_once_is_of_no_use() {
+    async fn a_client_that_is_alone_has_all_there_is() {
         let places = Arc::new(Places::default());
-        let _some: Vec<_> = (0..8).map(|_| places.try_take("one").expect("there is room")).collect();
-        turns(&places, (SHARED_WAIT_MAX + ALONE_WAIT_MAX) / 2);
-        let more = places.try_take("one").expect("alone there is room");
-        drop(more);
+        overload(&places);
+        let _some: Vec<_> = (0..8).map(|_| places.try_take("one").expect("alone there is room")).collect();
         drop(places.try_take("another"));
         assert!(places.try_take("one").is_none(), "with another there is not");
     }
@@ -258,8 +244,9 @@ mod tests {
     #[tokio::test]
     async fn those_who_have_gone_neither_pile_up_nor_stand_in_the_way() {
         let places = Arc::new(Places::default());
-        let one = places.try_take("one").expect("there is room");
         overload(&places);
+        let one = places.try_take("one").expect("there is room");
+        drop(places.try_take("another"));
         for _ in 0..1_000 {
             assert!(places.take("one").now_or_never().is_none());
         }
