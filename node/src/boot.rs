@@ -103,6 +103,7 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
     let hsm_keys = HsmKeys::load(&*store)?;
     let keks = Keks::load(&*store)?;
     let freezes = Freezes::load(&*store)?;
+    let signed = Signed::load(&*store).context("cannot read the end of the log")?;
     let peers = Peers::new(&config.name, &roster, &tls)?;
     let node = Node {
         config,
@@ -128,7 +129,7 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
         admission: Arc::new(Admission::new(metrics.clone())),
         metrics,
         reload: LastReload::default(),
-        signed: Signed::default(),
+        signed,
         started_at: now(),
         recovering: AtomicBool::new(false),
     };

@@ -122,6 +122,13 @@ impl Metrics {
         }
     }
 
+    /// So much more than before, or less.
+    pub fn change(&self, metric: &Metric, labels: &[&str], by: f64) {
+        if let Some(series) = self.gauges.get(metric.name) {
+            series.of(metric, labels).inc_by(by);
+        }
+    }
+
     /// It took so long.
     pub fn took(&self, metric: &Metric, labels: &[&str], time: Duration) {
         if let Some(series) = self.seconds.get(metric.name) {

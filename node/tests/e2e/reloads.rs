@@ -3,6 +3,7 @@
 use crate::harness::certs::{Authority, write_secret};
 use crate::harness::cluster::{CLUSTER, Cluster, tallyd};
 use crate::harness::raw;
+use crate::harness::watch;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tally_proto::v1;
@@ -106,7 +107,8 @@ async fn certificates_are_read_again_and_what_does_not_check_changes_nothing() {
     std::fs::write(dir.join("node.pem"), &node.cert).unwrap();
     let fault = reloaded(&cluster, &old).await;
     assert!(fault.contains("node.pem is not valid now under"), "{fault}");
-    assert!(cluster.log_of(0).contains("reload refused"));
+    let failed = || watch::number(&cluster, 0, "tally_reload_failed");
+    assert!(cluster.log_of(0).contains("reload refused") && failed() == 1.0);
     status(&raw::as_client(&cluster, 0).await).await.unwrap();
     std::fs::write(dir.join("node.pem"), "nonsense").unwrap();
     assert!(reloaded(&cluster, &old).await.contains("holds no certificate"));
@@ -115,6 +117,7 @@ async fn certificates_are_read_again_and_what_does_not_check_changes_nothing() {
     std::fs::write(dir.join("node.pem"), &node.cert).unwrap();
     std::fs::write(cluster.dir.path().join("ca.pem"), new.pem()).unwrap();
     assert_eq!(reloaded(&cluster, &old).await, "");
+    assert_eq!(failed(), 0.0);
     let fresh = raw::connect_under(&new, &cluster, 0, &client).await.unwrap();
     assert_eq!(status(&fresh).await.unwrap().node, "node-1");
     assert!(raw::connect_under(&cluster.authority, &cluster, 0, &client).await.is_err());
