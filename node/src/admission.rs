@@ -300,8 +300,11 @@ mod tests {
         let (count, left) = (begun.clone(), seen.clone());
         let service = tower::service_fn(move |_: http::Request<()>| {
             count.fetch_add(1, Ordering::Relaxed);
-            *left.lock().unwrap() = deadline::remaining();
-            std::future::ready(Ok::<_, std::convert::Infallible>(http::Response::new(Body::empty())))
+            let left = left.clone();
+            async move {
+                *left.lock().unwrap() = deadline::remaining();
+                Ok::<_, std::convert::Infallible>(http::Response::new(Body::empty()))
+            }
         });
         let service = Admitted(admission.clone()).layer(service);
         let call = async |time: &str| {

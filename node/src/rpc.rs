@@ -9,6 +9,8 @@ mod http;
 mod key;
 mod message;
 
+pub use key::read as intent_key;
+
 #[cfg(feature = "testing")]
 pub use call::Call;
 #[cfg(feature = "testing")]

@@ -3,8 +3,9 @@
 
 use crate::evm::{MAIL, MAIL_DIGEST};
 use crate::harness::cluster::{Cluster, USDC, VENDOR};
-use crate::harness::json_rpc::{Caller, call, provide};
+use crate::harness::json_rpc::{Caller, call, post_to, provide, whole};
 use crate::harness::orders::*;
+use crate::harness::watch;
 use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
 use serde_json::{Value, json};
 use tally_chains::{TransactionRequest, evm_address, evm_unsigned};
@@ -16,6 +17,12 @@ const ACCOUNTS: &str = "{ key = \"later\" }, { key = \"hot\" }, { key = \"hot\",
 
 /// What node 1 works on at once for JSON-RPC.
 const BODIES_MAX: usize = 64;
+
+/// Connections that say nothing: more than there can be handshakes at once.
+const IDLE: usize = 700;
+
+/// Calls at once: many more than there are places, on fewer connections than one client may have.
+const FLOOD: usize = 110;
 
 struct Endpoint {
     cluster: Cluster,
@@ -112,7 +119,9 @@ async fn libraries_sign_as_the_client_whose_key_the_endpoint_has() {
     refusals(&endpoint, &caller).await;
     strangers(&endpoint).await;
     http(&endpoint, &caller).await;
+    json_rpc(&endpoint, &caller).await;
     overload(&endpoint, &caller).await;
+    flood(&endpoint, &caller).await;
 }
 
 /// The endpoint is a client as any other: what policy denies is denied, and says so.
@@ -167,34 +176,138 @@ async fn http(endpoint: &Endpoint, caller: &Caller) {
     ] {
         assert_eq!(caller.http(&head, body).await.unwrap().0, status, "{head}");
     }
-    let several = json!([call(1, "eth_chainId", json!([])), call(2, "eth_sendTransaction", json!([])), 5]);
-    let answers = caller.post("/", &several).await;
-    assert_eq!((&answers[0]["id"], &answers[0]["result"]), (&json!(1), &json!("0x1")));
-    assert_eq!((&answers[1]["id"], &answers[1]["error"]["code"]), (&json!(2), &json!(-32601)));
-    assert_eq!((&answers[2]["id"], &answers[2]["error"]["code"]), (&Value::Null, &json!(-32600)));
-    assert_eq!(answers.as_array().unwrap().len(), 3);
     assert!(endpoint.client.healthy().await.unwrap());
 }
 
-/// Bodies that never end take their places for some seconds, and no more of them; the node itself serves on.
+/// What JSON-RPC 2.0 says of batches, notifications, ids and methods, and what is counted of them.
+async fn json_rpc(endpoint: &Endpoint, caller: &Caller) {
+    let [hot, ..] = &endpoint.addresses;
+    let notification =
+        json!({ "jsonrpc": "2.0", "method": "eth_signTransaction", "params": [endpoint.transfer(hot, 1)] });
+    let signed = || watch::number(&endpoint.cluster, 0, "tally_signatures_total{part=\"led\"}");
+    let before = signed();
+    let several = json!([call(1, "eth_chainId", json!([])), notification, call(2, "eth_sendTransaction", json!([])), 5, { "id": 7 }]);
+    let answers = caller.post("/", &several).await;
+    let told: Vec<_> =
+        answers.as_array().unwrap().iter().map(|a| json!([a["id"], a["result"], a["error"]["code"]])).collect();
+    assert_eq!(
+        json!(told),
+        json!([[1, "0x1", null], [2, null, -32601], [null, null, -32600], [7, null, -32600]]),
+        "{answers}"
+    );
+    // Nobody waits for a notification: it is not answered, and nothing is signed.
+    for body in [notification.clone(), json!([notification, notification])] {
+        let answer = caller.http(&post_to("/"), body.to_string().as_bytes()).await.unwrap();
+        assert_eq!(answer, (204, String::new()));
+    }
+    assert_eq!(signed(), before);
+    let long = "i".repeat(500);
+    for (body, id, number) in [
+        ("{\"jsonrpc\":", json!(null), -32700),
+        ("[]", json!(null), -32600),
+        (r#"{"jsonrpc":"2.0","id":1.5,"method":"eth_chainId"}"#, json!(null), -32600),
+        (&format!(r#"{{"jsonrpc":"2.0","id":"{long}","method":"eth_chainId"}}"#), json!(null), -32600),
+        (r#"{"jsonrpc":"2.0","id":"a","method":"eth_chainId","params":{}}"#, json!("a"), -32602),
+        (r#"{"jsonrpc":"2.0","id":"a","method":"rpc.discover"}"#, json!("a"), -32601),
+    ] {
+        let (status, answer) = caller.http(&post_to("/"), body.as_bytes()).await.unwrap();
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!((status, &answer["id"], &answer["error"]["code"]), (200, &id, &json!(number)), "{body}: {answer}");
+    }
+    let numbers = watch::shown(&endpoint.cluster, 0);
+    let counted = |method: &str, outcome: &str| {
+        watch::value(&numbers, &format!("tally_calls_total{{method=\"{method}\",outcome=\"{outcome}\"}}"))
+    };
+    // Of both transactions above, of the one that was refused, and of all that is no call or no method.
+    assert_eq!(counted("eth_signTransaction", "POLICY_DENIED"), 1.0);
+    assert_eq!(counted("eth_signTransaction", "ok"), 3.0);
+    assert_eq!(counted("unknown", "MALFORMED"), 9.0);
+    assert!(watch::value(&numbers, "tally_call_seconds_count{method=\"eth_signTransaction\"}") >= 4.0);
+}
+
+/// What the endpoint says to a call for the chain's id.
+async fn chain(caller: &Caller) -> (u16, Value) {
+    let body = call(7, "eth_chainId", json!([])).to_string();
+    let (status, answer) = caller.http(&post_to("/"), body.as_bytes()).await.unwrap();
+    (status, serde_json::from_str(&answer).unwrap())
+}
+
+/// Connections that say nothing, strangers, and bodies that never end keep nobody out for long; the node itself serves on.
 async fn overload(endpoint: &Endpoint, caller: &Caller) {
+    let room = crate::overload::idle_max();
+    assert!(room >= IDLE, "the limit of descriptors is too low to show anything: raise `ulimit -Hn`");
+    let idle: Vec<_> = (0..IDLE).map(|_| std::net::TcpStream::connect(("127.0.0.1", endpoint.port)).unwrap()).collect();
+    assert_eq!(chain(caller).await.0, 200, "beside idle connections");
+    drop(idle);
+
+    let head = format!("{}\r\ncontent-length: 9", post_to("/"));
+    let stranger = endpoint.caller("payouts-2");
     let mut slow = Vec::new();
     for _ in 0..BODIES_MAX {
-        slow.push(caller.open("POST / HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 9").await);
+        slow.push(stranger.open(&head).await);
     }
-    let shed = async |reason: &str| {
-        let answer = caller.post("/", &call(7, "eth_chainId", json!([]))).await;
-        answer["error"]["data"]["reason"] == reason
-    };
+    assert_eq!(chain(caller).await.0, 200, "who may not call takes no place");
+    slow.clear();
+    for _ in 0..BODIES_MAX {
+        slow.push(caller.open(&head).await);
+    }
     let end = tokio::time::Instant::now() + std::time::Duration::from_secs(5);
     // The last ones may still be on their way.
-    while !shed("OVERLOADED").await {
+    while chain(caller).await.0 != 429 {
         assert!(tokio::time::Instant::now() < end, "64 open bodies must be all that it takes");
     }
     sign(&endpoint.client, pay(9, 5)).await.unwrap();
     drop(slow);
-    while shed("OVERLOADED").await {
+    while chain(caller).await.0 != 200 {
         assert!(tokio::time::Instant::now() < end, "places must be given back");
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
+}
+
+/// More calls at once than there are places: those beyond are told when to come again, and then get what they want; other
+/// clients are served meanwhile.
+async fn flood(endpoint: &Endpoint, caller: &Caller) {
+    let [.., said, _] = &endpoint.addresses;
+    create_fast(&endpoint.client).await;
+    let other = endpoint.cluster.client("payouts-2").only(0).unwrap().once();
+    let mut streams = Vec::new();
+    for _ in 0..FLOOD {
+        streams.push(caller.connect().await.unwrap());
+    }
+    let shed_before = watch::number(&endpoint.cluster, 0, "tally_calls_shed_total{caller=\"client\"}");
+    let body = call(7, "personal_sign", json!(["0x68656c6c6f", said])).to_string();
+    let head = post_to("/");
+    let calls = futures_util::future::join_all(streams.into_iter().map(|stream| whole(stream, &head, body.as_bytes())));
+    let healthy = async {
+        for i in 0..5 {
+            sign(&other, say(&format!("during a flood, {i}"))).await.unwrap_or_else(|e| panic!("{i}: {e}"));
+        }
+    };
+    let (answers, ()) = tokio::join!(calls, healthy);
+    let digest = hex::decode("50b2c43fd39106bafbba0da34fc430e1f91e3c96ea2acee2bc34119f92b37750").unwrap();
+    let (mut signed, mut shed) = (0, 0);
+    for answer in answers {
+        let answer = answer.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let body: Value = serde_json::from_str(body).unwrap();
+        if head.starts_with("HTTP/1.1 200 ") {
+            assert_eq!(signer(&digest, body["result"].as_str().unwrap_or_else(|| panic!("{body}"))), *said);
+            signed += 1;
+            continue;
+        }
+        assert!(head.starts_with("HTTP/1.1 429 ") && head.contains("\r\nretry-after: 1\r\n"), "{head}");
+        let (error, data) = (&body["error"], &body["error"]["data"]);
+        assert_eq!(
+            (&body["id"], &error["code"], &data["reason"]),
+            (&Value::Null, &json!(-32005), &json!("OVERLOADED"))
+        );
+        assert_eq!((&data["code"], &data["retryAfterMs"]), (&json!("RESOURCE_EXHAUSTED"), &json!(1_000)));
+        shed += 1;
+    }
+    assert!(signed >= BODIES_MAX && shed > 0, "{signed} signed, {shed} shed");
+    let counted = watch::number(&endpoint.cluster, 0, "tally_calls_shed_total{caller=\"client\"}") - shed_before;
+    assert_eq!(counted, f64::from(u32::try_from(shed).unwrap()));
+    // Who comes again is served.
+    let signature = caller.call("personal_sign", json!(["0x68656c6c6f", said])).await.unwrap();
+    assert_eq!(signer(&digest, signature.as_str().unwrap()), *said);
 }
