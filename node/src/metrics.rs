@@ -155,7 +155,9 @@ impl Metrics {
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
         // The library writes an empty set of labels, which not every reader takes.
         let bare = TABLE.iter().filter(|metric| metric.labels.is_empty());
-        bare.fold(text, |text, Metric { name, .. }| text.replace(&format!("\n{name}{{}} "), &format!("\n{name} ")))
+        let endings = ["", "_sum", "_count"];
+        let names = bare.flat_map(|metric| endings.map(|ending| format!("{}{ending}", metric.name)));
+        names.fold(text, |text, name| text.replace(&format!("\n{name}{{}} "), &format!("\n{name} ")))
     }
 }
 

@@ -24,6 +24,9 @@ const BODY_MAX_BYTES: usize = 256 * 1024;
 /// Longest wait for a body, which comes in one piece.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Longest wait for a body that is not read.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Longest time for all calls of one body. What is not done by then is not begun; a session that runs goes on, and the caller
 /// is told where to look.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -48,9 +51,15 @@ pub async fn answer(endpoint: &Arc<Endpoint>, caller: &Caller, request: Request<
     // Before a place is taken: who may not call keeps none from those who may.
     let client = match client(endpoint, caller) {
         Ok(client) => client,
-        Err(refusal) => return json(&refused(endpoint, &refusal)),
+        Err(refusal) => {
+            discard(request.into_body()).await;
+            return json(&refused(endpoint, &refusal));
+        }
     };
-    let Ok(_place) = endpoint.bodies.try_acquire() else { return shed(endpoint) };
+    let Ok(_place) = endpoint.bodies.try_acquire() else {
+        discard(request.into_body()).await;
+        return shed(endpoint);
+    };
     let body = match timeout(BODY_TIMEOUT, Limited::new(request.into_body(), BODY_MAX_BYTES).collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
@@ -65,6 +74,12 @@ pub async fn answer(endpoint: &Arc<Endpoint>, caller: &Caller, request: Request<
         // Nothing but notifications.
         None => bare(StatusCode::NO_CONTENT),
     }
+}
+
+/// Lets a body come that nobody reads: a connection that is closed before that loses the answer on its way.
+async fn discard(mut body: Incoming) {
+    let end = async { while let Some(Ok(_)) = body.frame().await {} };
+    let _ = timeout(DISCARD_TIMEOUT, end).await;
 }
 
 /// The client of this moment's roster; certificates of others do not speak for it.

@@ -168,8 +168,9 @@ fn each_fault_of_the_policy_and_the_roster_says_what_to_do() {
     desk.fault(&cluster, "cluster = \"another\"", &["the configuration for `another`", "correct `cluster`"]);
     // A wrong pin.
     let wrong = format!("sha256:{}", "ab".repeat(32));
-    let pinned = format!("sha256:{}", first.digest());
-    let words = ["not the one that [policy] pins", &pinned[7..], "tally policy show", "correct `pinned`"];
+    let digest = first.digest().to_string();
+    let pinned = format!("sha256:{digest}");
+    let words = ["not the one that [policy] pins", &digest, "tally policy show", "correct `pinned`"];
     desk.fault(&pinned, &wrong, &words);
     desk.fault(&pinned, "sha256:12", &["`pinned` is `sha256:` and the 64 hex digits"]);
     desk.fault("first.bundle", "gone.bundle", &["gone.bundle", "correct `bundle` under [policy]"]);
