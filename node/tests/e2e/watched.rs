@@ -49,6 +49,28 @@ async fn numbers_are_shown_by_each_node_and_a_request_is_one_trace_across_nodes(
     }
     assert!(http(ports[0], "GET / HTTP/1.1\r\nhost: node\r\n\r\n").starts_with("HTTP/1.1 404"));
 
+    whole_traces(&collector).await;
+    let log = cluster.log_of(0);
+    assert!(!log.contains("stage{") && !log.contains("rpc{"), "{log}");
+
+    // A node that starts again knows from its log when its keys last signed.
+    let before = last_signatures(&cluster).await;
+    cluster.stop(0);
+    cluster.launch(0, &[]);
+    cluster.serving(0).await;
+    let after = last_signatures(&cluster).await;
+    assert_eq!(after.iter().map(|(key, _)| key).collect::<Vec<_>>(), ["fast", "hot"]);
+    // The log has the time of writing, memory that of the answer.
+    let close = |one: u64, other: u64| one.abs_diff(other) < 30_000;
+    assert!(after.iter().zip(&before).all(|((_, a), (_, b))| close(a.unwrap(), b.unwrap())), "{before:?} {after:?}");
+    let latest = after.iter().map(|(_, at)| at.unwrap()).max().unwrap();
+    let shown = number(&cluster, 0, "tally_last_signature_timestamp_seconds");
+    assert!((shown - latest as f64 / 1_000.0).abs() < 0.01, "{shown} {latest}");
+    assert_eq!(number(&cluster, 0, "tally_signatures_total{part=\"led\"}"), 0.0);
+}
+
+/// Waits for two requests, each with its own trace, in which two nodes go through the stages and deliver to each other.
+async fn whole_traces(collector: &Collector) {
     let end = Instant::now() + Duration::from_secs(30);
     loop {
         let seen = collector.seen();
@@ -77,23 +99,6 @@ async fn numbers_are_shown_by_each_node_and_a_request_is_one_trace_across_nodes(
         assert!(Instant::now() < end, "no whole traces: {seen:#?}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    let log = cluster.log_of(0);
-    assert!(!log.contains("stage{") && !log.contains("rpc{"), "{log}");
-
-    // A node that starts again knows from its log when its keys last signed.
-    let before = last_signatures(&cluster).await;
-    cluster.stop(0);
-    cluster.launch(0, &[]);
-    cluster.serving(0).await;
-    let after = last_signatures(&cluster).await;
-    assert_eq!(after.iter().map(|(key, _)| key).collect::<Vec<_>>(), ["fast", "hot"]);
-    // The log has the time of writing, memory that of the answer.
-    let close = |one: u64, other: u64| one.abs_diff(other) < 30_000;
-    assert!(after.iter().zip(&before).all(|((_, a), (_, b))| close(a.unwrap(), b.unwrap())), "{before:?} {after:?}");
-    let latest = after.iter().map(|(_, at)| at.unwrap()).max().unwrap();
-    let shown = number(&cluster, 0, "tally_last_signature_timestamp_seconds");
-    assert!((shown - latest as f64 / 1_000.0).abs() < 0.01, "{shown} {latest}");
-    assert_eq!(number(&cluster, 0, "tally_signatures_total{part=\"led\"}"), 0.0);
 }
 
 /// When each key last signed, as node 1 tells it, in milliseconds.
