@@ -85,7 +85,6 @@ async fn whole_traces(collector: &Collector) {
             let same = seen.iter().filter(|s| s.span.trace_id == led.span.trace_id && s.span.name == "stage");
             same.filter_map(|s| Some((s.node.clone(), s.text("stage")?.to_owned()))).collect::<BTreeSet<_>>()
         };
-        // Two requests, each with its own trace, in which two nodes go through the stages and deliver to each other.
         let complete = whole.len() == 2
             && whole[0].span.trace_id != whole[1].span.trace_id
             && whole.iter().all(|led| {
