@@ -156,9 +156,9 @@ fn to_json(endpoint: &str, answer: &Result<NodeInfo, ClientError>) -> Value {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use tally_client::{HsmInfo, QuorumInfo};
+    use tally_client::{HsmInfo, PeerInfo, QuorumInfo};
     use tally_domain::roster::NodeRole;
-    use tally_domain::{ClusterId, Digest, Incarnation, NodeName, UnixMillis};
+    use tally_domain::{ClusterId, Digest, Incarnation, KeyName, NodeName, UnixMillis};
 
     pub fn node(name: &str) -> NodeInfo {
         NodeInfo {
@@ -204,6 +204,103 @@ pub mod tests {
             quorum: QuorumInfo { voters: 3, votes: 3, faulty: 1, restored: 1, limits: false },
             bundle_not_after: None,
         }
+    }
+
+    /// A node that has everything to tell that a node can.
+    fn eloquent() -> NodeInfo {
+        let plain = node("node-1");
+        let now = UnixMillis(100_000_000);
+        let key = |name: &str, ago: Option<u64>| tally_client::KeyUse {
+            name: KeyName::parse(name).unwrap(),
+            state: "active".into(),
+            last_signature: ago.map(|ms| UnixMillis(now.0 - ms)),
+        };
+        let work = tally_client::WorkInfo {
+            keys: vec![key("hot", Some(90_000)), key("cold", None)],
+            calls: 41,
+            queued: 9,
+            requests: 33,
+            reload: Some((UnixMillis(now.0 - 60_000), None)),
+            ..tally_client::WorkInfo::default()
+        };
+        let peer = |name: &str, reachable, clock_offset_ms| PeerInfo {
+            node: NodeName::parse(name).unwrap(),
+            address: format!("{name}.example:7101"),
+            reachable,
+            incarnation: Incarnation(3),
+            bundle_digest: Some(plain.bundle_digest),
+            clock_offset_ms,
+            fenced: name == "node-3",
+            role: NodeRole::Signer,
+        };
+        let latency = LatencyInfo { operation: "sign_identity".into(), count: 17, p50_us: 250, p99_us: 900 };
+        let hsm = HsmInfo {
+            label: "tally-node-1".into(),
+            serial: "0123abcd".into(),
+            model: "Soft 2.6".into(),
+            queued: 5,
+            hung: 1,
+            proven_ms_ago: Some(4_000),
+            pin: "ok".into(),
+            latencies: vec![latency],
+            ..plain.hsm.clone()
+        };
+        NodeInfo {
+            time: now,
+            sessions: 6,
+            keys: 2,
+            log_size: 812,
+            peers: vec![peer("node-2", true, Some(-1_250)), peer("node-3", false, None)],
+            work,
+            hsm,
+            ..plain
+        }
+    }
+
+    /// The list of what an operator asks for first: peers, keys, sessions, last signature of each key and its age, queue, clock
+    /// offset, HSM.
+    #[test]
+    fn text_and_json_tell_peers_keys_sessions_signatures_queue_clocks_and_hsm() {
+        let answers = [("https://one", Ok(eloquent()))];
+        let text = record("https://one", &answers[0].1);
+        for part in [
+            "node-1 up at https://one",
+            "node-2 (signer) at node-2.example:7101: reachable, clock 1 s 250 ms behind",
+            "node-3 (signer) at node-3.example:7101: away, FENCED",
+            "2 keys, 6 sessions",
+            "hot (active): last signature 90 s ago",
+            "cold (active): no signature of late",
+            "41 calls, 9 of them wait; 33 requests",
+            "certificates read again 60 s ago",
+            "ok, tally-node-1 (Soft 2.6, serial 0123abcd)",
+            "breaker closed, 1 workers, 1 hung, 5 queued, PIN ok, last signed 4 s ago",
+            "17 sign_identity: p50 250 us, p99 900 us",
+            "812 leaves",
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+        let told = to_json("https://one", &answers[0].1);
+        let peer = &told["peers"][0];
+        assert_eq!(
+            (&peer["node"], &peer["reachable"], &peer["clock_offset_ms"]),
+            (&json!("node-2"), &json!(true), &json!(-1_250))
+        );
+        assert_eq!((&told["peers"][1]["fenced"], &told["peers"][1]["clock_offset_ms"]), (&json!(true), &json!(null)));
+        assert_eq!((&told["keys"], &told["sessions"], &told["log_size"]), (&json!(2), &json!(6), &json!(812)));
+        let (hot, cold) = (&told["work"]["keys"][0], &told["work"]["keys"][1]);
+        assert_eq!(
+            (&hot["name"], &hot["last_signature_ms"], &hot["age_ms"]),
+            (&json!("hot"), &json!(99_910_000), &json!(90_000))
+        );
+        assert_eq!((&cold["last_signature_ms"], &cold["age_ms"]), (&json!(null), &json!(null)));
+        let queue = ["calls", "queued", "requests"].map(|field| told["work"][field].as_u64());
+        assert_eq!(queue, [Some(41), Some(9), Some(33)]);
+        assert_eq!(told["work"]["reload"], json!({ "at_ms": 99_940_000, "fault": null }));
+        let hsm = &told["hsm"];
+        assert_eq!((&hsm["ok"], &hsm["serial"], &hsm["queued"]), (&json!(true), &json!("0123abcd"), &json!(5)));
+        assert_eq!((&hsm["latencies"][0]["p99_us"], &hsm["proven_ms_ago"]), (&json!(900), &json!(4_000)));
+        let away = to_json("b", &Err(ClientError::Deadline { endpoint: "b".into() }));
+        assert_eq!((&away["up"], away["error"].is_string()), (&json!(false), true));
     }
 
     #[test]

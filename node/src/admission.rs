@@ -207,14 +207,16 @@ where
         let path = request.uri().path().to_owned();
         let end = Instant::now() + deadline::of(request.headers());
         Box::pin(async move {
+            let late = || Ok(reply::status(&Reason::Deadline.into()).into_http());
             let work = async {
                 match admission.admit(&caller, &path).await {
+                    // Its place came too late: nobody waits any more.
+                    Ok(_) if Instant::now() >= end => late(),
                     Ok(place) => deadline::until(end, Arc::new(place), inner.call(request)).await,
                     Err(refusal) => Ok(reply::status(&refusal).into_http()),
                 }
             };
-            let late = |_| Ok(reply::status(&Reason::Deadline.into()).into_http());
-            tokio::time::timeout_at(end, work).await.unwrap_or_else(late)
+            tokio::time::timeout_at(end, work).await.unwrap_or_else(|_| late())
         })
     }
 }
@@ -294,6 +296,39 @@ mod tests {
         settle().await;
         assert_eq!(admission.counts(), (0, 0));
         now(SIGN).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_a_caller_no_longer_waits_for_is_not_begun() {
+        let admission = admission();
+        let (begun, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(None)));
+        let (count, left) = (begun.clone(), seen.clone());
+        let service = tower::service_fn(move |_: http::Request<()>| {
+            count.fetch_add(1, Ordering::Relaxed);
+            let left = left.clone();
+            async move {
+                *left.lock().unwrap() = deadline::remaining();
+                Ok::<_, std::convert::Infallible>(http::Response::new(Body::empty()))
+            }
+        });
+        let service = Admitted(admission.clone()).layer(service);
+        let call = async |time: &str| {
+            let request = http::Request::post(SIGN).header("grpc-timeout", time).body(()).unwrap();
+            let response = service.clone().call(request).await.unwrap();
+            tonic::Status::from_header_map(response.headers()).map(|status| status.code())
+        };
+        // Its time is over when it comes.
+        assert_eq!(call("0n").await, Some(tonic::Code::DeadlineExceeded));
+        // Its time is over while it waits for a place.
+        let (busy, _) = flood(&admission, "", SIGN, WORK_OF_ONE_MAX).await;
+        assert_eq!(call("20m").await, Some(tonic::Code::DeadlineExceeded));
+        drop(busy);
+        settle().await;
+        assert_eq!((begun.load(Ordering::Relaxed), admission.counts()), (0, (0, 0)));
+        // Whoever still waits is worked for, until then.
+        assert_eq!(call("9S").await, None);
+        let left = seen.lock().unwrap().unwrap();
+        assert!(begun.load(Ordering::Relaxed) == 1 && !left.is_zero() && left.as_secs() < 9, "{left:?}");
     }
 
     #[tokio::test]

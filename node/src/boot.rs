@@ -48,11 +48,15 @@ const BUNDLE_FILE_MAX_BYTES: u64 = 4 * 1024 * 1024;
 pub fn load_bundle(dir: &Path) -> anyhow::Result<Bundle> {
     let mut files = BTreeMap::new();
     read_files(dir, dir, &mut files)?;
-    Bundle::load(&files).with_context(|| format!("the policy bundle {} is not valid", dir.display()))
+    let shown = dir.display();
+    Bundle::load(&files)
+        .with_context(|| format!("the policy bundle {shown} is not valid (`tally policy check {shown}`)"))
 }
 
 fn read_files(root: &Path, dir: &Path, files: &mut BTreeMap<String, Vec<u8>>) -> anyhow::Result<()> {
-    let entries = std::fs::read_dir(dir).with_context(|| format!("cannot read the policy bundle {}", dir.display()))?;
+    let entries = std::fs::read_dir(dir).with_context(|| {
+        format!("cannot read the policy bundle {}; name the directory that has bundle.toml", dir.display())
+    })?;
     for entry in entries {
         let path = entry.context("cannot read the policy bundle")?.path();
         if path.is_dir() {
@@ -81,12 +85,8 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls, Unread)> {
     let First { bundle, begin } = first_bundle::find(&config, &*store)?;
     let bundle = Arc::new(bundle);
     let roster = Arc::new(bundle.roster().clone());
-    let Some(own) = roster.node(&config.name) else {
-        bail!("the roster of the policy bundle has no node `{}`", config.name);
-    };
-    if roster.cluster != config.cluster {
-        bail!("the roster is for cluster `{}`, the configuration for `{}`", roster.cluster, config.cluster);
-    }
+    let own = first_bundle::own(&config, &bundle)?.clone();
+    first_bundle::same_cluster(&config, &bundle)?;
     let tls = Tls::load(&config.tls)?;
     if tls.spki_sha256()? != own.tls_spki_sha256 {
         bail!("the key of {} is not the one that the roster names for `{}`", config.tls.cert.display(), config.name);
@@ -104,6 +104,7 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls, Unread)> {
     let hsm_keys = HsmKeys::load(&*store)?;
     let keks = Keks::load(&*store)?;
     let freezes = Freezes::load(&*store)?;
+    let signed = Signed::load(&*store).context("cannot read the end of the log")?;
     let peers = Peers::new(&config.name, &roster, &tls)?;
     let node = Node {
         config,
@@ -129,7 +130,7 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls, Unread)> {
         admission: Arc::new(Admission::new(metrics.clone())),
         metrics,
         reload: LastReload::default(),
-        signed: Signed::default(),
+        signed,
         started_at: now(),
         recovering: AtomicBool::new(false),
     };

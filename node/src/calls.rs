@@ -61,7 +61,7 @@ where
 }
 
 /// A method that this node does not have.
-const UNKNOWN: &str = "unknown";
+pub const UNKNOWN: &str = "unknown";
 
 /// `ok`, a reason of the closed list, or what the library says by itself. Only answers without a body have their status in
 /// the head; a stream that fails later was answered.

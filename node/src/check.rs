@@ -1,12 +1,15 @@
-//! `tallyd --check-config`: everything that can be known to be wrong without starting, all at once.
+//! `tallyd --check-config`: everything that can be known to be wrong without starting, all at once, each with what to do.
 //!
 //! The token is not logged in to: a wrong PIN counts there. `tally hsm doctor` tries it.
 
-use crate::config::{Config, Isolation};
+use crate::config::{self, Config, Isolation};
 use crate::first_bundle;
-use crate::tls::Tls;
+use crate::rpc;
+use crate::tls::{self, Tls};
 use crate::token;
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow, ensure};
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use tally_hsm_adapter::PinSource;
 use tally_policy::Bundle;
@@ -18,80 +21,127 @@ pub fn faults(file: &Path) -> Vec<String> {
         // What is not read cannot be checked.
         Err(error) => return vec![format!("{error:#}")],
     };
-    let bundle = first_bundle::configured(&config);
-    let outcomes = [
-        config.log.filter().map(drop),
-        data_dir(&config.data_dir),
-        listeners(&config),
-        bundle.as_ref().map(drop).map_err(|error| anyhow::anyhow!("{error:#}")),
-        certificates(&config, bundle.as_ref().ok()),
-        file_is_there(&config.hsm.module).context("[hsm] module"),
-        pin(&config.hsm.pin()).context("[hsm]"),
-        token::profile(config.hsm.profile.as_deref()).map(drop),
-        hsmd(&config),
-    ];
-    let standby = config.hsm.standby.as_ref().map(|standby| {
-        [
-            file_is_there(&standby.module).context("[hsm.standby] module"),
-            pin(&standby.pin()).context("[hsm.standby]"),
-            token::profile(standby.profile.as_deref()).map(drop),
-        ]
-    });
-    let all = outcomes.into_iter().chain(roster(&config, bundle.as_ref().ok())).chain(standby.into_iter().flatten());
-    all.filter_map(Result::err).map(|error| format!("{error:#}")).collect()
+    let read = first_bundle::configured(&config);
+    let bundle = read.as_ref().ok();
+    let mut outcomes = vec![config.log.filter().map(drop), data_dir(&config.data_dir)];
+    outcomes.extend(listeners(&config));
+    outcomes.push(read.as_ref().map(drop).map_err(|error| anyhow!("{error:#}")));
+    outcomes.extend(bundle.into_iter().flat_map(|bundle| {
+        [first_bundle::same_cluster(&config, bundle), first_bundle::own(&config, bundle).map(drop)]
+    }));
+    outcomes.extend(certificates(&config, bundle));
+    outcomes.extend(tokens(&config));
+    outcomes.extend(config.rpc.as_ref().map(|rpc| endpoint(&config, rpc, bundle)));
+    outcomes.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect()
 }
 
 /// Made at the start if it is not there; but then where it is to be must be there.
 fn data_dir(dir: &Path) -> anyhow::Result<()> {
     let there = dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
-    let shown = dir.display();
-    anyhow::ensure!(there.is_dir(), "`data_dir` {shown} cannot be made: {} is no directory", there.display());
+    let (shown, there_shown) = (dir.display(), there.display());
+    ensure!(
+        there.is_dir(),
+        "`data_dir` {shown} cannot be made, because {there_shown} is no directory: name another directory"
+    );
     let writable = rustix::fs::access(there, rustix::fs::Access::WRITE_OK);
-    writable.with_context(|| format!("`data_dir` {shown}: this user cannot write in {}", there.display()))
+    writable.with_context(|| {
+        format!(
+            "`data_dir` {shown}: this user cannot write in {there_shown}; make the directory, and give it to this user"
+        )
+    })
 }
 
-fn listeners(config: &Config) -> anyhow::Result<()> {
-    let same = config.metrics.as_ref().is_some_and(|metrics| metrics.listen == config.listen);
-    anyhow::ensure!(!same, "`listen` and `metrics.listen` are both {}: each needs its own", config.listen);
+/// Each address is this machine's, and no two are the same. Whether a port is free is seen at the start: a node that runs has it.
+fn listeners(config: &Config) -> Vec<anyhow::Result<()>> {
+    let metrics = config.metrics.as_ref().map(|metrics| ("metrics.listen", metrics.listen));
+    let rpc = config.rpc.as_ref().map(|rpc| ("rpc.listen", rpc.listen));
+    let all: Vec<_> = [Some(("listen", config.listen)), metrics, rpc].into_iter().flatten().collect();
+    let pairs = all.iter().enumerate().flat_map(|(i, one)| all.iter().skip(i + 1).map(move |other| (one, other)));
+    let apart = pairs.map(|((one, address), (other, same))| {
+        // With port 0 the system picks one that is free.
+        ensure!(
+            address != same || address.port() == 0,
+            "`{one}` and `{other}` are both {address}: give each a port of its own"
+        );
+        Ok(())
+    });
+    let own = all.iter().map(|(name, address)| is_own(name, *address));
+    apart.chain(own).collect()
+}
+
+fn is_own(name: &str, address: SocketAddr) -> anyhow::Result<()> {
+    let bound = TcpListener::bind((address.ip(), 0));
+    let foreign = bound.is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable);
+    let ip = address.ip();
+    ensure!(
+        !foreign,
+        "`{name}` is {address}, and this machine has no address {ip}: use one that it has, or 0.0.0.0 for all"
+    );
     Ok(())
 }
 
-fn certificates(config: &Config, bundle: Option<&Bundle>) -> anyhow::Result<()> {
-    let tls = Tls::load(&config.tls)?;
+/// Each file by itself; and what they are together, once each is there.
+fn certificates(config: &Config, bundle: Option<&Bundle>) -> Vec<anyhow::Result<()>> {
+    let files = &config.tls;
+    let each = [
+        tls::certificates(&files.ca, "ca").map(drop),
+        tls::certificates(&files.cert, "cert").map(drop),
+        tls::check_private(&files.key).context("[tls] `key`"),
+    ];
+    if each.iter().any(Result::is_err) {
+        return each.into();
+    }
     let own = bundle.and_then(|bundle| bundle.roster().node(&config.name));
-    own.map_or(Ok(()), |own| tls.check(&own.tls_spki_sha256))
+    vec![Tls::load(files).and_then(|tls| own.map_or(Ok(()), |own| tls.check(&own.tls_spki_sha256)))]
 }
 
-fn roster(config: &Config, bundle: Option<&Bundle>) -> Vec<anyhow::Result<()>> {
-    let Some(roster) = bundle.map(Bundle::roster) else { return Vec::new() };
-    let (cluster, name) = (&config.cluster, &config.name);
-    let mut said = Vec::new();
-    if roster.cluster != *cluster {
-        said.push(Err(anyhow::anyhow!(
-            "the roster is for cluster `{}`, the configuration for `{cluster}`",
-            roster.cluster
-        )));
+fn tokens(config: &Config) -> Vec<anyhow::Result<()>> {
+    let hsm = &config.hsm;
+    let mut outcomes = vec![
+        file_is_there("[hsm] `module`", &hsm.module, "install the PKCS#11 module, or correct the path"),
+        pin("[hsm]", &hsm.pin()),
+        token::profile(hsm.profile.as_deref()).map(drop),
+    ];
+    if hsm.isolation == Isolation::Process {
+        outcomes.push(tally_hsm_adapter::beside_this_program().map_err(anyhow::Error::from).and_then(|program| {
+            let todo = "install `hsmd` beside `tallyd`, or set `isolation = \"thread\"` under [hsm]";
+            file_is_there("the module's own process", &program, todo)
+        }));
     }
-    if roster.node(name).is_none() {
-        said.push(Err(anyhow::anyhow!("the roster of the policy bundle has no node `{name}`")));
+    if let Some(standby) = &hsm.standby {
+        let todo = "install the PKCS#11 module, or correct the path";
+        outcomes.push(file_is_there("[hsm.standby] `module`", &standby.module, todo));
+        outcomes.push(pin("[hsm.standby]", &standby.pin()));
+        outcomes.push(token::profile(standby.profile.as_deref()).map(drop));
     }
-    said
+    outcomes
 }
 
-fn pin(source: &anyhow::Result<PinSource>) -> anyhow::Result<()> {
+fn pin(section: &str, source: &anyhow::Result<PinSource>) -> anyhow::Result<()> {
     // A descriptor can be read once, and a credential is there only when systemd starts the node.
-    let Ok(PinSource::File(path)) = source else { return Ok(()) };
-    PinSource::File(path.clone()).read().map(drop).with_context(|| format!("pin_file {}", path.display()))
+    let Ok(source @ PinSource::File(_)) = source else { return Ok(()) };
+    let read = source.read().map(drop);
+    read.map_err(|error| {
+        anyhow!("{section}: {error}; `pin_file` is a file with one line, the PIN, that only its owner can read")
+    })
 }
 
-fn hsmd(config: &Config) -> anyhow::Result<()> {
-    if config.hsm.isolation == Isolation::Process {
-        file_is_there(&tally_hsm_adapter::beside_this_program()?).context("`isolation = \"process\"`")?;
-    }
+/// A client that is not there yet may come with a later bundle, which only a node that has run knows.
+fn endpoint(config: &Config, rpc: &config::Rpc, bundle: Option<&Bundle>) -> anyhow::Result<()> {
+    let key = rpc::intent_key(&rpc.intent_key).context("[rpc] `intent_key`")?;
+    let Some(bundle) = bundle.filter(|_| !first_bundle::has_run(config)) else { return Ok(()) };
+    let (client, shown) = (&rpc.client, rpc.intent_key.display());
+    let known = bundle.roster().client(client).with_context(|| {
+        format!("[rpc] `client`: the roster has no client `{client}`: correct the name, or have it added to the policy bundle")
+    })?;
+    ensure!(
+        known.intent_key == key.verifying_key(),
+        "[rpc] `intent_key`: {shown} is not the key that the roster names for client `{client}`: use that client's own file"
+    );
     Ok(())
 }
 
-fn file_is_there(path: &Path) -> anyhow::Result<()> {
-    anyhow::ensure!(path.is_file(), "{} is no file", path.display());
+fn file_is_there(what: &str, path: &Path, todo: &str) -> anyhow::Result<()> {
+    ensure!(path.is_file(), "{what}: {} is no file: {todo}", path.display());
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The node's configuration file. Unknown fields are refused; relative paths are relative to the file.
 
+mod address;
 mod policy;
 mod rpc;
 mod shown;
@@ -31,7 +32,8 @@ pub struct Config {
     /// How strict the node is with itself.
     #[serde(default)]
     pub mode: Mode,
-    /// `host:port` to listen on.
+    /// Address and port to listen on.
+    #[serde(deserialize_with = "address::read")]
     pub listen: std::net::SocketAddr,
     /// Where the node keeps its state.
     pub data_dir: PathBuf,
@@ -303,8 +305,9 @@ impl Config {
     /// # Errors
     /// When it cannot be read, is not TOML, or has fields that do not belong.
     pub fn load(file: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(file)
-            .with_context(|| format!("cannot read the configuration {}", file.display()))?;
+        let text = std::fs::read_to_string(file).with_context(|| {
+            format!("cannot read the configuration {}; `--config` names a node.toml", file.display())
+        })?;
         Self::parse(&text, file)
     }
 

@@ -6,7 +6,7 @@
 
 use crate::caller::{Caller, CallerStream};
 use crate::metrics::{Metrics, names};
-use crate::tls::Tls;
+use rustls::ServerConfig;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 /// Longest handshake: a slow one must not hold a place.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Handshakes at once. At 10,000 new connections a second an honest one still has 50 ms, of which it needs a few.
+/// Handshakes at once at one address. At 10,000 new connections a second an honest one still has 50 ms, of which it needs a few.
 const HANDSHAKES_MAX: usize = 512;
 
 /// Connections of one caller. A client needs one, a fleet that shares a certificate one each.
@@ -42,8 +42,6 @@ pub struct Connections {
 
 #[derive(Default)]
 struct State {
-    shaking: VecDeque<(u64, AbortHandle)>,
-    next: u64,
     open: HashMap<String, usize>,
     clients: usize,
     all: usize,
@@ -68,25 +66,6 @@ impl Connections {
 
     fn shed(&self, why: &str) {
         self.metrics.count(&names::CONNECTIONS_SHED, &[why]);
-    }
-
-    /// A handshake begins; the oldest one ends if there are too many.
-    fn begins(&self, task: impl FnOnce(u64) -> AbortHandle) {
-        let oldest = {
-            let mut state = self.state();
-            let id = state.next;
-            state.next += 1;
-            state.shaking.push_back((id, task(id)));
-            if state.shaking.len() > HANDSHAKES_MAX { state.shaking.pop_front() } else { None }
-        };
-        if let Some((_, task)) = oldest {
-            task.abort();
-            self.shed("handshakes");
-        }
-    }
-
-    fn ends(&self, id: u64) {
-        self.state().shaking.retain(|(other, _)| *other != id);
     }
 
     /// A place for a caller.
@@ -115,6 +94,38 @@ impl Connections {
     }
 }
 
+/// Handshakes at one address that have not ended, the oldest first: who floods one address keeps nobody out of another.
+#[derive(Default)]
+struct Handshakes(Mutex<Shaking>);
+
+#[derive(Default)]
+struct Shaking {
+    tasks: VecDeque<(u64, AbortHandle)>,
+    next: u64,
+}
+
+impl Handshakes {
+    fn shaking(&self) -> std::sync::MutexGuard<'_, Shaking> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One begins; the oldest one ends if there are too many. Whether it did.
+    fn begins(&self, task: impl FnOnce(u64) -> AbortHandle) -> bool {
+        let oldest = {
+            let mut shaking = self.shaking();
+            let id = shaking.next;
+            shaking.next += 1;
+            shaking.tasks.push_back((id, task(id)));
+            if shaking.tasks.len() > HANDSHAKES_MAX { shaking.tasks.pop_front() } else { None }
+        };
+        oldest.inspect(|(_, task)| task.abort()).is_some()
+    }
+
+    fn ends(&self, id: u64) {
+        self.shaking().tasks.retain(|(other, _)| *other != id);
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.connections.state();
@@ -130,16 +141,22 @@ impl Drop for Place {
     }
 }
 
-/// Accepts connections and handshakes each in its own task, so that a slow peer does not hold up the others.
+/// Accepts connections and handshakes each in its own task, with the certificates of that moment, so that a slow peer does
+/// not hold up the others. Ends when nobody takes them any more.
 pub fn accept(
     listener: TcpListener,
-    tls: Tls,
+    certificates: impl Fn() -> Arc<ServerConfig> + Send + 'static,
     connections: Arc<Connections>,
 ) -> ReceiverStream<std::io::Result<CallerStream>> {
     let (out, accepted) = mpsc::channel(ACCEPTED_MAX);
+    let handshakes = Arc::new(Handshakes::default());
     tokio::spawn(async move {
         loop {
-            let tcp = match listener.accept().await {
+            let next = tokio::select! {
+                () = out.closed() => return,
+                next = listener.accept() => next,
+            };
+            let tcp = match next {
                 Ok((tcp, _)) => tcp,
                 Err(error) => {
                     // Out of descriptors, most likely; a pause lets some be given back.
@@ -148,11 +165,12 @@ pub fn accept(
                     continue;
                 }
             };
-            connections.begins(|id| {
-                let (acceptor, out, connections) = (TlsAcceptor::from(tls.server()), out.clone(), connections.clone());
+            let shed = handshakes.begins(|id| {
+                let (acceptor, out) = (TlsAcceptor::from(certificates()), out.clone());
+                let (connections, handshakes) = (connections.clone(), handshakes.clone());
                 let work = async move {
                     let shaken = handshake(acceptor, tcp, &connections).await;
-                    connections.ends(id);
+                    handshakes.ends(id);
                     match shaken {
                         // The server has gone when nobody takes it.
                         Ok(stream) => drop(out.send(Ok(stream)).await),
@@ -161,16 +179,16 @@ pub fn accept(
                 };
                 tokio::spawn(work).abort_handle()
             });
+            if shed {
+                connections.shed("handshakes");
+            }
         }
     });
     ReceiverStream::new(accepted)
 }
 
 /// A connection whose other side has shown who it is, with its place.
-///
-/// # Errors
-/// When it does not in time, or there is no place for it.
-pub async fn handshake(
+async fn handshake(
     acceptor: TlsAcceptor,
     tcp: TcpStream,
     connections: &Arc<Connections>,
@@ -212,17 +230,17 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_unfinished_handshake_gives_way() {
-        let connections = Connections::new(Arc::default());
+        let handshakes = Handshakes::default();
         let begin = || tokio::spawn(std::future::pending::<()>());
         let tasks: Vec<_> = (0..=HANDSHAKES_MAX).map(|_| begin()).collect();
-        for task in &tasks {
-            connections.begins(|_| task.abort_handle());
+        for (i, task) in tasks.iter().enumerate() {
+            assert_eq!(handshakes.begins(|_| task.abort_handle()), i == HANDSHAKES_MAX);
         }
         let mut tasks = tasks.into_iter();
         assert!(tasks.next().unwrap().await.unwrap_err().is_cancelled());
         tokio::task::yield_now().await;
         assert!(tasks.all(|task| !task.is_finished()));
-        connections.ends(1);
-        assert_eq!(connections.state().shaking.front().map(|(id, _)| *id), Some(2));
+        handshakes.ends(1);
+        assert_eq!(handshakes.shaking().tasks.front().map(|(id, _)| *id), Some(2));
     }
 }

@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
+use tally_domain::{Reason, Refusal};
 use tokio::time::Instant;
 
 tokio::task_local! {
@@ -55,8 +56,16 @@ pub fn remaining() -> Option<Duration> {
 }
 
 /// Whether the caller has gone.
-pub fn is_over() -> bool {
+fn is_over() -> bool {
     remaining().is_some_and(|left| left.is_zero())
+}
+
+/// Refuses to begin anything for a caller that has gone.
+///
+/// # Errors
+/// `DEADLINE`, which nobody reads.
+pub fn check() -> Result<(), Refusal> {
+    if is_over() { Err(Reason::Deadline.into()) } else { Ok(()) }
 }
 
 /// The caller's time-out as gRPC sends it: up to eight digits and a unit.
@@ -104,15 +113,15 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_carried_into_another_task_has_the_same_end() {
-        assert!(remaining().is_none() && !is_over());
+        assert!(remaining().is_none() && check().is_ok());
         let hour = Duration::from_secs(3_600);
         let left = until(Instant::now() + hour, Arc::new(()), async {
             tokio::spawn(carried(async { remaining() })).await.unwrap()
         });
         assert!(left.await.is_some_and(|left| left <= hour && left > hour / 2));
         let over =
-            until(Instant::now(), Arc::new(()), async { tokio::spawn(carried(async { is_over() })).await.unwrap() });
-        assert!(over.await);
+            until(Instant::now(), Arc::new(()), async { tokio::spawn(carried(async { check() })).await.unwrap() });
+        assert_eq!(over.await.unwrap_err().reason, Reason::Deadline);
         let usual = tokio::spawn(carried(async { remaining() })).await.unwrap();
         assert!(usual.is_some_and(|left| left <= CALL_MAX && left > CALL_MAX / 2));
     }

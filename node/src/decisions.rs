@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tally_audit::event::{LineStood, Origin, What};
 use tally_domain::dsse::{Envelope, content_digest};
 use tally_domain::ports::store::{ApprovalWrite, ClaimRequest, Step, WaitingRow, Write};
-use tally_domain::{Action, ClientId, Intent, Reason, Refusal};
+use tally_domain::{Action, ClientId, Intent, LimitId, Reason, Refusal};
 use tally_signer::admit::{self, Opened, verdict};
 use tally_signer::hsm_sign;
 use tally_signer::tokens;
@@ -203,13 +203,15 @@ pub async fn refused_on(
     }
 }
 
-/// Rules are counted by their ids in the active bundle, and by no other words.
+/// Rules and limits are counted by their ids in the active bundle, and by no other words: a peer's refusal may name anything.
 fn count(node: &Node, refusal: &Refusal, from: &Origin) {
     let bundle = node.bundle();
-    let said = refusal.metadata.get("rule").map(String::as_str).unwrap_or_default();
-    let rule = bundle.rules().map(|(id, _)| id).find(|id| *id == said).unwrap_or_default();
+    let said = |fact: &str| refusal.metadata.get(fact).map(String::as_str).unwrap_or_default();
+    let rule = || bundle.rules().map(|(id, _)| id).find(|id| *id == said("rule"));
+    let limit = bundle.limit_ids().map(LimitId::as_str).find(|id| *id == said("limit"));
+    let decided = limit.or_else(rule).unwrap_or_default();
     let from = if matches!(from, Origin::Client(_)) { "client" } else { "peer" };
-    node.metrics.count(&REFUSALS, &[refusal.reason.as_str(), rule, from]);
+    node.metrics.count(&REFUSALS, &[refusal.reason.as_str(), decided, from]);
 }
 
 /// Logs that a request waits for persons, with `step` of that; the refusal stays with whoever answers.

@@ -170,7 +170,7 @@ pub async fn drive<M: Machine>(
     machine: M,
     first: Vec<Action<M::Output>>,
 ) -> Result<M::Output, Failed> {
-    let (in_the_way, stages) = (Vec::new(), Stages::begin(node, M::NAME, machine.waiting_for().0));
+    let (in_the_way, stages) = (Vec::new(), Stages::begin(&node.metrics, M::NAME, machine.waiting_for().0));
     let (node, rng) = (node.clone(), fresh_rng());
     let mut drive =
         Drive { node, seat, members, my_index, machine, rng, in_the_way, stages, stage_ends: None, silent: false };

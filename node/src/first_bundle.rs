@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 use std::io::Read as _;
 use tally_domain::activation::BundleName;
 use tally_domain::ports::store::{BundleWrite, Store, Write};
+use tally_domain::roster::RosterNode;
 use tally_policy::{Bundle, SignedBundle, Trust};
 
 /// The bundle, and what is to be written down if the node begins with it.
@@ -59,15 +60,49 @@ pub fn configured(config: &Config) -> anyhow::Result<Bundle> {
     check_words(config)?;
     match (&config.policy, &config.bundle_dir) {
         (Some(policy), None) => {
-            let trust = match config.data_dir.join("tally.db").exists() {
-                true => Trust::Reopened(policy.pinned.0),
-                false => Trust::Pinned(policy.pinned.0),
-            };
+            let pinned = policy.pinned.0;
+            let trust = if has_run(config) { Trust::Reopened(pinned) } else { Trust::Pinned(pinned) };
             read_pinned(policy, trust).map(|(bundle, _)| bundle)
         }
         (None, Some(dir)) => load_bundle(dir),
         _ => bail!(NEEDS_ONE),
     }
+}
+
+/// Whether the node has started before.
+pub fn has_run(config: &Config) -> bool {
+    config.data_dir.join("tally.db").exists()
+}
+
+/// This node, as the roster of a bundle has it.
+///
+/// # Errors
+/// A sentence for the operator.
+pub fn own<'a>(config: &Config, bundle: &'a Bundle) -> anyhow::Result<&'a RosterNode> {
+    let (roster, name) = (bundle.roster(), &config.name);
+    roster.node(name).with_context(|| {
+        let known: Vec<_> = roster.nodes.iter().map(|node| node.name.as_str()).collect();
+        format!(
+            "the roster of the policy bundle has no node `{name}`, only {}: correct `name`, or use the bundle of this node's \
+             cluster",
+            known.join(", ")
+        )
+    })
+}
+
+/// That the bundle is of this node's cluster.
+///
+/// # Errors
+/// A sentence for the operator.
+pub fn same_cluster(config: &Config, bundle: &Bundle) -> anyhow::Result<()> {
+    let (theirs, ours) = (&bundle.roster().cluster, &config.cluster);
+    if theirs != ours {
+        bail!(
+            "the roster is for cluster `{theirs}`, the configuration for `{ours}`: correct `cluster`, or use the bundle of \
+             that cluster"
+        );
+    }
+    Ok(())
 }
 
 const NEEDS_ONE: &str = "the configuration needs one of [policy] and, in development, `bundle_dir`";
@@ -109,7 +144,9 @@ fn pinned(policy: &Policy) -> anyhow::Result<First> {
 /// The file and what it holds.
 fn read_pinned(policy: &Policy, trust: Trust<'_>) -> anyhow::Result<(Bundle, Vec<u8>)> {
     let path = policy.bundle.display();
-    let file = std::fs::File::open(&policy.bundle).with_context(|| format!("cannot read the policy bundle {path}"))?;
+    let file = std::fs::File::open(&policy.bundle).with_context(|| {
+        format!("cannot read the policy bundle {path}; put it there, or correct `bundle` under [policy]")
+    })?;
     let mut envelope = Vec::new();
     let read = file.take(BUNDLE_MAX_BYTES as u64 + 1).read_to_end(&mut envelope);
     read.with_context(|| format!("cannot read the policy bundle {path}"))?;
@@ -119,6 +156,11 @@ fn read_pinned(policy: &Policy, trust: Trust<'_>) -> anyhow::Result<(Bundle, Vec
     let signed = SignedBundle::from_bytes(&envelope).with_context(|| format!("{path} is no signed policy bundle"))?;
     let bundle = signed
         .open(trust, now())
-        .with_context(|| format!("the policy bundle {path} is not the one that [policy] pins, or is not valid"))?;
+        .with_context(|| {
+            format!(
+                "the policy bundle {path} is not the one that [policy] pins, or is not valid; compare the digest that `tally \
+                 policy show {path}` prints with the other operators', then correct `pinned` or the file"
+            )
+        })?;
     Ok((bundle, envelope))
 }

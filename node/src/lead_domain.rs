@@ -1,6 +1,7 @@
 //! Changing one of this node's token domains: admit, write down, do it, answer. What takes long goes on without anyone's
 //! waiting.
 
+use crate::deadline;
 use crate::decisions;
 use crate::lead_hsm::commit;
 use crate::node::{Node, now};
@@ -35,6 +36,7 @@ pub async fn change(node: &Arc<Node>, caller: ClientId, envelope: Envelope) -> R
 async fn lead(node: &Arc<Node>, opened: Opened, origin: Origin) -> Result<Vec<u8>, Refusal> {
     let intent = opened.intent();
     let _guard = node.inflight.take(&intent.tenant, intent.request_id).await;
+    deadline::check()?;
     let _changing = node.vaults.change().await;
     match recover::completed(node, &opened) {
         Ok(Some(bytes)) => return Ok(bytes),

@@ -1,6 +1,7 @@
 //! Signing with a key of this node's own HSM: admit, write down, sign, verify, write down, answer.
 
 use crate::approve;
+use crate::deadline;
 use crate::decisions;
 use crate::failpoint::{Moment, Place};
 use crate::home_claims;
@@ -24,6 +25,7 @@ use tally_signer::hsm_sign::{self, admit_hsm_sign};
 pub async fn sign(node: &Arc<Node>, opened: Opened, origin: Origin, held: HsmHeld) -> Result<Vec<u8>, Refusal> {
     let intent = opened.intent();
     let _guard = node.inflight.take(&intent.tenant, intent.request_id).await;
+    deadline::check()?;
     match recover::completed(node, &opened) {
         Ok(Some(bytes)) => return Ok(bytes),
         Ok(None) => {}

@@ -2,6 +2,7 @@
 //! of nodes give it the same name.
 
 use crate::convert;
+use crate::deadline;
 use crate::decisions;
 use crate::hsm_keys::HsmHeld;
 use crate::hsm_names;
@@ -37,6 +38,7 @@ const TOKEN_TRIES_MAX: u32 = 5;
 pub async fn create(node: &Arc<Node>, opened: Opened, origin: Origin) -> Result<(HsmHeld, String), Refusal> {
     let intent = opened.intent();
     let _guard = node.inflight.take(&intent.tenant, intent.request_id).await;
+    deadline::check()?;
     if recover::completed(node, &opened)?.is_some() {
         let held = node.hsm_keys.get(&intent.key).ok_or(Reason::Tampered)?;
         return Ok((held, String::new()));

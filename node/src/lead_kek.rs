@@ -1,5 +1,6 @@
 //! Changing one of this node's KEKs: admit, write down, do it, write down, answer.
 
+use crate::deadline;
 use crate::decisions;
 use crate::lead_hsm::commit;
 use crate::node::{Node, fresh_rng, now};
@@ -37,6 +38,7 @@ pub async fn change(node: &Arc<Node>, caller: ClientId, envelope: Envelope) -> R
 async fn lead(node: &Arc<Node>, opened: Opened, origin: Origin) -> Result<Vec<u8>, Refusal> {
     let intent = opened.intent();
     let _guard = node.inflight.take(&intent.tenant, intent.request_id).await;
+    deadline::check()?;
     let _changing = node.keks.change().await;
     match recover::completed(node, &opened) {
         Ok(Some(bytes)) => return Ok(bytes),

@@ -1,6 +1,7 @@
 //! Creating a key: all signer nodes of the roster admit, generate and certify it; otherwise there is no key.
 
 use crate::convert;
+use crate::deadline;
 use crate::decisions;
 use crate::drive::{Failed, drive};
 use crate::hsm_keys::HsmHeld;
@@ -76,6 +77,7 @@ pub async fn create_kek(node: &Arc<Node>, caller: ClientId, envelope: Envelope) 
 async fn lead(node: &Arc<Node>, opened: Opened, origin: Origin) -> Result<(Held, String), Refusal> {
     let intent = opened.intent();
     let _guard = node.inflight.take(&intent.tenant, intent.request_id).await;
+    deadline::check()?;
     sync_key(node, &intent.key).await;
     if recover::completed(node, &opened)?.is_some() {
         let held = node.keys.get(&intent.key).ok_or(Reason::Tampered)?;

@@ -75,6 +75,7 @@ async fn lead(node: &Arc<Node>, opened: Opened, origin: Origin) -> Result<Vec<u8
     for _ in 0..CONTENTION_TRIES_MAX {
         let intent = opened.intent();
         let guard = node.inflight.take(&intent.tenant, intent.request_id).await;
+        deadline::check()?;
         match recover::completed(node, &opened) {
             Ok(Some(bytes)) => return Ok(bytes),
             Ok(None) => {}
@@ -138,7 +139,7 @@ async fn unfinished(node: &Arc<Node>, opened: &Opened) -> Result<Option<Vec<u8>>
 
 /// Decides here, and writes it down.
 async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<Permit, Refusal> {
-    let _stage = Stages::begin(node, SignSession::NAME, "admit");
+    let _stage = Stages::begin(&node.metrics, SignSession::NAME, "admit");
     let held = node.keys.get(&opened.intent().key);
     let key = held.as_ref().map(|h| (&*h.record, h.state));
     let bundle = node.bundle();
@@ -160,9 +161,7 @@ async fn admitted(node: &Arc<Node>, opened: &Opened, origin: Origin) -> Result<P
 
 /// Whether anything new may be begun: somebody waits for it, and neither rules nor freezes have changed.
 fn may_go_on(node: &Node, permit: &Permit) -> Result<(), Refusal> {
-    if deadline::is_over() {
-        return Err(Reason::Deadline.into());
-    }
+    deadline::check()?;
     if node.bundle().digest() != permit.bundle() {
         return Err(Reason::BundleMismatch.into());
     }
@@ -274,7 +273,7 @@ async fn attempt_once(
         Unplaced::Held => Outcome::Refused(Reason::Contention.into()),
     })?;
     found_room(node, permit, origin).await?;
-    let stage = Stages::begin(node, SignSession::NAME, "propose");
+    let stage = Stages::begin(&node.metrics, SignSession::NAME, "propose");
     let Assembled { seat, members, signers } = assemble(node, permit, claims.as_ref(), this, shunned, placer).await?;
     let claimed = claim(permit.clone(), claims, now()).map_err(Refusal::from)?;
     let record = permit.subject().record();

@@ -2,6 +2,7 @@
 //! what was decided and what came of it. Only then is anyone told. What a token did before a crash and was not written down
 //! has never left, and is done again.
 
+use crate::deadline;
 use crate::decisions;
 use crate::home_claims;
 use crate::lead_hsm::commit;
@@ -54,6 +55,7 @@ pub async fn call(
 async fn lead(node: &Arc<Node>, opened: Opened, origin: Origin, beside: Beside) -> Result<Told, Refusal> {
     let intent = opened.intent();
     let _guard = node.inflight.take(&intent.tenant, intent.request_id).await;
+    deadline::check()?;
     let before = match recover::completed(node, &opened) {
         Ok(before) => before,
         Err(refusal) => return Err(decisions::refused(node, &opened, origin, refusal).await),

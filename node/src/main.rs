@@ -1,7 +1,8 @@
 //! `tallyd --config FILE`: one node.
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
+use clap_complete::Shell;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tally_domain::NodeName;
@@ -13,8 +14,8 @@ use tally_node::traces::Exporter;
 #[command(name = "tallyd", version)]
 struct Args {
     /// The node's configuration file.
-    #[arg(long)]
-    config: PathBuf,
+    #[arg(long, required_unless_present_any = ["completion", "man"])]
+    config: Option<PathBuf>,
     /// Make the identity key on the token, if there is none, print its public half as JSON, and stop.
     #[arg(long)]
     init: bool,
@@ -24,6 +25,12 @@ struct Args {
     /// Accept what this peer is now, after it was restored from an older copy, and stop. The node must be stopped.
     #[arg(long, value_name = "NODE")]
     accept_restore: Option<NodeName>,
+    /// Print what makes a shell complete this program's arguments, and stop.
+    #[arg(long, value_name = "SHELL")]
+    completion: Option<Shell>,
+    /// Print this program's page for `man`, and stop.
+    #[arg(long)]
+    man: bool,
 }
 
 /// Cedar recurses over a rule's expression: a debug build takes up to 50 KiB a level, of at most 24 levels.
@@ -42,10 +49,11 @@ fn main() -> ExitCode {
 }
 
 fn start(args: &Args) -> anyhow::Result<()> {
+    let Some(file) = &args.config else { return described(args) };
     if args.check_config {
-        return checked(&args.config);
+        return checked(file);
     }
-    let config = Config::load(&args.config)?;
+    let config = Config::load(file)?;
     with_module_environment(&config)?;
     // A core dump would hold shares, and a debugger of the same user could read them (S-3.1).
     rustix::process::setrlimit(
@@ -79,13 +87,24 @@ fn start(args: &Args) -> anyhow::Result<()> {
     ended
 }
 
+/// What a shell and `man` are told, from the same definitions that read the arguments.
+fn described(args: &Args) -> anyhow::Result<()> {
+    let mut text = Vec::new();
+    match args.completion {
+        Some(shell) => clap_complete::generate(shell, &mut Args::command(), "tallyd", &mut text),
+        None => clap_mangen::Man::new(Args::command()).render(&mut text).context("cannot write the page")?,
+    }
+    print_line(&String::from_utf8_lossy(&text))
+}
+
 fn checked(file: &std::path::Path) -> anyhow::Result<()> {
     let (faults, shown) = (tally_node::faults(file), file.display());
     if faults.is_empty() {
         return print_line(&format!("{shown} is good; the token has not been tried (`tally hsm doctor` does)"));
     }
     let lines: Vec<_> = faults.iter().map(|fault| format!("\n- {fault}")).collect();
-    anyhow::bail!("{shown}: {} faults{}", faults.len(), lines.concat())
+    let count = if lines.len() == 1 { "1 fault".to_owned() } else { format!("{} faults", lines.len()) };
+    anyhow::bail!("{shown}: {count}{}", lines.concat())
 }
 
 /// What is done while the node does not run.

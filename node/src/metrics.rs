@@ -122,6 +122,13 @@ impl Metrics {
         }
     }
 
+    /// So much more than before, or less.
+    pub fn change(&self, metric: &Metric, labels: &[&str], by: f64) {
+        if let Some(series) = self.gauges.get(metric.name) {
+            series.of(metric, labels).inc_by(by);
+        }
+    }
+
     /// It took so long.
     pub fn took(&self, metric: &Metric, labels: &[&str], time: Duration) {
         if let Some(series) = self.seconds.get(metric.name) {
@@ -148,7 +155,9 @@ impl Metrics {
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
         // The library writes an empty set of labels, which not every reader takes.
         let bare = TABLE.iter().filter(|metric| metric.labels.is_empty());
-        bare.fold(text, |text, Metric { name, .. }| text.replace(&format!("\n{name}{{}} "), &format!("\n{name} ")))
+        let endings = ["", "_sum", "_count"];
+        let names = bare.flat_map(|metric| endings.map(|ending| format!("{}{ending}", metric.name)));
+        names.fold(text, |text, name| text.replace(&format!("\n{name}{{}} "), &format!("\n{name} ")))
     }
 }
 

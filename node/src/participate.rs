@@ -4,6 +4,7 @@ use crate::approve;
 use crate::bundle_news;
 use crate::cancel;
 use crate::convert;
+use crate::deadline;
 use crate::decisions;
 use crate::drive::drive;
 use crate::holds::Hold;
@@ -87,6 +88,8 @@ pub async fn propose_sign(
     let hold = limits::hold(node, permit.subject(), claimed.claims())?;
     let record = permit.subject().record();
     let share = node.keys.share(record, node.name(), &*node.store, &*node.hsm).await?;
+    // A leader that has given up meanwhile would not answer in the session.
+    deadline::check()?;
     let seat = node.sessions.open(session, &members)?;
     let mut also = match record.scheme {
         Scheme::EcdsaSecp256k1 => vec![pending_check(node, permit, session, &members)],
@@ -252,6 +255,7 @@ pub async fn propose_key(
     if members.names().iter().map(NodeName::as_str).ne(theirs) {
         return Err(Refusal::new(Reason::ParameterRange).with("field", "participants"));
     }
+    deadline::check()?;
     let seat = node.sessions.open(convert::session(&request.session)?, &members)?;
     let node = node.clone();
     let work = async move {

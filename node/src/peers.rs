@@ -13,6 +13,7 @@ use tally_domain::ports::store::{Store, StoreError};
 use tally_domain::roster::{Roster, RosterNode};
 use tally_domain::{Incarnation, NodeName, Reason, Refusal, UnixMillis};
 use tally_proto::v1::peer_service_client::PeerServiceClient;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Code;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
@@ -26,6 +27,10 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest message between nodes (DESIGN 10), with room for its frame. A proposal carries a client's envelope (64 KiB),
 /// a round of DKLs23 between two nodes some 100 KiB.
 pub const PEER_MESSAGE_MAX_BYTES: usize = 256 * 1024 + 1024;
+
+/// Results that one peer is being told of or will be. A peer that does not answer would have them pile up for as long as a call
+/// may take; it hears of those beyond when it asks.
+const TELLINGS_MAX: usize = 1_024;
 
 /// A client for a peer's service.
 pub type PeerClient = PeerServiceClient<InterceptedService<Channel, Prepare>>;
@@ -68,6 +73,7 @@ struct Link {
     channel: Channel,
     seen: Mutex<Seen>,
     greeting: tokio::sync::Mutex<Option<LastGreeting>>,
+    tellings: Arc<Semaphore>,
 }
 
 /// All peers.
@@ -88,6 +94,7 @@ impl Peers {
                         channel: channel(n, roster, tls)?,
                         seen: Mutex::default(),
                         greeting: tokio::sync::Mutex::default(),
+                        tellings: Arc::new(Semaphore::new(TELLINGS_MAX)),
                     },
                 ))
             })
@@ -144,6 +151,11 @@ impl Peers {
                 Err(away())
             }
         }
+    }
+
+    /// A place for telling a peer of a result; none if there are too many untold.
+    pub fn telling(&self, peer: &NodeName) -> Option<OwnedSemaphorePermit> {
+        self.0.get(peer)?.tellings.clone().try_acquire_owned().ok()
     }
 
     /// What has been seen of a peer.
@@ -216,4 +228,40 @@ fn channel(node: &RosterNode, roster: &Arc<Roster>, tls: &Tls) -> anyhow::Result
         async move { tls.connect(&name, &address, &roster).await.map(TokioIo::new) }
     });
     Ok(endpoint.connect_with_connector_lazy(connector))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::Instant;
+
+    /// What a peer is told of how long the caller waits.
+    async fn told(left: Duration) -> Duration {
+        deadline::until(Instant::now() + left, Arc::new(()), async {
+            deadline::of(&prepared(tonic::Request::new(())).unwrap().into_parts().0.into_headers())
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn a_peer_is_told_how_long_the_caller_still_waits() {
+        let short = Duration::from_millis(900);
+        assert!(told(short).await <= short && told(short).await > short / 2);
+        assert_eq!(told(deadline::CALL_MAX).await, CALL_TIMEOUT);
+        assert_eq!(told(Duration::ZERO).await, Duration::ZERO);
+        // Nobody waits for what the node does by itself.
+        let own = prepared(tonic::Request::new(())).unwrap();
+        assert_eq!(deadline::of(&own.into_parts().0.into_headers()), CALL_TIMEOUT);
+    }
+
+    #[tokio::test]
+    async fn no_peer_is_asked_for_a_caller_that_has_gone() {
+        let (peers, peer) = (Peers(HashMap::new()), NodeName::parse("node-2").unwrap());
+        let asked = peers.call(&peer, |_| async { Err::<tonic::Response<()>, _>(tonic::Status::unknown("asked")) });
+        let refused = deadline::until(Instant::now(), Arc::new(()), asked).await.unwrap_err();
+        assert_eq!(refused.reason, Reason::Deadline);
+        // With time left it would have been: there is no such peer.
+        let asked = peers.call(&peer, |_| async { Err::<tonic::Response<()>, _>(tonic::Status::unknown("asked")) });
+        assert_eq!(asked.await.unwrap_err().reason, Reason::UnknownNode);
+    }
 }

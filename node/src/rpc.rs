@@ -9,32 +9,32 @@ mod http;
 mod key;
 mod message;
 
+pub use key::read as intent_key;
+
 #[cfg(feature = "testing")]
 pub use call::Call;
 #[cfg(feature = "testing")]
-pub use message::{Asked, Body, Unasked, answer};
+pub use message::{Body, Item, answer};
 
-use crate::caller::Caller;
+use crate::caller::{Caller, CallerStream};
 use crate::config::Rpc;
-use crate::connections::{Connections, handshake};
+use crate::connections::{Connections, accept};
 use crate::node::Node;
 use crate::tls::Tls;
 use anyhow::Context as _;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tally_domain::dsse::SigningKey;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsAcceptor;
+use tokio_stream::StreamExt as _;
 use tonic::transport::server::Connected as _;
-
-/// Connections at once: a pool for each of some programs. One more is closed before its handshake.
-const CONNECTIONS_MAX: usize = 256;
 
 /// Bodies that are worked on at once: as many as a node has sessions. One more is told to come back.
 const BODIES_MAX: u32 = 64;
@@ -78,37 +78,17 @@ impl Endpoint {
         Ok(Some((Arc::new(Self { node: node.clone(), config, key, bodies }), listener)))
     }
 
-    /// Serves until it is aborted.
+    /// Serves until it is aborted. Connections are counted with those of gRPC.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, tls: Tls, places: Arc<Connections>) {
-        let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        loop {
-            let tcp = match listener.accept().await {
-                Ok((tcp, _)) => tcp,
-                Err(error) => {
-                    // Out of descriptors, most likely; a pause lets some be given back.
-                    tracing::warn!(%error, "cannot accept a JSON-RPC connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-            };
-            let Ok(place) = connections.clone().try_acquire_owned() else { continue };
-            // As the certificates are now.
-            let mut server = (*tls.server()).clone();
-            server.alpn_protocols = vec![b"http/1.1".to_vec()];
-            let acceptor = TlsAcceptor::from(Arc::new(server));
-            let (this, places) = (self.clone(), places.clone());
-            tokio::spawn(async move {
-                this.connection(acceptor, tcp, &places).await;
-                drop(place);
-            });
+        let mut accepted = accept(listener, move || http1_only(&tls), places);
+        while let Some(next) = accepted.next().await {
+            if let Ok(stream) = next {
+                tokio::spawn(self.clone().connection(stream));
+            }
         }
     }
 
-    async fn connection(self: Arc<Self>, acceptor: TlsAcceptor, tcp: TcpStream, places: &Arc<Connections>) {
-        let stream = match handshake(acceptor, tcp, places).await {
-            Ok(stream) => stream,
-            Err(error) => return tracing::debug!(%error, "JSON-RPC handshake refused"),
-        };
+    async fn connection(self: Arc<Self>, stream: CallerStream) {
         let caller = stream.connect_info();
         let service = service_fn(|request| {
             let (this, caller): (_, Caller) = (self.clone(), caller.clone());
@@ -128,4 +108,11 @@ impl Endpoint {
         let _ = tokio::time::timeout(DRAIN_MAX, self.bodies.acquire_many(BODIES_MAX)).await;
         self.bodies.close();
     }
+}
+
+/// The node's own certificate, for HTTP/1.1.
+fn http1_only(tls: &Tls) -> Arc<ServerConfig> {
+    let mut server = (*tls.server()).clone();
+    server.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Arc::new(server)
 }

@@ -59,7 +59,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let rpc = Endpoint::open(&node).await?;
     tokio::spawn(reload::on_hangup(node.clone(), tls.clone()));
     let places = Connections::new(node.metrics.clone());
-    let connections = accept(listener, tls.clone(), places.clone());
+    let own = tls.clone();
+    let connections = accept(listener, move || own.server(), places.clone());
     show_metrics(&node).await?;
     let (health, health_service) = tonic_health::server::health_reporter();
     let described = || {

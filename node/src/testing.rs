@@ -1,6 +1,6 @@
 //! What is decoded here and nowhere else, for those who try what cannot be decoded.
 
-use crate::rpc::{Body, Call, answer};
+use crate::rpc::{Body, Call, Item, answer};
 use crate::services::place;
 use serde_json::Value;
 use tally_chains::TransactionRequest;
@@ -21,9 +21,10 @@ pub fn rpc(body: &[u8], chains: &[u64]) -> Vec<Spoken> {
         Body::One(call) => vec![call],
         Body::Several(calls) => calls,
     };
-    let spoken = |call: Result<crate::rpc::Asked, crate::rpc::Unasked>| match call {
-        Err(unasked) => Spoken::Told(unasked.answer()),
-        Ok(asked) => match Call::read(&asked.method, asked.params, chains) {
+    let spoken = |item: Item| match item {
+        Item::Not(unasked) => Spoken::Told(unasked.answer()),
+        Item::Notification => Spoken::Understood("notification"),
+        Item::Call(asked) => match Call::read(&asked.method, asked.params, chains) {
             Ok(Call::Transaction { request, .. }) => Spoken::Transaction(request),
             Ok(Call::Accounts) => Spoken::Understood("accounts"),
             Ok(Call::ChainId) => Spoken::Understood("chain id"),

@@ -1,7 +1,7 @@
 //! TLS 1.3, mutual, with one authority; and links to peers pinned to the key that the roster names.
 
 use crate::config;
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
@@ -59,14 +59,15 @@ impl Tls {
         let (shown, loaded) = (self.paths.cert.display(), self.loaded());
         if self.spki_sha256()? != spki {
             bail!(
-                "the key of {shown} is not the one that the roster names for this node; a certificate is renewed for the \
-                 same key, because nodes of a roster do not change while they run"
+                "the key of {shown} is not the one that the roster names for this node; have the certificate renewed for the \
+                 old key, because nodes of a roster do not change while they run"
             );
         }
         let (own, between) = loaded.chain.split_first().context("no certificate")?;
         let checked = loaded.verifier.verify_client_cert(own, between, UnixTime::now());
-        checked.with_context(|| format!("{shown} is not valid now under {}", self.paths.ca.display()))?;
-        Ok(())
+        checked.map(drop).map_err(|error| {
+            anyhow!("{shown} is not valid now under {}: {} ({error})", self.paths.ca.display(), todo(&error))
+        })
     }
 
     fn loaded(&self) -> Arc<Loaded> {
@@ -115,14 +116,11 @@ impl Loaded {
     fn read(paths: &config::Tls) -> anyhow::Result<Self> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut roots = RootCertStore::empty();
-        for cert in certificates(&paths.ca)? {
+        for cert in certificates(&paths.ca, "ca")? {
             roots.add(cert).with_context(|| format!("{} is not an authority's certificate", paths.ca.display()))?;
         }
         let roots = Arc::new(roots);
-        let chain = certificates(&paths.cert)?;
-        if chain.is_empty() {
-            bail!("{} holds no certificate", paths.cert.display());
-        }
+        let chain = certificates(&paths.cert, "cert")?;
         check_private(&paths.key)?;
         let key = || {
             PrivateKeyDer::from_pem_file(&paths.key)
@@ -136,31 +134,65 @@ impl Loaded {
             .context("TLS 1.3 is not available")?
             .with_client_cert_verifier(verifier.clone())
             .with_single_cert(chain.clone(), key()?)
-            .context("the node's certificate and key do not fit")?;
+            .context(NO_PAIR)?;
         server.alpn_protocols = vec![b"h2".to_vec()];
         let mut client = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
             .context("TLS 1.3 is not available")?
             .with_root_certificates(roots)
             .with_client_auth_cert(chain.clone(), key()?)
-            .context("the node's certificate and key do not fit")?;
+            .context(NO_PAIR)?;
         client.alpn_protocols = vec![b"h2".to_vec()];
         Ok(Self { server: Arc::new(server), client: TlsConnector::from(Arc::new(client)), chain, verifier })
+    }
+}
+
+const NO_PAIR: &str =
+    "the node's certificate and its key do not fit: `cert` and `key` under [tls] must belong together";
+
+/// What to do about a certificate that peers would refuse.
+fn todo(error: &rustls::Error) -> &'static str {
+    use rustls::{CertificateError as Bad, Error};
+    match error {
+        Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. }) => {
+            "it has expired, so have it renewed for the same key"
+        }
+        Error::InvalidCertificate(Bad::NotValidYet | Bad::NotValidYetContext { .. }) => {
+            "its time has not come, so look at this machine's clock"
+        }
+        Error::InvalidCertificate(Bad::UnknownIssuer | Bad::BadSignature) => {
+            "another authority has signed it, so have it signed by that one, or add the other to the file"
+        }
+        Error::InvalidCertificate(Bad::InvalidPurpose | Bad::InvalidPurposeContext { .. }) => {
+            "a node is server and client, so have it issued for both (serverAuth, clientAuth)"
+        }
+        _ => "have it issued anew",
     }
 }
 
 /// A private key that others can read is not private.
 pub fn check_private(path: &std::path::Path) -> anyhow::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    let mode = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.permissions().mode();
-    if mode & 0o077 != 0 {
-        bail!("{} holds a private key but others can read it; run: chmod 0400 {0}", path.display());
+    let shown = path.display();
+    let metadata = std::fs::metadata(path)
+        .with_context(|| format!("cannot read {shown}; put the key there, or correct the path in the configuration"))?;
+    if metadata.permissions().mode() & 0o077 != 0 {
+        bail!("{shown} holds a private key but others can read it; run: chmod 0400 {shown}");
     }
     Ok(())
 }
 
-fn certificates(path: &std::path::Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .with_context(|| format!("cannot read the certificates {}", path.display()))
+/// The certificates of a file, one at least.
+///
+/// # Errors
+/// A sentence for the operator.
+pub fn certificates(path: &std::path::Path, field: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let shown = path.display();
+    let all: Vec<_> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect).with_context(|| {
+        format!("cannot read the certificates {shown}; put the PEM file there, or correct `{field}` under [tls]")
+    })?;
+    if all.is_empty() {
+        bail!("{shown} holds no certificate; `{field}` under [tls] is a PEM file with one at least");
+    }
+    Ok(all)
 }

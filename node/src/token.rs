@@ -125,6 +125,7 @@ fn mode(config: &Config) -> tally_hsm_adapter::Mode {
 pub fn profile(path: Option<&Path>) -> anyhow::Result<Option<Profile>> {
     let Some(path) = path else { return Ok(None) };
     let shown = path.display();
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the capability file {shown}"))?;
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the capability file {shown}; `tally hsm doctor --out` writes one"))?;
     Profile::parse(&text).with_context(|| format!("the capability file {shown} is not valid")).map(Some)
 }

@@ -40,8 +40,8 @@ use crate::rules::{Effect, Rule, Rules};
 use crate::vocabulary::Vocabulary;
 use cedar_policy::Entities;
 use std::collections::BTreeMap;
-use tally_domain::Digest;
 use tally_domain::roster::Roster;
+use tally_domain::{Digest, LimitId};
 
 /// Files by their paths in the bundle, with `/`.
 pub type Files = BTreeMap<String, Vec<u8>>;
@@ -153,6 +153,11 @@ impl Bundle {
         !self.limits.is_empty()
     }
 
+    /// Every limit's id, in the order of the file.
+    pub fn limit_ids(&self) -> impl Iterator<Item = &LimitId> {
+        self.limits.iter().map(|limit| &limit.id)
+    }
+
     /// Every rule's id and effect, in the order of the file.
     pub fn rules(&self) -> impl Iterator<Item = (&str, Effect)> {
         self.rules.iter()
@@ -179,7 +184,7 @@ impl Bundle {
             lists: self.lists.iter().map(|(name, entries)| (name.clone(), entries.len())).collect(),
             assets: self.assets.describe(),
             contracts: self.contracts.sizes(),
-            limits: self.limits.iter().map(|l| l.id.to_string()).collect(),
+            limits: self.limit_ids().map(LimitId::to_string).collect(),
             groups: self.groups.sizes(),
             nodes: self.roster.nodes.len(),
             clients: self.roster.clients.len(),

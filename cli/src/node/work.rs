@@ -15,7 +15,7 @@ pub fn lines(work: &WorkInfo, now: UnixMillis) -> Vec<String> {
     let mut lines = vec![field("queue", format!("{calls} calls, {queued} of them wait; {requests} requests"))];
     let signed = |key: &KeyUse| match key.last_signature {
         Some(at) => format!("last signature {} ago", age(now, at)),
-        None => "no signature since the node started".into(),
+        None => "no signature of late".into(),
     };
     let shown = work.keys.iter().take(KEYS_MAX);
     lines.extend(shown.map(|key| field("key", format!("{} ({}): {}", key.name, key.state, signed(key)))));
@@ -80,7 +80,7 @@ mod tests {
             "key-1 (active): last signature 10 min ago",
             "key-2 (active): last signature 25 h ago",
             "key-3 (active): last signature 10 days ago",
-            "key-4 (active): no signature since",
+            "key-4 (active): no signature of late",
             "and 3 more",
             "RELOAD REFUSED",
             "1970-01-01T00:00:00.000Z: node.pem is not valid now",

@@ -35,7 +35,37 @@ fn each_command_has_a_page() {
     assert!(page("tally.1").contains(".TH tally 1"));
     let create = page("tally-key-create.1");
     assert!(create.contains("\\-\\-threshold") && create.contains("\\-\\-json"), "{create}");
+    let mut found = Vec::new();
+    described(&world, &mut Vec::new(), &mut found);
+    found.sort();
+    let mut named: Vec<_> = pages.iter().map(|page| page.as_str().unwrap().to_owned()).collect();
+    named.sort();
+    assert_eq!(found, named, "a page for each command, and none for what there is no more");
     std::fs::write(world.path("file"), "").unwrap();
     let refused = world.tally(&["man", "file"]);
     assert!(refused.code == 1 && refused.stderr.contains("cannot make"), "{}", refused.stderr);
+}
+
+/// Each command that `--help` names has a page, which has each option that `--help` has.
+fn described(world: &World, path: &mut Vec<String>, found: &mut Vec<String>) {
+    let mut args: Vec<&str> = path.iter().map(String::as_str).collect();
+    args.push("--help");
+    let help = world.tally(&args).stdout;
+    let name = format!("{}.1", [&["tally".to_owned()], path.as_slice()].concat().join("-"));
+    let page = std::fs::read_to_string(world.path(&format!("pages/{name}"))).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let begins =
+        |line: &str| line.trim_start().split([' ', ',']).find(|word| word.starts_with("--")).map(str::to_owned);
+    let options = help.lines().filter(|line| line.trim_start().starts_with('-')).filter_map(begins);
+    for option in options {
+        assert!(page.contains(&option.replace('-', "\\-")), "{name} has no {option}");
+    }
+    found.push(name);
+    let commands = help.split("\nCommands:\n").nth(1).unwrap_or_default().lines();
+    let commands = commands.take_while(|line| !line.is_empty()).filter_map(|line| line.strip_prefix("  "));
+    let commands = commands.filter(|line| !line.starts_with(' ')).filter_map(|line| line.split_whitespace().next());
+    for command in commands.filter(|command| *command != "help") {
+        path.push(command.to_owned());
+        described(world, path, found);
+        path.pop();
+    }
 }

@@ -12,7 +12,7 @@ pub struct KeyUse {
     pub name: KeyName,
     /// Whether it signs.
     pub state: String,
-    /// When it last signed, as far as the node knows since its start.
+    /// When it last signed, as far as the node knows: since its start, or by the end of its log.
     pub last_signature: Option<UnixMillis>,
 }
 

@@ -19,9 +19,12 @@ use std::io::{BufRead as _, BufReader, Read, Write};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 use tally_domain::ports::hsm::HsmError;
+
+/// What the process has said and nobody has looked at yet; then it waits.
+const EVENTS_MAX: usize = 256;
 
 /// The check that comes before all others.
 const CONNECTING: &str = "connecting";
@@ -264,7 +267,7 @@ impl Visit<'_> {
 
 /// What the process says. Lines that it does not say itself, such as a module's own, are left out.
 fn events(child: &mut Child) -> std::io::Result<Receiver<Event>> {
-    let (sender, events) = channel();
+    let (sender, events) = sync_channel(EVENTS_MAX);
     let Some(stdout) = child.stdout.take() else { return Ok(events) };
     std::thread::Builder::new().name("tally-doctor".into()).spawn(move || {
         let lines = BufReader::new(stdout).lines().map_while(Result::ok);

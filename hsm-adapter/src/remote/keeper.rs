@@ -11,7 +11,7 @@ use crate::wire::{Ask, Carried, Opening, Pulse};
 pub use standing::Standing;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -36,6 +36,9 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// A process that has lived for so long does not count as one that does not last.
 const LASTING: Duration = Duration::from_secs(30);
+
+/// How the first process came up is told once.
+const FIRST_ONLY: usize = 1;
 
 /// What keeps one process running, and the process.
 pub struct Keeper {
@@ -79,7 +82,7 @@ impl Keeper {
     /// Starts the first process, and the thread that looks after it and those after it.
     pub fn start(config: RemoteConfig) -> Result<(Self, VerifyingKey), HsmError> {
         let standing = Arc::new(Standing::new(&config));
-        let (connected, first) = channel();
+        let (connected, first) = sync_channel(FIRST_ONLY);
         let kept = Arc::clone(&standing);
         let life = move || keep(&config, &kept, &connected);
         let mut keeper = Self { standing, thread: None };
@@ -110,7 +113,7 @@ impl Drop for Keeper {
 }
 
 /// The keeper's life. It starts every process itself: a process ends with the thread that started it.
-fn keep(config: &RemoteConfig, standing: &Standing, connected: &Sender<Result<VerifyingKey, HsmError>>) {
+fn keep(config: &RemoteConfig, standing: &Standing, connected: &SyncSender<Result<VerifyingKey, HsmError>>) {
     let (first, identity) = match start(config, standing, None) {
         Ok((running, identity)) => (running, identity),
         // Whoever wanted to connect is told; nobody may be there any more.

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Wake, Waker};
 use tally_domain::ports::Pending;
 
-/// Where futures are given to. Bounded by what is given: each waits at most once, and the adapter's queues are bounded.
+/// Where futures are given to. Bounded by what is given: each waits at most once, and the node has at most as many calls under
+/// way as its link allows.
 pub struct Tasks {
     ready: Sender<Arc<Task>>,
 }
@@ -17,6 +18,7 @@ struct Task {
 
 impl Tasks {
     /// Starts the thread. It ends when nothing more can come.
+    #[expect(clippy::disallowed_methods, reason = "a waker must not wait; each future is in the queue at most once")]
     pub fn start() -> std::io::Result<Self> {
         let (ready, woken) = channel::<Arc<Task>>();
         std::thread::Builder::new().name("hsmd-answers".into()).spawn(move || {

@@ -42,8 +42,12 @@ pub fn tell_result(node: &Arc<Node>, opened: &Opened, bytes: &[u8]) {
     let intent = Some(convert::envelope_out(opened.envelope()));
     let request = v1::CompleteRequest { intent, result: bytes.to_vec() };
     for peer in node.peers.by_reachability() {
+        let Some(place) = node.peers.telling(&peer) else { continue };
         let (node, request) = (node.clone(), request.clone());
-        tokio::spawn(async move { node.peers.call(&peer, |mut p| async move { p.complete(request).await }).await });
+        tokio::spawn(async move {
+            let _ = node.peers.call(&peer, |mut p| async move { p.complete(request).await }).await;
+            drop(place);
+        });
     }
 }
 

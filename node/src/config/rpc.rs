@@ -16,7 +16,8 @@ const CHAINS_MAX: usize = 64;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rpc {
-    /// `host:port` to listen on, other than the node's own.
+    /// Address and port to listen on, other than the node's own.
+    #[serde(deserialize_with = "super::address::read")]
     pub listen: SocketAddr,
     /// The client of the roster that it asks as. Only this client's certificates may call it.
     pub client: ClientId,

@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Metrics {
-    /// `host:port` to listen on, without TLS: an address that only the collector can reach.
+    /// Address and port to listen on, without TLS: an address that only the collector can reach.
+    #[serde(deserialize_with = "super::address::read")]
     pub listen: SocketAddr,
 }
 

@@ -2,6 +2,7 @@
 //! asked for anything.
 
 use crate::approve;
+use crate::deadline;
 use crate::decisions;
 use crate::home_claims;
 use crate::hsm_keys::HsmHeld;
@@ -51,6 +52,7 @@ pub async fn enter(node: &Arc<Node>, caller: ClientId, action: Action, envelope:
     let (opened, origin) = decisions::opened_for(action, node, caller, envelope).await?;
     let intent = opened.intent();
     let guard = node.inflight.take(&intent.tenant, intent.request_id).await;
+    deadline::check()?;
     let before = match recover::completed(node, &opened) {
         Ok(before) => before,
         Err(refusal) => return Err(decisions::refused(node, &opened, origin, refusal).await),

@@ -47,7 +47,7 @@ macro_rules! table {
 table! {
     BUILD = gauge("tally_build_info", &["version"], "1, with the version of the program.");
     STARTED = gauge("tally_started_timestamp_seconds", &[], "When this start of the node began.");
-    CALLS = counter("tally_calls_total", &["method", "outcome"], "Calls answered, by method and by `ok` or the reason.");
+    CALLS = counter("tally_calls_total", &["method", "outcome"], "Calls answered, of gRPC and of JSON-RPC, by method and by `ok` or the reason.");
     CALL_SECONDS = seconds("tally_call_seconds", &["method"], "From a call's head to its answer.");
     CALLS_PENDING = gauge("tally_calls_pending", &[], "Calls that are being worked on.");
     CALLS_QUEUED = gauge("tally_calls_queued", &[], "Calls that wait for room.");
@@ -58,12 +58,13 @@ table! {
     STAGE_SECONDS = seconds("tally_stage_seconds", &["session", "stage"], "Stages of signing and of key generation.");
     COMMIT_SECONDS = seconds("tally_commit_seconds", &[], "Steps made durable, waiting for the writer included.");
     SIGNATURES = counter("tally_signatures_total", &["part"], "Signatures that this node led, took part in, or was told of.");
-    LAST_SIGNATURE = gauge("tally_last_signature_timestamp_seconds", &[], "When this node last knew of a new signature; 0: not since its start.");
-    REFUSALS = counter("tally_refusals_total", &["reason", "rule", "from"], "Requests refused after a decision, by reason and deciding rule.");
+    LAST_SIGNATURE = gauge("tally_last_signature_timestamp_seconds", &[], "When this node last knew of a new signature; 0: not since its start nor in the last 8,192 leaves before.");
+    REFUSALS = counter("tally_refusals_total", &["reason", "rule", "from"], "Requests refused after a decision, by reason and by the rule or limit that decided.");
     SESSION_FAILURES = counter("tally_session_failures_total", &["session", "reason"], "Sessions that ended without a result.");
     BLAME = counter("tally_blame_total", &["peer"], "Sessions whose failure this node attributes to a peer.");
     MISSING = counter("tally_missing_total", &["peer"], "Sessions that ended because a peer was silent or away.");
     SESSIONS = gauge("tally_sessions", &[], "Sessions whose rounds are pending.");
+    ROUNDS = gauge("tally_rounds_pending", &["session", "stage"], "Sessions by the stage whose round is pending.");
     REQUESTS = gauge("tally_requests_inflight", &[], "Requests that are being worked on.");
     WAITING = gauge("tally_requests_waiting_for_persons", &[], "Requests that wait for approvals.");
     PEER_UP = gauge("tally_peer_reachable", &["peer"], "1 if the last call to the peer went through.");

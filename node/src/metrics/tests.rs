@@ -104,6 +104,7 @@ fn what_is_counted_is_shown_and_labels_do_not_grow_without_bound() {
     metrics.set(&names::CLOCK_OFFSET, &["node-2"], -0.5);
     metrics.add(&names::BLAME, &["node-2"], 0);
     metrics.set(&names::KEYS, &[], 2.0);
+    metrics.took(&names::COMMIT_SECONDS, &[], Duration::from_millis(250));
     let text = metrics.render();
     for line in [
         "tally_refusals_total{reason=\"POLICY_DENIED\",rule=\"no-\\\"vendors\\\"\",from=\"client\"} 1",
@@ -112,9 +113,12 @@ fn what_is_counted_is_shown_and_labels_do_not_grow_without_bound() {
         "tally_peer_clock_offset_seconds{peer=\"node-2\"} -0.5",
         "tally_blame_total{peer=\"node-2\"} 0",
         "tally_keys 2.0",
+        "tally_commit_seconds_sum 0.25",
+        "tally_commit_seconds_count 1",
     ] {
         assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
     }
+    assert!(!text.contains("{}"), "{text}");
     for i in 0..SERIES_MAX + 100 {
         metrics.count(&names::REFUSALS, &["POLICY_DENIED", &format!("rule-{i}"), "client"]);
     }

@@ -18,7 +18,7 @@ use tally_domain::intent::PAYLOAD_TYPE;
 use tally_domain::roster::RosterClient;
 use tally_domain::{Action, ContentKind, Intent, Purpose, Reason, Refusal, RequestId};
 use tally_proto::v1;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument as _, field};
 
 /// How long an intent is valid: longer than any call takes. Persons who must approve have as long.
@@ -36,13 +36,15 @@ pub enum Form {
     Geth,
 }
 
-/// Who calls.
+/// Who calls, and how long the caller is answered.
 #[derive(Clone, Copy)]
 pub struct Who<'a> {
     /// The connection.
     pub caller: &'a Caller,
     /// The client that it speaks for.
     pub client: &'a RosterClient,
+    /// When the caller is told that it took too long.
+    pub until: Instant,
 }
 
 /// What a call comes to.
@@ -104,15 +106,19 @@ fn named(endpoint: &Endpoint, address: [u8; 20]) -> Result<Account, Fault> {
 /// Asks for a signature as the client, in a task of its own: a caller that hangs up does not stop a session halfway.
 async fn signed(
     endpoint: &Arc<Endpoint>,
-    Who { caller, client }: Who<'_>,
+    Who { caller, client, until }: Who<'_>,
     account: &Account,
     method: &str,
     (kind, purpose, chain, content): (ContentKind, Purpose, String, Vec<u8>),
 ) -> Result<v1::SignResponse, Fault> {
+    if Instant::now() >= until {
+        return Err(Fault::refusal(&Reason::Deadline.into(), None));
+    }
     let mut id = [0; 16];
     fresh_rng().fill_bytes(&mut id);
     let request_id = RequestId(id);
     let refused = |refusal: Refusal| Fault::refusal(&refusal, Some(request_id));
+    let late = |_| refused(Reason::Deadline.into());
     endpoint.node.check_standing().map_err(refused)?;
     let intent = Intent {
         request_id,
@@ -131,14 +137,15 @@ async fn signed(
         note: format!("{method} at {}", endpoint.node.name()),
         cluster: endpoint.node.config.cluster.clone(),
     };
-    let place = endpoint.node.admission.admit_signature(caller).await.map_err(refused)?;
+    let place = timeout_at(until, endpoint.node.admission.admit_signature(caller)).await.map_err(late)?;
+    let place = place.map_err(refused)?;
     let envelope = endpoint.key.seal(PAYLOAD_TYPE, intent.to_bytes());
     let (node, client) = (endpoint.node.clone(), client.id.clone());
     let span = tracing::info_span!("rpc", client = %client, method, request = field::Empty);
     let work = async move { again(&node, || lead_sign::sign(&node, client.clone(), envelope.clone())).await };
     // The place is given back when the work is done, not when the caller goes.
-    let end = Instant::now() + deadline::CALL_MAX;
-    let work = tokio::spawn(deadline::until(end, place, work.instrument(span)));
-    let bytes = work.await.map_err(|_| refused(Reason::Bug.into()))?.map_err(refused)?;
+    let work = tokio::spawn(deadline::until(until, place, work.instrument(span)));
+    let done = timeout_at(until, work).await.map_err(late)?;
+    let bytes = done.map_err(|_| refused(Reason::Bug.into()))?.map_err(refused)?;
     v1::SignResponse::decode(bytes.as_slice()).map_err(|_| refused(Reason::Tampered.into()))
 }

@@ -1,9 +1,19 @@
 //! Which methods there are, and what they take.
 
 use super::fault::Fault;
+use crate::calls::UNKNOWN;
 use serde_json::Value;
 use tally_chains::{TransactionRequest, chain_of, parse_evm_address};
 use tally_domain::{ContentKind, Purpose};
+
+/// All methods.
+const METHODS: [&str; 5] =
+    ["eth_accounts", "eth_chainId", "eth_signTransaction", "eth_signTypedData_v4", "personal_sign"];
+
+/// A method's name for those who count; what callers make up has one name.
+pub fn label(method: &str) -> &'static str {
+    METHODS.into_iter().find(|known| *known == method).unwrap_or(UNKNOWN)
+}
 
 /// A call whose parameters are understood. What is to be signed is read by every node once more.
 #[derive(Debug, PartialEq)]
@@ -168,6 +178,16 @@ mod tests {
         let fault = Call::read(method, params, &[1, 5]).expect_err(method).to_json();
         assert!([-32602, -32601].contains(&fault["code"].as_i64().unwrap()));
         fault["message"].as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn each_method_is_known_and_counted_by_its_name_and_no_other_is() {
+        for method in METHODS {
+            assert_eq!(label(method), method);
+            let known = Call::read(method, vec![], &[1]).err().is_none_or(|fault| fault.to_json()["code"] == -32602);
+            assert!(known, "{method}");
+        }
+        assert_eq!((label(""), label("eth_sign"), label("ETH_ACCOUNTS")), (UNKNOWN, UNKNOWN, UNKNOWN));
     }
 
     #[test]

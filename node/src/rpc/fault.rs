@@ -27,6 +27,7 @@ const UNAUTHORIZED: i32 = 4100;
 /// Why a call has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
+    reason: Reason,
     code: i32,
     message: String,
     data: Value,
@@ -61,8 +62,9 @@ impl Fault {
     }
 
     fn malformed(code: i32, message: &str) -> Self {
-        let data = json!({ "domain": ERROR_DOMAIN, "reason": Reason::Malformed.as_str(), "code": "INVALID_ARGUMENT" });
-        Self { code, message: message.into(), data }
+        let reason = Reason::Malformed;
+        let data = json!({ "domain": ERROR_DOMAIN, "reason": reason.as_str(), "code": "INVALID_ARGUMENT" });
+        Self { reason, code, message: message.into(), data }
     }
 
     /// What a gRPC client would be told, and the request's id if one was drawn.
@@ -78,7 +80,12 @@ impl Fault {
             "metadata": info.map(|info| info.metadata).unwrap_or_default(),
             "retryAfterMs": reply::retry_after_ms(&status),
         });
-        Self { code, message: status.message().to_owned(), data }
+        Self { reason: refusal.reason, code, message: status.message().to_owned(), data }
+    }
+
+    /// For those who count.
+    pub fn reason(&self) -> &'static str {
+        self.reason.as_str()
     }
 
     /// As JSON-RPC has it.

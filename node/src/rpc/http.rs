@@ -1,19 +1,22 @@
 //! HTTP around JSON-RPC: one POST, one body of bounded size, in bounded time.
 
 use super::ask::{Form, Who, outcome};
+use super::call::label;
 use super::fault::Fault;
-use super::message::{Asked, Body, Unasked, answer as answer_to};
+use super::message::{Body, Item, answer as answer_to};
 use super::{Caller, Endpoint};
+use crate::metrics::names;
+use crate::reply;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tally_domain::roster::RosterClient;
 use tally_domain::{Reason, Refusal};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 /// Largest body: the largest content of an intent twice over, because it comes in hex, and as much again for a batch.
 const BODY_MAX_BYTES: usize = 256 * 1024;
@@ -21,7 +24,11 @@ const BODY_MAX_BYTES: usize = 256 * 1024;
 /// Longest wait for a body, which comes in one piece.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longest time for all calls of one body; what is not done by then goes on, and the caller is told to look.
+/// Longest wait for a body that is not read.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Longest time for all calls of one body. What is not done by then is not begun; a session that runs goes on, and the caller
+/// is told where to look.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Answers one request.
@@ -41,8 +48,17 @@ pub async fn answer(endpoint: &Arc<Endpoint>, caller: &Caller, request: Request<
     if kind.split(';').next().map(str::trim) != Some("application/json") {
         return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body is of type application/json");
     }
+    // Before a place is taken: who may not call keeps none from those who may.
+    let client = match client(endpoint, caller) {
+        Ok(client) => client,
+        Err(refusal) => {
+            discard(request.into_body()).await;
+            return json(&refused(endpoint, &refusal));
+        }
+    };
     let Ok(_place) = endpoint.bodies.try_acquire() else {
-        return json(&refused(&Reason::Overloaded.into()));
+        discard(request.into_body()).await;
+        return shed(endpoint);
     };
     let body = match timeout(BODY_TIMEOUT, Limited::new(request.into_body(), BODY_MAX_BYTES).collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
@@ -52,10 +68,18 @@ pub async fn answer(endpoint: &Arc<Endpoint>, caller: &Caller, request: Request<
         Ok(Err(_)) => return plain(StatusCode::BAD_REQUEST, "the body does not read"),
         Err(_) => return plain(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
     };
-    match client(endpoint, caller) {
-        Ok(client) => json(&answers(endpoint, Who { caller, client: &client }, form, &body).await),
-        Err(refusal) => json(&refused(&refusal)),
+    let who = Who { caller, client: &client, until: Instant::now() + ANSWER_TIMEOUT };
+    match answers(endpoint, who, form, &body).await {
+        Some(answers) => json(&answers),
+        // Nothing but notifications.
+        None => bare(StatusCode::NO_CONTENT),
     }
+}
+
+/// Lets a body come that nobody reads: a connection that is closed before that loses the answer on its way.
+async fn discard(mut body: Incoming) {
+    let end = async { while let Some(Ok(_)) = body.frame().await {} };
+    let _ = timeout(DISCARD_TIMEOUT, end).await;
 }
 
 /// The client of this moment's roster; certificates of others do not speak for it.
@@ -65,39 +89,50 @@ fn client(endpoint: &Endpoint, caller: &Caller) -> Result<RosterClient, Refusal>
     if client.id == endpoint.config.client { Ok(client.clone()) } else { Err(Reason::Acl.into()) }
 }
 
-async fn answers(endpoint: &Arc<Endpoint>, who: Who<'_>, form: Form, body: &[u8]) -> Value {
-    let until = Instant::now() + ANSWER_TIMEOUT;
+async fn answers(endpoint: &Arc<Endpoint>, who: Who<'_>, form: Form, body: &[u8]) -> Option<Value> {
     match Body::read(body) {
-        Body::One(asked) => one(endpoint, who, form, asked, until).await,
-        Body::Several(all) => {
-            let mut answers = Vec::with_capacity(all.len());
-            for asked in all {
-                answers.push(one(endpoint, who, form, asked, until).await);
+        Body::One(item) => one(endpoint, who, form, item).await,
+        Body::Several(items) => {
+            let mut answers = Vec::with_capacity(items.len());
+            for item in items {
+                answers.extend(one(endpoint, who, form, item).await);
             }
-            answers.into()
+            (!answers.is_empty()).then(|| answers.into())
         }
     }
 }
 
-async fn one(
-    endpoint: &Arc<Endpoint>,
-    who: Who<'_>,
-    form: Form,
-    asked: Result<Asked, Unasked>,
-    until: Instant,
-) -> Value {
-    match asked {
-        Ok(mut asked) => {
-            let outcome = timeout_at(until, outcome(endpoint, who, form, &mut asked)).await;
-            let late = || Err(Fault::refusal(&Reason::Deadline.into(), None));
-            answer_to(&asked.id, outcome.unwrap_or_else(|_| late()))
+async fn one(endpoint: &Arc<Endpoint>, who: Who<'_>, form: Form, item: Item) -> Option<Value> {
+    let begin = Instant::now();
+    let (method, outcome_word, answer) = match item {
+        Item::Notification => return None,
+        Item::Not(unasked) => (label(""), Reason::Malformed.as_str(), unasked.answer()),
+        Item::Call(mut asked) => {
+            let outcome = outcome(endpoint, who, form, &mut asked).await;
+            let word = outcome.as_ref().err().map_or("ok", Fault::reason);
+            (label(&asked.method), word, answer_to(&asked.id, outcome))
         }
-        Err(unasked) => unasked.answer(),
-    }
+    };
+    let metrics = &endpoint.node.metrics;
+    metrics.count(&names::CALLS, &[method, outcome_word]);
+    metrics.took(&names::CALL_SECONDS, &[method], begin.elapsed());
+    Some(answer)
 }
 
-fn refused(refusal: &Refusal) -> Value {
+/// What is said before any call is read.
+fn refused(endpoint: &Endpoint, refusal: &Refusal) -> Value {
+    endpoint.node.metrics.count(&names::CALLS, &[label(""), refusal.reason.as_str()]);
     answer_to(&Value::Null, Err(Fault::refusal(refusal, None)))
+}
+
+/// There is no room for another body. The status is what HTTP has for it, and what libraries know to wait for: without
+/// reading the body nobody knows the ids of its calls.
+fn shed(endpoint: &Endpoint) -> Response<Full<Bytes>> {
+    endpoint.node.metrics.count(&names::SHED, &["client"]);
+    let mut response = json(&refused(endpoint, &Reason::Overloaded.into()));
+    *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(reply::RETRY_AFTER.as_secs().max(1)));
+    response
 }
 
 fn json(value: &Value) -> Response<Full<Bytes>> {
@@ -106,9 +141,15 @@ fn json(value: &Value) -> Response<Full<Bytes>> {
     response
 }
 
-fn plain(status: StatusCode, what: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(what));
+fn bare(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
     *response.status_mut() = status;
+    response
+}
+
+fn plain(status: StatusCode, what: &'static str) -> Response<Full<Bytes>> {
+    let mut response = bare(status);
+    *response.body_mut() = Full::from(what);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response
 }

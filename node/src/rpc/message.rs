@@ -23,13 +23,25 @@ pub struct Asked {
 /// A body as it came.
 #[derive(Debug, PartialEq)]
 pub enum Body {
-    /// Is answered with an object.
-    One(Result<Asked, Unasked>),
-    /// Is answered with an array.
-    Several(Vec<Result<Asked, Unasked>>),
+    /// Is answered with an object, or not at all.
+    One(Item),
+    /// Is answered with an array, of those that are answered.
+    Several(Vec<Item>),
 }
 
-/// What is no call, and is told so.
+/// One thing of a body.
+#[derive(Debug, PartialEq)]
+pub enum Item {
+    /// A call: it is done and answered.
+    Call(Asked),
+    /// A call without an id, which nobody waits for. It is not answered, as JSON-RPC 2.0 (4.1) says; and as these methods do
+    /// nothing but answer, nothing is done: a signature that nobody gets is not made.
+    Notification,
+    /// No call, and told so.
+    Not(Unasked),
+}
+
+/// What is no call.
 #[derive(Debug, PartialEq)]
 pub struct Unasked {
     id: Value,
@@ -39,23 +51,43 @@ pub struct Unasked {
 impl Body {
     /// Reads a body.
     pub fn read(bytes: &[u8]) -> Self {
-        let not_one = |fault| Self::One(Err(Unasked::new(Value::Null, fault)));
+        let not_one = |fault| Self::One(Item::not(Value::Null, fault));
         match serde_json::from_slice(bytes) {
             Err(_) => not_one(Fault::not_json()),
             Ok(Value::Array(calls)) if calls.is_empty() || calls.len() > BATCH_MAX => {
                 not_one(Fault::no_call(&format!("A batch has 1 to {BATCH_MAX} calls; send more in several.")))
             }
-            Ok(Value::Array(calls)) => Self::Several(calls.into_iter().map(asked).collect()),
-            Ok(call) => Self::One(asked(call)),
+            Ok(Value::Array(calls)) => Self::Several(calls.into_iter().map(Item::read).collect()),
+            Ok(call) => Self::One(Item::read(call)),
+        }
+    }
+}
+
+impl Item {
+    fn not(id: Value, fault: Fault) -> Self {
+        Self::Not(Unasked { id, fault: Box::new(fault) })
+    }
+
+    fn read(call: Value) -> Self {
+        let Value::Object(mut call) = call else {
+            return Self::not(Value::Null, Fault::no_call("A call is a JSON object."));
+        };
+        let id = match id(&mut call) {
+            Ok(id) => id,
+            Err(fault) => return Self::not(Value::Null, fault),
+        };
+        match (method(&mut call), id) {
+            (Err(fault), id) => Self::not(id.unwrap_or_default(), fault),
+            (Ok(_), None) => Self::Notification,
+            (Ok(method), Some(id)) => match params(&mut call) {
+                Ok(params) => Self::Call(Asked { id, method, params }),
+                Err(fault) => Self::not(id, fault),
+            },
         }
     }
 }
 
 impl Unasked {
-    fn new(id: Value, fault: Fault) -> Self {
-        Self { id, fault: Box::new(fault) }
-    }
-
     /// The answer.
     pub fn answer(self) -> Value {
         answer(&self.id, Err(*self.fault))
@@ -70,39 +102,38 @@ pub fn answer(id: &Value, outcome: Result<Value, Fault>) -> Value {
     }
 }
 
-fn asked(call: Value) -> Result<Asked, Unasked> {
-    let Value::Object(mut call) = call else {
-        return Err(Unasked::new(Value::Null, Fault::no_call("A call is a JSON object.")));
-    };
-    let id = id(&mut call).map_err(|fault| Unasked::new(Value::Null, fault))?;
-    match rest(call) {
-        Ok((method, params)) => Ok(Asked { id, method, params }),
-        Err(fault) => Err(Unasked::new(id, fault)),
-    }
-}
-
-/// A call without an id would be answered by nothing, and a signature that nobody gets is not made.
-fn id(call: &mut Map<String, Value>) -> Result<Value, Fault> {
+/// Whole numbers only: what the reader rounds would not come back as it was sent.
+fn id(call: &mut Map<String, Value>) -> Result<Option<Value>, Fault> {
     match call.remove("id") {
-        Some(id @ Value::Number(_)) => Ok(id),
-        Some(Value::String(id)) if id.len() <= ID_MAX_BYTES => Ok(Value::String(id)),
-        _ => Err(Fault::no_call(&format!(
-            "A call needs an `id`: a number, or a string of at most {ID_MAX_BYTES} bytes. Notifications are not taken."
+        None => Ok(None),
+        Some(Value::Number(id)) if id.is_i64() || id.is_u64() => Ok(Some(Value::Number(id))),
+        Some(Value::String(id)) if id.len() <= ID_MAX_BYTES => Ok(Some(Value::String(id))),
+        // Discouraged (JSON-RPC 2.0, 4), and no notification.
+        Some(Value::Null) => Ok(Some(Value::Null)),
+        Some(_) => Err(Fault::no_call(&format!(
+            "The `id` of a call is a whole number below 2^64, or a string of at most {ID_MAX_BYTES} bytes."
         ))),
     }
 }
 
-fn rest(mut call: Map<String, Value>) -> Result<(String, Vec<Value>), Fault> {
+fn method(call: &mut Map<String, Value>) -> Result<String, Fault> {
     if call.remove("jsonrpc") != Some("2.0".into()) {
         return Err(Fault::no_call("A call needs \"jsonrpc\": \"2.0\"."));
     }
-    let Some(Value::String(method)) = call.remove("method") else {
-        return Err(Fault::no_call("A call needs a `method`, which is a string."));
-    };
+    match call.remove("method") {
+        Some(Value::String(method)) => Ok(method),
+        _ => Err(Fault::no_call("A call needs a `method`, which is a string.")),
+    }
+}
+
+fn params(call: &mut Map<String, Value>) -> Result<Vec<Value>, Fault> {
     match call.remove("params") {
-        None => Ok((method, Vec::new())),
-        Some(Value::Array(params)) => Ok((method, params)),
-        Some(_) => Err(Fault::params("`params` is an array here: these methods take their parameters by position.")),
+        None => Ok(Vec::new()),
+        Some(Value::Array(params)) => Ok(params),
+        Some(Value::Object(_)) => {
+            Err(Fault::params("`params` is an array here: these methods take their parameters by position."))
+        }
+        Some(_) => Err(Fault::no_call("`params` is an array, or left out.")),
     }
 }
 
@@ -110,35 +141,88 @@ fn rest(mut call: Map<String, Value>) -> Result<(String, Vec<Value>), Fault> {
 mod tests {
     use super::*;
 
-    fn code(body: &str) -> (Value, i64) {
-        let Body::One(Err(unasked)) = Body::read(body.as_bytes()) else { panic!("{body}") };
+    fn one(body: &str) -> Item {
+        let Body::One(item) = Body::read(body.as_bytes()) else { panic!("{body}") };
+        item
+    }
+
+    fn told(item: Item) -> (Value, i64) {
+        let Item::Not(unasked) = item else { panic!("{item:?}") };
         let answer = unasked.answer();
+        assert_eq!((&answer["jsonrpc"], answer.get("result")), (&json!("2.0"), None));
         (answer["id"].clone(), answer["error"]["code"].as_i64().unwrap())
     }
 
-    /// Bodies and codes of the examples of JSON-RPC 2.0, section 7, where they do not ask for notifications.
+    fn code(body: &str) -> (Value, i64) {
+        told(one(body))
+    }
+
+    /// Bodies and codes of the examples of JSON-RPC 2.0, section 7.
     #[test]
-    fn what_is_no_call_is_told_so() {
+    fn the_examples_of_the_specification_are_answered_as_it_says() {
         assert_eq!(code(r#"{"jsonrpc": "2.0", "method": "foobar, "params": "bar", "baz]"#), (Value::Null, -32700));
         assert_eq!(code(r#"{"jsonrpc": "2.0", "method": 1, "params": "bar"}"#), (Value::Null, -32600));
+        let broken =
+            r#"[{"jsonrpc": "2.0", "method": "sum", "params": [1,2,4], "id": "1"}, {"jsonrpc": "2.0", "method"]"#;
+        assert_eq!(code(broken), (Value::Null, -32700));
         assert_eq!(code("[]"), (Value::Null, -32600));
-        let Body::Several(three) = Body::read(b"[1,2,3]") else { panic!() };
-        let codes: Vec<_> = three.into_iter().map(|one| one.unwrap_err().answer()["error"]["code"].take()).collect();
-        assert_eq!(codes, [-32600, -32600, -32600]);
-        assert_eq!(code(r#"{"id":1,"method":"m"}"#), (1.into(), -32600));
-        assert_eq!(code(r#"{"jsonrpc":"2.0","id":"a","method":"m","params":{"a":1}}"#), ("a".into(), -32602));
-        assert_eq!(code(r#"{"jsonrpc":"2.0","method":"m"}"#), (Value::Null, -32600));
-        assert_eq!(code(&format!("{{\"jsonrpc\":\"2.0\",\"id\":\"{}\",\"method\":\"m\"}}", "i".repeat(129))).1, -32600);
-        assert_eq!(code(&format!("[{}]", vec!["1"; 101].join(","))).1, -32600);
+        for (body, several) in [("[1]", 1), ("[1,2,3]", 3)] {
+            let Body::Several(items) = Body::read(body.as_bytes()) else { panic!() };
+            let codes: Vec<_> = items.into_iter().map(told).collect();
+            assert_eq!(codes, vec![(Value::Null, -32600); several]);
+        }
+        for notification in [
+            r#"{"jsonrpc": "2.0", "method": "update", "params": [1,2,3,4,5]}"#,
+            r#"{"jsonrpc": "2.0", "method": "foobar"}"#,
+        ] {
+            assert_eq!(one(notification), Item::Notification);
+        }
+        let batch = r#"[
+            {"jsonrpc": "2.0", "method": "sum", "params": [1,2,4], "id": "1"},
+            {"jsonrpc": "2.0", "method": "notify_hello", "params": [7]},
+            {"jsonrpc": "2.0", "method": "subtract", "params": [42,23], "id": "2"},
+            {"foo": "boo"},
+            {"jsonrpc": "2.0", "method": "foo.get", "params": {"name": "myself"}, "id": "5"},
+            {"jsonrpc": "2.0", "method": "get_data", "id": "9"} ]"#;
+        let Body::Several(items) = Body::read(batch.as_bytes()) else { panic!() };
+        let kinds: Vec<_> = items
+            .into_iter()
+            .map(|item| match item {
+                Item::Call(asked) => json!(asked.id),
+                Item::Notification => json!("-"),
+                not => json!(told(not)),
+            })
+            .collect();
+        // Here no method takes its parameters by name.
+        let by_name = json!(["5", -32602]);
+        assert_eq!(json!(kinds), json!(["1", "-", "2", [null, -32600], by_name, "9"]));
     }
 
     #[test]
-    fn a_call_is_read_with_or_without_parameters() {
-        let Body::One(Ok(asked)) = Body::read(br#"{"jsonrpc":"2.0","id":7,"method":"eth_accounts"}"#) else { panic!() };
-        assert_eq!(asked, Asked { id: 7.into(), method: "eth_accounts".into(), params: vec![] });
-        let Body::Several(calls) = Body::read(br#"[{"jsonrpc":"2.0","id":1,"method":"m","params":[1]},2]"#) else {
+    fn what_is_no_call_is_told_so_with_its_id_where_it_has_one() {
+        assert_eq!(code(r#"{"id":1,"method":"m"}"#), (1.into(), -32600));
+        assert_eq!(code(r#"{"jsonrpc":"1.0","id":1,"method":"m"}"#), (1.into(), -32600));
+        assert_eq!(code(r#"{"jsonrpc":"2.0","id":"a","method":"m","params":{"a":1}}"#), ("a".into(), -32602));
+        assert_eq!(code(r#"{"jsonrpc":"2.0","id":"a","method":"m","params":"bar"}"#), ("a".into(), -32600));
+        assert_eq!(code(r#"{"jsonrpc":"2.0","id":-3}"#), ((-3).into(), -32600));
+        for id in ["1.5", "18446744073709551616", "1e400", "true", "[1]", "{}", &format!("{:?}", "i".repeat(129))] {
+            let (shown, number) = code(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"m"}}"#));
+            assert!(shown.is_null() && [-32600, -32700].contains(&number), "{id}: {number}");
+        }
+        assert_eq!(code(&format!("[{}]", vec!["1"; 101].join(","))).1, -32600);
+        assert_eq!(code(&format!("{}{}", "[".repeat(10_000), "]".repeat(10_000))).1, -32700);
+    }
+
+    #[test]
+    fn a_call_is_read_with_or_without_parameters_and_keeps_its_id() {
+        let called = |id: Value| Item::Call(Asked { id, method: "eth_accounts".into(), params: vec![] });
+        for id in [json!(7), json!(-1), json!(u64::MAX), json!(""), json!("a-b"), Value::Null] {
+            let body = json!({ "jsonrpc": "2.0", "id": id, "method": "eth_accounts" });
+            assert_eq!(one(&body.to_string()), called(id));
+        }
+        let Body::Several(items) = Body::read(br#"[{"jsonrpc":"2.0","id":1,"method":"m","params":[1]},2]"#) else {
             panic!()
         };
-        assert_eq!((calls.len(), calls[0].is_ok(), calls[1].is_err()), (2, true, true));
+        assert!(matches!(items.as_slice(), [Item::Call(_), Item::Not(_)]));
     }
 }

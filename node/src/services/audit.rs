@@ -15,6 +15,9 @@ use tonic::{Request, Response, Status};
 const READ_BATCH: u32 = 256;
 const MESSAGE_MAX_BYTES: usize = 1024 * 1024;
 
+/// Messages that wait for a slow reader.
+const READ_AHEAD: usize = 2;
+
 /// The log of one node.
 pub struct Audit(Arc<Node>);
 
@@ -43,7 +46,7 @@ impl AuditService for Audit {
             0 => size,
             n => size.min(wanted.from.saturating_add(n)),
         };
-        let (out, stream) = mpsc::channel(2);
+        let (out, stream) = mpsc::channel(READ_AHEAD);
         let node = self.0.clone();
         tokio::spawn(async move {
             let mut next = wanted.from;

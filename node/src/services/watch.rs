@@ -26,6 +26,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Leaves read at once.
 const LEAVES_MAX: u32 = 256;
 
+/// Messages that wait for a slow watcher: the log waits, not memory.
+const TOLD_AHEAD: usize = 2;
+
 /// What a watcher is told.
 pub type Told = ReceiverStream<Result<v1::WatchRequestsResponse, Status>>;
 
@@ -36,7 +39,7 @@ pub type Told = ReceiverStream<Result<v1::WatchRequestsResponse, Status>>;
 pub fn watch(node: Arc<Node>, caller: Caller, tenant: Tenant, cursor: &str) -> Result<Told, Refusal> {
     let next = begin(&node, cursor)?;
     let place = WATCHERS.try_acquire().map_err(|_| Reason::Overloaded)?;
-    let (out, told) = mpsc::channel(2);
+    let (out, told) = mpsc::channel(TOLD_AHEAD);
     tokio::spawn(Watcher { node, caller, tenant, next, out, _place: place }.run());
     Ok(ReceiverStream::new(told))
 }

@@ -4,6 +4,7 @@
 use crate::harness::cluster::Cluster;
 use crate::harness::orders::*;
 use crate::harness::people::*;
+use crate::harness::watch;
 use crate::main_job::logs_of;
 use tally_audit::verify::{Basis, verify_together};
 use tally_client::{Client, Order, RequestState};
@@ -45,6 +46,9 @@ async fn what_two_persons_approve_is_signed_without_the_client_and_given_to_it_l
     let asked: Vec<_> = shown[1].approvers.iter().map(|(person, _)| person.as_str()).collect();
     assert_eq!(asked, ["alice", "bob"]);
 
+    let waiting = |i| watch::number(&cluster, i, "tally_requests_waiting_for_persons");
+    assert_eq!([0, 1, 2].map(waiting), [1.0; 3]);
+
     let after_one = approves(&cluster.at(1), id, "alice").await.unwrap();
     assert_eq!((after_one.state.as_str(), &after_one.needs[0][0].missing), ("waiting", &vec![("treasury".into(), 1)]));
     for i in 0..3 {
@@ -68,6 +72,7 @@ async fn what_two_persons_approve_is_signed_without_the_client_and_given_to_it_l
         assert_eq!(said.iter().map(|s| s.person.as_str()).collect::<Vec<_>>(), ["alice", "bob"]);
         assert_eq!(reason(cluster.at(i).summary(id).await), Reason::NotWaiting);
     }
+    assert_eq!([0, 1, 2].map(waiting), [0.0; 3]);
     logs_verify(&cluster).await;
 }
 

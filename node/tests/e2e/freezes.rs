@@ -3,6 +3,7 @@
 use crate::harness::cluster::Cluster;
 use crate::harness::orders::*;
 use crate::harness::raw;
+use crate::harness::watch;
 use crate::main_job::logs_of;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -38,6 +39,7 @@ async fn knows(cluster: &Cluster, i: usize, count: usize) {
         assert!(Instant::now() < end, "node {i} must know {count} freezes");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    assert_eq!(watch::number(cluster, i, "tally_freezes"), f64::from(u32::try_from(count).unwrap()));
 }
 
 async fn logs_verify(cluster: &Cluster) {

@@ -5,6 +5,7 @@ use crate::harness::orders::*;
 use crate::harness::people::until;
 use crate::harness::raw::{self, typed};
 use crate::harness::vault::verified;
+use crate::harness::watch;
 use crate::limits_votes::Asker;
 use std::collections::BTreeMap;
 use tally_client::{Client, ClientError, RequestState, SealedIntent, Signed};
@@ -75,6 +76,12 @@ async fn a_limit_holds_exactly_whichever_leader_is_asked() {
     assert_eq!(charge.stands.map(|s| (s.taken, s.left, s.full)), Some((999_000_000, 1_000_000, false)));
     cluster.at(2).sign(&last).await.unwrap();
     full(sign(&cluster.at(0), pay(4, 1)).await, "hot-usdc-day", 86_400);
+    let numbers = watch::shown(&cluster, 0);
+    let refused_by = |limit: &str| {
+        let labels = format!("reason=\"VELOCITY_LIMIT\",rule=\"{limit}\",from=\"client\"");
+        watch::value(&numbers, &format!("tally_refusals_total{{{labels}}}"))
+    };
+    assert_eq!(["fast-hour", "hot-usdc-day"].map(refused_by), [2.0, 1.0]);
     // Every certificate is of a quorum, and no unit was certified twice.
     assert_eq!(verified(&cluster).await.len(), 5);
 }

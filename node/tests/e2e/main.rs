@@ -23,6 +23,7 @@ mod cards_import;
 mod cards_keys;
 mod cards_limits;
 mod cards_others;
+mod check_config;
 mod children;
 mod evil;
 mod evm;

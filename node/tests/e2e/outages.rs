@@ -2,6 +2,7 @@
 
 use crate::harness::cluster::Cluster;
 use crate::harness::orders::*;
+use crate::harness::watch;
 use tally_client::{Order, RequestState};
 use tally_domain::{KeySpec, Purpose, Reason, RequestId, Scheme, Threshold};
 
@@ -17,6 +18,10 @@ async fn one_node_down_still_signs_and_two_down_refuse_until_they_are_back() {
         let said = sign(&cluster.at(i % 2 * 2), say(&text)).await.unwrap();
         verified_ed25519(&fast, text.as_bytes(), &said.signature);
     }
+
+    let reached = |peer: &str| format!("tally_peer_reachable{{peer=\"{peer}\"}}");
+    let numbers = watch::shown(&cluster, 0);
+    assert_eq!(["node-2", "node-3"].map(|peer| watch::value(&numbers, &reached(peer))), [0.0, 1.0]);
 
     cluster.kill(2);
     let id = RequestId([9; 16]);
@@ -88,6 +93,12 @@ async fn a_signer_that_falls_silent_in_a_session_is_named_within_its_time_and_an
         }
         assert!(named(&cluster.log_of(0)), "{stage}: {}", cluster.log_of(0));
     }
+    // Silence is counted, and it is nobody's fault.
+    let numbers = watch::shown(&cluster, 0);
+    let of = |metric: &str| watch::value(&numbers, &format!("{metric}{{peer=\"node-2\"}}"));
+    assert!(of("tally_missing_total") >= 3.0 && of("tally_blame_total") == 0.0, "{numbers}");
+    let failed = "tally_session_failures_total{session=\"sign\",reason=\"SIGNERS\"}";
+    assert!(watch::value(&numbers, failed) >= 3.0);
     std::fs::remove_file(&silent).unwrap();
     sign(&cluster.at(1), say("heard again")).await.unwrap();
 }

@@ -5,10 +5,11 @@ use crate::harness::certs::Issued;
 use crate::harness::cluster::Cluster;
 use crate::harness::orders::*;
 use crate::harness::raw::{self, typed};
+use crate::harness::watch;
 use std::net::TcpStream;
 use std::sync::Arc;
-use tally_client::Client;
-use tally_domain::Reason;
+use tally_client::{Client, RequestState};
+use tally_domain::{Reason, RequestId};
 use tally_proto::v1;
 use tally_proto::v1::batch_sign_response::Outcome;
 use tally_proto::v1::signing_service_client::SigningServiceClient;
@@ -125,12 +126,14 @@ async fn hostile_connections_and_messages_do_no_harm() {
         assert_eq!(code, Code::InvalidArgument);
     }
     healthy(&cluster.at(0), "after a million fields").await;
+    let closed = |why| watch::number(&cluster, 0, &format!("tally_connections_shed_total{{why=\"{why}\"}}"));
+    assert!(closed("handshakes") > 0.0 && closed("caller") > 0.0);
     let after = resident_kib(&cluster);
     assert!(after < before * 3 / 2 + ALLOWANCE_KIB, "{before} KiB became {after} KiB");
 }
 
 /// As many connections as the system lets this process have, up to [`IDLE`].
-fn idle_max() -> usize {
+pub fn idle_max() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
@@ -181,13 +184,19 @@ async fn who_asks_for_too_much_is_shed_with_a_time_to_come_again_and_others_are_
     }
     assert!(signed > 0 && shed > 0, "{signed} signed, {shed} shed");
 
+    let numbers = watch::shown(&cluster, 0);
+    let counted =
+        ["tally_calls_shed_total{caller=\"client\"}", "tally_calls_total{method=\"Sign\",outcome=\"OVERLOADED\"}"];
+    assert_eq!(counted.map(|series| watch::value(&numbers, series)), [f64::from(shed); 2]);
+
     streams_are_no_way_around(&cluster).await;
 
     // Who does not wait is not worked for: with the only other signers silent, nothing goes on after the caller's time.
     cluster.freeze(1, true);
     cluster.freeze(2, true);
+    let hurried = RequestId([8; 16]);
     let mut request = tonic::Request::new(v1::SignRequest {
-        intent: Some(raw::envelope_of(&client.seal(say("in a hurry")).unwrap())),
+        intent: Some(raw::envelope_of(&client.seal(say("in a hurry").request_id(hurried)).unwrap())),
     });
     request.set_timeout(std::time::Duration::from_millis(300));
     let channel = raw::as_client(&cluster, 0).await;
@@ -197,6 +206,34 @@ async fn who_asks_for_too_much_is_shed_with_a_time_to_come_again_and_others_are_
     cluster.freeze(2, false);
     // Who is shed now waits as long as the node asks.
     healthy(&cluster.client("payouts-1").only(0).unwrap(), "after all that").await;
+    let went_on = client.request(hurried).await.is_ok_and(|r| matches!(r.state, RequestState::Completed(_)));
+    assert!(!went_on, "the others were back, and nobody waited");
+    // And who does not wait at all is not even looked at.
+    let late = RequestId([9; 16]);
+    let intent = Some(raw::envelope_of(&client.seal(say("too late").request_id(late)).unwrap()));
+    let who = &cluster.clients["payouts-1"].tls;
+    let refused = too_late(&cluster, who, "tally.v1.SigningService/Sign", &v1::SignRequest { intent }).await;
+    assert_eq!(typed::<()>(Err(refused)), (Code::DeadlineExceeded, Reason::Deadline));
+    assert_eq!(reason(client.request(late).await), Reason::RequestNotFound);
+}
+
+/// What node 1 says to a call whose time is over as it comes, to a caller that listens all the same.
+pub async fn too_late(cluster: &Cluster, who: &Issued, method: &str, message: &impl prost::Message) -> tonic::Status {
+    let (send, connection) = h2::client::handshake(tls(cluster, who).await.unwrap()).await.unwrap();
+    let driven = tokio::spawn(connection);
+    let request = http::Request::post(format!("https://127.0.0.1/{method}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("grpc-timeout", "0n")
+        .body(())
+        .unwrap();
+    let (answer, mut body) = send.ready().await.unwrap().send_request(request, false).unwrap();
+    let bytes = message.encode_to_vec();
+    let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
+    body.send_data([&[0], length.as_slice(), &bytes].concat().into(), true).unwrap();
+    let answer = answer.await.unwrap();
+    driven.abort();
+    tonic::Status::from_header_map(answer.headers()).expect("no status")
 }
 
 /// What one client has in its streams takes places as its other calls do.

@@ -3,6 +3,7 @@
 use crate::harness::cluster::Cluster;
 use crate::harness::orders::*;
 use crate::harness::raw::{self, typed};
+use crate::harness::watch;
 use tally_client::SealedIntent;
 use tally_domain::{Reason, RequestId};
 use tally_proto::v1;
@@ -64,6 +65,10 @@ async fn s_3_20_a_peer_that_lies_about_its_index_or_breaks_the_protocol_is_refus
     let said = client.sign(&intent).await.unwrap();
     assert!(!said.signature.is_empty());
     assert!(cluster.log_of(0).contains("PROTOCOL_VIOLATION"), "{}", cluster.log_of(0));
+    let numbers = watch::shown(&cluster, 0);
+    let failed = "tally_session_failures_total{session=\"sign\",reason=\"PROTOCOL_VIOLATION\"}";
+    let blamed = ["tally_blame_total{peer=\"node-2\"}", "tally_blame_total{peer=\"node-3\"}", failed];
+    assert_eq!(blamed.map(|series| watch::value(&numbers, series)), [1.0, 0.0, 1.0]);
 
     // Too large for any round.
     let big = node2.deliver(frame([3; 16], 2, vec![0; 300 * 1024])).await;
@@ -106,7 +111,16 @@ async fn proposals_are_admitted_by_the_peer_itself() {
     assert_eq!(typed(node2.propose_sign(request.clone()).await).1, Reason::BundleMismatch);
     request.bundle_digest = bundle.digest().0.to_vec();
     request.attempt = 0;
-    assert_eq!(typed(node2.propose_sign(request).await).1, Reason::ParameterRange);
+    assert_eq!(typed(node2.propose_sign(request.clone()).await).1, Reason::ParameterRange);
+
+    // A leader that does not wait for the answer is not worked for: nothing is written down.
+    let hurried = client.seal(say("too late").request_id(RequestId([7; 16]))).unwrap();
+    request.intent = Some(raw::signed(&cluster, hurried.intent()));
+    request.attempt = 1;
+    let method = "tally.v1.PeerService/ProposeSign";
+    let refused = crate::overload::too_late(&cluster, &cluster.nodes[1].tls, method, &request).await;
+    assert_eq!(typed::<()>(Err(refused)), (Code::DeadlineExceeded, Reason::Deadline));
+    assert_eq!(reason(cluster.at(0).request(RequestId([7; 16])).await), Reason::RequestNotFound);
 
     // A made-up result is not kept.
     let made_up = v1::CompleteRequest { intent: Some(raw::signed(&cluster, intent.intent())), result: vec![1, 2, 3] };

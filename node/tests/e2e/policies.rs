@@ -1,7 +1,9 @@
 //! Signed bundles on real nodes: what tightens bites at once, what loosens waits and can be vetoed, and all walk one chain.
 
 use crate::harness::admins::{self, *};
+use crate::harness::cluster::{CLUSTER, Cluster};
 use crate::harness::orders::*;
+use crate::harness::raw::{self, typed};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -9,6 +11,10 @@ use tally_audit::verify::{Basis, Oddity, Report, verify_together};
 use tally_client::{Client, Order};
 use tally_domain::Reason;
 use tally_domain::activation::BundleName;
+use tally_proto::v1;
+use tally_proto::v1::node_service_client::NodeServiceClient;
+use tonic::Code;
+use tonic::transport::Channel;
 
 fn veto_of(client: &Client, bundle: &Signed) -> tally_client::SealedIntent {
     let name = BundleName { version: bundle.bundle.version(), digest: bundle.digest() };
@@ -96,6 +102,30 @@ async fn s_2_3_what_loosens_waits_at_every_node_and_then_decides_by_itself() {
     let reports = logs_verify(&cluster, &[&first, &looser]).await;
     let early = |r: &Report| r.warnings.iter().any(|w| w.what == Oddity::VotedEarly { version: 2 });
     assert!(reports.iter().all(early), "{reports:?}");
+    the_roster_changes_while_nodes_run(&cluster, &looser).await;
+}
+
+/// A client gets another certificate by a bundle: from then on the new one is let in and the old one is not, on connections that
+/// are open, and no node is started again.
+async fn the_roster_changes_while_nodes_run(cluster: &Cluster, before: &Signed) {
+    let old = &cluster.clients["reader"].tls;
+    let new = cluster.authority.issue(&format!("spiffe://{CLUSTER}/client/reader"));
+    let start = async |channel: &Channel| {
+        let mut service = NodeServiceClient::new(channel.clone());
+        service.get_status(v1::GetStatusRequest {}).await.map(|status| status.into_inner().incarnation)
+    };
+    let (with_old, with_new) =
+        (raw::connect(cluster, 0, old).await.unwrap(), raw::connect(cluster, 0, &new).await.unwrap());
+    let started = start(&with_old).await.unwrap();
+    let nobody = (Code::Unauthenticated, Reason::UnknownClient);
+    assert_eq!(typed(start(&with_new).await), nobody);
+    let next = before.next(3, ("roster.toml", &old.spki, &new.spki), &[ALICE, BOB]);
+    admins::propose(&cluster.at(1), &next).await.unwrap();
+    for i in 0..3 {
+        decides_by(cluster, i, &next).await;
+    }
+    assert_eq!(start(&with_new).await.unwrap(), started);
+    assert_eq!(typed(start(&with_old).await), nobody);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

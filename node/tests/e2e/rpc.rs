@@ -3,8 +3,9 @@
 
 use crate::evm::{MAIL, MAIL_DIGEST};
 use crate::harness::cluster::{Cluster, USDC, VENDOR};
-use crate::harness::json_rpc::{Caller, call, provide};
+use crate::harness::json_rpc::{Caller, call, post_to, provide, whole};
 use crate::harness::orders::*;
+use crate::harness::watch;
 use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
 use serde_json::{Value, json};
 use tally_chains::{TransactionRequest, evm_address, evm_unsigned};
@@ -16,6 +17,13 @@ const ACCOUNTS: &str = "{ key = \"later\" }, { key = \"hot\" }, { key = \"hot\",
 
 /// What node 1 works on at once for JSON-RPC.
 const BODIES_MAX: usize = 64;
+
+/// Connections that say nothing: more than there can be handshakes at once.
+const IDLE: usize = 700;
+
+/// Places that are left for a flood, and its calls: many more, on fewer connections than one client may have.
+const LEFT: usize = 4;
+const FLOOD: usize = 50;
 
 struct Endpoint {
     cluster: Cluster,
@@ -64,6 +72,30 @@ fn signer(digest: &[u8], signature: &str) -> String {
     evm_address(&point.serialize()).unwrap()
 }
 
+/// The fields of a list in RLP; of a list within it the bytes of its fields.
+fn rlp_fields(list: &[u8]) -> Vec<Vec<u8>> {
+    let (mut rest, mut fields) = (rlp_item(list).0, Vec::new());
+    while !rest.is_empty() {
+        let (field, after) = rlp_item(rest);
+        fields.push(field.to_vec());
+        rest = after;
+    }
+    fields
+}
+
+/// The first item's bytes, and what comes after it.
+fn rlp_item(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let (short, long) = if bytes[0] < 0xc0 { (0x80, 0xb7) } else { (0xc0, 0xf7) };
+    match bytes[0] {
+        byte if byte < 0x80 => bytes.split_at(1),
+        byte if byte <= long => bytes[1..].split_at(usize::from(byte - short)),
+        byte => {
+            let (length, rest) = bytes[1..].split_at(usize::from(byte - long));
+            rest.split_at(length.iter().fold(0, |n, byte| n << 8 | usize::from(*byte)))
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn libraries_sign_as_the_client_whose_key_the_endpoint_has() {
     let endpoint = Endpoint::start().await;
@@ -81,10 +113,10 @@ async fn libraries_sign_as_the_client_whose_key_the_endpoint_has() {
         let decoded =
             tally_chains::decode(ContentKind::EvmTransaction, Scheme::EcdsaSecp256k1, "eip155:1", &unsigned).unwrap();
         let tally_chains::ToSign::Digest(digest) = decoded.to_sign else { panic!() };
-        // The last three fields in RLP: parity, and r and s with a byte of length; the tests' r and s are not short.
-        let [parity, 0xa0, rest @ ..] = &raw[raw.len() - 67..] else { panic!("{raw:02x?}") };
-        let v = if *parity == 0x80 { "1b" } else { "1c" };
-        let signature = format!("0x{}{}{v}", hex::encode(&rest[..32]), hex::encode(&rest[33..]));
+        let fields = rlp_fields(&raw[1..]);
+        let [.., parity, r, s] = fields.as_slice() else { panic!("{raw:02x?}") };
+        let v = if parity.is_empty() { "1b" } else { "1c" };
+        let signature = format!("0x{:0>64}{:0>64}{v}", hex::encode(r), hex::encode(s));
         assert_eq!(signer(&digest.0, &signature), *account);
     }
     // geth's form, which web3.py reads.
@@ -103,16 +135,15 @@ async fn libraries_sign_as_the_client_whose_key_the_endpoint_has() {
         let signature = caller.call("eth_signTypedData_v4", json!([hot.to_lowercase(), mail])).await.unwrap();
         assert_eq!(signer(&digest, signature.as_str().unwrap()), *hot);
     }
-    // The published EIP-191 hash of "hello".
-    let digest = hex::decode("50b2c43fd39106bafbba0da34fc430e1f91e3c96ea2acee2bc34119f92b37750").unwrap();
     for account in [said, house] {
-        let signature = caller.call("personal_sign", json!(["0x68656c6c6f", account])).await.unwrap();
-        assert_eq!(signer(&digest, signature.as_str().unwrap()), *account);
+        said_hello(account, &caller.call("personal_sign", json!(["0x68656c6c6f", account])).await.unwrap());
     }
     refusals(&endpoint, &caller).await;
     strangers(&endpoint).await;
     http(&endpoint, &caller).await;
+    json_rpc(&endpoint, &caller).await;
     overload(&endpoint, &caller).await;
+    flood(&endpoint, &caller).await;
 }
 
 /// The endpoint is a client as any other: what policy denies is denied, and says so.
@@ -167,34 +198,145 @@ async fn http(endpoint: &Endpoint, caller: &Caller) {
     ] {
         assert_eq!(caller.http(&head, body).await.unwrap().0, status, "{head}");
     }
-    let several = json!([call(1, "eth_chainId", json!([])), call(2, "eth_sendTransaction", json!([])), 5]);
-    let answers = caller.post("/", &several).await;
-    assert_eq!((&answers[0]["id"], &answers[0]["result"]), (&json!(1), &json!("0x1")));
-    assert_eq!((&answers[1]["id"], &answers[1]["error"]["code"]), (&json!(2), &json!(-32601)));
-    assert_eq!((&answers[2]["id"], &answers[2]["error"]["code"]), (&Value::Null, &json!(-32600)));
-    assert_eq!(answers.as_array().unwrap().len(), 3);
     assert!(endpoint.client.healthy().await.unwrap());
 }
 
-/// Bodies that never end take their places for some seconds, and no more of them; the node itself serves on.
+/// What JSON-RPC 2.0 says of batches, notifications, ids and methods, and what is counted of them.
+async fn json_rpc(endpoint: &Endpoint, caller: &Caller) {
+    let [hot, ..] = &endpoint.addresses;
+    let notification =
+        json!({ "jsonrpc": "2.0", "method": "eth_signTransaction", "params": [endpoint.transfer(hot, 1)] });
+    let signed = || watch::number(&endpoint.cluster, 0, "tally_signatures_total{part=\"led\"}");
+    let before = signed();
+    let several = json!([call(1, "eth_chainId", json!([])), notification, call(2, "eth_sendTransaction", json!([])), 5, { "id": 7 }]);
+    let answers = caller.post("/", &several).await;
+    let told: Vec<_> =
+        answers.as_array().unwrap().iter().map(|a| json!([a["id"], a["result"], a["error"]["code"]])).collect();
+    assert_eq!(
+        json!(told),
+        json!([[1, "0x1", null], [2, null, -32601], [null, null, -32600], [7, null, -32600]]),
+        "{answers}"
+    );
+    // Nobody waits for a notification: it is not answered, and nothing is signed.
+    for body in [notification.clone(), json!([notification, notification])] {
+        let answer = caller.http(&post_to("/"), body.to_string().as_bytes()).await.unwrap();
+        assert_eq!(answer, (204, String::new()));
+    }
+    assert_eq!(signed(), before);
+    let long = "i".repeat(500);
+    for (body, id, number) in [
+        ("{\"jsonrpc\":", json!(null), -32700),
+        ("[]", json!(null), -32600),
+        (r#"{"jsonrpc":"2.0","id":1.5,"method":"eth_chainId"}"#, json!(null), -32600),
+        (&format!(r#"{{"jsonrpc":"2.0","id":"{long}","method":"eth_chainId"}}"#), json!(null), -32600),
+        (r#"{"jsonrpc":"2.0","id":"a","method":"eth_chainId","params":{}}"#, json!("a"), -32602),
+        (r#"{"jsonrpc":"2.0","id":"a","method":"rpc.discover"}"#, json!("a"), -32601),
+    ] {
+        let (status, answer) = caller.http(&post_to("/"), body.as_bytes()).await.unwrap();
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!((status, &answer["id"], &answer["error"]["code"]), (200, &id, &json!(number)), "{body}: {answer}");
+    }
+    let numbers = watch::shown(&endpoint.cluster, 0);
+    let counted = |method: &str, outcome: &str| {
+        watch::value(&numbers, &format!("tally_calls_total{{method=\"{method}\",outcome=\"{outcome}\"}}"))
+    };
+    // Of both transactions above, of the one that was refused, and of all that is no call or no method.
+    assert_eq!(counted("eth_signTransaction", "POLICY_DENIED"), 1.0);
+    assert_eq!(counted("eth_signTransaction", "ok"), 3.0);
+    assert_eq!(counted("unknown", "MALFORMED"), 9.0);
+    assert!(watch::value(&numbers, "tally_call_seconds_count{method=\"eth_signTransaction\"}") >= 4.0);
+}
+
+/// What the endpoint says to a call for the chain's id.
+async fn chain(caller: &Caller) -> (u16, Value) {
+    let body = call(7, "eth_chainId", json!([])).to_string();
+    let (status, answer) = caller.http(&post_to("/"), body.as_bytes()).await.unwrap();
+    (status, serde_json::from_str(&answer).unwrap())
+}
+
+/// Connections that say nothing, strangers, and bodies that never end keep nobody out for long; the node itself serves on.
 async fn overload(endpoint: &Endpoint, caller: &Caller) {
+    let room = crate::overload::idle_max();
+    assert!(room >= IDLE, "the limit of descriptors is too low to show anything: raise `ulimit -Hn`");
+    let idle: Vec<_> = (0..IDLE).map(|_| std::net::TcpStream::connect(("127.0.0.1", endpoint.port)).unwrap()).collect();
+    assert_eq!(chain(caller).await.0, 200, "beside idle connections");
+    drop(idle);
+
+    let head = format!("{}\r\ncontent-length: 9", post_to("/"));
+    let stranger = endpoint.caller("payouts-2");
     let mut slow = Vec::new();
     for _ in 0..BODIES_MAX {
-        slow.push(caller.open("POST / HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 9").await);
+        slow.push(stranger.open(&head).await);
     }
-    let shed = async |reason: &str| {
-        let answer = caller.post("/", &call(7, "eth_chainId", json!([]))).await;
-        answer["error"]["data"]["reason"] == reason
-    };
+    assert_eq!(chain(caller).await.0, 200, "who may not call takes no place");
+    slow.clear();
+    for _ in 0..BODIES_MAX {
+        slow.push(caller.open(&head).await);
+    }
     let end = tokio::time::Instant::now() + std::time::Duration::from_secs(5);
     // The last ones may still be on their way.
-    while !shed("OVERLOADED").await {
+    while chain(caller).await.0 != 429 {
         assert!(tokio::time::Instant::now() < end, "64 open bodies must be all that it takes");
     }
     sign(&endpoint.client, pay(9, 5)).await.unwrap();
     drop(slow);
-    while shed("OVERLOADED").await {
+    while chain(caller).await.0 != 200 {
         assert!(tokio::time::Instant::now() < end, "places must be given back");
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
+}
+
+/// More calls at once than there are places: those beyond are told when to come again, and get what they want when they do;
+/// other clients are served meanwhile.
+async fn flood(endpoint: &Endpoint, caller: &Caller) {
+    let [.., house] = &endpoint.addresses;
+    create_fast(&endpoint.client).await;
+    let other = endpoint.cluster.client("payouts-2").only(0).unwrap().once();
+    let counted = || watch::number(&endpoint.cluster, 0, "tally_calls_shed_total{caller=\"client\"}");
+    let (head, before) = (post_to("/"), counted());
+    let mut streams = Vec::new();
+    for _ in 0..FLOOD {
+        streams.push(caller.connect().await.unwrap());
+    }
+    let mut slow = Vec::new();
+    for _ in 0..BODIES_MAX - LEFT {
+        slow.push(caller.open(&format!("{head}\r\ncontent-length: 9")).await);
+    }
+    let body = call(7, "personal_sign", json!(["0x68656c6c6f", house])).to_string();
+    let calls = futures_util::future::join_all(streams.into_iter().map(|stream| whole(stream, &head, body.as_bytes())));
+    let healthy = async {
+        for i in 0..3 {
+            sign(&other, say(&format!("during a flood, {i}"))).await.unwrap_or_else(|e| panic!("{i}: {e}"));
+        }
+    };
+    let (answers, ()) = tokio::join!(calls, healthy);
+    let (mut signed, mut shed) = (0_u32, 0_u32);
+    for answer in answers {
+        let answer = answer.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let body: Value = serde_json::from_str(body).unwrap_or_else(|e| panic!("{e}: {answer}"));
+        if head.starts_with("HTTP/1.1 200 ") {
+            said_hello(house, &body["result"]);
+            signed += 1;
+            continue;
+        }
+        assert!(head.starts_with("HTTP/1.1 429 ") && head.contains("\r\nretry-after: 1\r\n"), "{head}");
+        let (error, data) = (&body["error"], &body["error"]["data"]);
+        let told = (&body["id"], &error["code"], &data["reason"]);
+        assert_eq!(told, (&Value::Null, &json!(-32005), &json!("OVERLOADED")));
+        assert_eq!((&data["code"], &data["retryAfterMs"]), (&json!("RESOURCE_EXHAUSTED"), &json!(1_000)));
+        shed += 1;
+    }
+    assert!(signed > 0 && shed > 0, "{signed} signed, {shed} shed");
+    assert_eq!(counted() - before, f64::from(shed));
+    drop(slow);
+    // Who comes again when it was told to is served.
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    said_hello(house, &caller.call("personal_sign", json!(["0x68656c6c6f", house])).await.unwrap());
+}
+
+/// The published EIP-191 hash of "hello" is what was signed, with this address's key.
+fn said_hello(address: &str, signature: &Value) {
+    let digest = hex::decode("50b2c43fd39106bafbba0da34fc430e1f91e3c96ea2acee2bc34119f92b37750").unwrap();
+    assert_eq!(signer(&digest, signature.as_str().unwrap_or_else(|| panic!("{signature}"))), address);
 }

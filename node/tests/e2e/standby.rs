@@ -5,6 +5,7 @@ use crate::harness::cards::{self, delete, hybrid, make_domain, nth_card, reveal,
 use crate::harness::cluster::{Cluster, tallyd};
 use crate::harness::orders::*;
 use crate::harness::vault::*;
+use crate::harness::watch;
 use crate::tokens::Faults;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -69,6 +70,9 @@ async fn the_standby_wraps_while_the_primary_does_not_and_makes_no_keys() {
     assert_eq!(reason(change(&client, "vault", KekChange::Rotate).await), Reason::Hsm);
     let lost = client.node().await.unwrap().hsm;
     assert!(lost.error.is_some() && lost.standby.is_some_and(|standby| standby.error.is_none()));
+    let numbers = watch::shown(&cluster, 0);
+    let up = ["primary", "standby"].map(|token| watch::value(&numbers, &format!("tally_hsm_up{{token=\"{token}\"}}")));
+    assert_eq!(up, [0.0, 1.0]);
 
     faults.order("");
     let end = Instant::now() + LONG;

@@ -2830,7 +2830,7 @@ pub struct KeyUse {
     pub name: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub state: ::prost::alloc::string::String,
-    /// Since the start of the node; none if the key has not signed since.
+    /// Since the start of the node, or by the last 8,192 leaves of its log before; none if the key has not signed since.
     #[prost(uint64, optional, tag = "3")]
     pub last_signature_ms: ::core::option::Option<u64>,
 }

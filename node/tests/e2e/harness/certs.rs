@@ -33,19 +33,25 @@ impl Authority {
     }
 
     pub fn issue(&self, uri: &str) -> Issued {
-        self.certify(uri, KeyPair::generate().unwrap())
+        self.certify(uri, KeyPair::generate().unwrap(), |_| {})
     }
 
     /// Another certificate for the same key.
     pub fn renew(&self, uri: &str, old: &Issued) -> Issued {
-        self.certify(uri, KeyPair::from_pem(&old.key).unwrap())
+        self.renew_as(uri, old, |_| {})
     }
 
-    fn certify(&self, uri: &str, key: KeyPair) -> Issued {
+    /// The same, changed.
+    pub fn renew_as(&self, uri: &str, old: &Issued, change: impl FnOnce(&mut CertificateParams)) -> Issued {
+        self.certify(uri, KeyPair::from_pem(&old.key).unwrap(), change)
+    }
+
+    fn certify(&self, uri: &str, key: KeyPair, change: impl FnOnce(&mut CertificateParams)) -> Issued {
         let mut params = CertificateParams::new(vec!["127.0.0.1".into(), "localhost".into()]).unwrap();
         params.distinguished_name = name(uri);
         params.subject_alt_names.push(SanType::URI(uri.try_into().unwrap()));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        change(&mut params);
         let cert = params.signed_by(&key, &self.issuer).unwrap();
         let spki = tally_domain::Digest::of(&key.subject_public_key_info()).to_string();
         Issued { cert: cert.pem(), key: key.serialize_pem(), spki }

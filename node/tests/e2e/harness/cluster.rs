@@ -285,7 +285,7 @@ impl NodeProcess {
              mode = \"development\"\nbundle_dir = \"../policy\"\n[tls]\nca = \"../ca.pem\"\ncert = \"node.pem\"\nkey = \"node.key\"\n\
              [hsm]\nmodule = \"{}\"\ntoken_label = \"{}\"\ntoken_serial = \"{}\"\npin_file = \"{}\"\n\
              env = {{ {} = \"{}\" }}\n[log]\nlevel = \"info\"\n\
-             [wrap]\ndestroy_delay_min = \"1s\"\n",
+             [wrap]\ndestroy_delay_min = \"1s\"\n[metrics]\nlisten = \"127.0.0.1:0\"\n",
             token.module.display(),
             token.label,
             token.serial,

@@ -70,14 +70,13 @@ impl Caller {
         stream
     }
 
-    async fn connect(&self) -> std::io::Result<TlsStream<TcpStream>> {
+    pub async fn connect(&self) -> std::io::Result<TlsStream<TcpStream>> {
         let tcp = TcpStream::connect(("127.0.0.1", self.port)).await?;
         self.tls.connect(ServerName::try_from("127.0.0.1").unwrap(), tcp).await
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Value {
-        let head = format!("POST {path} HTTP/1.1\r\ncontent-type: application/json");
-        let (status, answer) = self.http(&head, body.to_string().as_bytes()).await.unwrap();
+        let (status, answer) = self.http(&post_to(path), body.to_string().as_bytes()).await.unwrap();
         assert_eq!(status, 200, "{answer}");
         serde_json::from_str(&answer).unwrap()
     }
@@ -85,6 +84,10 @@ impl Caller {
     pub async fn call(&self, method: &str, params: Value) -> Result<Value, Value> {
         result(self.post("/", &call(7, method, params)).await)
     }
+}
+
+pub fn post_to(path: &str) -> String {
+    format!("POST {path} HTTP/1.1\r\ncontent-type: application/json")
 }
 
 pub fn call(id: u64, method: &str, params: Value) -> Value {
@@ -99,12 +102,23 @@ pub fn result(mut answer: Value) -> Result<Value, Value> {
     }
 }
 
-/// One request on a connection of its own.
+/// The status and body of the answer to one request on a connection of its own.
 pub async fn exchange(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     head: &str,
     body: &[u8],
 ) -> std::io::Result<(u16, String)> {
+    let answer = whole(stream, head, body).await?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;
+    Ok((head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned()))
+}
+
+/// The same answer with its head.
+pub async fn whole(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    head: &str,
+    body: &[u8],
+) -> std::io::Result<String> {
     let length = body.len();
     let head = format!("{head}\r\nhost: 127.0.0.1\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
     stream.write_all(head.as_bytes()).await?;
@@ -116,7 +130,5 @@ pub async fn exchange(
     {
         return Err(error);
     }
-    let answer = String::from_utf8(answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;
-    Ok((head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned()))
+    Ok(String::from_utf8(answer).unwrap())
 }

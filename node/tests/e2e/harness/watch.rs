@@ -78,18 +78,18 @@ impl Collector {
     }
 }
 
-/// Adds `[metrics]` and `[traces]` to a node's configuration.
+/// Adds `[traces]` to a node's configuration.
 pub fn watch(cluster: &Cluster, i: usize, endpoint: &str) {
     let file = cluster.nodes[i].dir.join("node.toml");
     let mut text = std::fs::read_to_string(&file).unwrap();
-    write!(text, "[metrics]\nlisten = \"127.0.0.1:0\"\n[traces]\nendpoint = \"{endpoint}\"\n").unwrap();
+    write!(text, "[traces]\nendpoint = \"{endpoint}\"\n").unwrap();
     std::fs::write(&file, text).unwrap();
 }
 
 /// Where a node that serves shows its metrics.
 pub fn port(cluster: &Cluster, i: usize) -> u16 {
     let log = cluster.log_of(i);
-    let line = log.lines().find_map(|line| line.split_once("shows metrics address=127.0.0.1:")).unwrap();
+    let line = log.lines().rev().find_map(|line| line.split_once("shows metrics address=127.0.0.1:")).unwrap();
     line.1.trim().parse().unwrap()
 }
 
@@ -104,6 +104,16 @@ pub fn http(port: u16, request: &str) -> String {
 
 pub fn metrics(port: u16) -> String {
     http(port, "GET /metrics HTTP/1.1\r\nhost: node\r\n\r\n")
+}
+
+/// What a node shows now.
+pub fn shown(cluster: &Cluster, i: usize) -> String {
+    metrics(port(cluster, i))
+}
+
+/// The value of one series of a node now.
+pub fn number(cluster: &Cluster, i: usize, series: &str) -> f64 {
+    value(&shown(cluster, i), series)
 }
 
 /// The value of a series.
