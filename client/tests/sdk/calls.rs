@@ -141,14 +141,8 @@ async fn a_batch_takes_what_the_stream_has_answered_and_asks_for_the_rest_one_by
     let shed = || told(3, failure(Code::ResourceExhausted, Reason::Overloaded, 5));
     for broken in [
         vec![told(1, Outcome::Signed(signed(7))), denied(), shed(), Err(Status::unavailable("gone"))],
-        // A number that nobody has asked for ends it, too, and so does an answer without an outcome.
+        // A number that nobody has asked for ends it, too.
         vec![denied(), told(1, Outcome::Signed(signed(7))), shed(), told(4, Outcome::Signed(signed(9)))],
-        vec![
-            denied(),
-            shed(),
-            told(1, Outcome::Signed(signed(7))),
-            Ok(v1::BatchSignResponse { index: 2, outcome: None }),
-        ],
         // The node has stopped: it ends the stream in good order.
         vec![shed(), denied(), told(1, Outcome::Signed(signed(7)))],
     ] {
@@ -164,6 +158,11 @@ async fn a_batch_takes_what_the_stream_has_answered_and_asks_for_the_rest_one_by
         let seen: Vec<_> = script.seen.lock().unwrap().iter().map(|envelope| envelope.payload.clone()).collect();
         assert_eq!(seen, [2, 3].map(|at: usize| intents[at].envelope().payload.clone()), "the very same intents");
     }
+    // An answer that is none is told as such, as that of a call would be.
+    let none = v1::BatchSignResponse { index: 2, outcome: None };
+    *script.batch.lock().unwrap() = Some(vec![Ok(none), denied(), shed(), told(1, Outcome::Signed(signed(7)))]);
+    let outcomes = client.batch_sign(&intents).await;
+    assert!(matches!(outcomes[2], Err(ClientError::Answer { field: "outcome", .. })), "{outcomes:?}");
     // Without any stream all are asked for; once nobody can be had for one, the rest is not.
     let all = client.batch_sign(&intents).await;
     assert!(all.iter().all(Result::is_ok));
