@@ -78,9 +78,14 @@ pub(crate) fn amount(n: U256) -> Amount {
     Amount(n.to_be_bytes())
 }
 
-/// How much an approval lets go. By convention the largest number of its type is no number but "all".
-pub(crate) fn most(n: U256, all: U256) -> Most {
-    if n >= all { Most::Unlimited } else { Most::UpTo(amount(n)) }
+/// Types that contracts keep allowances in, by their bits: most tokens 256, those made after Compound's 96, Permit2 160.
+const ALLOWANCE_BITS: [usize; 4] = [96, 128, 160, 256];
+
+/// How much an approval lets go. By convention the largest number of a type is no number but "all": nothing is ever taken off
+/// it. Which type the contract has is not known here, so that the largest of each is taken for it.
+pub(crate) fn most(n: U256) -> Most {
+    let all = ALLOWANCE_BITS.iter().any(|bits| n == U256::MAX >> (U256::BITS - bits));
+    if all { Most::Unlimited } else { Most::UpTo(amount(n)) }
 }
 
 pub(crate) fn lower(address: Address) -> String {

@@ -3,7 +3,7 @@
 //! message, which is hashed here and not by the token.
 
 use crate::{ChainError, Decoded, ToSign, evm, iso20022, typed_data};
-use tally_domain::facts::{Facts, MessageFacts, RawFacts};
+use tally_domain::facts::{Facts, RawFacts};
 use tally_domain::{ContentKind, Digest, HsmScheme, Scheme};
 
 /// Reads the content of an intent for a key in an HSM, as [`crate::decode`] does for a threshold key.
@@ -48,8 +48,7 @@ fn message(scheme: HsmScheme, content: &[u8]) -> Result<Decoded, ChainError> {
     if content.is_empty() {
         return Err(ChainError::Empty);
     }
-    let facts = MessageFacts { bytes: content.len() as u64, text: std::str::from_utf8(content).is_ok() };
-    Ok(Decoded { facts: Facts::Message(facts), to_sign: bytes(scheme, content) })
+    Ok(Decoded { facts: Facts::Message(crate::message::facts(content)), to_sign: bytes(scheme, content) })
 }
 
 fn payment(scheme: HsmScheme, content: &[u8]) -> Result<Decoded, ChainError> {

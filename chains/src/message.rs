@@ -2,6 +2,10 @@
 
 use crate::{ChainError, Decoded, ToSign};
 use tally_domain::facts::{Facts, MessageFacts};
+
+/// Contracts take a message of this length for a digest that was signed by `eth_sign` (Safe's and other wallets'), and some
+/// chains take the digest of a transaction itself. Whoever wants one that reads like text tries until it does.
+const DIGEST_BYTES: usize = 32;
 use tally_domain::{Digest, Scheme};
 
 pub(crate) fn decode(scheme: Scheme, content: &[u8]) -> Result<Decoded, ChainError> {
@@ -14,6 +18,12 @@ pub(crate) fn decode(scheme: Scheme, content: &[u8]) -> Result<Decoded, ChainErr
         Scheme::Ed25519 => ToSign::Message(content.to_vec()),
         Scheme::Taproot => ToSign::Digest(crate::bitcoin::message_digest(content)),
     };
-    let facts = MessageFacts { bytes: content.len() as u64, text: std::str::from_utf8(content).is_ok() };
-    Ok(Decoded { facts: Facts::Message(facts), to_sign })
+    Ok(Decoded { facts: Facts::Message(facts(content)), to_sign })
+}
+
+/// What is known of a message. Text is what people can read and is no digest.
+pub(crate) fn facts(content: &[u8]) -> MessageFacts {
+    let readable = |c: char| !c.is_control() || matches!(c, '\t' | '\n' | '\r');
+    let text = std::str::from_utf8(content).is_ok_and(|text| text.chars().all(readable));
+    MessageFacts { bytes: content.len() as u64, text: text && content.len() != DIGEST_BYTES }
 }

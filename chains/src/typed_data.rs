@@ -54,6 +54,7 @@ fn read(chain: &str, content: &[u8]) -> Result<Decoded, ChainError> {
         name: data.domain.name.unwrap_or_default(),
         version: data.domain.version.unwrap_or_default(),
         contract: data.domain.contract.map(crate::evm::lower).unwrap_or_default(),
+        salt: data.domain.salt.map(|salt| salt.to_string()).unwrap_or_default(),
         primary_type: data.primary_type,
         allowances: allowances.unwrap_or_default(),
         fields: fields.into_iter().map(|(path, leaf)| (path, leaf.to_string())).collect(),

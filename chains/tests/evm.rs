@@ -101,6 +101,29 @@ fn signing_hashes_match_vectors_of_other_implementations() {
     assert_eq!(recover(&d, r, s, 0), "0xDD6B8b3dC6B7AD97db52F08a275FF4483e024CEa");
 }
 
+/// The example of EIP-155: its signing data, signing hash, key and signed transaction.
+#[test]
+fn the_example_of_eip_155_has_its_hash_its_signer_and_its_signed_form() {
+    let data = "ec098504a817c800825208943535353535353535353535353535353535353535880de0b6b3a764000080018080";
+    let content = hex::decode(data).unwrap();
+    let decoded = evm("eip155:1", &content).unwrap();
+    assert_eq!(digest(&decoded).to_string(), "daf5a779ae972f972197303d7b574746c7ef83eadac0f2791ad23db92e4c8e53");
+    let r = bytes32("28ef61340bd939bc2195fe537567866003e1a15d3c71ff63e1590620aa636276");
+    let s = bytes32("67cbe9d8997f761aecb703304b3800ccf555c9f3dc64214b297fb1966a3b6d83");
+    let key = k256::ecdsa::SigningKey::from_slice(&[0x46; 32]).unwrap();
+    let signer = evm_address(key.verifying_key().to_sec1_point(true).as_bytes()).unwrap();
+    assert_eq!(recover(&decoded, r, s, 0), signer);
+    let signed = "f86c098504a817c800825208943535353535353535353535353535353535353535880de0b6b3a76400008025\
+                  a028ef61340bd939bc2195fe537567866003e1a15d3c71ff63e1590620aa636276\
+                  a067cbe9d8997f761aecb703304b3800ccf555c9f3dc64214b297fb1966a3b6d83";
+    assert_eq!(hex::encode(signed_transaction(&content, r, s, 0).unwrap()), signed);
+    let facts = transaction(decoded);
+    assert_eq!((facts.nonce, facts.fee_max), (9, amount(21_000 * 20_000_000_000)));
+    assert_eq!(facts.movements[0].to, format!("0x{}", "35".repeat(20)));
+    // For another chain it is another transaction.
+    assert_eq!(evm("eip155:2", &content).unwrap_err().reason(), Reason::ChainMismatch);
+}
+
 fn bytes32(s: &str) -> [u8; 32] {
     hex::decode(s).unwrap().try_into().unwrap()
 }

@@ -142,6 +142,14 @@ fn approvals_say_who_may_move_how_much() {
     assert_eq!(allowed(call!(APPROVE, BOB, n(5))), [leave(token(), up_to(5))]);
     assert_eq!(allowed(call!(APPROVE, BOB, n(0))), [leave(token(), up_to(0))]);
     assert_eq!(allowed(call!(APPROVE, BOB, U256::MAX)), [leave(token(), Most::Unlimited)]);
+    // Tokens that keep allowances in fewer bits take nothing off the largest number of these.
+    for bits in [96, 128, 160] {
+        let all = U256::MAX >> (256 - bits);
+        assert_eq!(allowed(call!(APPROVE, BOB, all)), [leave(token(), Most::Unlimited)], "{bits}");
+        for near in [all - n(1), all + n(1)] {
+            assert!(matches!(allowed(call!(APPROVE, BOB, near))[0].most, Most::UpTo(_)), "{bits}");
+        }
+    }
     let almost = allowed(call!(APPROVE, BOB, U256::MAX - n(1)));
     assert!(matches!(almost[0].most, Most::UpTo(amount) if amount > Amount::from(u128::MAX)));
     let all = AssetRef::Collection(lower(TOKEN));
@@ -180,11 +188,21 @@ fn permit2_is_known_at_its_own_address_only() {
     let kept = |most, ends| Allowance { keeper: lower(PERMIT2), ends: Some(ends), ..leave(token(), most) };
     assert_eq!(understood(PERMIT2, approve(n(5), 99)).allowances, [kept(up_to(5), 99)]);
     assert_eq!(understood(PERMIT2, approve(U256::MAX >> 96, 99)).allowances, [kept(Most::Unlimited, 99)]);
+    // Its `expiration` has 48 bits, of which none is no end; of 0 it is the block of the transaction.
+    assert_eq!(understood(PERMIT2, approve(n(5), (1 << 48) - 1)).allowances, [kept(up_to(5), (1 << 48) - 1)]);
+    assert_eq!(understood(PERMIT2, approve(n(5), 0)).allowances, [kept(up_to(5), 0)]);
+    for (amount, expiration) in [(U256::MAX >> 95, 99), (n(5), 1 << 48)] {
+        assert!(opaque(PERMIT2, &approve(amount, expiration)).starts_with("call whose data"));
+    }
     assert!(opaque(TOKEN, &approve(n(5), 99)).contains("0x87517c45"));
     // It moves the assets of others, not its own: a call that looks like a token's is none.
-    for input in
-        [call!(PERMIT2_TRANSFER, ALICE, BOB, n(5), TOKEN), call!(TRANSFER, BOB, n(5)), call!(APPROVE, BOB, n(5))]
-    {
+    let inner = vec![Bytes::from(approve(n(5), 99))];
+    for input in [
+        call!(PERMIT2_TRANSFER, ALICE, BOB, n(5), TOKEN),
+        call!(TRANSFER, BOB, n(5)),
+        call!(APPROVE, BOB, n(5)),
+        call!(MULTICALL, inner),
+    ] {
         assert!(opaque(PERMIT2, &input).starts_with("call of Permit2"));
     }
 }

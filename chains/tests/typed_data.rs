@@ -199,6 +199,75 @@ fn transfers_by_permit2_have_its_digests_and_are_allowances_for_once() {
     assert_eq!(facts(&batch).allowances, [once(up_to(7)), once(Most::Unlimited)]);
 }
 
+/// A transfer by Permit2 with a witness, whose type is of the spender's making.
+fn witnessed(batch: bool, types: Value, of: (&str, &str), witness: Value) -> Value {
+    let (primary, list) = match batch {
+        false => ("PermitWitnessTransferFrom", "TokenPermissions"),
+        true => ("PermitBatchWitnessTransferFrom", "TokenPermissions[]"),
+    };
+    let permission = json!({ "token": USDC, "amount": "7" });
+    let permitted = if batch { json!([permission, permission]) } else { permission };
+    let mut document = transfer_from(primary, list, permitted);
+    document["types"][primary].as_array_mut().unwrap().push(json!({ "name": of.1, "type": of.0 }));
+    let all = document["types"].as_object_mut().unwrap();
+    all.extend(types.as_object().unwrap().clone());
+    document["message"][of.1] = witness;
+    document
+}
+
+/// The type that the tests of Permit2's authors take for a witness, and what UniswapX's orders are like: whatever it is, the
+/// spender may move what is permitted.
+#[test]
+fn a_witness_takes_nothing_off_what_permit2_is_given_leave_to() {
+    let mock = || json!({ "MockWitness": members(&[("uint256", "mock")]) });
+    let one = witnessed(false, mock(), ("MockWitness", "witness"), json!({ "mock": 3 }));
+    let type_hash = keccak256(
+        "PermitWitnessTransferFrom(TokenPermissions permitted,address spender,uint256 nonce,uint256 deadline,\
+         MockWitness witness)MockWitness(uint256 mock)TokenPermissions(address token,uint256 amount)",
+    );
+    let permissions = keccak256([TOKEN_PERMISSIONS, address_word(USDC), word(7)].concat());
+    let witness = keccak256([keccak256("MockWitness(uint256 mock)"), word(3)].concat());
+    let words = [permissions, address_word(BOB), word(4), word(50), witness];
+    assert_eq!(digest(&one), by_constants(PERMIT2_SEPARATOR, type_hash, &words));
+    let once = allowed(PERMIT2, USDC, up_to(7), Some(50), Some(50));
+    assert_eq!(facts(&one).allowances, [once.clone()]);
+    assert!(facts(&one).fields.contains(&("witness.mock".into(), "3".into())), "people see it");
+
+    let batch = witnessed(true, mock(), ("MockWitness", "witness"), json!({ "mock": 3 }));
+    assert_eq!(facts(&batch).allowances, [once.clone(), once.clone()]);
+    // A list of structs that sort behind the permissions, and a word without any type of its own.
+    let orders = json!({ "ZOrder": members(&[("TokenPermissions[]", "permitted"), ("address", "token")]) });
+    let given = json!([{ "permitted": [{ "token": ALICE, "amount": MAX }], "token": ALICE }]);
+    assert_eq!(facts(&witnessed(false, orders, ("ZOrder[]", "permittedX"), given)).allowances, [once.clone()]);
+    let bare = witnessed(false, json!({}), ("bytes32", "w"), MAX.into());
+    assert_eq!(facts(&bare).allowances, [once]);
+
+    // Permit2 takes one witness, its own permissions, and both at its own address.
+    let mut two = witnessed(false, mock(), ("MockWitness", "witness"), json!({ "mock": 3 }));
+    two["types"]["PermitWitnessTransferFrom"].as_array_mut().unwrap().push(json!({ "name": "more", "type": "bool" }));
+    two["message"]["more"] = true.into();
+    let mut narrow = bare.clone();
+    narrow["types"]["TokenPermissions"][1]["type"] = "uint128".into();
+    let mut elsewhere = bare.clone();
+    elsewhere["domain"]["verifyingContract"] = ALICE.into();
+    let mut early = bare;
+    early["types"]["PermitWitnessTransferFrom"].as_array_mut().unwrap().swap(3, 4);
+    for unknown in [two, narrow, elsewhere, early] {
+        assert_eq!(facts(&unknown).allowances, []);
+    }
+}
+
+/// Two domains that differ in their salt alone are two: nothing is signed that is not shown.
+#[test]
+fn the_domains_salt_is_a_fact() {
+    assert_eq!(facts(&mail()).salt, "");
+    let mut salted = mail();
+    salted["domain"]["salt"] = MAX.into();
+    salted["types"]["EIP712Domain"].as_array_mut().unwrap().push(json!({ "name": "salt", "type": "bytes32" }));
+    assert_eq!(facts(&salted), TypedDataFacts { salt: MAX.into(), ..facts(&mail()) });
+    assert_ne!(digest(&salted), digest(&mail()));
+}
+
 /// All of a type must be the same: one that differs anywhere may mean anything.
 #[test]
 fn what_only_looks_like_a_permit_is_not_understood() {

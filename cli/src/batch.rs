@@ -1,6 +1,6 @@
 //! `tally batch`: many transactions over one stream.
 
-use crate::output::{Shown, Usage};
+use crate::output::{Shown, Usage, sentence};
 use crate::profile::ProfileArg;
 use crate::{evm_tx, foreign, input};
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ impl Batch {
         let orders = self.orders(&input::read(&self.file)?)?;
         let client = profile.client()?;
         let intents = orders.into_iter().map(|order| client.seal(order)).collect::<Result<Vec<_>, _>>()?;
-        Ok(shown(&intents, &signed(&client, &intents).await?))
+        Ok(shown(&intents, &signed(&client, &intents).await))
     }
 
     fn orders(&self, file: &[u8]) -> Result<Vec<Order>, Usage> {
@@ -52,24 +52,38 @@ impl Batch {
     }
 }
 
-type Outcome = Result<Signed, ClientError>;
+/// Why one of a batch is not signed, which stops no other.
+struct Unsigned {
+    exit: Exit,
+    reason: Option<&'static str>,
+    error: String,
+}
+
+type Outcome = Result<Signed, Unsigned>;
 
 /// Only what verifies with a library that no node uses counts as signed.
-async fn signed(client: &Client, intents: &[SealedIntent]) -> anyhow::Result<Vec<Outcome>> {
+async fn signed(client: &Client, intents: &[SealedIntent]) -> Vec<Outcome> {
     let outcomes = client.batch_sign(intents).await;
-    for (intent, outcome) in intents.iter().zip(&outcomes) {
-        if let Ok(signed) = outcome {
-            foreign::verify(intent.intent(), signed)?;
-        }
+    intents.iter().zip(outcomes).map(|(intent, outcome)| verified(intent, outcome)).collect()
+}
+
+fn verified(intent: &SealedIntent, outcome: Result<Signed, ClientError>) -> Outcome {
+    let signed = outcome.map_err(|error| Unsigned {
+        exit: error.exit(),
+        reason: error.refused().map(|refused| refused.reason.as_str()),
+        error: error.to_string(),
+    })?;
+    match foreign::verify(intent.intent(), &signed) {
+        Ok(_) => Ok(signed),
+        Err(error) => Err(Unsigned { exit: Exit::Other, reason: None, error: sentence(&error) }),
     }
-    Ok(outcomes)
 }
 
 fn shown(intents: &[SealedIntent], outcomes: &[Outcome]) -> Shown {
     let all = || intents.iter().zip(outcomes).map(|(intent, outcome)| (intent.request_id(), outcome));
     let line = |outcome: &Outcome| match outcome {
         Ok(signed) => format!("0x{}", hex::encode(&signed.signed_payload)),
-        Err(error) => error.to_string(),
+        Err(unsigned) => unsigned.error.clone(),
     };
     let mut lines: Vec<_> = all().map(|(id, outcome)| format!("{id}  {}", line(outcome))).collect();
     let count = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
@@ -77,14 +91,14 @@ fn shown(intents: &[SealedIntent], outcomes: &[Outcome]) -> Shown {
     let document = |(id, outcome): (_, &Outcome)| {
         let mut document = match outcome {
             Ok(signed) => crate::sign::to_json(signed),
-            Err(error) => json!({ "reason": error.refused().map(|r| r.reason.as_str()), "error": error.to_string() }),
+            Err(unsigned) => json!({ "reason": unsigned.reason, "error": unsigned.error }),
         };
         if let Value::Object(members) = &mut document {
             members.insert("request_id".into(), tally_domain::RequestId::to_string(&id).into());
         }
         document
     };
-    let exit = outcomes.iter().find_map(|outcome| outcome.as_ref().err()).map_or(Exit::Done, ClientError::exit);
+    let exit = outcomes.iter().find_map(|outcome| outcome.as_ref().err()).map_or(Exit::Done, |unsigned| unsigned.exit);
     let document = json!({ "signed": count, "outcomes": all().map(document).collect::<Vec<_>>() });
     Shown::with_exit(exit, lines.join("\n"), document)
 }

@@ -8,10 +8,13 @@ use serde_json::{Value, json};
 use std::ops::ControlFlow;
 use std::time::Duration;
 use tally_client::{Client, Exit, RequestInfo, RequestState, Watched};
-use tally_domain::{Reason, RequestId};
+use tally_domain::{Action, ClientId, Reason, RequestId};
 
 /// Most requests of one page; the nodes' own limit.
 const PAGE_MAX: u32 = 200;
+
+/// What can be taken back.
+const CANCELLED: [Action; 2] = [Action::Sign, Action::Reveal];
 
 /// What nodes say of a request that enough persons have approved.
 const APPROVED: &str = "approved";
@@ -36,6 +39,9 @@ pub enum Request {
         /// 32 hex digits.
         #[arg(value_parser = input::request_id)]
         id: RequestId,
+        /// Only show what would be taken back.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Requests as they change at the first endpoint, one line each, until you stop it.
     Watch {
@@ -56,15 +62,46 @@ impl Request {
                 let request = client.find_request(id).await?;
                 Ok(Shown::done(record(&request), to_json(&request)))
             }
-            Self::Cancel { id } => {
-                let request = client.cancel_request(id).await?;
-                let text = format!("request {id} is cancelled: nobody can sign it any more");
-                Ok(Shown::done(text, to_json(&request)))
+            Self::Cancel { id, dry_run: true } => {
+                let request = client.find_request(id).await?;
+                Ok(planned(&request, &client.profile().client))
             }
+            Self::Cancel { id, dry_run: false } => Ok(cancelled(&client.cancel_request(id).await?)),
             Self::List { limit } => list(client, limit).await,
             Self::Watch { from, count } => watch(client, out, from, count).await,
         }
     }
+}
+
+fn cancelled(request: &RequestInfo) -> Shown {
+    let head = "CANCELLED: nobody can sign it any more";
+    Shown::done(format!("{head}\n{}", record(request)), with(request, json!({ "verdict": "cancelled" })))
+}
+
+/// What `tally request cancel` would make of it, for this client.
+fn planned(request: &RequestInfo, me: &ClientId) -> Shown {
+    let (would, head) = match &request.state {
+        _ if request.client != *me => (false, format!("it is of {}, who alone can cancel it", request.client)),
+        RequestState::Completed(_) => (false, "it is done, and stays so".into()),
+        RequestState::Refused(word) if word == Reason::Cancelled.as_str() => (false, "it is cancelled already".into()),
+        _ if !CANCELLED.iter().any(|action| action.as_str() == request.action) => {
+            (false, format!("{} is nothing that can be cancelled", request.action))
+        }
+        RequestState::Received | RequestState::AwaitingApproval(_) | RequestState::Refused(_) => {
+            (true, "would be cancelled, for good: nobody could sign it any more".into())
+        }
+    };
+    let plan = json!({ "verdict": "nothing cancelled", "dry_run": true, "would_cancel": would });
+    Shown::done(format!("{head}\n{}", record(request)), with(request, plan))
+}
+
+/// A request as JSON, and more of it.
+fn with(request: &RequestInfo, more: Value) -> Value {
+    let mut document = to_json(request);
+    if let (Value::Object(members), Value::Object(more)) = (&mut document, more) {
+        members.extend(more);
+    }
+    document
 }
 
 async fn list(client: &Client, limit: u32) -> anyhow::Result<Shown> {
@@ -198,22 +235,54 @@ fn to_json(r: &RequestInfo) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tally_domain::{ClientId, Digest, KeyName, Tenant, UnixMillis};
+    use tally_domain::{Digest, KeyName, Tenant, UnixMillis};
 
-    #[test]
-    fn a_refused_request_is_shown_with_the_reasons_sentence_and_times_in_utc() {
-        let request = RequestInfo {
+    fn request(state: RequestState) -> RequestInfo {
+        RequestInfo {
             tenant: Tenant::parse("acme").unwrap(),
             request_id: RequestId([1; 16]),
             client: ClientId::parse("payouts-1").unwrap(),
             key: KeyName::parse("hot").unwrap(),
             action: "sign".into(),
             intent_digest: Digest::of(b"intent"),
-            state: RequestState::Refused("POLICY_DENIED".into()),
+            state,
             received_at: UnixMillis(1_795_298_460_000),
             updated_at: UnixMillis(1_795_298_460_007),
             said: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_would_be_cancelled_is_said_before_it_is() {
+        let me = ClientId::parse("payouts-1").unwrap();
+        let refused = |word: &str| RequestState::Refused(word.into());
+        let made = RequestInfo { action: "create_key".into(), ..request(RequestState::Received) };
+        let theirs = RequestInfo {
+            client: ClientId::parse("payouts-2").unwrap(),
+            ..request(RequestState::AwaitingApproval(None))
         };
+        for (request, would, part) in [
+            (request(RequestState::AwaitingApproval(None)), true, "would be cancelled, for good"),
+            (request(RequestState::Received), true, "would be cancelled"),
+            (request(refused("POLICY_DENIED")), true, "would be cancelled"),
+            (request(refused("CANCELLED")), false, "is cancelled already"),
+            (request(RequestState::Completed(None)), false, "it is done"),
+            (made, false, "create_key is nothing that can be cancelled"),
+            (theirs, false, "it is of payouts-2"),
+        ] {
+            let shown = format!("{:?}", planned(&request, &me));
+            assert!(shown.contains(part) && shown.contains("01010101"), "{shown}");
+            assert!(shown.contains(&format!("\"would_cancel\": Bool({would})")), "{shown}");
+        }
+        let shown = format!("{:?}", cancelled(&request(refused("CANCELLED"))));
+        for part in ["CANCELLED: nobody can sign", Reason::Cancelled.sentence(), "\"verdict\": String(\"cancelled\")"] {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+    }
+
+    #[test]
+    fn a_refused_request_is_shown_with_the_reasons_sentence_and_times_in_utc() {
+        let request = request(RequestState::Refused("POLICY_DENIED".into()));
         let text = record(&request);
         assert!(text.contains(Reason::PolicyDenied.sentence()), "{text}");
         assert!(text.contains("2026-11-21T22:01:00.000Z") && text.contains("2026-11-21T22:01:00.007Z"), "{text}");

@@ -129,7 +129,8 @@ impl AssetRef {
 pub struct MessageFacts {
     /// Length in bytes.
     pub bytes: u64,
-    /// Whether it is UTF-8 text.
+    /// Whether people can read it: UTF-8 without control characters but tabs and ends of lines; and not 32 bytes, which may be
+    /// a digest.
     pub text: bool,
 }
 

@@ -26,6 +26,8 @@ pub(crate) const METHODS: &[&str] = &[
     "PermitBatch",
     "PermitTransferFrom",
     "PermitBatchTransferFrom",
+    "PermitWitnessTransferFrom",
+    "PermitBatchWitnessTransferFrom",
 ];
 
 /// Who can bear the charges of a payment (ISO 20022 `ChargeBearerType1Code`), or none where the file does not say.

@@ -37,6 +37,7 @@ fn typed(allowances: Vec<Allowance>) -> TypedDataFacts {
         name: "Vendor".into(),
         version: "1".into(),
         contract: VENDOR.into(),
+        salt: String::new(),
         primary_type: "Session".into(),
         allowances,
         fields: vec![("purpose".into(), "invoices".into()), ("to[0]".into(), "a; b".into())],
@@ -243,6 +244,14 @@ fn typed_data_that_is_not_understood_is_decided_by_its_domain_alone() {
         let d = denied(portal(&other));
         assert_eq!(near(&d)[0].0, "vendor-sessions", "{other:?}");
     }
+    let salted = TypedDataFacts { salt: "0x07".into(), ..session.clone() };
+    let asked = ruled(
+        r#"@id("salted") permit (principal, action == Action::"sign_typed_data", resource)
+           when { context.typed.salt == "0x07" };"#,
+    );
+    let with_salt = |typed: TypedDataFacts| sign_as(&asked, "payout-service", "portal", &Facts::TypedData(typed), NOON);
+    assert_eq!(with_salt(salted), permit("salted"));
+    assert_eq!(near(&denied(with_salt(session)))[0].0, "salted");
     // Once it gives leave to move something, it is decided by that.
     let permit = denied(decided(&b, &Facts::TypedData(typed(vec![usdc_allowance(1)]))));
     let about: Vec<_> = near(&permit).into_iter().map(|(rule, _)| rule).collect();
@@ -278,6 +287,12 @@ fn people_are_shown_who_may_move_what_and_until_when() {
     let far = Allowance { ends: Some(253_402_300_800), ..usdc_allowance(1) };
     let text = shown(&Facts::TypedData(typed(vec![far])));
     assert!(text.contains("until the second 253402300800 since 1970, after all calendars"), "{text}");
+    let block = Allowance { ends: Some(0), ..usdc_allowance(1) };
+    let text = shown(&tx("approve", vec![block]));
+    assert!(text.contains(&format!("USDC ({USDC}) within the block of this transaction alone; fee")), "{text}");
+    let salted = TypedDataFacts { salt: "0x07".into(), ..typed(vec![]) };
+    let text = shown(&Facts::TypedData(salted));
+    assert!(text.contains(" on eip155:1 with salt 0x07; what it moves"), "{text}");
     let text = shown(&Facts::TypedData(typed(vec![])));
     assert!(text.ends_with("; what it moves is not known; purpose = invoices; to[0] = a\u{fffd} b"), "{text}");
 }
@@ -293,6 +308,11 @@ fn words_of_rules_about_leave_must_exist() {
         let rule = ANYTHING_ALLOWED.replace("resource);", &format!("resource) when {{ {condition} }};"));
         files.insert("policy.cedar".into(), rule.into());
         assert!(refused(&files).to_string().contains(part), "{}", refused(&files));
+    }
+    for method in ["setApprovalForAll", "PermitWitnessTransferFrom", "PermitBatchWitnessTransferFrom"] {
+        let condition = format!("resource) when {{ context.allowance.method == \"{method}\" }};");
+        let b = ruled(&ANYTHING_ALLOWED.replace("resource);", &condition));
+        assert_eq!(decided(&b, &tx(method, vec![usdc_allowance(1)])), permit("any"));
     }
     let mut files = treasury();
     change(&mut files, "assets.toml", "decimals = 0", "decimals = 1");

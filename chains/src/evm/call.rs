@@ -3,7 +3,6 @@
 
 use super::unsigned::Parts;
 use super::{PERMIT2, amount, lower, most};
-use alloy_primitives::aliases::U160;
 use alloy_primitives::{Address, U256, hex};
 use alloy_sol_types::SolCall;
 use tally_domain::facts::{Allowance, Amount, AssetRef, Most, Movement, STANDARD_SELECTORS};
@@ -11,8 +10,10 @@ use tally_domain::facts::{Allowance, Amount, AssetRef, Most, Movement, STANDARD_
 /// Most calls within one `multicall`: each is shown to people and decided on its own.
 const INNER_CALLS_MAX: usize = 32;
 
-/// Where the number of calls is in a `multicall`: behind the selector and the offset of the list.
-const COUNT_AT: usize = 4 + 32;
+/// Where the offset of the list is in a `multicall`: behind the selector. The number of calls follows, if the offset is its own
+/// length, as in the one encoding.
+const OFFSET_AT: usize = 4;
+const COUNT_AT: usize = OFFSET_AT + 32;
 
 /// Most movements of one transaction (DESIGN 10: outputs).
 const MOVEMENTS_MAX: usize = 256;
@@ -60,7 +61,8 @@ pub(super) fn effects(tx: &Parts<'_>) -> Result<Effects, String> {
     if tx.input.is_empty() {
         return Ok(Effects { method: "transfer", movements: vec![native], allowances: Vec::new() });
     }
-    let mut effects = match tx.input.starts_with(&multicallCall::SELECTOR) {
+    // Permit2 has none.
+    let mut effects = match contract != PERMIT2 && tx.input.starts_with(&multicallCall::SELECTOR) {
         true => inner_calls(contract, tx.input)?,
         false => call(contract, tx.input)?,
     };
@@ -82,11 +84,13 @@ pub(super) fn of_no_standard(tx: &Parts<'_>) -> bool {
 /// Each call as if it were made by itself: the contract makes them to itself, for the same sender.
 fn inner_calls(contract: Address, input: &[u8]) -> Result<Effects, String> {
     // Before anything is decoded: many calls may share their bytes, so that little data could become much.
-    let count = input.get(COUNT_AT..COUNT_AT + 32).map(U256::from_be_slice).unwrap_or_default();
+    let word = |at: usize| input.get(at..at + 32).map(U256::from_be_slice).unwrap_or_default();
+    let count = word(COUNT_AT);
     if count.is_zero() || count > U256::from(INNER_CALLS_MAX) {
         return Err(format!("multicall of {count} calls; 1 to {INNER_CALLS_MAX} are looked into"));
     }
-    let outer = exact::<multicallCall>(input).ok_or_else(unlike::<multicallCall>)?;
+    let listed = word(OFFSET_AT) == U256::from(32);
+    let outer = listed.then(|| exact::<multicallCall>(input)).flatten().ok_or_else(unlike::<multicallCall>)?;
     let mut all = Effects { method: "multicall", movements: Vec::new(), allowances: Vec::new() };
     for (at, input) in outer.calls.iter().enumerate() {
         let one = call(contract, input).map_err(|why| format!("call {} of a multicall: {why}", at + 1))?;
@@ -124,7 +128,7 @@ fn call(contract: Address, input: &[u8]) -> Result<Effects, String> {
         }),
         Erc1155::safeBatchTransferFromCall::SELECTOR => batch(contract, input),
         approveCall::SELECTOR => lets(input, |c: approveCall| Allowance {
-            most: most(c.amount, U256::MAX),
+            most: most(c.amount),
             ..leave(contract, token(contract), c.spender)
         }),
         setApprovalForAllCall::SELECTOR => lets(input, |c: setApprovalForAllCall| Allowance {
@@ -132,7 +136,7 @@ fn call(contract: Address, input: &[u8]) -> Result<Effects, String> {
             ..leave(contract, AssetRef::Collection(lower(contract)), c.operator)
         }),
         permitCall::SELECTOR => lets(input, |c: permitCall| Allowance {
-            most: most(c.value, U256::MAX),
+            most: most(c.value),
             owner: lower(c.owner),
             use_by: u64::try_from(c.deadline).ok(),
             ..leave(contract, token(contract), c.spender)
@@ -144,7 +148,7 @@ fn call(contract: Address, input: &[u8]) -> Result<Effects, String> {
             ..leave(contract, token(contract), c.spender)
         }),
         Permit2::approveCall::SELECTOR if contract == PERMIT2 => lets(input, |c: Permit2::approveCall| Allowance {
-            most: most(U256::from(c.amount), U256::from(U160::MAX)),
+            most: most(U256::from(c.amount)),
             ends: u64::try_from(c.expiration).ok(),
             ..leave(contract, token(c.token), c.spender)
         }),

@@ -80,6 +80,15 @@ pub enum BadTransactionRequest {
     /// A type that is never signed.
     #[error("`type` must be 0, 1 or 2: blobs (EIP-4844) and delegations (EIP-7702) are not signed")]
     Type,
+    /// A field of a type that is never signed.
+    #[error(
+        "`{field}` is of transactions with blobs (EIP-4844) or that delegate accounts (EIP-7702), which are not signed; build \
+         one of EIP-1559 (type 2) without it"
+    )]
+    OfType {
+        /// Which.
+        field: &'static str,
+    },
     /// Fees of another type.
     #[error(
         "`type` and fees do not fit: `maxFeePerGas` and `maxPriorityFeePerGas` for type 2, `gasPrice` for types 0 and 1, \
@@ -108,6 +117,11 @@ struct Json {
     input: Option<String>,
     data: Option<String>,
     access_list: Option<Vec<JsonAccess>>,
+    // Of types that are never signed, and known so that this can be said.
+    blob_versioned_hashes: Option<Value>,
+    max_fee_per_blob_gas: Option<Value>,
+    blobs: Option<Value>,
+    authorization_list: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -167,6 +181,15 @@ fn not_json(error: serde_json::Error) -> Bad {
 
 /// The fees, and so the type of the transaction: as `type` says, else by which fees are there.
 fn fees(tx: &Json) -> Result<EvmFees, Bad> {
+    let unsigned = [
+        ("blobVersionedHashes", &tx.blob_versioned_hashes),
+        ("maxFeePerBlobGas", &tx.max_fee_per_blob_gas),
+        ("blobs", &tx.blobs),
+        ("authorizationList", &tx.authorization_list),
+    ];
+    if let Some((field, _)) = unsigned.into_iter().find(|(_, given)| given.is_some()) {
+        return Err(Bad::OfType { field });
+    }
     let kind = tx.kind.as_ref().map(|kind| small::<u64>("type", kind)).transpose()?;
     let access_list = tx.access_list.as_deref().map(access_list).transpose()?;
     match (kind, &tx.gas_price, &tx.max_priority_fee_per_gas, &tx.max_fee_per_gas, access_list) {
@@ -292,8 +315,20 @@ mod tests {
         for (name, field) in [("nonce", "nonce"), ("gas", "gasLimit")] {
             assert_eq!(with(name, Value::Null), Err(Bad::Missing { field }));
         }
-        let blob = with("blobVersionedHashes", serde_json::json!([])).unwrap_err();
-        assert!(blob.to_string().contains("blobVersionedHashes"), "{blob}");
-        assert_eq!(with("type", "0x4".into()), Err(Bad::Type));
+        let unknown = with("petrol", "0x1".into()).unwrap_err();
+        assert!(unknown.to_string().contains("petrol"), "{unknown}");
+    }
+
+    #[test]
+    fn blobs_and_delegations_are_refused_with_what_to_do_instead() {
+        for kind in ["0x3", "0x4"] {
+            assert_eq!(with("type", kind.into()), Err(Bad::Type));
+        }
+        for field in ["blobVersionedHashes", "maxFeePerBlobGas", "blobs", "authorizationList"] {
+            assert_eq!(with(field, serde_json::json!([])), Err(Bad::OfType { field }));
+            assert!(with(field, Value::Null).is_ok(), "null is nothing");
+        }
+        let said = Bad::OfType { field: "authorizationList" }.to_string();
+        assert!(said.contains("EIP-7702") && said.contains("build one of EIP-1559"), "{said}");
     }
 }

@@ -24,6 +24,7 @@ pub(super) struct Domain {
     pub(super) version: Option<String>,
     pub(super) chain_id: Option<U256>,
     pub(super) contract: Option<Address>,
+    pub(super) salt: Option<Leaf>,
     separator: B256,
 }
 
@@ -32,7 +33,7 @@ impl Domain {
     pub(super) fn parse(json: Json, types: &Types) -> Result<Self, BadTypedData> {
         let mut given = json.into_map("domain")?;
         let (mut members, mut words) = (Vec::new(), Vec::new());
-        let (mut name, mut version, mut chain_id, mut contract) = (None, None, None, None);
+        let (mut name, mut version, mut chain_id, mut contract, mut salt) = (None, None, None, None, None);
         for (type_name, atom, member) in MEMBERS {
             let Some(at) = given.iter().position(|(key, _)| key == member) else { continue };
             let (_, value) = given.swap_remove(at);
@@ -44,6 +45,7 @@ impl Domain {
                 ("version", Leaf::Text(text)) => version = Some(text),
                 ("chainId", Leaf::Uint(id)) => chain_id = Some(id),
                 ("verifyingContract", Leaf::Address(address)) => contract = Some(address),
+                ("salt", bytes) => salt = Some(bytes),
                 _ => {}
             }
         }
@@ -56,7 +58,7 @@ impl Domain {
         let members: Vec<_> = members.iter().map(|(type_name, member)| format!("{type_name} {member}")).collect();
         let type_hash = keccak256(format!("{TYPE_NAME}({})", members.join(",")));
         let separator = keccak256([type_hash.as_slice(), &words].concat());
-        Ok(Self { name, version, chain_id, contract, separator })
+        Ok(Self { name, version, chain_id, contract, salt, separator })
     }
 
     /// "The domainSeparator is hashStruct(eip712Domain)".

@@ -1,11 +1,11 @@
-//! Typed data that gives leave to move value and is understood in full: ERC-2612, DAI's older permit, and Permit2. A type
-//! is taken for one of these only if all of it is the same, to the last member.
+//! Typed data that gives leave to move value and is understood in full: ERC-2612, DAI's older permit, and all that Permit2
+//! takes. A type is taken for one of these only if all of it is the same, to the last member; but for the witness of
+//! Permit2, of which Permit2 takes any: it is what the spender wants signed with the leave, and takes nothing off it.
 
 use super::Fields;
 use super::domain::Domain;
 use super::hash::Leaf;
 use crate::evm::{PERMIT2, lower, most};
-use alloy_primitives::aliases::U160;
 use alloy_primitives::{Address, U256};
 use tally_domain::facts::{Allowance, Amount, AssetRef, Most};
 
@@ -19,6 +19,12 @@ const TRANSFER_FROM: &str = "PermitTransferFrom(TokenPermissions permitted,addre
     TokenPermissions(address token,uint256 amount)";
 const BATCH_TRANSFER_FROM: &str = "PermitBatchTransferFrom(TokenPermissions[] permitted,address spender,uint256 nonce,uint256 deadline)\
     TokenPermissions(address token,uint256 amount)";
+/// As types begin that have a witness as their one further member (`PermitHash.sol`).
+const WITNESS: &str =
+    "PermitWitnessTransferFrom(TokenPermissions permitted,address spender,uint256 nonce,uint256 deadline,";
+const BATCH_WITNESS: &str =
+    "PermitBatchWitnessTransferFrom(TokenPermissions[] permitted,address spender,uint256 nonce,uint256 deadline,";
+const TOKEN_PERMISSIONS: &str = "TokenPermissions(address token,uint256 amount";
 
 /// What the message gives leave to, where that is known in full. Without a chain or a contract it would hold anywhere.
 pub(super) fn allowances(domain: &Domain, encode_type: &str, fields: &Fields) -> Option<Vec<Allowance>> {
@@ -27,7 +33,7 @@ pub(super) fn allowances(domain: &Domain, encode_type: &str, fields: &Fields) ->
     let message = Message(fields);
     match encode_type {
         ERC2612 => {
-            let most = most(message.uint("value")?, U256::MAX);
+            let most = most(message.uint("value")?);
             Some(vec![message.by("owner", contract, most, message.moment("deadline"))?])
         }
         DAI => {
@@ -39,8 +45,20 @@ pub(super) fn allowances(domain: &Domain, encode_type: &str, fields: &Fields) ->
         PERMIT_BATCH if contract == PERMIT2 => message.each("details", |path| message.details(path)),
         TRANSFER_FROM if contract == PERMIT2 => Some(vec![message.permitted("permitted")?]),
         BATCH_TRANSFER_FROM if contract == PERMIT2 => message.each("permitted", |path| message.permitted(path)),
+        of if contract == PERMIT2 && has_witness(of, WITNESS) => Some(vec![message.permitted("permitted")?]),
+        of if contract == PERMIT2 && has_witness(of, BATCH_WITNESS) => {
+            message.each("permitted", |path| message.permitted(path))
+        }
         _ => None,
     }
+}
+
+/// Whether the type begins so and has exactly one member more, whatever it is. Of no other does Permit2 compute the hash.
+fn has_witness(encode_type: &str, begins: &str) -> bool {
+    let rest = encode_type.strip_prefix(begins).and_then(|rest| rest.split_once(')'));
+    rest.is_some_and(|(witness, types)| {
+        !witness.contains(',') && types.split(')').any(|definition| definition == TOKEN_PERMISSIONS)
+    })
 }
 
 struct Message<'a>(&'a Fields);
@@ -79,7 +97,7 @@ impl Message<'_> {
         let use_by = self.moment("sigDeadline");
         let ends = self.moment(&format!("{path}.expiration"))?;
         Some(Allowance {
-            most: most(self.uint(&format!("{path}.amount"))?, U256::from(U160::MAX)),
+            most: most(self.uint(&format!("{path}.amount"))?),
             ends: if ends == 0 { use_by } else { Some(ends) },
             ..self.permit2(path, use_by)?
         })
@@ -88,7 +106,7 @@ impl Message<'_> {
     /// Permit2's `TokenPermissions`: used once, by the deadline.
     fn permitted(&self, path: &str) -> Option<Allowance> {
         let use_by = self.moment("deadline");
-        let most = most(self.uint(&format!("{path}.amount"))?, U256::MAX);
+        let most = most(self.uint(&format!("{path}.amount"))?);
         Some(Allowance { most, ends: use_by, ..self.permit2(path, use_by)? })
     }
 

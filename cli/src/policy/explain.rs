@@ -166,4 +166,27 @@ mod tests {
         let all = [waits, outcome("received", None), outcome("completed", None), full];
         assert_eq!(all.iter().min_by_key(|o| rank(o)).unwrap().state, "completed");
     }
+
+    /// Nodes that have not heard yet still lead it; what is final at one of them is final.
+    #[test]
+    fn whoever_knows_of_a_rejection_or_a_cancellation_is_believed() {
+        let told = |node: &str, state: &str, reason: Reason| {
+            let (reason, missing) = (Some(reason.as_str().to_owned()), Vec::new());
+            let outcome = OutcomeInfo { state: state.into(), reason, limit: None, room_at: None, missing };
+            let explained = ExplainedInfo { outcome: Some(outcome), decisions: Vec::new(), said: Vec::new() };
+            (node.to_owned(), explained)
+        };
+        for (word, reason) in [("cancelled", Reason::Cancelled), ("rejected", Reason::Rejected)] {
+            let told = [
+                told("node-1", "awaiting-approval", Reason::ApprovalsRequired),
+                told("node-2", word, reason),
+                told("node-3", "approved", Reason::VelocityLimit),
+                told("node-4", "expired", Reason::ApprovalsRequired),
+            ];
+            let shown = format!("{:?}", shown(RequestId([7; 16]), &told, UnixMillis(0)));
+            let head = format!("{}: {} {}", RequestId([7; 16]), word.to_uppercase(), reason.as_str());
+            assert!(shown.contains(&head), "{head}: {shown}");
+            assert!(shown.contains("node-1: AWAITING APPROVAL") && shown.contains("node-4: EXPIRED"), "{shown}");
+        }
+    }
 }

@@ -103,6 +103,38 @@ pub fn to_json(j: &JudgementInfo) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tally_domain::Digest;
+    use tally_domain::activation::BundleName;
+
+    #[test]
+    fn near_misses_are_shown_with_the_condition_that_does_not_hold() {
+        let judgement = JudgementInfo {
+            verdict: "deny".into(),
+            reason: Some("POLICY_DENIED".into()),
+            bundle: BundleName { version: 3, digest: Digest([3; 32]) },
+            facts: "transfer on eip155:1\n  1001 USDC to 0x70".into(),
+            rules: Vec::new(),
+            near_misses: vec![
+                ("payouts-small".into(), "context.tx.amount.lessThanOrEqual(decimal(\"1000\"))".into()),
+                ("payouts-large".into(), "context.tx.to in List::\"vendors\"".into()),
+            ],
+            missing: Vec::new(),
+            approvers: Vec::new(),
+            charges: Vec::new(),
+            errors: Vec::new(),
+        };
+        let text = lines(&judgement, When::Now(UnixMillis(0))).join("\n");
+        assert!(text.starts_with("WOULD DENY POLICY_DENIED\n"), "{text}");
+        let near: Vec<_> = text.lines().filter_map(|line| line.trim().strip_prefix("near")).map(str::trim).collect();
+        let first = "payouts-small: context.tx.amount.lessThanOrEqual(decimal(\"1000\"))";
+        assert_eq!(near, [first, "payouts-large: context.tx.to in List::\"vendors\""], "the nearest first");
+        let json = to_json(&judgement);
+        assert_eq!(
+            json["near_misses"][1],
+            json!({ "rule": "payouts-large", "condition": "context.tx.to in List::\"vendors\"" })
+        );
+        assert_eq!((&json["verdict"], &json["reason"]), (&json!("deny"), &json!("POLICY_DENIED")));
+    }
 
     #[test]
     fn a_line_says_what_is_taken_what_is_left_and_when_there_is_room() {

@@ -1,10 +1,11 @@
 use crate::files::Files;
-use crate::servers::{Home, Script, nobody, start};
+use crate::servers::{Home, Script, nobody, signed, start};
 use std::time::Duration;
 use tally_client::{ATTEMPTS_MAX, Client, ClientError, Exit, Order, Profile, SealedIntent};
 use tally_domain::{KeyName, Reason, RequestId};
 use tally_proto::v1;
-use tonic::Code;
+use tally_proto::v1::batch_sign_response::Outcome;
+use tonic::{Code, Status};
 
 fn client(files: &Files, endpoints: &[String]) -> Client {
     files.profile(endpoints);
@@ -116,6 +117,60 @@ async fn who_is_shed_with_a_hint_comes_again_with_the_same_envelope() {
     shedding.refusals.lock().unwrap().push_back((Code::ResourceExhausted, Reason::Overloaded));
     let error = client.once().sign(&intent(&client)).await.unwrap_err();
     assert_eq!(error.refused().unwrap().retry_after, Some(Duration::from_millis(5)));
+}
+
+/// What a stream says of the intent of this number.
+fn told(index: u64, outcome: Outcome) -> Result<v1::BatchSignResponse, Status> {
+    Ok(v1::BatchSignResponse { index, outcome: Some(outcome) })
+}
+
+fn failure(code: Code, reason: Reason, retry_after_ms: u64) -> Outcome {
+    let message = reason.sentence().to_owned();
+    let (code, reason) = (code.into(), reason.as_str().to_owned());
+    Outcome::Failure(v1::SignFailure { code, reason, message, metadata: Vec::new(), retry_after_ms })
+}
+
+/// Answers come in any order, some are refusals, and the stream may end before all are there.
+#[tokio::test]
+async fn a_batch_takes_what_the_stream_has_answered_and_asks_for_the_rest_one_by_one() {
+    let files = Files::new(&[]);
+    let script = Script::default();
+    let client = client(&files, &[start(&files, &script).await]);
+    let intents: Vec<_> = (0..4).map(|_| intent(&client)).collect();
+    let denied = || told(0, failure(Code::PermissionDenied, Reason::PolicyDenied, 0));
+    let shed = || told(3, failure(Code::ResourceExhausted, Reason::Overloaded, 5));
+    for broken in [
+        vec![told(1, Outcome::Signed(signed(7))), denied(), shed(), Err(Status::unavailable("gone"))],
+        // A number that nobody has asked for ends it, too.
+        vec![denied(), told(1, Outcome::Signed(signed(7))), shed(), told(4, Outcome::Signed(signed(9)))],
+        // The node has stopped: it ends the stream in good order.
+        vec![shed(), denied(), told(1, Outcome::Signed(signed(7)))],
+    ] {
+        *script.batch.lock().unwrap() = Some(broken);
+        script.seen.lock().unwrap().clear();
+        let outcomes = client.batch_sign(&intents).await;
+        let [refused, streamed, open, again] = outcomes.as_slice() else { panic!("{outcomes:?}") };
+        assert_eq!(refused.as_ref().unwrap_err().refused().unwrap().reason, Reason::PolicyDenied);
+        assert_eq!(streamed.as_ref().unwrap().signature, vec![7; 64]);
+        for alone in [open, again] {
+            assert_eq!(alone.as_ref().unwrap().signature, vec![1; 64]);
+        }
+        let seen: Vec<_> = script.seen.lock().unwrap().iter().map(|envelope| envelope.payload.clone()).collect();
+        assert_eq!(seen, [2, 3].map(|at: usize| intents[at].envelope().payload.clone()), "the very same intents");
+    }
+    // An answer that is none is told as such, as that of a call would be.
+    let none = v1::BatchSignResponse { index: 2, outcome: None };
+    *script.batch.lock().unwrap() = Some(vec![Ok(none), denied(), shed(), told(1, Outcome::Signed(signed(7)))]);
+    let outcomes = client.batch_sign(&intents).await;
+    assert!(matches!(outcomes[2], Err(ClientError::Answer { field: "outcome", .. })), "{outcomes:?}");
+    // Without any stream all are asked for; once nobody can be had for one, the rest is not.
+    let all = client.batch_sign(&intents).await;
+    assert!(all.iter().all(Result::is_ok));
+    script.refusals.lock().unwrap().extend(vec![(Code::Unavailable, Reason::Signers); ATTEMPTS_MAX as usize]);
+    script.seen.lock().unwrap().clear();
+    let all = client.batch_sign(&intents).await;
+    assert!(all.iter().all(|outcome| outcome.as_ref().is_err_and(ClientError::is_transient)), "{all:?}");
+    assert_eq!(script.seen.lock().unwrap().len(), ATTEMPTS_MAX as usize);
 }
 
 #[tokio::test]

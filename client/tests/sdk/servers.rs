@@ -34,6 +34,8 @@ pub struct Script {
     /// What is known of any request.
     pub known: Arc<Mutex<Option<v1::Request>>>,
     pub log: Arc<Mutex<Vec<v1::ReadEntriesResponse>>>,
+    /// What a stream of intents is answered; nothing where there is no such stream.
+    pub batch: Arc<Mutex<Option<Vec<Result<v1::BatchSignResponse, Status>>>>>,
 }
 
 impl Script {
@@ -71,9 +73,19 @@ pub async fn nobody() -> String {
     format!("https://{}", listener.local_addr().unwrap())
 }
 
+/// An answer whose signature is of this byte.
+pub fn signed(byte: u8) -> v1::SignResponse {
+    v1::SignResponse {
+        signature: Some(v1::Signature { bytes: vec![byte; 64], recovery_id: 1 }),
+        certificate: Some(v1::Certificate { votes: vec![v1::Statement::default()] }),
+        rule: "payouts-small".into(),
+        ..Default::default()
+    }
+}
+
 #[tonic::async_trait]
 impl SigningService for Script {
-    type BatchSignStream = tokio_stream::Empty<Result<v1::BatchSignResponse, Status>>;
+    type BatchSignStream = tokio_stream::Iter<std::vec::IntoIter<Result<v1::BatchSignResponse, Status>>>;
     type WatchRequestsStream = tokio_stream::Empty<Result<v1::WatchRequestsResponse, Status>>;
 
     async fn sign(&self, request: Request<v1::SignRequest>) -> Result<Response<v1::SignResponse>, Status> {
@@ -93,12 +105,7 @@ impl SigningService for Script {
         }
         match self.refusal() {
             Some(refusal) => Err(refusal),
-            None => Ok(Response::new(v1::SignResponse {
-                signature: Some(v1::Signature { bytes: vec![1; 64], recovery_id: 1 }),
-                certificate: Some(v1::Certificate { votes: vec![v1::Statement::default()] }),
-                rule: "payouts-small".into(),
-                ..Default::default()
-            })),
+            None => Ok(Response::new(signed(1))),
         }
     }
 
@@ -127,7 +134,10 @@ impl SigningService for Script {
         &self,
         _: Request<tonic::Streaming<v1::BatchSignRequest>>,
     ) -> Result<Response<Self::BatchSignStream>, Status> {
-        Err(Status::unimplemented("not here"))
+        match self.batch.lock().unwrap().take() {
+            Some(answers) => Ok(Response::new(tokio_stream::iter(answers))),
+            None => Err(Status::unimplemented("not here")),
+        }
     }
 
     async fn watch_requests(

@@ -41,6 +41,8 @@ pub struct TypedDataFacts {
     pub version: String,
     /// The domain's contract, `0x` and 40 lower-case hex digits; empty where it names none, and every contract takes it.
     pub contract: String,
+    /// The domain's salt, `0x` and 64 hex digits; empty where it has none.
+    pub salt: String,
     /// What kind of statement it is.
     pub primary_type: String,
     /// What it gives leave to, where all of that is known. Where this is empty, nobody knows what it moves.

@@ -9,24 +9,68 @@ use tally_domain::{DerivationPath, Digest, Scheme};
 use tally_mpc::fault::Misuse;
 use tally_mpc::{Fault, derive, xpub};
 
-/// BIP-32, test vector 2: the chains m and m/0.
+/// BIP-32, test vector 2: the chain m.
 const MASTER: &str =
     "xpub661MyMwAqRbcFW31YEwpkMuc5THy2PSt5bDMsktWQcFF8syAmRUapSCGu8ED9W6oDMSgv6Zz8idoc4a6mr8BDzTJY47LJhkJ8UB7WEGuduB";
-const CHILD: &str =
-    "xpub69H7F5d8KSRgmmdJg2KhpAK8SR3DjMwAdkxj3ZuxV27CprR9LgpeyGmXUbC6wb7ERfvrnKZjXoUmmDznezpbZb7ap6r1D3tgFxHmwMkQTPH";
+
+/// Parent, step and child of every step in BIP-32's test vectors that needs no secret key: of vector 1 the chains m/0'/1,
+/// m/0'/1/2'/2 and m/0'/1/2'/2/1000000000, of vector 2 m/0, m/0/2147483647'/1 and m/0/2147483647'/1/2147483646'/2. Vectors 3
+/// and 4 have hardened steps alone.
+const BIP32: [(&str, u32, &str); 6] = [
+    (
+        "xpub68Gmy5EdvgibQVfPdqkBBCHxA5htiqg55crXYuXoQRKfDBFA1WEjWgP6LHhwBZeNK1VTsfTFUHCdrfp1bgwQ9xv5ski8PX9rL2dZXvgGDnw",
+        1,
+        "xpub6ASuArnXKPbfEwhqN6e3mwBcDTgzisQN1wXN9BJcM47sSikHjJf3UFHKkNAWbWMiGj7Wf5uMash7SyYq527Hqck2AxYysAA7xmALppuCkwQ",
+    ),
+    (
+        "xpub6D4BDPcP2GT577Vvch3R8wDkScZWzQzMMUm3PWbmWvVJrZwQY4VUNgqFJPMM3No2dFDFGTsxxpG5uJh7n7epu4trkrX7x7DogT5Uv6fcLW5",
+        2,
+        "xpub6FHa3pjLCk84BayeJxFW2SP4XRrFd1JYnxeLeU8EqN3vDfZmbqBqaGJAyiLjTAwm6ZLRQUMv1ZACTj37sR62cfN7fe5JnJ7dh8zL4fiyLHV",
+    ),
+    (
+        "xpub6FHa3pjLCk84BayeJxFW2SP4XRrFd1JYnxeLeU8EqN3vDfZmbqBqaGJAyiLjTAwm6ZLRQUMv1ZACTj37sR62cfN7fe5JnJ7dh8zL4fiyLHV",
+        1_000_000_000,
+        "xpub6H1LXWLaKsWFhvm6RVpEL9P4KfRZSW7abD2ttkWP3SSQvnyA8FSVqNTEcYFgJS2UaFcxupHiYkro49S8yGasTvXEYBVPamhGW6cFJodrTHy",
+    ),
+    (
+        MASTER,
+        0,
+        "xpub69H7F5d8KSRgmmdJg2KhpAK8SR3DjMwAdkxj3ZuxV27CprR9LgpeyGmXUbC6wb7ERfvrnKZjXoUmmDznezpbZb7ap6r1D3tgFxHmwMkQTPH",
+    ),
+    (
+        "xpub6ASAVgeehLbnwdqV6UKMHVzgqAG8Gr6riv3Fxxpj8ksbH9ebxaEyBLZ85ySDhKiLDBrQSARLq1uNRts8RuJiHjaDMBU4Zn9h8LZNnBC5y4a",
+        1,
+        "xpub6DF8uhdarytz3FWdA8TvFSvvAh8dP3283MY7p2V4SeE2wyWmG5mg5EwVvmdMVCQcoNJxGoWaU9DCWh89LojfZ537wTfunKau47EL2dhHKon",
+    ),
+    (
+        "xpub6ERApfZwUNrhLCkDtcHTcxd75RbzS1ed54G1LkBUHQVHQKqhMkhgbmJbZRkrgZw4koxb5JaHWkY4ALHY2grBGRjaDMzQLcgJvLJuZZvRcEL",
+        2,
+        "xpub6FnCn6nSzZAw5Tw7cgR9bi15UV96gLZhjDstkXXxvCLsUXBGXPdSnLFbdpq8p9HmGsApME5hQTZ3emM2rnY5agb9rXpVGyy3bdW6EEgAtqt",
+    ),
+];
 
 fn path(s: &str) -> DerivationPath {
     DerivationPath::parse(s).unwrap()
 }
 
 #[test]
-fn bip32_test_vector_2() {
-    let (master, child): (XPub, XPub) = (MASTER.parse().unwrap(), CHILD.parse().unwrap());
-    let chain_code = Digest(master.attrs().chain_code);
-    let derived = derive(Scheme::EcdsaSecp256k1, &master.to_bytes(), &chain_code, &path("m/0")).unwrap();
-    assert_eq!(derived.public_key, child.to_bytes());
-    assert_eq!(derived.chain_code.0, child.attrs().chain_code);
-    assert_eq!(xpub(&master.to_bytes(), &chain_code).unwrap(), MASTER);
+fn bip32_test_vectors() {
+    for (parent, step, child) in BIP32 {
+        let (parent, child): (XPub, XPub) = (parent.parse().unwrap(), child.parse().unwrap());
+        let chain_code = Digest(parent.attrs().chain_code);
+        let one = path(&format!("m/{step}"));
+        let derived = derive(Scheme::EcdsaSecp256k1, &parent.to_bytes(), &chain_code, &one).unwrap();
+        assert_eq!(derived.public_key, child.to_bytes());
+        assert_eq!(derived.chain_code.0, child.attrs().chain_code);
+    }
+    // Two steps at once, and the text of a root.
+    let (from, to): (XPub, XPub) = (BIP32[1].0.parse().unwrap(), BIP32[2].2.parse().unwrap());
+    let both = path("m/2/1000000000");
+    let derived = derive(Scheme::EcdsaSecp256k1, &from.to_bytes(), &Digest(from.attrs().chain_code), &both).unwrap();
+    assert_eq!(derived.public_key, to.to_bytes());
+    let master: XPub = MASTER.parse().unwrap();
+    assert_eq!(xpub(&master.to_bytes(), &Digest(master.attrs().chain_code)).unwrap(), MASTER);
+    assert!(DerivationPath::parse("m/2147483648").is_err(), "a hardened step needs the secret key");
 }
 
 proptest! {

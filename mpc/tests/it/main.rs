@@ -16,3 +16,4 @@ mod rfc9591;
 mod signing;
 mod taproot;
 mod types;
+mod wycheproof;

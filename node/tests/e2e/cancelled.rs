@@ -4,6 +4,9 @@ use crate::harness::cluster::Cluster;
 use crate::harness::orders::*;
 use crate::harness::people::*;
 use crate::main_job::logs_of;
+use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
 use tally_audit::verify::{Basis, verify_together};
 use tally_client::{Client, RequestState};
 use tally_domain::approval::Verdict;
@@ -28,6 +31,53 @@ async fn cancelled(cluster: &Cluster, i: usize, id: RequestId) {
     until(cluster, i, "it must be cancelled", is_cancelled).await;
 }
 
+/// `tally`, beside the node, with this client's profile: its exit code and what it prints.
+fn tally(cluster: &Cluster, args: &[&str]) -> (Option<i32>, String) {
+    let program = Path::new(env!("CARGO_BIN_EXE_tallyd")).with_file_name("tally");
+    let profile = cluster.dir.path().join("payouts-1/profile.toml");
+    let output = Command::new(program).args(args).env("TALLY_PROFILE", profile).output().unwrap();
+    let printed = if output.stdout.is_empty() { output.stderr } else { output.stdout };
+    (output.status.code(), String::from_utf8(printed).unwrap())
+}
+
+fn tally_json(cluster: &Cluster, args: &[&str]) -> (Option<i32>, Value) {
+    let (code, printed) = tally(cluster, &[args, &["--json"]].concat());
+    (code, serde_json::from_str(&printed).unwrap_or_else(|e| panic!("{e}: {printed}")))
+}
+
+/// What is shown before anything is taken back, and what cannot be.
+async fn looked_at_first(cluster: &Cluster, id: RequestId) {
+    let id = id.to_string();
+    let (code, plan) = tally_json(cluster, &["request", "cancel", &id, "--dry-run"]);
+    assert_eq!((code, &plan["would_cancel"], &plan["request_id"]), (Some(0), &true.into(), &id.into()), "{plan}");
+    assert_eq!(cluster.at(0).pending().await.unwrap().len(), 1, "nothing was taken back");
+    let (code, unknown) = tally_json(cluster, &["request", "cancel", &"09".repeat(16)]);
+    assert_eq!((code, &unknown["reason"]), (Some(1), &"REQUEST_NOT_FOUND".into()), "{unknown}");
+}
+
+/// By the program, twice; then what it tells of the request, and what a node tells from its first request on.
+fn cancelled_by_hand(cluster: &Cluster, id: RequestId) {
+    let id = id.to_string();
+    let (code, printed) = tally(cluster, &["request", "cancel", &id]);
+    assert!(code == Some(0) && printed.starts_with("CANCELLED") && printed.contains(&id), "{printed}");
+    let (code, again) = tally_json(cluster, &["request", "cancel", &id]);
+    assert_eq!(
+        (code, &again["verdict"], &again["state"], &again["reason"]),
+        (Some(0), &"cancelled".into(), &"refused".into(), &"CANCELLED".into()),
+        "{again}"
+    );
+    let (_, plan) = tally_json(cluster, &["request", "cancel", &id, "--dry-run"]);
+    assert_eq!(plan["would_cancel"], false, "{plan}");
+    let (_, explained) = tally_json(cluster, &["policy", "explain", &id]);
+    assert_eq!(explained["outcome"]["state"], "cancelled", "{explained}");
+    let (code, told) = tally(cluster, &["request", "watch", "--from", "node-1/0", "--count", "2", "--json"]);
+    let told: Vec<Value> = serde_json::Deserializer::from_str(&told).into_iter().map(Result::unwrap).collect();
+    let of: Vec<_> = told.iter().map(|one| (&one["request"]["action"], &one["request"]["reason"])).collect();
+    let made = (&"create_key".into(), &Value::Null);
+    assert_eq!((code, of), (Some(0), vec![made, (&"sign".into(), &"CANCELLED".into())]), "{told:?}");
+    assert!(told[1]["cursor"].as_str().is_some_and(|cursor| cursor.starts_with("node-1/")), "{told:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancelled_request_is_signed_nowhere_and_a_signed_one_is_not_cancelled() {
     let mut cluster = Cluster::start().await;
@@ -40,10 +90,11 @@ async fn a_cancelled_request_is_signed_nowhere_and_a_signed_one_is_not_cancelled
 
     // Nobody else's, and nobody's in another's name.
     assert_eq!(reason(cluster.client("payouts-2").cancel_request(id).await), Reason::Acl);
-    assert_eq!(reason(client.cancel_request(RequestId([9; 16])).await), Reason::RequestNotFound);
+    looked_at_first(&cluster, id).await;
     // A node that is away is not needed: two of three are enough, and hear of it first from each other.
     cluster.kill(2);
-    for i in [1, 0, 1] {
+    cancelled_by_hand(&cluster, id);
+    for i in [1, 0] {
         let state = cluster.at(i).cancel_request(id).await.unwrap().state;
         assert_eq!(state, RequestState::Refused("CANCELLED".into()), "node {i}");
     }
@@ -74,6 +125,8 @@ async fn a_cancelled_request_is_signed_nowhere_and_a_signed_one_is_not_cancelled
         assert_eq!(reason(cluster.at(i).cancel_request(id).await), Reason::AlreadySigned);
         assert_eq!(cluster.at(i).sign(&intent).await.unwrap(), signed);
     }
+    let (code, late) = tally_json(&cluster, &["request", "cancel", &id.to_string()]);
+    assert_eq!((code, &late["reason"]), (Some(1), &"ALREADY_SIGNED".into()), "{late}");
     // A node alone cannot promise it for the others.
     let intent = asked(&client, minute("alone")).await;
     holds(&cluster, 1, intent.request_id(), 0).await;

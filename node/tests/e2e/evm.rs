@@ -4,6 +4,9 @@
 use crate::harness::cluster::{Cluster, USDC, VENDOR};
 use crate::harness::orders::*;
 use crate::harness::people::*;
+use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
 use tally_chains::{AccessListItem, EvmFees, EvmFields, evm_unsigned, parse_evm_address};
 use tally_client::{Client, Order};
 use tally_domain::{Purpose, Reason, Scheme};
@@ -133,6 +136,28 @@ async fn every_kind_of_evm_content_is_signed_by_its_rule_and_recovered_by_anothe
     assert_eq!(hex::encode(&hello.signed_bytes), expected);
 
     refusals(&client).await;
+    batched(&cluster);
+}
+
+/// `tally batch`: one that is denied stops no other, and the program ends as it does.
+fn batched(cluster: &Cluster) {
+    let line = |micro: u64| format!("{}\n", hex::encode(usdc(1, micro, micro.into())));
+    let file = cluster.dir.path().join("batch.txt");
+    std::fs::write(&file, [1_000_000, 1_001_000_000, 2_000_000].map(line).concat()).unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_tallyd")).with_file_name("tally");
+    let profile = cluster.dir.path().join("payouts-1/profile.toml");
+    let mut command = Command::new(program);
+    let output = command.args(["batch", "hot", "--json"]).arg(file).env("TALLY_PROFILE", profile).output().unwrap();
+    let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &printed["signed"]), (Some(3), &2.into()), "{printed}");
+    let outcomes = printed["outcomes"].as_array().unwrap();
+    let reasons: Vec<_> = outcomes.iter().map(|one| one["reason"].as_str()).collect();
+    assert_eq!(reasons, [None, Some("POLICY_DENIED"), None]);
+    for (one, signed) in outcomes.iter().zip([true, false, true]) {
+        let raw = one["raw_transaction"].as_str();
+        assert_eq!(raw.is_some_and(|raw| raw.starts_with("0x02f8")), signed, "{one}");
+        assert_eq!(one["request_id"].as_str().map(str::len), Some(32), "whoever asks again needs it");
+    }
 }
 
 async fn refusals(client: &Client) {

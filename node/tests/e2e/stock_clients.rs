@@ -1,14 +1,16 @@
 //! Programs that know nothing of our SDK, and a chain that knows nothing of us: Python and TypeScript with the .proto files,
 //! ethers, web3.py and (by `cargo xtask long clients`) alloy with the JSON-RPC endpoint. What they get signed is sent to anvil, and moves a token there.
 
+use crate::evm::{MAIL, MAIL_DIGEST};
 use crate::harness::anvil::{Anvil, CHAIN, TOKEN};
 use crate::harness::cluster::{Cluster, VENDOR};
 use crate::harness::json_rpc::provide;
 use crate::harness::orders::*;
 use crate::harness::stock;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::process::{Command, Output};
-use tally_client::RequestState;
+use tally_chains::{AccessListItem, EvmFees, EvmFields, evm_unsigned, parse_evm_address};
+use tally_client::{Client, Order, RequestState};
 use tally_domain::RequestId;
 
 /// The token of the chain of the test, under the name that the rules know.
@@ -69,6 +71,42 @@ fn pay(mut program: Command, cluster: &Cluster, endpoint: &str, anvil: &Anvil, m
     serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", stock::said(&output)))
 }
 
+/// What the libraries do not send: each type of transaction, an approval, and typed data, whose signer the chain's own
+/// `ecrecover` finds. Gives how many transactions and how much it was.
+async fn every_kind(client: &Client, anvil: &Anvil, hot: &str, nonce: u64) -> (u64, u64) {
+    let to_vendor = |micro| tally_chains::erc20_transfer_input(parse_evm_address(VENDOR).unwrap(), amount(micro));
+    let approve = hex::decode(format!("095ea7b3{:0>64}{:064x}", VENDOR.trim_start_matches("0x"), 5_000_000)).unwrap();
+    let token = parse_evm_address(TOKEN).unwrap();
+    let access_list = || vec![AccessListItem { address: token, storage_keys: vec![[0; 32]] }];
+    let price = 30_000_000_000;
+    let market = EvmFees::FeeMarket { max_priority_fee_per_gas: 1, max_fee_per_gas: price, access_list: access_list() };
+    let kinds = [
+        ("0x0", EvmFees::Legacy { gas_price: price }, to_vendor(1_000_000)),
+        ("0x1", EvmFees::AccessList { gas_price: price, access_list: access_list() }, to_vendor(2_000_000)),
+        ("0x2", market, to_vendor(3_000_000)),
+        ("0x0", EvmFees::Legacy { gas_price: price }, approve),
+    ];
+    for (nonce, (kind, fees, input)) in (nonce..).zip(kinds) {
+        let (to, value) = (Some(token), amount(0));
+        let fields = EvmFields { chain_id: CHAIN, nonce, fees, gas_limit: 90_000, to, value, input };
+        let order = Order::sign_evm(key("hot"), &format!("eip155:{CHAIN}"), evm_unsigned(&fields));
+        let signed = sign(client, order).await.unwrap();
+        let receipt = anvil.send(&format!("0x{}", hex::encode(&signed.signed_payload))).await;
+        assert_eq!((&receipt["status"], &receipt["type"]), (&"0x1".into(), &kind.into()), "{receipt}");
+        assert_eq!(receipt["from"], hot.to_lowercase());
+    }
+    let of = |address: &str| format!("{:0>64}", address.trim_start_matches("0x").to_lowercase());
+    // allowance(hot, vendor)
+    let asked = json!([{ "to": TOKEN, "data": format!("0xdd62ed3e{}{}", of(hot), of(VENDOR)) }, "latest"]);
+    assert_eq!(anvil.ask("eth_call", asked).await, format!("0x{:064x}", 5_000_000));
+    let mail = Order::sign_typed_data(key("hot"), "eip155:1", MAIL.as_bytes().to_vec());
+    let mail = sign(client, mail).await.unwrap();
+    let data = format!("0x{MAIL_DIGEST}{:064x}{}", 27 + mail.recovery_id, hex::encode(&mail.signature));
+    let ecrecover = json!([{ "to": format!("0x{:040x}", 1), "data": data }, "latest"]);
+    assert_eq!(anvil.ask("eth_call", ecrecover).await, format!("0x{}", of(hot)));
+    (4, 6_000_000)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chain_takes_what_stock_clients_have_had_signed() {
     // What is installed the first time is, while the cluster starts.
@@ -108,6 +146,8 @@ async fn a_chain_takes_what_stock_clients_have_had_signed() {
         assert_eq!(receipt["from"], hot.to_lowercase());
         (nonce, total) = (nonce + 1, total + micro);
     }
+    let (used, moved) = every_kind(&client, &anvil, &hot, nonce).await;
+    (nonce, total) = (nonce + used, total + moved);
     assert_eq!(anvil.balance(VENDOR).await, total);
     assert_eq!(anvil.balance(&hot).await, 2_000_000_000 - total);
 

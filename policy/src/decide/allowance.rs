@@ -54,6 +54,7 @@ impl Case<'_> {
             ("domain".into(), text(&typed.name)),
             ("version".into(), text(&typed.version)),
             ("contract".into(), self.address(&typed.contract)),
+            ("salt".into(), text(&typed.salt)),
             ("primary".into(), text(&typed.primary_type)),
             ("fields".into(), RestrictedExpression::new_set(fields)),
         ];

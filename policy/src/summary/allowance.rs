@@ -15,6 +15,10 @@ pub(super) fn typed_data(bundle: &Bundle, typed: &TypedDataFacts) -> String {
         or(&typed.contract, "of any address"),
         or(&typed.chain, "any chain")
     );
+    if !typed.salt.is_empty() {
+        // Writing to a string does not fail.
+        let _ = write!(text, " with salt {}", plain(&typed.salt));
+    }
     for allowance in &typed.allowances {
         // Writing to a string does not fail.
         let _ = write!(text, "; {}", self::allowance(bundle, &typed.chain, allowance));
@@ -45,6 +49,8 @@ pub(super) fn allowance(bundle: &Bundle, chain: &str, allowance: &Allowance) -> 
         let _ = write!(text, " of {}", plain(&allowance.owner));
     }
     match allowance.ends {
+        // Permit2's `approve` without an expiration.
+        Some(0) if allowance.use_by.is_none() => text.push_str(" within the block of this transaction alone"),
         Some(at) => {
             let _ = write!(text, " until {}", moment(at));
         }

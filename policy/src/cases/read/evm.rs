@@ -64,6 +64,8 @@ pub(super) struct TypedDataToml {
     #[serde(default)]
     version: String,
     contract: Option<Spanned<String>>,
+    #[serde(default)]
+    salt: String,
     primary: String,
     #[serde(default)]
     fields: Vec<Spanned<String>>,
@@ -150,6 +152,7 @@ impl Reader<'_> {
                 name: name.clone(),
                 version: String::new(),
                 contract: keeper,
+                salt: String::new(),
                 primary_type: row.method.clone(),
                 allowances,
                 fields: Vec::new(),
@@ -175,6 +178,7 @@ impl Reader<'_> {
             name: row.domain.clone(),
             version: row.version.clone(),
             contract: self.optional(row.contract.as_ref())?,
+            salt: row.salt.clone(),
             primary_type: row.primary.clone(),
             allowances: Vec::new(),
             fields: row.fields.iter().map(field).collect::<Result<_, _>>()?,
