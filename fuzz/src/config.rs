@@ -1,9 +1,12 @@
 //! Files that operators write: a node's configuration, a token's capabilities; and the cursors that clients bring back.
 
 use crate::target::Verdict;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::path::Path;
 use tally_client::testing::{profile, signing_key};
 use tally_hsm_adapter::Profile;
+use tally_hsm_adapter::doctor::{Finding, Order, Report, Verdict as Found};
 use tally_node::config::Config;
 use tally_node::testing::{cursor, rpc_key};
 
@@ -83,6 +86,8 @@ pub fn file(bytes: &[u8]) -> Verdict {
                 None => Verdict::said("no key"),
             }
         }
+        5 => json::<Order>("order", text),
+        6 => json::<Report>("report", text),
         _ => match cursor("node-1", text, 1_000) {
             Some(at) => {
                 assert!(at <= 1_000 && (text.is_empty() || text.starts_with("node-1/")), "{text}");
@@ -90,6 +95,19 @@ pub fn file(bytes: &[u8]) -> Verdict {
             }
             None => Verdict::said("no cursor"),
         },
+    }
+}
+
+/// What `tally hsm doctor` and the process that it starts tell each other: it is written again as what it was read as.
+fn json<T: Serialize + DeserializeOwned>(what: &str, text: &str) -> Verdict {
+    match serde_json::from_str::<T>(text) {
+        Ok(read) => {
+            let written = serde_json::to_string(&read).unwrap();
+            let again = serde_json::from_str::<T>(&written).unwrap();
+            assert_eq!(serde_json::to_string(&again).unwrap(), written, "another {what}");
+            Verdict::Read(what.into())
+        }
+        Err(error) => Verdict::said(error.to_string().split(" at line").next().unwrap_or_default()),
     }
 }
 
@@ -101,7 +119,20 @@ pub fn files() -> Vec<Vec<u8>> {
     let client = "tenant = \"acme\"\nclient = \"payouts\"\ncluster = \"c\"\nendpoints = [\"https://127.0.0.1:1\"]\n\
                   ca = \"a\"\ncert = \"b\"\nkey = \"c\"\nintent_key = \"d\"\n";
     let (ed25519, p256) = (format!("ed25519:{}\n", "0b".repeat(32)), format!("p256:{}", "0c".repeat(32)));
+    let order = Order {
+        module: "/m.so".into(),
+        label: "a".into(),
+        serial: None,
+        pin_file: "/pin".into(),
+        write_token_objects: true,
+        dry_run: false,
+        patience_s: 10,
+    };
+    let finding =
+        Finding { check: "login".into(), verdict: Found::Failed, needed: true, what: "no".into(), todo: Some("go".into()) };
+    let report = Report { findings: vec![finding], capability: None, usable: Some(false) };
+    let (order, report) = (serde_json::to_string(&order).unwrap(), serde_json::to_string(&report).unwrap());
     let all =
-        [(0, config), (1, profile), (2, "node-1/12"), (2, ""), (3, client), (4, ed25519.as_str()), (4, p256.as_str())];
+        [(5, order.as_str()), (6, report.as_str()), (0, config), (1, profile), (2, "node-1/12"), (2, ""), (3, client), (4, ed25519.as_str()), (4, p256.as_str())];
     all.map(|(which, text)| [&[which], text.as_bytes()].concat()).into()
 }

@@ -35,29 +35,54 @@ const CHANGES_MAX: usize = 4;
 /// Where a change is (table, column, row), what kind it is, and how many bytes of value follow.
 const CHANGE_HEAD: usize = 5;
 
-/// Columns that no read gives back: they order, count or find. What they do is looked at in the step that follows.
-const UNREAD: [&str; 20] = [
+/// Columns that no read gives back: they order, count, find, or say again what another one says; a table where it is all of
+/// them. What they do is looked at in the step that follows.
+const UNREAD: [&str; 32] = [
     "approval.updated_at",
+    // Of an attempt that was released or given up.
+    "attempt.statement",
+    // Of a bundle without a certificate.
+    "bundle.activated_at",
     "bundle_active.one",
     "bundle_active.signed",
+    "bundle_veto.updated_at",
     "cancellation.updated_at",
     "claim.size",
+    // Of a data key that is destroyed.
+    "data_key.kek",
     "data_key.updated_at",
     "domain_kek.updated_at",
     "doomed_key.since",
-    "fingerprint.draw",
-    "fingerprint.scope",
+    // Cards are looked for by them.
+    "fingerprint.",
+    // Of a freeze that is lifted.
+    "freeze.key",
+    "freeze.lifted_by",
     "freeze.updated_at",
+    // Records name their keys.
+    "hsm_key.name",
     "hsm_key.updated_at",
     "index_key.updated_at",
+    "key.name",
+    // Of a version that is not to be destroyed.
+    "kek_version.destroy_at",
     "kek_version.updated_at",
     "line.held",
     "line.sizes",
+    "line_field.nth",
     "request.seq",
-    "token_bucket.drawn",
+    // Of a request that is completed.
+    "request.refused",
+    "token_bucket.",
     "token_domain.updated_at",
+    "token_subject.id",
     "unfreeze.updated_at",
+    "waiting.updated_at",
 ];
+
+fn is_unread(cell: &str) -> bool {
+    UNREAD.iter().any(|unread| cell == *unread || (unread.ends_with('.') && cell.starts_with(unread)))
+}
 
 pub const WORDS: &[&str] = &["node-1", "node-2,node-3", "acme", "active", "tok_", "4111", "\u{0}\u{0}\u{0}\u{1}", "all"];
 
@@ -81,7 +106,7 @@ pub fn rows(bytes: &[u8]) -> Verdict {
     let word = changed.first().cloned().unwrap_or_default();
     match read {
         Ok(read) => {
-            let told = changed.iter().all(|cell| UNREAD.contains(&cell.as_str())) || read != *HONEST;
+            let told = changed.iter().all(|cell| is_unread(cell)) || read != *HONEST;
             assert!(told, "{changed:?} is read as if nothing had happened");
             assert!(!changed.is_empty() || read == *HONEST, "nothing was changed");
             let after = matches!(followed, Err(StoreError::Damaged { .. }));

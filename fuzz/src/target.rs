@@ -70,7 +70,7 @@ fn plain(text: &str, quote: char) -> String {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 33] = [
+pub const TARGETS: [Target; 34] = [
     Target { name: "intent", run: intent::intent, examples: intent::intents, words: intent::WORDS },
     Target { name: "spec", run: intent::spec, examples: intent::specs, words: intent::WORDS },
     Target { name: "envelope", run: signed::envelope, examples: signed::envelopes, words: signed::WORDS },
@@ -95,6 +95,7 @@ pub const TARGETS: [Target; 33] = [
     Target { name: "checkpoint", run: log::checkpoint, examples: log::checkpoints, words: &["\n\n", "— ", "+", "0"] },
     Target { name: "bundle", run: bundle::archive, examples: bundle::archives, words: bundle::WORDS },
     Target { name: "bundle-file", run: bundle::file, examples: bundle::files, words: bundle::WORDS },
+    Target { name: "contract-call", run: bundle::contract_call, examples: bundle::contract_calls, words: &[] },
     Target { name: "evm", run: evm::transaction, examples: evm::transactions, words: &[] },
     Target { name: "tx-request", run: evm::request, examples: evm::requests, words: rpc::WORDS },
     Target { name: "typed-data", run: typed_data::document, examples: typed_data::documents, words: typed_data::WORDS },

@@ -35,7 +35,7 @@ const READERS: [(&str, Reader); 25] = [
     ("subject", |t| shown(Subject::parse(t))),
     ("person", |t| shown(PersonName::parse(t))),
     ("limit", |t| shown(LimitId::parse(t))),
-    ("request", |t| RequestId::from_hex(t).map(|id| hex::encode(id.0))),
+    ("request", |t| RequestId::from_hex(t).filter(|id| hex::encode(id.0).eq_ignore_ascii_case(t)).map(|_| t.to_owned())),
     ("verifying key", |t| shown(VerifyingKey::parse(t))),
     ("scheme", |t| shown(Scheme::parse(t))),
     ("hsm scheme", |t| shown(HsmScheme::parse(t))),
