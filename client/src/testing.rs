@@ -65,7 +65,8 @@ pub fn status(code: i32, details: &[u8]) -> ClientError {
 /// The details of a status as nodes write them: a reason word, and in how many seconds to come back.
 pub fn status_details(word: &str, seconds: Option<u64>) -> Vec<u8> {
     use tonic_types::{ErrorDetails, StatusExt as _};
-    let mut details = ErrorDetails::with_error_info(word, tally_domain::reason::ERROR_DOMAIN, [("rule".to_owned(), "r".to_owned())]);
+    let mut details =
+        ErrorDetails::with_error_info(word, tally_domain::reason::ERROR_DOMAIN, [("rule".to_owned(), "r".to_owned())]);
     if let Some(seconds) = seconds {
         details.set_retry_info(Some(std::time::Duration::from_secs(seconds)));
     }

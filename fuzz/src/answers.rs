@@ -9,7 +9,8 @@ use tally_client::{ClientError, Exit};
 use tally_domain::Reason;
 use tally_proto::v1;
 
-pub const WORDS: &[&str] = &["node-1", "acme", "hot", "all", "key", "signer", "threshold", "hsm", "aes-256", "tok_a", "tally"];
+pub const WORDS: &[&str] =
+    &["node-1", "acme", "hot", "all", "key", "signer", "threshold", "hsm", "aes-256", "tok_a", "tally"];
 
 /// What is shown of an answer, at most, for each byte of it: names of fields come to it, and what takes more is a bomb.
 const SHOWN_PER_BYTE: usize = 400;
@@ -114,7 +115,13 @@ fn told() -> Option<v1::Told> {
 }
 
 fn proposal() -> v1::Proposal {
-    v1::Proposal { version: 2, digest: digest(), previous: digest(), vetoed_by: vec!["node-1".into()], ..Default::default() }
+    v1::Proposal {
+        version: 2,
+        digest: digest(),
+        previous: digest(),
+        vetoed_by: vec!["node-1".into()],
+        ..Default::default()
+    }
 }
 
 fn frozen() -> v1::FreezeResponse {
@@ -175,7 +182,8 @@ fn kek() -> v1::Kek {
 /// One of each, behind the number of its reader.
 pub fn answers() -> Vec<Vec<u8>> {
     let home = || "node-1".to_owned();
-    let decided = v1::Decided { bundle: digest(), again: Some(judgement()), limits: vec![charge()], ..Default::default() };
+    let decided =
+        v1::Decided { bundle: digest(), again: Some(judgement()), limits: vec![charge()], ..Default::default() };
     let token = v1::TokenInfo { token: "tok_a".into(), ..Default::default() };
     let all: Vec<(&str, Vec<u8>)> = vec![
         ("signed", sessions::results().remove(0)),
@@ -183,7 +191,10 @@ pub fn answers() -> Vec<Vec<u8>> {
         ("request", request().encode_to_vec()),
         ("page", v1::ListRequestsResponse { requests: vec![request()], ..Default::default() }.encode_to_vec()),
         ("pending", pending().encode_to_vec()),
-        ("proposed", v1::ProposeResponse { proposal: Some(proposal()), told: told(), ..Default::default() }.encode_to_vec()),
+        (
+            "proposed",
+            v1::ProposeResponse { proposal: Some(proposal()), told: told(), ..Default::default() }.encode_to_vec(),
+        ),
         ("vetoed", v1::VetoResponse { proposal: Some(proposal()), told: told(), ..Default::default() }.encode_to_vec()),
         ("history", v1::HistoryResponse { proposals: vec![proposal()], ..Default::default() }.encode_to_vec()),
         ("frozen", frozen().encode_to_vec()),
@@ -199,8 +210,14 @@ pub fn answers() -> Vec<Vec<u8>> {
         ("policy", v1::GetActiveResponse { digest: digest(), ..Default::default() }.encode_to_vec()),
         ("domain", v1::TokenDomain { name: "cards".into(), home: home(), ..Default::default() }.encode_to_vec()),
         ("token", v1::GetTokenResponse { token: Some(token), home: home(), ..Default::default() }.encode_to_vec()),
-        ("tokenized", v1::TokenizeResponse { token: "tok_a".into(), home: home(), ..Default::default() }.encode_to_vec()),
-        ("found", v1::SearchResponse { tokens: vec!["tok_a".into()], home: home(), ..Default::default() }.encode_to_vec()),
+        (
+            "tokenized",
+            v1::TokenizeResponse { token: "tok_a".into(), home: home(), ..Default::default() }.encode_to_vec(),
+        ),
+        (
+            "found",
+            v1::SearchResponse { tokens: vec!["tok_a".into()], home: home(), ..Default::default() }.encode_to_vec(),
+        ),
         (
             "data key",
             v1::GenerateDataKeyResponse { wrapped: vec![1; 60], version: 1, home: home(), ..Default::default() }
@@ -208,7 +225,8 @@ pub fn answers() -> Vec<Vec<u8>> {
         ),
         (
             "unwrapped",
-            v1::UnwrapResponse { plaintext: vec![1; 32], version: 1, home: home(), ..Default::default() }.encode_to_vec(),
+            v1::UnwrapResponse { plaintext: vec![1; 32], version: 1, home: home(), ..Default::default() }
+                .encode_to_vec(),
         ),
         ("kek", kek().encode_to_vec()),
     ];

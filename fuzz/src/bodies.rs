@@ -13,8 +13,8 @@ use tally_domain::limit::{Charge, LineId};
 use tally_domain::ports::hsm::{KekId, KeyCheckValue};
 use tally_domain::vote::VoteBody;
 use tally_domain::{
-    Action, Attempt, Claims, ClientId, Digest, Epoch, FreezeId, FreezeName, HsmKeyRecord, HsmScheme, Interval, LimitId, LineClaim,
-    Material, PersonName, PublicKey, Purpose, RequestId, Scheme, Scope, Threshold,
+    Action, Attempt, Claims, ClientId, Digest, Epoch, FreezeId, FreezeName, HsmKeyRecord, HsmScheme, Interval, LimitId,
+    LineClaim, Material, PersonName, PublicKey, Purpose, RequestId, Scheme, Scope, Threshold,
 };
 
 pub const WORDS: &[&str] = &["node-1", "node-2", "acme", "test", "*", "\u{0}\u{0}\u{0}\u{0}"];

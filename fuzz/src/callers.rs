@@ -10,8 +10,15 @@ use tally_node::testing::caller;
 use x509_cert::Certificate;
 use x509_cert::der::{Decode as _, Encode as _};
 
-pub const WORDS: &[&str] =
-    &["spiffe://", "spiffe://test/node/node-1", "spiffe://test/client/payouts", "/node/", "/client/", "node-2", "\u{86}"];
+pub const WORDS: &[&str] = &[
+    "spiffe://",
+    "spiffe://test/node/node-1",
+    "spiffe://test/client/payouts",
+    "/node/",
+    "/client/",
+    "node-2",
+    "\u{86}",
+];
 
 /// A roster with the keys of the two certificates, which are the nodes' and the client's.
 struct Known {

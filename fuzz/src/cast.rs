@@ -13,8 +13,8 @@ use tally_domain::dsse::Envelope;
 use tally_domain::key::{KeyRecord, KeyState};
 use tally_domain::vote::VoteBody;
 use tally_domain::{
-    Attempt, Charge, Claims, ClusterId, Incarnation, Interval, LineClaim, NodeName, PartyIndex, Scheme,
-    SecretBytes, SignerSet, Threshold,
+    Attempt, Charge, Claims, ClusterId, Incarnation, Interval, LineClaim, NodeName, PartyIndex, Scheme, SecretBytes,
+    SignerSet, Threshold,
 };
 use tally_mpc::KeyShare;
 use tally_policy::Bundle;
@@ -144,7 +144,8 @@ impl Cast {
     }
 
     fn members(&self, me: &NodeName) -> Members {
-        let names: BTreeMap<PartyIndex, NodeName> = threshold().parties().zip(self.world.names.iter().cloned()).collect();
+        let names: BTreeMap<PartyIndex, NodeName> =
+            threshold().parties().zip(self.world.names.iter().cloned()).collect();
         let mine = *names.iter().find(|(_, name)| *name == me).unwrap().0;
         Members::new(mine, names)
     }
@@ -331,7 +332,9 @@ fn follow<R>(
                 out.leaves.extend(step.leaves);
                 actions.extend(act(After::Persisted(id))?);
             }
-            Action::Canvass { voters, envelope, body, .. } => actions.extend(act(After::Canvass(voters, envelope, body))?),
+            Action::Canvass { voters, envelope, body, .. } => {
+                actions.extend(act(After::Canvass(voters, envelope, body))?)
+            }
             Action::Seal(request) => actions.extend(act(After::Sealed(request.share.expose().to_vec()))?),
         }
     }

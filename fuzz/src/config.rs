@@ -68,7 +68,10 @@ pub fn file(bytes: &[u8]) -> Verdict {
             let path = Path::new("/home/me/profile.toml");
             let read = profile(text.as_bytes(), path);
             if let Ok(files) = &read {
-                assert!(files.len() >= 3 && files.iter().all(|file| file.is_absolute()), "a path that depends on the place");
+                assert!(
+                    files.len() >= 3 && files.iter().all(|file| file.is_absolute()),
+                    "a path that depends on the place"
+                );
             }
             let said = read.as_ref().err().map(ToString::to_string);
             assert!(said.as_ref().is_none_or(|said| said.contains("profile.toml")), "{said:?} names no file");
@@ -128,11 +131,25 @@ pub fn files() -> Vec<Vec<u8>> {
         dry_run: false,
         patience_s: 10,
     };
-    let finding =
-        Finding { check: "login".into(), verdict: Found::Failed, needed: true, what: "no".into(), todo: Some("go".into()) };
+    let finding = Finding {
+        check: "login".into(),
+        verdict: Found::Failed,
+        needed: true,
+        what: "no".into(),
+        todo: Some("go".into()),
+    };
     let report = Report { findings: vec![finding], capability: None, usable: Some(false) };
     let (order, report) = (serde_json::to_string(&order).unwrap(), serde_json::to_string(&report).unwrap());
-    let all =
-        [(5, order.as_str()), (6, report.as_str()), (0, config), (1, profile), (2, "node-1/12"), (2, ""), (3, client), (4, ed25519.as_str()), (4, p256.as_str())];
+    let all = [
+        (5, order.as_str()),
+        (6, report.as_str()),
+        (0, config),
+        (1, profile),
+        (2, "node-1/12"),
+        (2, ""),
+        (3, client),
+        (4, ed25519.as_str()),
+        (4, p256.as_str()),
+    ];
     all.map(|(which, text)| [&[which], text.as_bytes()].concat()).into()
 }

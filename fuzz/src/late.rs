@@ -32,9 +32,8 @@ pub fn round(bytes: &[u8]) -> Verdict {
             // Whoever has the same transcript has the same key: that is what the record is signed for.
             if let Some(Made::Key(theirs)) = theirs {
                 let same = theirs.transcript == key.transcript;
-                let public = |key: &tally_mpc::KeygenOutput| {
-                    (key.public_key.clone(), key.public_shares.clone(), key.chain_code)
-                };
+                let public =
+                    |key: &tally_mpc::KeygenOutput| (key.public_key.clone(), key.public_shares.clone(), key.chain_code);
                 assert!(!same || public(&key) == public(&theirs), "one transcript, two keys");
             }
             Verdict::Read(format!("{} made", name(which)))

@@ -10,7 +10,8 @@ use tally_domain::{
     Attempt, DerivationPath, Digest, Epoch, PartyIndex, RequestId, Scheme, SecretBytes, SignerSet, Threshold,
 };
 use tally_mpc::{
-    Fault, KeyShare, Keygen, KeygenOutput, Offline, Outgoing, Presignature, Progress, Protocol, SessionContext, SessionId,
+    Fault, KeyShare, Keygen, KeygenOutput, Offline, Outgoing, Presignature, Progress, Protocol, SessionContext,
+    SessionId,
 };
 
 /// Protocols are numbered by them: keys of each are made first, then presignatures.

@@ -12,15 +12,14 @@ use tally_domain::freeze::FreezeName;
 use tally_domain::limit::{Charge, LineId};
 use tally_domain::ports::hsm::{KekId, KeyCheckValue};
 use tally_domain::ports::store::tokens::{
-    CardFacts, CursorWrite, DomainKek, ImportRow, KekKind, KeyWrite, NewDomain, NewToken, Sealed, VaultWrite, WrappedKey,
+    CardFacts, CursorWrite, DomainKek, ImportRow, KekKind, KeyWrite, NewDomain, NewToken, Sealed, VaultWrite,
+    WrappedKey,
 };
 use tally_domain::ports::store::{
-    ApprovalRow, ApprovalWrite, AttemptId, BundleWrite, CancellationRow, ClaimRequest, FreezeWrite, KekWrite, NamedLine,
-    Step, StoreError, WaitingRow, Write,
+    ApprovalRow, ApprovalWrite, AttemptId, BundleWrite, CancellationRow, ClaimRequest, FreezeWrite, KekWrite,
+    NamedLine, Step, StoreError, WaitingRow, Write,
 };
-use tally_domain::token::{
-    Bin, Brand, DataKeyNumber, Fingerprint, IndexKeyNumber, Last4, Reuse, Token, TokenDomain,
-};
+use tally_domain::token::{Bin, Brand, DataKeyNumber, Fingerprint, IndexKeyNumber, Last4, Reuse, Token, TokenDomain};
 use tally_domain::{
     Action, Attempt, Claims, ClientId, Digest, DomainName, Epoch, FreezeId, Incarnation, Interval, KekNumber, KekState,
     KekVersion, KeyName, LimitId, LineClaim, PersonName, RequestId, Scope, Subject,
@@ -84,7 +83,8 @@ fn is_unread(cell: &str) -> bool {
     UNREAD.iter().any(|unread| cell == *unread || (unread.ends_with('.') && cell.starts_with(unread)))
 }
 
-pub const WORDS: &[&str] = &["node-1", "node-2,node-3", "acme", "active", "tok_", "4111", "\u{0}\u{0}\u{0}\u{1}", "all"];
+pub const WORDS: &[&str] =
+    &["node-1", "node-2,node-3", "acme", "active", "tok_", "4111", "\u{0}\u{0}\u{0}\u{1}", "all"];
 
 thread_local! {
     static ROWS: RefCell<Rows> = RefCell::new(Rows::after(&steps()).unwrap());
@@ -146,9 +146,10 @@ fn changes(mut bytes: &[u8]) -> Vec<Change> {
 /// No change, and a place in every column.
 pub fn examples() -> Vec<Vec<u8>> {
     let shape = ROWS.with_borrow(Rows::shape);
-    let places = shape.into_iter().enumerate().flat_map(|(table, columns)| {
-        (0..columns).map(move |column| vec![table as u8, column as u8, 0, 0, 0])
-    });
+    let places = shape
+        .into_iter()
+        .enumerate()
+        .flat_map(|(table, columns)| (0..columns).map(move |column| vec![table as u8, column as u8, 0, 0, 0]));
     [vec![]].into_iter().chain(places).collect()
 }
 

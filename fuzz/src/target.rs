@@ -1,8 +1,8 @@
 //! The targets by name.
 
 use crate::{
-    answers, bodies, bundle, callers, cards, certificates, config, evm, frames, intent, late, log, payment, rounds, rows,
-    rpc, sealed, sessions, signed, typed_data, words,
+    answers, bodies, bundle, callers, cards, certificates, config, evm, frames, intent, late, log, payment, rounds,
+    rows, rpc, sealed, sessions, signed, typed_data, words,
 };
 use std::fmt::Debug;
 
@@ -82,7 +82,12 @@ pub const TARGETS: [Target; 34] = [
     Target { name: "late-round", run: late::round, examples: late::runs, words: &[] },
     Target { name: "session", run: sessions::session, examples: sessions::sessions, words: &[] },
     Target { name: "result", run: sessions::result, examples: sessions::results, words: &[] },
-    Target { name: "certificate", run: certificates::certificate, examples: certificates::certificates, words: signed::WORDS },
+    Target {
+        name: "certificate",
+        run: certificates::certificate,
+        examples: certificates::certificates,
+        words: signed::WORDS,
+    },
     Target { name: "row", run: rows::rows, examples: rows::examples, words: rows::WORDS },
     Target { name: "vault-row", run: rows::kept, examples: rows::kept_rows, words: &[] },
     Target { name: "audit", run: sessions::audited, examples: sessions::logs, words: signed::WORDS },

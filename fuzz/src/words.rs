@@ -2,9 +2,9 @@
 
 use crate::target::Verdict;
 use crate::world;
+use alloy_primitives::Address;
 use std::fmt::Display;
 use std::time::Duration;
-use alloy_primitives::Address;
 use tally_chains::parse_evm_address;
 use tally_domain::dsse::VerifyingKey;
 use tally_domain::spki::low_s;
@@ -17,8 +17,29 @@ use tally_domain::{
 use tally_node::testing::deadline;
 
 pub const WORDS: &[&str] = &[
-    "m/", "/0", "/2147483647", "'", "0x", "ed25519:", "p256:", "00", "ff", "-", ".", "_", "CH93", "COBADEFF", "USD", "h", "d",
-    "99999999", "+", " ", "\u{0}", "é", "tok_",
+    "m/",
+    "/0",
+    "/2147483647",
+    "'",
+    "0x",
+    "ed25519:",
+    "p256:",
+    "00",
+    "ff",
+    "-",
+    ".",
+    "_",
+    "CH93",
+    "COBADEFF",
+    "USD",
+    "h",
+    "d",
+    "99999999",
+    "+",
+    " ",
+    "\u{0}",
+    "é",
+    "tok_",
 ];
 
 type Reader = fn(&str) -> Option<String>;
@@ -35,7 +56,9 @@ const READERS: [(&str, Reader); 25] = [
     ("subject", |t| shown(Subject::parse(t))),
     ("person", |t| shown(PersonName::parse(t))),
     ("limit", |t| shown(LimitId::parse(t))),
-    ("request", |t| RequestId::from_hex(t).filter(|id| hex::encode(id.0).eq_ignore_ascii_case(t)).map(|_| t.to_owned())),
+    ("request", |t| {
+        RequestId::from_hex(t).filter(|id| hex::encode(id.0).eq_ignore_ascii_case(t)).map(|_| t.to_owned())
+    }),
     ("verifying key", |t| shown(VerifyingKey::parse(t))),
     ("scheme", |t| shown(Scheme::parse(t))),
     ("hsm scheme", |t| shown(HsmScheme::parse(t))),
@@ -143,9 +166,31 @@ pub fn words() -> Vec<Vec<u8>> {
     let id = "07".repeat(16);
     let key = world::client().verifying_key().to_string();
     let texts = [
-        "m/0/7", "acme", "payouts", "node-1", "hot", "test", "cards", "c-1", "alice", "a-day", &id, &key,
-        "ecdsa-secp256k1", "ed25519", "threshold", "message", "POLICY_DENIED", "hot", "CH9300762011623852957", "USD",
-        "41111111", "1111", "COBADEFF", "24h", "250m",
+        "m/0/7",
+        "acme",
+        "payouts",
+        "node-1",
+        "hot",
+        "test",
+        "cards",
+        "c-1",
+        "alice",
+        "a-day",
+        &id,
+        &key,
+        "ecdsa-secp256k1",
+        "ed25519",
+        "threshold",
+        "message",
+        "POLICY_DENIED",
+        "hot",
+        "CH9300762011623852957",
+        "USD",
+        "41111111",
+        "1111",
+        "COBADEFF",
+        "24h",
+        "250m",
     ];
     let texts = texts.iter().zip(0..).map(|(text, which)| [&[which], text.as_bytes()].concat());
     let Ok(VerifyingKey::Ed25519(ed25519)) = VerifyingKey::parse(&key) else { panic!("an Ed25519 key") };

@@ -146,8 +146,7 @@ pub(crate) fn hints_are_true(statement: &Statement, roster: &Roster) -> bool {
     };
     let (Some(signed), Some(cert)) = (&statement.signed, &statement.boot_cert) else { return false };
     BootCert::open(cert, roster).is_ok_and(|boot| {
-        signed_by(signed, &boot.boot_key)
-            && roster.node(&boot.node).is_some_and(|node| signed_by(cert, &node.identity))
+        signed_by(signed, &boot.boot_key) && roster.node(&boot.node).is_some_and(|node| signed_by(cert, &node.identity))
     })
 }
 

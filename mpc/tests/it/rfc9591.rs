@@ -120,7 +120,8 @@ fn rfc_9591_vector() {
     }
     let signature = combine(&partials, &record, &signers, &input).unwrap();
     assert_eq!(hex::encode(signature.to_bytes()), SIGNATURE);
-    let mut said: Vec<Vec<u8>> = sent.iter().map(|(_, bytes)| bytes.clone()).chain(partials.values().cloned()).collect();
+    let mut said: Vec<Vec<u8>> =
+        sent.iter().map(|(_, bytes)| bytes.clone()).chain(partials.values().cloned()).collect();
     for p in [1, 3].map(party) {
         // With the other one's partial, and with half of the own: what is said of it.
         for wrong in [partials[&party(4 - p.get())].clone(), partials[&p][..40].to_vec()] {
