@@ -188,7 +188,7 @@ pub fn contract_call(input: &[u8]) -> Verdict {
         UnreadCall { value: Amount::from(1_u128), input: input.to_vec(), fee_max: Amount::from(1_u128), nonce: 0 };
     let why = "contract call with a selector".to_owned();
     let facts = Facts::Opaque(OpaqueFacts { chain: "eip155:1".into(), to: CONTRACT.into(), why, call: Some(call) });
-    let (client, key) = (ClientId::parse("payouts").unwrap(), KeyName::parse("hot").unwrap());
+    let (client, key) = (ClientId::parse("payout-service").unwrap(), KeyName::parse("hot").unwrap());
     let request = DecisionRequest { client: &client, key: &key, action: PolicyAction::Sign(&facts) };
     let decision = decide(&WITH_ABI, &request, NOW);
     let shown = summary(&WITH_ABI, &facts);

@@ -110,7 +110,7 @@ fn json<T: Serialize + DeserializeOwned>(what: &str, text: &str) -> Verdict {
             assert_eq!(serde_json::to_string(&again).unwrap(), written, "another {what}");
             Verdict::Read(what.into())
         }
-        Err(error) => Verdict::said(error.to_string().split(" at line").next().unwrap_or_default()),
+        Err(error) => Verdict::Refused(format!("{what} {:?}", error.classify())),
     }
 }
 

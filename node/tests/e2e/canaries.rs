@@ -105,7 +105,7 @@ async fn s_3_1_no_secret_is_in_a_log_metric_trace_error_or_database() {
     let mut cluster = Cluster::prepare(3);
     (0..3).for_each(|i| watch(&cluster, i, &endpoint));
     // A node with the intent key of a client in it.
-    json_rpc::provide(&cluster, 0, 1, "");
+    json_rpc::provide(&cluster, 0, 1, "{ key = \"hot\" }");
     for node in &cluster.nodes {
         // As much as the nodes' own code ever says.
         let file = node.dir.join("node.toml");
