@@ -169,6 +169,7 @@ const CONTRACT: &str = "0x0000000000000000000000000000000000004626";
 static WITH_ABI: LazyLock<Bundle> = LazyLock::new(|| {
     let mut files = few_rules();
     let row = format!("[[contract]]\nname = \"c\"\nchain = \"eip155:1\"\naddress = \"{CONTRACT}\"\nabi = \"x\"\n");
+    files.remove("limits.toml");
     for (path, text) in [(RULES, ANY_CALL), ("abi/x.json", ABI), ("contracts.toml", row.as_str())] {
         files.insert(path.into(), text.as_bytes().to_vec());
     }
@@ -185,7 +186,7 @@ thread_local! {
 /// Call data for a contract whose ABI the bundle has. What is read of it is shown, and no other call data shows the same.
 pub fn contract_call(input: &[u8]) -> Verdict {
     let call =
-        UnreadCall { value: Amount::from(1_u128), input: input.to_vec(), fee_max: Amount::from(1_u128), nonce: 0 };
+        UnreadCall { value: Amount::from(0_u128), input: input.to_vec(), fee_max: Amount::from(1_u128), nonce: 0 };
     let why = "contract call with a selector".to_owned();
     let facts = Facts::Opaque(OpaqueFacts { chain: "eip155:1".into(), to: CONTRACT.into(), why, call: Some(call) });
     let (client, key) = (ClientId::parse("payout-service").unwrap(), KeyName::parse("hot").unwrap());

@@ -45,12 +45,12 @@ impl Secrets {
     /// At least a window of bytes that nobody guesses.
     pub fn plant(&mut self, bytes: &[u8]) {
         let random = |w: &&[u8]| w.iter().collect::<HashSet<_>>().len() >= DIFFERENT_MIN;
-        let before = self.windows.len();
-        for window in bytes.windows(WINDOW).filter(random) {
+        let mut windows = bytes.windows(WINDOW).filter(random).peekable();
+        assert!(windows.peek().is_some(), "this is no secret: {bytes:?}");
+        for window in windows {
             self.firsts[first(window)] = true;
             self.windows.insert(window.to_vec());
         }
-        assert!(self.windows.len() > before, "this is no secret: {bytes:?}");
         if self.sample.is_empty() {
             self.sample = bytes.to_vec();
         }
