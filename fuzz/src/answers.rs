@@ -196,7 +196,7 @@ pub fn answers() -> Vec<Vec<u8>> {
             v1::ProposeResponse { proposal: Some(proposal()), told: told(), ..Default::default() }.encode_to_vec(),
         ),
         ("vetoed", v1::VetoResponse { proposal: Some(proposal()), told: told(), ..Default::default() }.encode_to_vec()),
-        ("history", v1::HistoryResponse { proposals: vec![proposal()], ..Default::default() }.encode_to_vec()),
+        ("history", v1::HistoryResponse { proposals: vec![proposal()] }.encode_to_vec()),
         ("frozen", frozen().encode_to_vec()),
         ("unfrozen", v1::UnfreezeResponse { told: told(), ..Default::default() }.encode_to_vec()),
         ("judgement", judgement().encode_to_vec()),

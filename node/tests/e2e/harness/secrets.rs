@@ -69,7 +69,7 @@ impl Secrets {
         for skip in 1..3 {
             let padded = [&vec![0; skip], text.as_bytes()].concat();
             let inner = STANDARD_NO_PAD.encode(padded);
-            forms.push(inner[4..inner.len() - 2].into());
+            forms.push(inner.as_bytes()[4..inner.len() - 2].to_vec());
         }
         forms.iter().for_each(|form| self.text_firsts[first(form)] = true);
         self.texts.push((name, forms));
