@@ -67,6 +67,18 @@ impl Frontier {
         smallest_first.fold(*last, |right, left| node_hash(left, &right))
     }
 
+    /// The perfect subtrees, largest and leftmost first.
+    pub fn subtrees(&self) -> Vec<Subtree> {
+        let lengths = (0..u64::BITS).rev().map(|bit| self.size & 1 << bit).filter(|length| *length > 0);
+        let mut start = 0;
+        let subtree = |(length, root): (u64, &Digest)| {
+            let leaves = start..start + length;
+            start = leaves.end;
+            Subtree { leaves, root: *root }
+        };
+        lengths.zip(&self.roots).map(subtree).collect()
+    }
+
     /// Size as eight big-endian bytes, then the roots.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = self.size.to_be_bytes().to_vec();
@@ -88,6 +100,15 @@ impl Frontier {
         }
         Ok(Self { size, roots: roots.iter().map(|r| Digest(*r)).collect() })
     }
+}
+
+/// Leaves that a frontier holds as one root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subtree {
+    /// Which leaves; a power of two of them.
+    pub leaves: std::ops::Range<u64>,
+    /// Their root.
+    pub root: Digest,
 }
 
 /// Root over all leaf hashes.

@@ -211,3 +211,21 @@ fn consistency_holds_for_prefixes_and_for_nothing_else() {
     }
     assert_eq!(verify_consistency(2, &root(2), 1, &root(1), &[]), Err(BadProof));
 }
+
+#[test]
+fn a_frontier_is_its_subtrees() {
+    let leaves: Vec<_> = (0..70_u8).map(|n| leaf_hash(&[n])).collect();
+    let mut frontier = Frontier::new();
+    for size in 0..=leaves.len() {
+        let subtrees = frontier.subtrees();
+        let mut next = 0;
+        for subtree in &subtrees {
+            let (from, to) = (subtree.leaves.start as usize, subtree.leaves.end as usize);
+            assert!(from == next && (to - from).is_power_of_two());
+            assert_eq!(subtree.root, mth(&leaves[from..to]));
+            next = to;
+        }
+        assert_eq!((next, subtrees.len()), (size, size.count_ones() as usize));
+        leaves.get(size).into_iter().for_each(|leaf| frontier.append(*leaf));
+    }
+}

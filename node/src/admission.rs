@@ -5,27 +5,25 @@
 //!
 //! INVARIANT: a peer's call never waits for a client's, and a freeze never waits for anything: both would stop what must go on.
 
+mod pace;
+mod places;
+
 use crate::caller::Caller;
 use crate::deadline;
 use crate::metrics::{Metrics, names};
 use crate::reply;
+use crate::turn::Took;
+use pace::WORK_MAX;
+use places::{Given, Places};
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use tally_domain::{Reason, Refusal};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tonic::body::Body;
 use tower::{Layer, Service};
-
-/// Requests of clients that are worked on at once. With 2 of 3, three nodes that each lead as many fill each other's
-/// sessions, and no more.
-const WORK_MAX: usize = crate::sessions::SESSIONS_MAX / 2;
-
-/// Of them, those of one client: however much it asks, a quarter of the places is for others.
-const WORK_OF_ONE_MAX: usize = WORK_MAX / 4 * 3;
 
 /// Requests of clients that wait for a place (DESIGN 10).
 const QUEUE_MAX: usize = 256;
@@ -66,14 +64,13 @@ const PEER: &str = "/tally.v1.PeerService/";
 pub struct Admission {
     metrics: Arc<Metrics>,
     callers: Mutex<HashMap<String, Arc<Share>>>,
-    work: Arc<Semaphore>,
+    work: Arc<Places>,
     queued: Arc<AtomicUsize>,
 }
 
 /// What one caller has.
 struct Share {
     calls: Arc<AtomicUsize>,
-    work: Arc<Semaphore>,
 }
 
 /// Counts one more for as long as it lives.
@@ -90,7 +87,7 @@ impl Held {
 struct Place {
     _share: Arc<Share>,
     _call: Held,
-    _work: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
+    _work: Option<Given>,
 }
 
 impl Drop for Held {
@@ -102,8 +99,7 @@ impl Drop for Held {
 impl Admission {
     /// Nothing is going on yet.
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        let work = Arc::new(Semaphore::new(WORK_MAX));
-        Self { metrics, callers: Mutex::default(), work, queued: Arc::default() }
+        Self { metrics, callers: Mutex::default(), work: Arc::default(), queued: Arc::default() }
     }
 
     /// How many calls are answered now, those that wait among them, and how many wait.
@@ -113,13 +109,23 @@ impl Admission {
         (calls, self.queued.load(Ordering::Relaxed))
     }
 
+    /// What a turn of a session has taken: from that follows how much is worked on at once.
+    pub fn turn_took(&self, took: Took) {
+        self.work.turn_took(took);
+    }
+
+    /// How much is worked on at once, at most, as things are.
+    pub fn room(&self) -> usize {
+        self.work.limit()
+    }
+
     /// Callers that have nothing going on are forgotten: names are free to whoever has a certificate.
     fn share(&self, caller: &str) -> Arc<Share> {
         let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
         if !callers.contains_key(caller) {
             callers.retain(|_, share| Arc::strong_count(share) > 1);
         }
-        let new = || Arc::new(Share { calls: Arc::default(), work: Arc::new(Semaphore::new(WORK_OF_ONE_MAX)) });
+        let new = || Arc::new(Share { calls: Arc::default() });
         callers.entry(caller.to_owned()).or_insert_with(new).clone()
     }
 
@@ -147,14 +153,11 @@ impl Admission {
         if !WORK.contains(&path) {
             return Ok(Place { _share: share, _call: call, _work: None });
         }
-        let work = match (share.work.clone().try_acquire_owned(), self.work.clone().try_acquire_owned()) {
-            (Ok(own), Ok(of_all)) => (own, of_all),
-            (own, of_all) => {
-                drop((own, of_all));
+        let work = match self.work.try_take(caller) {
+            Some(given) => given,
+            None => {
                 let _queued = Held::below(&self.queued, QUEUE_MAX).ok_or_else(|| self.shed(path))?;
-                // First its own: who has enough does not stand in the way of others.
-                let own = share.work.clone().acquire_owned().await.map_err(|_| Reason::Bug)?;
-                (own, self.work.clone().acquire_owned().await.map_err(|_| Reason::Bug)?)
+                self.work.take(caller).await.ok_or(Reason::Bug)?
             }
         };
         Ok(Place { _share: share, _call: call, _work: Some(work) })
@@ -220,6 +223,8 @@ where
 mod tests {
     use super::*;
     use futures_util::FutureExt as _;
+
+    const WORK_OF_ONE_MAX: usize = WORK_MAX / 4 * 3;
     use tokio::task::JoinSet;
 
     fn admission() -> Arc<Admission> {

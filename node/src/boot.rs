@@ -3,7 +3,7 @@
 use crate::admission::Admission;
 use crate::approvals::Approvals;
 use crate::bundles::Bundles;
-use crate::checkpoint::{self, Checkpointer};
+use crate::checkpoint::Checkpointer;
 use crate::config::Config;
 use crate::first_bundle::{self, First};
 use crate::freezes::Freezes;
@@ -12,6 +12,7 @@ use crate::keks::Keks;
 use crate::keys::Keys;
 use crate::limits::NamedLines;
 use crate::lines::Lines;
+use crate::log_check::{self, Unread};
 use crate::metrics::{Metrics, token::Metered};
 use crate::node::{Node, fresh_rng, now};
 use crate::peers::Peers;
@@ -69,11 +70,11 @@ fn read_files(root: &Path, dir: &Path, files: &mut BTreeMap<String, Vec<u8>>) ->
     Ok(())
 }
 
-/// Everything that must hold before the node serves.
+/// Everything that must hold before the node serves, and what of the log is to be checked while it does.
 ///
 /// # Errors
 /// A sentence for the operator.
-pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
+pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls, Unread)> {
     let store = open_store(&config)?;
     let vaults = Vaults::new(store.clone());
     let store: Arc<dyn Store> = store;
@@ -96,7 +97,7 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
     if hsm.identity() != own.identity {
         bail!("the token's identity key is not the one that the roster names for `{}`", config.name);
     }
-    checkpoint::check_log(&*store, &config, &hsm.identity())?;
+    let unread = log_check::begin(&*store, &config, &hsm.identity())?;
     let boot = Arc::new(incarnate(&config, &*store, &*hsm, &bundle, begin).await?);
     report_interrupted_checks(&*store, &boot).await?;
     let keys = Keys::load(&*store)?;
@@ -134,7 +135,7 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls)> {
     };
     node.checkpoints.note(&node).await.context("cannot sign a checkpoint of the log")?;
     node.peers.load_fences(&*node.store).context("cannot read what peers have shown")?;
-    Ok((Arc::new(node), tls))
+    Ok((Arc::new(node), tls, unread))
 }
 
 fn open_store(config: &Config) -> anyhow::Result<Arc<SqliteStore>> {

@@ -1,14 +1,10 @@
 //! Checkpoints of this node's log, signed by its HSM identity.
 
-use crate::config::Config;
 use crate::node::Node;
 use crate::reply;
-use anyhow::{Context as _, bail};
 use tally_audit::checkpoint::Checkpoint;
 use tally_audit::merkle::{Frontier, leaf_hash};
-use tally_audit::{Event, What};
-use tally_domain::dsse::VerifyingKey;
-use tally_domain::ports::store::{CheckpointRow, Step, Store, Write};
+use tally_domain::ports::store::{CheckpointRow, Step, Write};
 use tally_domain::{Reason, Refusal};
 use tokio::sync::Mutex;
 
@@ -86,38 +82,4 @@ impl State {
         self.note = Some((size, note.clone()));
         Ok((size, note))
     }
-}
-
-/// Checks at start that the log is what was last signed: nothing of it is cut, changed or gone. Reads the whole log once.
-///
-/// # Errors
-/// A sentence for the operator; the node must not start on a log that somebody has touched.
-pub fn check_log(store: &dyn Store, config: &Config, identity: &VerifyingKey) -> anyhow::Result<()> {
-    let size = store.log_size()?;
-    let origin = tally_audit::checkpoint::origin(&config.cluster, &config.name);
-    let Some(row) = store.checkpoint()? else {
-        // The first checkpoint follows the first start; only a crash right between them leaves starts without one.
-        return match store.leaves(0, READ_BATCH)?.iter().all(|l| is_boot(l)) && size <= u64::from(READ_BATCH) {
-            true => Ok(()),
-            false => bail!("the log has {size} leaves but no checkpoint: somebody has removed it"),
-        };
-    };
-    let signed = Checkpoint::open(&row.note, &origin, &origin, identity)
-        .context("the log's checkpoint is not signed by this node's token")?;
-    if size < signed.size {
-        bail!("the log has {size} leaves, and {} were signed: leaves were removed", signed.size);
-    }
-    let mut frontier = Frontier::default();
-    while frontier.size() < signed.size {
-        let room = u32::try_from(signed.size - frontier.size()).unwrap_or(READ_BATCH).min(READ_BATCH);
-        store.leaves(frontier.size(), room)?.iter().for_each(|l| frontier.append(leaf_hash(l)));
-    }
-    if frontier.root() != signed.root || frontier.to_bytes() != row.frontier {
-        bail!("the first {} leaves of the log are not those that were signed: somebody has changed them", signed.size);
-    }
-    Ok(())
-}
-
-fn is_boot(leaf: &[u8]) -> bool {
-    Event::from_leaf(leaf).is_ok_and(|e| matches!(e.what, What::Boot { .. }))
 }

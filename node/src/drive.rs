@@ -8,6 +8,7 @@ use crate::peers::PEER_MESSAGE_MAX_BYTES;
 use crate::reply;
 use crate::sessions::{Inbound, Seat, SessionKey};
 use crate::stages::Stages;
+use crate::turn::Turn;
 use rand::rngs::StdRng;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -270,10 +271,10 @@ impl<M: Machine> Drive<M> {
 
     /// Gives the machine an event on a thread for computing, and contains a crash of the protocol libraries.
     async fn step(self, event: Owned) -> Result<(Self, Result<Vec<Action<M::Output>>, Trouble>), Failed> {
-        let span = tracing::Span::current();
+        let (span, turn) = (tracing::Span::current(), Turn::begin());
         let turn = tokio::task::spawn_blocking(move || {
             let _entered = span.entered();
-            let mut this = self;
+            let (mut this, turn) = (self, turn.runs());
             let stage = this.machine.waiting_for().0;
             let outcome = {
                 let (machine, rng) = (&mut this.machine, &mut this.rng);
@@ -289,6 +290,7 @@ impl<M: Machine> Drive<M> {
                 Owned::Message(from, _) => Some(from),
                 Owned::Persisted(_) | Owned::Vote(_) | Owned::NoVote(..) => None,
             };
+            this.node.admission.turn_took(turn.ends());
             this.stages.at(this.machine.waiting_for().0);
             (this, outcome.unwrap_or(Err(Trouble::Crashed { from, stage })))
         });

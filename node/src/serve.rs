@@ -12,6 +12,7 @@ use crate::gate::Gate;
 use crate::greet;
 use crate::hsm_names;
 use crate::kek_care::KekCare;
+use crate::log_check::Unread;
 use crate::metrics;
 use crate::node::Node;
 use crate::peers::PEER_MESSAGE_MAX_BYTES;
@@ -51,7 +52,7 @@ const HOUSEKEEPING: Duration = Duration::from_secs(2);
 /// # Errors
 /// A sentence for the operator.
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    let (node, tls) = boot(config).await?;
+    let (node, tls, unread) = boot(config).await?;
     let listener = TcpListener::bind(node.config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", node.config.listen))?;
@@ -103,6 +104,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let housekeeping = tokio::spawn(keep_house(node.clone()));
     let rpc = rpc.map(|(rpc, listener)| (rpc.clone(), tokio::spawn(rpc.serve(listener, tls, places))));
     let vaults = tokio::spawn(vault::keep(node.clone()));
+    let log = tokio::spawn(read_log(node.clone(), unread));
     server.await.context("the server crashed")?.context("the server failed")?;
     housekeeping.abort();
     vaults.abort();
@@ -113,7 +115,18 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         tracing::warn!(%refusal, "no last checkpoint");
     }
     tracing::info!("stopped");
-    Ok(())
+    if log.is_finished() { log.await.context("the check of the log crashed")? } else { Ok(()) }
+}
+
+/// Checks the rest of the log, and stops the node as an operator would if it is not what was signed.
+async fn read_log(node: Arc<Node>, unread: Unread) -> anyhow::Result<()> {
+    let read = unread.read(node).await;
+    if let Err(error) = &read {
+        tracing::error!(%error, "stops");
+        use rustix::process::{Signal, getpid, kill_process};
+        kill_process(getpid(), Signal::TERM).context("cannot stop")?;
+    }
+    read
 }
 
 /// What a node must hear before it serves.

@@ -103,8 +103,9 @@ fn replaced(c: &Connection, w: &ClaimRequest) -> Result<(), StoreError> {
     let sql =
         "UPDATE request SET intent_digest = ?3, key = ?4, action = ?5, claimed_at = ?6, updated_at = ?6, refused = NULL
                WHERE tenant = ?1 AND request = ?2
-               AND NOT EXISTS (SELECT 1 FROM attempt WHERE tenant = ?1 AND request = ?2)
-               AND NOT EXISTS (SELECT 1 FROM claim WHERE tenant = ?1 AND request = ?2)
+               AND NOT EXISTS (SELECT 1 FROM attempt INDEXED BY attempt_by_request
+                               WHERE tenant = ?1 AND request = ?2)
+               AND NOT EXISTS (SELECT 1 FROM claim INDEXED BY claim_by_request WHERE tenant = ?1 AND request = ?2)
                AND NOT EXISTS (SELECT 1 FROM waiting WHERE tenant = ?1 AND request = ?2)
                AND NOT EXISTS (SELECT 1 FROM approval WHERE tenant = ?1 AND request = ?2)";
     let at = w.at.0.cast_signed();
@@ -115,7 +116,8 @@ fn replaced(c: &Connection, w: &ClaimRequest) -> Result<(), StoreError> {
 
 fn unclaim(c: &Connection, tenant: &Tenant, request: &RequestId) -> Result<(), StoreError> {
     let sql = "DELETE FROM request WHERE tenant = ?1 AND request = ?2 AND result IS NULL
-               AND NOT EXISTS (SELECT 1 FROM attempt WHERE tenant = ?1 AND request = ?2)
+               AND NOT EXISTS (SELECT 1 FROM attempt INDEXED BY attempt_by_request
+                               WHERE tenant = ?1 AND request = ?2)
                AND NOT EXISTS (SELECT 1 FROM approval WHERE tenant = ?1 AND request = ?2)
                AND NOT EXISTS (SELECT 1 FROM cancellation WHERE tenant = ?1 AND request = ?2)";
     match run(c, sql, params![tenant.as_str(), request.0])? {
@@ -180,7 +182,7 @@ struct Known {
 fn known(c: &Connection, a: &AttemptId) -> Result<Option<Known>, StoreError> {
     let rows = all(
         c,
-        "SELECT attempt, statement, body, partial, certificate, abandoned FROM attempt
+        "SELECT attempt, statement, body, partial, certificate, abandoned FROM attempt INDEXED BY attempt_by_request
          WHERE tenant = ?1 AND request = ?2 AND attempt = ?3",
         params![a.tenant.as_str(), a.request.0, a.attempt.0],
         |row| Ok(Known { statement: column(row, 1)?, state: read::attempt_row(row)?.state }),
@@ -212,7 +214,8 @@ fn release(c: &Connection, a: &AttemptId, partial: &[u8], certificate: &[u8]) ->
         Some(AttemptState::Released { .. }) => Err(Conflict::Released.into()),
         Some(AttemptState::Voted(_)) => run(
             c,
-            "UPDATE attempt SET partial = ?4, certificate = ?5 WHERE tenant = ?1 AND request = ?2 AND attempt = ?3",
+            "UPDATE attempt INDEXED BY attempt_by_request SET partial = ?4, certificate = ?5
+             WHERE tenant = ?1 AND request = ?2 AND attempt = ?3",
             params![a.tenant.as_str(), a.request.0, a.attempt.0, partial, certificate],
         )
         .map(|_| ()),
@@ -226,7 +229,7 @@ fn abandon(c: &Connection, a: &AttemptId, statement: &[u8]) -> Result<(), StoreE
         None | Some(AttemptState::Voted(_)) => run(
             c,
             "INSERT INTO attempt (tenant, request, attempt, abandoned) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT DO UPDATE SET abandoned = excluded.abandoned",
+             ON CONFLICT (tenant, request, attempt) DO UPDATE SET abandoned = excluded.abandoned",
             params![a.tenant.as_str(), a.request.0, a.attempt.0, statement],
         )
         .map(|_| ()),

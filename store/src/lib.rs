@@ -91,8 +91,8 @@ impl Store for SqliteStore {
         read::request(&self.reader(), tenant, request)
     }
 
-    fn requests(&self, tenant: &Tenant, skip: u64, limit: u32) -> Result<Vec<RequestRow>, StoreError> {
-        read::requests(&self.reader(), tenant, skip, limit)
+    fn requests(&self, tenant: &Tenant, before: Option<u64>, limit: u32) -> Result<Vec<RequestRow>, StoreError> {
+        read::requests(&self.reader(), tenant, before, limit)
     }
 
     fn attempts(&self, tenant: &Tenant, request: &RequestId) -> Result<Vec<AttemptRow>, StoreError> {

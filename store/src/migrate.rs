@@ -5,7 +5,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use tally_domain::ports::store::StoreError;
 
 /// In order; a file that was released is never changed, only followed by another.
-const MIGRATIONS: [&str; 12] = [
+const MIGRATIONS: [&str; 13] = [
     include_str!("../migrations/0001_first.sql"),
     include_str!("../migrations/0002_hsm_keys.sql"),
     include_str!("../migrations/0003_keks.sql"),
@@ -18,6 +18,7 @@ const MIGRATIONS: [&str; 12] = [
     include_str!("../migrations/0010_domain_keys.sql"),
     include_str!("../migrations/0011_claim_sizes.sql"),
     include_str!("../migrations/0012_cancellations.sql"),
+    include_str!("../migrations/0013_rows_in_order.sql"),
 ];
 
 /// Marks the file as ours in SQLite's header ("tlly"), so that another program's database is not taken over.

@@ -11,7 +11,8 @@ use tally_domain::ports::store::{
 use tally_domain::{Action, Attempt, Digest, Epoch, Incarnation, KeyName, NodeName, RequestId, Tenant, UnixMillis};
 
 const REQUEST_COLUMNS: &str =
-    "SELECT tenant, request, intent_digest, client, key, action, claimed_at, refused, result, updated_at FROM request";
+    "SELECT tenant, request, intent_digest, client, key, action, claimed_at, refused, result, updated_at,
+     seq FROM request";
 const KEY_COLUMNS: &str = "SELECT record, request, sealed_share, state, certificate, updated_at FROM key";
 
 /// One request.
@@ -21,15 +22,23 @@ pub fn request(c: &Connection, tenant: &Tenant, request: &RequestId) -> Result<O
 }
 
 /// A tenant's requests, newest first.
-pub fn requests(c: &Connection, tenant: &Tenant, skip: u64, limit: u32) -> Result<Vec<RequestRow>, StoreError> {
-    let Ok(skip) = i64::try_from(skip) else { return Ok(Vec::new()) };
-    let sql = format!("{REQUEST_COLUMNS} WHERE tenant = ?1 ORDER BY seq DESC LIMIT ?3 OFFSET ?2");
-    all(c, &sql, params![tenant.as_str(), skip, limit], request_row)
+pub fn requests(
+    c: &Connection,
+    tenant: &Tenant,
+    before: Option<u64>,
+    limit: u32,
+) -> Result<Vec<RequestRow>, StoreError> {
+    let before = before.and_then(|place| i64::try_from(place).ok()).unwrap_or(i64::MAX);
+    let sql = format!(
+        "{REQUEST_COLUMNS} INDEXED BY request_by_tenant WHERE tenant = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3"
+    );
+    all(c, &sql, params![tenant.as_str(), before, limit], request_row)
 }
 
 /// All attempts at a request.
 pub fn attempts(c: &Connection, tenant: &Tenant, request: &RequestId) -> Result<Vec<AttemptRow>, StoreError> {
-    let sql = "SELECT attempt, statement, body, partial, certificate, abandoned FROM attempt
+    let sql =
+        "SELECT attempt, statement, body, partial, certificate, abandoned FROM attempt INDEXED BY attempt_by_request
                WHERE tenant = ?1 AND request = ?2 ORDER BY attempt";
     all(c, sql, params![tenant.as_str(), request.0], attempt_row)
 }
@@ -132,6 +141,7 @@ fn request_row(row: &Row<'_>) -> Result<RequestRow, StoreError> {
         },
         state,
         updated_at: UnixMillis(number(row, 9)?),
+        place: number(row, 10)?,
     })
 }
 

@@ -139,6 +139,6 @@ fn nothing_of_a_step_is_kept_when_another_bundle_is_active() {
     fits(&s, activate(first, second));
     let refused = commit(&s, vec![claim(1), still(first)]);
     assert_eq!(refused, Err(StoreError::Conflict(Conflict::OtherBundle)));
-    assert_eq!(s.requests(&tenant(), 0, 9).unwrap(), []);
+    assert_eq!(s.requests(&tenant(), None, 9).unwrap(), []);
     fits(&s, still(second));
 }

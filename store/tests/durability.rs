@@ -190,7 +190,7 @@ fn a_killed_process_has_kept_every_step_it_acknowledged() {
         acknowledged.iter().for_each(|n| assert_whole(&s, *n));
 
         // Steps that were cut off before the answer may be there, but then they are whole.
-        let requests = s.requests(&tenant(), 0, u32::MAX).unwrap();
+        let requests = s.requests(&tenant(), None, u32::MAX).unwrap();
         let leaves = s.leaves(0, u32::MAX).unwrap();
         assert_eq!(leaves.len(), requests.len() * 2);
         for (pair, r) in leaves.chunks(2).zip(requests.iter().rev()) {

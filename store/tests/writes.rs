@@ -131,12 +131,15 @@ fn requests_come_newest_first_and_only_of_the_tenant() {
     let mut elsewhere = claim_of(9, b"intent");
     elsewhere.tenant = Tenant::parse("globex").unwrap();
     fits(&s, Write::ClaimRequest(elsewhere));
-    let ids = |skip, limit| -> Vec<_> {
-        s.requests(&tenant(), skip, limit).unwrap().into_iter().map(|r| r.claim.request).collect()
-    };
-    assert_eq!(ids(0, 10), [request(2), request(1), request(3)]);
-    assert_eq!(ids(1, 1), [request(1)]);
-    assert!(ids(0, 0).is_empty() && ids(3, 10).is_empty() && ids(u64::MAX, 10).is_empty());
+    let rows = |before, limit| s.requests(&tenant(), before, limit).unwrap();
+    let ids = |before, limit| -> Vec<_> { rows(before, limit).into_iter().map(|r| r.claim.request).collect() };
+    assert_eq!(ids(None, 10), [request(2), request(1), request(3)]);
+    assert_eq!(ids(Some(u64::MAX), 10), ids(None, 10));
+    let first = rows(None, 1).remove(0);
+    fits(&s, claim(4));
+    assert_eq!(ids(Some(first.place), 1), [request(1)]);
+    let last = rows(None, 10).pop().unwrap();
+    assert!(ids(None, 0).is_empty() && ids(Some(last.place), 10).is_empty() && ids(Some(0), 10).is_empty());
 }
 
 #[test]

@@ -249,11 +249,11 @@ pub trait Store: Approvals + Freezes + Bundles + Send + Sync {
     /// [`StoreError`], here and in all reads below.
     fn request(&self, tenant: &Tenant, request: &RequestId) -> Result<Option<RequestRow>, StoreError>;
 
-    /// A tenant's requests, newest first, after `skip` of them, at most `limit`.
+    /// A tenant's requests, newest first, those before a [place](RequestRow::place), at most `limit`.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn requests(&self, tenant: &Tenant, skip: u64, limit: u32) -> Result<Vec<RequestRow>, StoreError>;
+    fn requests(&self, tenant: &Tenant, before: Option<u64>, limit: u32) -> Result<Vec<RequestRow>, StoreError>;
 
     /// All attempts at a request that this node has a record of, in order.
     ///

@@ -51,6 +51,7 @@ table! {
     CALL_SECONDS = seconds("tally_call_seconds", &["method"], "From a call's head to its answer.");
     CALLS_PENDING = gauge("tally_calls_pending", &[], "Calls that are being worked on.");
     CALLS_QUEUED = gauge("tally_calls_queued", &[], "Calls that wait for room.");
+    CALLS_LIMIT = gauge("tally_calls_limit", &[], "Calls that take rounds or a token which are worked on at once at most, as processors are.");
     SHED = counter("tally_calls_shed_total", &["caller"], "Calls refused because there was no room, of clients and of peers.");
     CONNECTIONS = gauge("tally_connections", &[], "Connections whose caller is known.");
     CONNECTIONS_SHED = counter("tally_connections_shed_total", &["why"], "Connections closed because there were too many.");

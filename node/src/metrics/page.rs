@@ -105,6 +105,7 @@ impl Page {
         let (calls, queued) = node.admission.counts();
         set(&names::CALLS_PENDING, number(calls));
         set(&names::CALLS_QUEUED, number(queued));
+        set(&names::CALLS_LIMIT, number(node.admission.room()));
         set(&names::SESSIONS, number(node.sessions.count()));
         set(&names::REQUESTS, number(node.inflight.count()));
         set(&names::LAST_SIGNATURE, node.signed.latest().map_or(0.0, |at| seconds(at.0)));

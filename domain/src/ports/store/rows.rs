@@ -53,6 +53,8 @@ pub struct RequestRow {
     pub state: RequestState,
     /// Last change.
     pub updated_at: UnixMillis,
+    /// Where it stands in the order in which this node first saw its requests.
+    pub place: u64,
 }
 
 impl RequestRow {
