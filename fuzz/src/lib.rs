@@ -36,6 +36,7 @@ mod rpc;
 mod sealed;
 mod sessions;
 mod signed;
+mod state;
 mod target;
 mod typed_data;
 mod words;

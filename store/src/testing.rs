@@ -189,7 +189,7 @@ fn everything(c: &Connection, names: &Names) -> Result<String, StoreError> {
         ($($read:expr),+ $(,)?) => { $( let _ = writeln!(all, "{:?}", $read?); )+ };
     }
     let Names { tenant, domain, .. } = names;
-    add!(read::requests(c, tenant, 0, 100), approvals::all_waiting(c), approvals::ended(c, tenant));
+    add!(read::requests(c, tenant, None, 100), approvals::all_waiting(c), approvals::ended(c, tenant));
     for request in &names.requests {
         add!(read::request(c, tenant, request), read::attempts(c, tenant, request));
         add!(approvals::waiting(c, tenant, request), approvals::approvals(c, tenant, request));
