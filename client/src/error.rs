@@ -215,7 +215,10 @@ impl ClientError {
     pub fn is_transient(&self) -> bool {
         let code = match self {
             Self::Unreachable { .. } | Self::Deadline { .. } => return true,
-            Self::Refused(refused) => refused.code,
+            // The reason says what it is; the code beside it may be a broken node's, or a proxy's.
+            Self::Refused(refused) => {
+                return matches!(refused.reason.class(), Class::Unavailable | Class::DeadlineExceeded | Class::Aborted);
+            }
             Self::UnknownReason { code, .. } | Self::Status { code, .. } => *code,
             _ => return false,
         };
@@ -273,6 +276,8 @@ mod tests {
         assert!(!denied.is_transient());
         assert_eq!(denied.exit(), Exit::Denied);
         assert_eq!(denied.refused().unwrap().metadata["rule"], "r");
+        let unclear = ClientError::from_status("n", &status(Code::Unavailable, "tally", "POLICY_DENIED"));
+        assert!(!unclear.is_transient(), "a denial is not tried again, whatever code is beside it");
         let away = ClientError::from_status("n", &status(Code::Unavailable, "tally", "SIGNERS"));
         assert!(away.is_transient());
         assert_eq!(away.exit(), Exit::Unavailable);

@@ -24,6 +24,8 @@ mod policy;
 mod profile;
 mod retry;
 mod streams;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod tokens;
 mod watch;
 mod witnesses;

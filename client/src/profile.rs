@@ -93,7 +93,7 @@ pub enum ProfileError {
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ProfileToml {
+pub(crate) struct ProfileToml {
     tenant: Tenant,
     client: ClientId,
     cluster: ClusterId,
@@ -111,15 +111,8 @@ impl Profile {
     /// # Errors
     /// [`ProfileError`]; a private key that others can read is one.
     pub fn load(path: &Path) -> Result<Self, ProfileError> {
-        let text = read(path, Secrecy::Public)?;
-        let toml_error = |message: String| ProfileError::Toml { path: path.into(), message };
-        let text = std::str::from_utf8(&text).map_err(|_| toml_error("it is not UTF-8 text".into()))?;
-        let file: ProfileToml = toml::from_str(text).map_err(|e| toml_error(e.to_string().trim_end().to_owned()))?;
-        let fits = (1..=ENDPOINTS_MAX).contains(&file.endpoints.len());
-        if !fits || file.endpoints.iter().any(|e| !e.starts_with("https://")) {
-            return Err(ProfileError::Endpoints { path: path.into() });
-        }
-        let beside = |named: &Path| path.parent().unwrap_or(Path::new("")).join(named);
+        let file = parse(&read(path, Secrecy::Public)?, path)?;
+        let beside = |named: &Path| beside(path, named);
         Ok(Self {
             tenant: file.tenant,
             client: file.client,
@@ -141,6 +134,32 @@ impl Profile {
     pub(crate) fn intent_key(&self) -> Result<&SigningKey, ClientError> {
         let want = "`intent_key` in the profile; whoever has none can look and approve, not ask";
         self.intent_key.as_ref().ok_or(ClientError::Order { field: "profile", want })
+    }
+}
+
+/// Reads a profile's text, and none of the files that it names.
+pub(crate) fn parse(text: &[u8], path: &Path) -> Result<ProfileToml, ProfileError> {
+    let toml_error = |message: String| ProfileError::Toml { path: path.into(), message };
+    let text = std::str::from_utf8(text).map_err(|_| toml_error("it is not UTF-8 text".into()))?;
+    let file: ProfileToml = toml::from_str(text).map_err(|e| toml_error(e.to_string().trim_end().to_owned()))?;
+    let fits = (1..=ENDPOINTS_MAX).contains(&file.endpoints.len());
+    if !fits || file.endpoints.iter().any(|e| !e.starts_with("https://")) {
+        return Err(ProfileError::Endpoints { path: path.into() });
+    }
+    Ok(file)
+}
+
+/// Paths in a profile are relative to it.
+fn beside(path: &Path, named: &Path) -> PathBuf {
+    path.parent().unwrap_or(Path::new("")).join(named)
+}
+
+#[cfg(feature = "testing")]
+impl ProfileToml {
+    /// Which files it names.
+    pub(crate) fn files(&self, path: &Path) -> Vec<PathBuf> {
+        let named = [&self.ca, &self.cert, &self.key].into_iter().chain(&self.intent_key);
+        named.map(|named| beside(path, named)).collect()
     }
 }
 
@@ -171,15 +190,17 @@ fn read(path: &Path, secrecy: Secrecy) -> Result<Zeroizing<Vec<u8>>, ProfileErro
 /// [`ProfileError`].
 pub fn signing_key(path: &Path) -> Result<SigningKey, ProfileError> {
     let bytes = read(path, Secrecy::Secret)?;
-    let key = std::str::from_utf8(&bytes).ok().and_then(|line| {
-        let (kind, digits) = line.trim_end_matches(['\n', '\r']).split_once(':')?;
-        let mut secret = Zeroizing::new([0_u8; 32]);
-        hex::decode_to_slice(digits, secret.as_mut_slice()).ok()?;
-        match kind {
-            "ed25519" => Some(SigningKey::ed25519(&secret)),
-            "p256" => SigningKey::p256(&secret),
-            _ => None,
-        }
-    });
-    key.ok_or_else(|| ProfileError::IntentKey { path: path.into() })
+    signing_key_in(&bytes).ok_or_else(|| ProfileError::IntentKey { path: path.into() })
+}
+
+/// The key in such a line.
+pub(crate) fn signing_key_in(bytes: &[u8]) -> Option<SigningKey> {
+    let (kind, digits) = std::str::from_utf8(bytes).ok()?.trim_end_matches(['\n', '\r']).split_once(':')?;
+    let mut secret = Zeroizing::new([0_u8; 32]);
+    hex::decode_to_slice(digits, secret.as_mut_slice()).ok()?;
+    match kind {
+        "ed25519" => Some(SigningKey::ed25519(&secret)),
+        "p256" => SigningKey::p256(&secret),
+        _ => None,
+    }
 }

@@ -63,12 +63,15 @@ pub struct BadVerifyingKey;
 pub struct BadSignature;
 
 impl VerifyingKey {
-    /// Reads `ed25519:<hex>` or `p256:<hex>`.
+    /// Reads `ed25519:<hex>` or `p256:<hex>`, as a key is written: digits are lower-case.
     ///
     /// # Errors
     /// [`BadVerifyingKey`] for anything else, and for points that are off the curve or of small order.
     pub fn parse(s: &str) -> Result<Self, BadVerifyingKey> {
         let (kind, hex_digits) = s.split_once(':').ok_or(BadVerifyingKey)?;
+        if hex_digits.bytes().any(|digit| digit.is_ascii_uppercase()) {
+            return Err(BadVerifyingKey);
+        }
         let bytes = hex::decode(hex_digits).map_err(|_| BadVerifyingKey)?;
         match kind {
             "ed25519" => Self::ed25519(&bytes),

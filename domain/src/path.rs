@@ -55,7 +55,8 @@ impl DerivationPath {
                 if p.ends_with('\'') || p.ends_with('h') {
                     return Err(BadPath::Hardened);
                 }
-                let plain = !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit());
+                // A path has one spelling, without zeros before a number.
+                let plain = !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()) && (p == "0" || !p.starts_with('0'));
                 if plain { p.parse::<u32>().map_err(|_| BadPath::Hardened) } else { Err(BadPath::Syntax) }
             })
             .collect::<Result<Vec<_>, _>>()?;
@@ -101,7 +102,7 @@ mod tests {
         assert_eq!(DerivationPath::parse("m/0'"), Err(BadPath::Hardened));
         assert_eq!(DerivationPath::parse("m/2147483648"), Err(BadPath::Hardened));
         assert_eq!(DerivationPath::parse("m/1/2/3/4/5/6"), Err(BadPath::TooDeep));
-        for s in ["", "0/1", "m/", "m//1", "m/-1", "m/+1", "m/x"] {
+        for s in ["", "0/1", "m/", "m//1", "m/-1", "m/+1", "m/x", "m/00", "m/07"] {
             assert_eq!(DerivationPath::parse(s), Err(BadPath::Syntax), "{s:?}");
         }
     }

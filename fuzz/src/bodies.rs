@@ -5,6 +5,7 @@ use crate::world::{self, NOW};
 use std::collections::BTreeSet;
 use tally_domain::activation::{BundleName, BundleVeto, BundleVote};
 use tally_domain::approval::{self, Approval};
+use tally_domain::cancel::Cancellation;
 use tally_domain::dsse::{Envelope, VerifyingKey};
 use tally_domain::freeze::{Freeze, Unfreeze};
 use tally_domain::key::KeyRecord;
@@ -12,15 +13,15 @@ use tally_domain::limit::{Charge, LineId};
 use tally_domain::ports::hsm::{KekId, KeyCheckValue};
 use tally_domain::vote::VoteBody;
 use tally_domain::{
-    Attempt, Claims, Digest, Epoch, FreezeId, FreezeName, HsmKeyRecord, HsmScheme, Interval, LimitId, LineClaim,
-    Material, PersonName, PublicKey, Purpose, RequestId, Scheme, Scope, Threshold,
+    Action, Attempt, Claims, ClientId, Digest, Epoch, FreezeId, FreezeName, HsmKeyRecord, HsmScheme, Interval, LimitId,
+    LineClaim, Material, PersonName, PublicKey, Purpose, RequestId, Scheme, Scope, Threshold,
 };
 
 pub const WORDS: &[&str] = &["node-1", "node-2", "acme", "test", "*", "\u{0}\u{0}\u{0}\u{0}"];
 
 type Reader = fn(&[u8]) -> Option<Vec<u8>>;
 
-const READERS: [(&str, Reader); 6] = [
+const READERS: [(&str, Reader); 7] = [
     ("vote", |b| VoteBody::from_bytes(b).ok().map(|vote| vote.to_bytes())),
     ("claims", |b| Claims::from_bytes(b).ok().map(|claims| checked(&claims))),
     ("record", |b| KeyRecord::from_bytes(b).ok().map(|record| record.to_bytes())),
@@ -29,6 +30,10 @@ const READERS: [(&str, Reader); 6] = [
     ("approval", |b| {
         let envelope = Envelope { payload: b.to_vec(), payload_type: String::new(), signatures: vec![] };
         Approval::read_checked(&envelope).ok().map(|approval| approval.to_bytes())
+    }),
+    ("cancellation", |b| {
+        let envelope = Envelope { payload: b.to_vec(), payload_type: String::new(), signatures: vec![] };
+        Cancellation::read_checked(&envelope).ok().map(|cancellation| cancellation.to_bytes())
     }),
 ];
 
@@ -130,6 +135,28 @@ pub fn record() -> KeyRecord {
     }
 }
 
+/// The record of an HSM key.
+pub fn hsm_record() -> HsmKeyRecord {
+    kek_record()
+}
+
+/// A vote with claims.
+pub fn limited_vote() -> VoteBody {
+    VoteBody { claims: Some(claims()), ..vote(&[1, 2]) }
+}
+
+fn cancellation() -> Cancellation {
+    Cancellation {
+        cluster: world::cluster(),
+        tenant: world::tenant(),
+        client: ClientId::parse("payouts").unwrap(),
+        request_id: RequestId([7; 16]),
+        intent_digest: Digest([1; 32]),
+        key: world::key_name(),
+        action: Action::Sign,
+    }
+}
+
 fn kek_record() -> HsmKeyRecord {
     HsmKeyRecord {
         cluster: world::cluster(),
@@ -163,11 +190,10 @@ fn approval() -> Approval {
 
 /// One of each, behind the number of its reader.
 pub fn examples() -> Vec<Vec<u8>> {
-    let limited = VoteBody { claims: Some(claims()), ..vote(&[1, 2]) };
     let signing = HsmKeyRecord { purpose: Purpose::Message, material: Material::Signing(public_key()), ..kek_record() };
     let all = [
         (0, vote(&[1, 2]).to_bytes()),
-        (0, limited.to_bytes()),
+        (0, limited_vote().to_bytes()),
         (1, claims().to_bytes()),
         (2, record().to_bytes()),
         (3, kek_record().to_bytes()),
@@ -175,6 +201,7 @@ pub fn examples() -> Vec<Vec<u8>> {
         (4, freeze().to_bytes()),
         (4, Freeze { scope: Scope::All, ..freeze() }.to_bytes()),
         (5, approval().to_bytes()),
+        (6, cancellation().to_bytes()),
     ];
     all.into_iter().map(|(which, bytes)| [&[which], bytes.as_slice()].concat()).collect()
 }

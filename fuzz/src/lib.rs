@@ -12,24 +12,34 @@
     reason = "a fuzz target is a test: whatever cannot be must end it loudly"
 )]
 
+mod answers;
 mod bodies;
 mod bundle;
+mod callers;
 mod cards;
+mod cast;
+mod certificates;
 mod config;
 mod corpus;
 mod dice;
+mod edits;
 mod evm;
 mod frames;
 mod intent;
+mod late;
 mod log;
 mod payment;
 mod play;
 mod rounds;
+mod rows;
 mod rpc;
 mod sealed;
+mod sessions;
 mod signed;
+mod state;
 mod target;
 mod typed_data;
+mod words;
 mod world;
 
 pub use corpus::{examples, keep};

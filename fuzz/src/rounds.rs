@@ -4,23 +4,29 @@ use crate::target::Verdict;
 use crate::world;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::LazyLock;
 use tally_domain::{
     Attempt, DerivationPath, Digest, Epoch, PartyIndex, RequestId, Scheme, SecretBytes, SignerSet, Threshold,
 };
-use tally_mpc::{Fault, KeyShare, Keygen, Offline, Outgoing, Progress, Protocol, SessionContext, SessionId};
+use tally_mpc::{
+    Fault, KeyShare, Keygen, KeygenOutput, Offline, Outgoing, Presignature, Progress, Protocol, SessionContext,
+    SessionId,
+};
 
-const SCHEMES: [Scheme; 3] = [Scheme::Ed25519, Scheme::Taproot, Scheme::EcdsaSecp256k1];
+/// Protocols are numbered by them: keys of each are made first, then presignatures.
+pub const SCHEMES: [Scheme; 3] = [Scheme::Ed25519, Scheme::Taproot, Scheme::EcdsaSecp256k1];
 
 /// Most messages that are given to one machine: one more than any protocol has rounds.
 const MESSAGES_MAX: usize = 5;
 
-fn me() -> PartyIndex {
+/// The honest party.
+pub fn me() -> PartyIndex {
     PartyIndex::new(1).unwrap()
 }
 
-fn other() -> PartyIndex {
+/// The other one.
+pub fn other() -> PartyIndex {
     PartyIndex::new(2).unwrap()
 }
 
@@ -50,7 +56,10 @@ fn session(protocol: Protocol, scheme: Scheme) -> SessionId {
 
 /// A key that two have made together.
 pub struct Key {
-    scheme: Scheme,
+    /// Of which scheme.
+    pub scheme: Scheme,
+    /// With it children of the key are computed.
+    pub chain_code: Digest,
     shares: BTreeMap<PartyIndex, SecretBytes>,
     /// What the other party sent while it was made.
     sent: Vec<Vec<u8>>,
@@ -62,7 +71,8 @@ impl Key {
         self.share_of(me())
     }
 
-    fn share_of(&self, party: PartyIndex) -> KeyShare {
+    /// A party's share.
+    pub fn share_of(&self, party: PartyIndex) -> KeyShare {
         KeyShare::from_bytes(&self.shares[&party]).unwrap()
     }
 }
@@ -80,10 +90,18 @@ enum Party {
     Preparing(Box<Offline>, KeyShare),
 }
 
+/// What a machine has made.
+pub enum Made {
+    /// A key.
+    Key(Box<KeygenOutput>),
+    /// What one signature is made with.
+    Presignature(Box<Presignature>),
+}
+
 /// What a message has led to.
 enum After {
     Wait(Vec<Outgoing>),
-    Done(Vec<Outgoing>, Option<SecretBytes>),
+    Done(Vec<Outgoing>, Made),
 }
 
 impl Party {
@@ -97,8 +115,7 @@ impl Party {
             return (Self::Making(Box::new(machine)), first);
         }
         let share = keys().find(|key| key.scheme == scheme).unwrap().share_of(at);
-        let signers = SignerSet::new(threshold(), &[me(), other()]).unwrap();
-        let (machine, first) = Offline::start(&share, &signers, session(Protocol::Sign, scheme), &mut rng).unwrap();
+        let (machine, first) = Offline::start(&share, &signers(), session(Protocol::Sign, scheme), &mut rng).unwrap();
         (Self::Preparing(Box::new(machine), share), first)
     }
 
@@ -107,45 +124,82 @@ impl Party {
         match self {
             Self::Making(machine) => Ok(match machine.message(from, bytes, &mut rng)? {
                 Progress::Wait(out) => After::Wait(out),
-                Progress::Done(out, made) => After::Done(out, Some(made.share.to_bytes()?)),
+                Progress::Done(out, made) => After::Done(out, Made::Key(Box::new(made))),
             }),
             Self::Preparing(machine, share) => Ok(match machine.message(share, from, bytes, &mut rng)? {
                 Progress::Wait(out) => After::Wait(out),
-                Progress::Done(out, _) => After::Done(out, None),
+                Progress::Done(out, made) => After::Done(out, Made::Presignature(Box::new(made))),
             }),
         }
     }
 }
 
-/// Two honest parties to the end: what the second one has sent, and what each has made.
-fn honest(which: usize) -> (Vec<Vec<u8>>, BTreeMap<PartyIndex, SecretBytes>) {
-    let (mut parties, mut letters, mut sent, mut made) = (BTreeMap::new(), Vec::new(), Vec::new(), BTreeMap::new());
+fn signers() -> SignerSet {
+    SignerSet::new(threshold(), &[me(), other()]).unwrap()
+}
+
+/// What two parties have come to.
+#[derive(Default)]
+pub struct Run {
+    /// What the second one has sent.
+    pub sent: Vec<Vec<u8>>,
+    /// What each has made.
+    pub made: BTreeMap<PartyIndex, Made>,
+}
+
+/// Both parties to the end. What the second one sends arrives as `arrives` makes of it, which sees what came before.
+///
+/// # Errors
+/// What the first one finds. What the second one finds ends nothing: it may find that answers to what it never sent are wrong.
+pub fn run(which: usize, arrives: impl Fn(&[Vec<u8>], &[u8]) -> Vec<u8>) -> Result<Run, Fault> {
+    let (mut parties, mut letters, mut run) = (BTreeMap::new(), VecDeque::new(), Run::default());
     for at in [me(), other()] {
         let (party, first) = Party::start(which, at);
         parties.insert(at, party);
         letters.extend(first.into_iter().map(|out| (at, out)));
     }
-    while !letters.is_empty() {
-        let (from, Outgoing { to, bytes }) = letters.remove(0);
-        if from == other() {
-            sent.push(bytes.clone());
-        }
-        let more = match parties.get_mut(&to).unwrap().message(from, &bytes).unwrap() {
-            After::Wait(out) => out,
-            After::Done(out, share) => {
-                made.extend(share.map(|share| (to, share)));
+    while let Some((from, Outgoing { to, bytes })) = letters.pop_front() {
+        let bytes = if from == other() {
+            let arrived = arrives(&run.sent, &bytes);
+            run.sent.push(bytes);
+            arrived
+        } else {
+            bytes
+        };
+        let Some(party) = parties.get_mut(&to) else { continue };
+        let more = match party.message(from, &bytes) {
+            Ok(After::Wait(out)) => out,
+            Ok(After::Done(out, made)) => {
+                parties.remove(&to);
+                run.made.insert(to, made);
                 out
+            }
+            Err(fault) if to == me() => return Err(fault),
+            Err(_) => {
+                parties.remove(&to);
+                continue;
             }
         };
         letters.extend(more.into_iter().map(|out| (to, out)));
     }
-    (sent, made)
+    Ok(run)
+}
+
+fn honest(which: usize) -> Run {
+    run(which, |_, bytes| bytes.to_vec()).unwrap()
 }
 
 fn made(scheme: Scheme) -> Key {
     let which = SCHEMES.iter().position(|s| *s == scheme).unwrap();
-    let (sent, shares) = honest(which);
-    Key { scheme, shares, sent }
+    let Run { sent, made } = honest(which);
+    let mut chain_code = None;
+    let share = |(at, made)| {
+        let Made::Key(key) = made else { panic!("a key") };
+        chain_code = Some(key.chain_code);
+        (at, key.share.to_bytes().unwrap())
+    };
+    let shares = made.into_iter().map(share).collect();
+    Key { scheme, chain_code: chain_code.unwrap(), shares, sent }
 }
 
 /// The first byte says which protocol; behind it messages, each behind its length in three bytes. The honest party reads them
@@ -186,7 +240,7 @@ fn letter(n: usize) -> char {
 /// All that an honest peer sends, of each protocol.
 pub fn messages() -> Vec<Vec<u8>> {
     let making = keys().map(|key| key.sent.clone());
-    let preparing = (SCHEMES.len()..2 * SCHEMES.len()).map(|which| honest(which).0);
+    let preparing = (SCHEMES.len()..2 * SCHEMES.len()).map(|which| honest(which).sent);
     let framed = |(which, sent): (usize, Vec<Vec<u8>>)| {
         let mut bytes = vec![which as u8];
         for message in sent {
@@ -196,7 +250,7 @@ pub fn messages() -> Vec<Vec<u8>> {
         bytes
     };
     let all = making.chain(preparing).enumerate().map(|(which, mut sent)| {
-        // What DKLs23 sends in later rounds answers randomness of another run.
+        // What DKLs23 sends in later rounds answers randomness of another run: those are for `late-round`.
         if SCHEMES[which % SCHEMES.len()] == Scheme::EcdsaSecp256k1 {
             sent.truncate(1);
         }

@@ -1,7 +1,8 @@
 //! The targets by name.
 
 use crate::{
-    bodies, bundle, cards, config, evm, frames, intent, log, payment, rounds, rpc, sealed, signed, typed_data,
+    answers, bodies, bundle, callers, cards, certificates, config, evm, frames, intent, late, log, payment, rounds,
+    rows, rpc, sealed, sessions, signed, typed_data, words,
 };
 use std::fmt::Debug;
 
@@ -69,7 +70,7 @@ fn plain(text: &str, quote: char) -> String {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 22] = [
+pub const TARGETS: [Target; 34] = [
     Target { name: "intent", run: intent::intent, examples: intent::intents, words: intent::WORDS },
     Target { name: "spec", run: intent::spec, examples: intent::specs, words: intent::WORDS },
     Target { name: "envelope", run: signed::envelope, examples: signed::envelopes, words: signed::WORDS },
@@ -78,11 +79,28 @@ pub const TARGETS: [Target; 22] = [
     Target { name: "wrapped-key", run: sealed::wrapped_key, examples: sealed::wrapped_keys, words: &[] },
     Target { name: "share", run: sealed::share, examples: sealed::shares, words: &[] },
     Target { name: "round", run: rounds::round, examples: rounds::messages, words: &[] },
+    Target { name: "late-round", run: late::round, examples: late::runs, words: &[] },
+    Target { name: "session", run: sessions::session, examples: sessions::sessions, words: &[] },
+    Target { name: "result", run: sessions::result, examples: sessions::results, words: &[] },
+    Target {
+        name: "certificate",
+        run: certificates::certificate,
+        examples: certificates::certificates,
+        words: signed::WORDS,
+    },
+    Target { name: "row", run: rows::rows, examples: rows::examples, words: rows::WORDS },
+    Target { name: "vault-row", run: rows::kept, examples: rows::kept_rows, words: &[] },
+    Target { name: "audit", run: sessions::audited, examples: sessions::logs, words: signed::WORDS },
+    Target { name: "answer", run: answers::answer, examples: answers::answers, words: answers::WORDS },
+    Target { name: "refusal", run: answers::refusal, examples: answers::refusals, words: answers::WORDS },
+    Target { name: "caller", run: callers::certificate, examples: callers::certificates, words: callers::WORDS },
+    Target { name: "word", run: words::word, examples: words::words, words: words::WORDS },
     Target { name: "leaf", run: log::leaf, examples: log::leaves, words: signed::WORDS },
     Target { name: "export", run: log::export, examples: log::exports, words: &[] },
     Target { name: "checkpoint", run: log::checkpoint, examples: log::checkpoints, words: &["\n\n", "— ", "+", "0"] },
     Target { name: "bundle", run: bundle::archive, examples: bundle::archives, words: bundle::WORDS },
     Target { name: "bundle-file", run: bundle::file, examples: bundle::files, words: bundle::WORDS },
+    Target { name: "contract-call", run: bundle::contract_call, examples: bundle::contract_calls, words: &[] },
     Target { name: "evm", run: evm::transaction, examples: evm::transactions, words: &[] },
     Target { name: "tx-request", run: evm::request, examples: evm::requests, words: rpc::WORDS },
     Target { name: "typed-data", run: typed_data::document, examples: typed_data::documents, words: typed_data::WORDS },

@@ -74,7 +74,8 @@ pub fn of(headers: &http::HeaderMap) -> Duration {
     said.unwrap_or(CALL_MAX).min(CALL_MAX)
 }
 
-fn parse(text: &str) -> Option<Duration> {
+/// What such a time-out says.
+pub(crate) fn parse(text: &str) -> Option<Duration> {
     let digits = text.get(..text.len().checked_sub(1)?)?;
     if digits.len() > DIGITS_MAX || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;

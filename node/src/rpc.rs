@@ -6,7 +6,7 @@ mod ask;
 mod call;
 mod fault;
 mod http;
-mod key;
+pub(crate) mod key;
 mod message;
 
 pub use key::read as intent_key;

@@ -7,6 +7,8 @@ mod keys;
 mod locked;
 mod make;
 mod rows;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use care::{destroy_doomed, keep, retire_index, rewrap, rotations};
 pub use make::{draw_kek, first_keys, new_data_key, new_index_key};

@@ -4,7 +4,7 @@ use crate::admit::Subject;
 use crate::boot::BootIdentity;
 use prost::Message as _;
 use tally_audit::event::What;
-use tally_domain::boot::BootCert;
+use tally_domain::boot::{BootCert, Statement};
 use tally_domain::dsse::{Envelope, VerifyingKey};
 use tally_domain::ports::store::{Step, Write};
 use tally_domain::roster::Roster;
@@ -116,7 +116,7 @@ pub fn check(bytes: &[u8], subject: &Subject, roster: &Roster) -> Result<SignRes
     let result = SignResult::decode(bytes).map_err(|_| bad())?;
     let certificate = result.certificate.clone().ok_or_else(bad)?;
     let body = certificate.open_signers(roster).map_err(|_| bad())?;
-    if !hints_are_true(&certificate, roster) {
+    if !certificate.votes.iter().all(|vote| hints_are_true(vote, roster)) {
         return Err(bad());
     }
     let intent = subject.intent();
@@ -137,18 +137,16 @@ pub fn check(bytes: &[u8], subject: &Subject, roster: &Roster) -> Result<SignRes
     if rebuilt.encode_to_vec() == bytes { Ok(result) } else { Err(bad()) }
 }
 
-/// The key ids in envelopes are outside the signatures. A result is compared byte for byte, so they must say what is so.
-fn hints_are_true(certificate: &Certificate, roster: &Roster) -> bool {
+/// The key ids in a statement's envelopes are outside the signatures. A result is compared byte for byte and holds votes, so
+/// they must say what is so: with another one, members would have different results of one request.
+pub(crate) fn hints_are_true(statement: &Statement, roster: &Roster) -> bool {
     let signed_by = |envelope: &Envelope, key: &VerifyingKey| {
         let name = key.to_string();
         envelope.signatures.iter().all(|s| s.key_id == name)
     };
-    certificate.votes.iter().all(|vote| {
-        let (Some(signed), Some(cert)) = (&vote.signed, &vote.boot_cert) else { return false };
-        BootCert::open(cert, roster).is_ok_and(|boot| {
-            signed_by(signed, &boot.boot_key)
-                && roster.node(&boot.node).is_some_and(|node| signed_by(cert, &node.identity))
-        })
+    let (Some(signed), Some(cert)) = (&statement.signed, &statement.boot_cert) else { return false };
+    BootCert::open(cert, roster).is_ok_and(|boot| {
+        signed_by(signed, &boot.boot_key) && roster.node(&boot.node).is_some_and(|node| signed_by(cert, &node.identity))
     })
 }
 

@@ -20,6 +20,8 @@ mod migrate;
 mod open;
 mod read;
 mod sql;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod vault;
 mod writer;
 

@@ -3,9 +3,9 @@
 mod cursors;
 mod domains;
 mod issue;
-mod keks;
+pub(super) mod keks;
 mod keys;
-mod read;
+pub(super) mod read;
 mod tokens;
 
 use crate::sql::{column, damaged, first};

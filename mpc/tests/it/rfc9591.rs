@@ -2,15 +2,17 @@
 //! what the generator that we are given yields.
 
 use crate::harness::{Signer, context, node, party, post, run};
+use curve25519_dalek::{EdwardsPoint, Scalar};
 use frost_ed25519::Identifier;
 use frost_ed25519::keys::{KeyPackage, SigningShare, VerifyingShare};
 use rand_core::{TryCryptoRng, TryRng};
+use sha2::{Digest as _, Sha512};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use tally_domain::key::KeyRecord;
 use tally_domain::{
-    ClusterId, DerivationPath, Digest, Epoch, KeyName, Purpose, RequestId, Scheme, SecretBytes, SignerSet, Tenant,
-    Threshold,
+    ClusterId, DerivationPath, Digest, Epoch, KeyName, PartyIndex, Purpose, RequestId, Scheme, SecretBytes, SignerSet,
+    Tenant, Threshold,
 };
 use tally_mpc::{KeyShare, Offline, Protocol, SignInput, combine, partial};
 
@@ -108,7 +110,8 @@ fn rfc_9591_vector() {
     let (path, entropy) = (DerivationPath::default(), Digest([0; 32]));
     let input = SignInput { message: b"test".to_vec(), path, merkle_root: None, entropy };
     let mut partials = BTreeMap::new();
-    for (p, presignature) in run(machines, queue, 1, |_| {}) {
+    let mut sent = Vec::new();
+    for (p, presignature) in run(machines, queue, 1, |letter| sent.push((letter.from, letter.bytes.clone()))) {
         let (_, bytes) = partial(presignature.unwrap(), &shares[&p], &record.chain_code, &input).unwrap();
         partials.insert(p, bytes);
     }
@@ -117,4 +120,41 @@ fn rfc_9591_vector() {
     }
     let signature = combine(&partials, &record, &signers, &input).unwrap();
     assert_eq!(hex::encode(signature.to_bytes()), SIGNATURE);
+    let mut said: Vec<Vec<u8>> =
+        sent.iter().map(|(_, bytes)| bytes.clone()).chain(partials.values().cloned()).collect();
+    for p in [1, 3].map(party) {
+        // With the other one's partial, and with half of the own: what is said of it.
+        for wrong in [partials[&party(4 - p.get())].clone(), partials[&p][..40].to_vec()] {
+            let mut altered = partials.clone();
+            altered.insert(p, wrong);
+            let fault = combine(&altered, &record, &signers, &input).unwrap_err();
+            said.push(format!("{fault} {fault:?}").into_bytes());
+        }
+    }
+    s_3_1_neither_nonces_nor_shares_leave(&sent, &said);
+}
+
+/// Nonces of section 4.1, whose commitments are what was sent: they, and the shares, are in nothing that leaves a signer.
+fn s_3_1_neither_nonces_nor_shares_leave(sent: &[(PartyIndex, Vec<u8>)], said: &[Vec<u8>]) {
+    let holds = |place: &[u8], bytes: &[u8]| place.windows(bytes.len()).any(|w| w == bytes);
+    for (i, randomness) in RANDOMNESS {
+        let secret = hex::decode(SHARES[usize::from(i) - 1]).unwrap();
+        let mut secrets = vec![secret.clone()];
+        for drawn in hex::decode(randomness).unwrap().chunks(32) {
+            let prefix = b"FROST-ED25519-SHA512-v1nonce".as_slice();
+            let hash = Sha512::digest([prefix, drawn, &secret].concat());
+            let nonce = Scalar::from_bytes_mod_order_wide(&hash.into());
+            let commitment = EdwardsPoint::mul_base(&nonce).compress().to_bytes();
+            let mine = sent.iter().filter(|(from, _)| *from == party(i));
+            assert!(mine.clone().all(|(_, bytes)| holds(bytes, &commitment)) && mine.count() > 0, "this is the nonce");
+            secrets.extend([nonce.to_bytes().to_vec(), drawn.to_vec()]);
+        }
+        for secret in secrets {
+            let reversed: Vec<u8> = secret.iter().rev().copied().collect();
+            for bytes in [&secret, &reversed] {
+                let forms = [bytes.clone(), hex::encode(bytes).into(), format!("{bytes:?}").into()];
+                assert!(!said.iter().any(|place| forms.iter().any(|form| holds(place, form))), "signer {i}");
+            }
+        }
+    }
 }

@@ -23,7 +23,8 @@ pub fn read(path: &Path) -> anyhow::Result<SigningKey> {
     parse(&text).with_context(|| format!("{shown} must hold one line: `ed25519:` or `p256:` and 64 hex digits"))
 }
 
-fn parse(bytes: &[u8]) -> Option<SigningKey> {
+/// The key in such a line.
+pub(crate) fn parse(bytes: &[u8]) -> Option<SigningKey> {
     let (kind, digits) = std::str::from_utf8(bytes).ok()?.trim_end_matches(['\n', '\r']).split_once(':')?;
     let mut secret = Zeroizing::new([0_u8; 32]);
     hex::decode_to_slice(digits, secret.as_mut_slice()).ok()?;

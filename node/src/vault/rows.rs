@@ -157,7 +157,7 @@ async fn cipher(
 }
 
 /// Random IVs: a data key makes at most 2^31 of them, which is half of what NIST SP 800-38D allows.
-fn sealed(cipher: &LessSafeKey, aad: &[u8], pan: &Pan) -> Result<RowSeal, Refusal> {
+pub(super) fn sealed(cipher: &LessSafeKey, aad: &[u8], pan: &Pan) -> Result<RowSeal, Refusal> {
     let mut iv = [0; 12];
     rand::rng().fill_bytes(&mut iv);
     let mut ciphertext = pan.expose().to_vec();
@@ -171,7 +171,7 @@ fn sealed(cipher: &LessSafeKey, aad: &[u8], pan: &Pan) -> Result<RowSeal, Refusa
     }
 }
 
-fn opened(cipher: &LessSafeKey, aad: &[u8], sealed: &Sealed) -> Option<SecretBytes> {
+pub(super) fn opened(cipher: &LessSafeKey, aad: &[u8], sealed: &Sealed) -> Option<SecretBytes> {
     let mut bytes = Zeroizing::new(sealed.ciphertext.clone());
     let nonce = Nonce::assume_unique_for_key(sealed.iv);
     let plain = cipher.open_in_place(nonce, Aad::from(aad), &mut bytes).ok()?;

@@ -1,14 +1,19 @@
 //! What is secret stays where it is: shares, the key that they make together, nonces, PINs, private keys and data keys are in
 //! no log, metric, trace, error or database of a node, as bytes, in hex or in base64 (S-3.1, S-4.5).
 
+use crate::harness::cards::{CANARY, hybrid, make_domain, spec, tokenize};
 use crate::harness::cluster::Cluster;
+use crate::harness::json_rpc;
 use crate::harness::orders::*;
+use crate::harness::secrets::{Secrets, written};
 use crate::harness::vault::*;
 use crate::harness::watch::*;
 use base64::Engine as _;
 use k256::elliptic_curve::ff::PrimeField as _;
 use k256::{ProjectivePoint, Scalar};
-use std::collections::{BTreeMap, HashSet};
+use opentelemetry_proto::tonic::trace::v1::Span;
+use std::collections::BTreeMap;
+use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 use tally_client::Signed;
 use tally_domain::NodeName;
@@ -17,61 +22,6 @@ use tally_domain::ports::hsm::{Hsm as _, SealingKeyId};
 use tally_domain::ports::store::Store as _;
 use tally_hsm_adapter::testing::PIN;
 use tally_hsm_adapter::{PinSource, RemoteConfig, RemoteHsm, Role};
-
-/// Bytes that are looked for together: what is shorter is found by chance.
-const WINDOW: usize = 24;
-
-/// A window with as many public bytes together is not looked for: what is public stands in many places, beside other bytes
-/// than in a share, and one or two of those agree by chance.
-const PUBLIC: usize = 12;
-
-/// A window with fewer different bytes is padding or a length, not a secret.
-const DIFFERENT_MIN: usize = 14;
-
-/// Everything secret, as windows; and what is public and stands beside it.
-#[derive(Default)]
-struct Secrets {
-    windows: HashSet<Vec<u8>>,
-    public: HashSet<Vec<u8>>,
-}
-
-fn windows(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
-    let random = |w: &&[u8]| w.iter().collect::<HashSet<_>>().len() >= DIFFERENT_MIN;
-    bytes.windows(WINDOW).filter(random).map(<[u8]>::to_vec)
-}
-
-impl Secrets {
-    fn plant(&mut self, bytes: &[u8]) {
-        let before = self.windows.len();
-        self.windows.extend(windows(bytes));
-        assert!(self.windows.len() > before, "this is no secret: {bytes:?}");
-    }
-
-    fn publish(&mut self, bytes: &[u8]) {
-        self.public.extend(bytes.windows(PUBLIC).map(<[u8]>::to_vec));
-    }
-
-    fn is_in(&self, bytes: &[u8]) -> bool {
-        let is_public = |w: &[u8]| w.windows(PUBLIC).any(|piece| self.public.contains(piece));
-        bytes.windows(WINDOW).any(|w| self.windows.contains(w) && !is_public(w))
-    }
-
-    /// Whether a secret is in `place`, as it is or written in letters.
-    fn are_in(&self, place: &[u8]) -> bool {
-        let hex = runs(place, WINDOW * 2, |b| b.is_ascii_hexdigit());
-        let hex = hex.flat_map(|run| [run, &run[1..]]).filter_map(|run| hex::decode(&run[..run.len() / 2 * 2]).ok());
-        let base64 = runs(place, WINDOW * 4 / 3, |b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/');
-        let base64 = base64.flat_map(|run| (0..4).map(move |skip| &run[skip..]));
-        let engine = base64::engine::general_purpose::STANDARD_NO_PAD;
-        let base64 = base64.filter_map(|run| engine.decode(&run[..run.len() / 4 * 4]).ok());
-        self.is_in(place) || hex.chain(base64).any(|bytes| self.is_in(&bytes))
-    }
-}
-
-/// The longest pieces that are made of such bytes.
-fn runs(bytes: &[u8], min: usize, of: impl Fn(u8) -> bool + 'static) -> impl Iterator<Item = &[u8]> {
-    bytes.split(move |b| !of(*b)).filter(move |run| run.len() > min)
-}
 
 /// A node's share of a key, out of its stopped node's store and token.
 async fn share(cluster: &Cluster, i: usize, name: &str, secrets: &mut Secrets) -> (KeyRecord, Vec<u8>) {
@@ -118,8 +68,8 @@ fn secret_of(share: &[u8], public: &[u8]) -> Scalar {
     found.expect("the share holds its secret")
 }
 
-/// Plants all shares, the key that they make, which no node ever has, and the nonce of a signature; gives the nonce.
-async fn plant_keys(cluster: &Cluster, signed: &Signed, secrets: &mut Secrets) -> Vec<u8> {
+/// Plants all shares, the key that they make, which no node ever has, and the nonce of a signature.
+async fn plant_keys(cluster: &Cluster, signed: &Signed, secrets: &mut Secrets) {
     let mut shares = Vec::new();
     for i in 0..3 {
         for name in ["fast", "hot"] {
@@ -129,7 +79,9 @@ async fn plant_keys(cluster: &Cluster, signed: &Signed, secrets: &mut Secrets) -
             if name == "hot" {
                 let party = record.party(&NodeName::parse(&cluster.nodes[i].name).unwrap()).unwrap().get();
                 let public = &record.public_shares[usize::from(party) - 1];
-                shares.push((Scalar::from(u64::from(party)), secret_of(&plain, public)));
+                let secret = secret_of(&plain, public);
+                secrets.plant_number(&secret.to_repr());
+                shares.push((Scalar::from(u64::from(party)), secret));
                 for public in record.public_shares.iter().chain([&record.public_key]) {
                     secrets.publish(public);
                 }
@@ -144,12 +96,7 @@ async fn plant_keys(cluster: &Cluster, signed: &Signed, secrets: &mut Secrets) -
     let point = (ProjectivePoint::GENERATOR * nonce).to_affine();
     use k256::elliptic_curve::point::AffineCoordinates as _;
     assert_eq!(point.x().as_slice(), &signed.signature[..32], "this is the nonce");
-    for secret in [whole, nonce, -nonce] {
-        let bytes = secret.to_repr().to_vec();
-        secrets.plant(&bytes);
-        secrets.plant(&bytes.into_iter().rev().collect::<Vec<_>>());
-    }
-    nonce.to_repr().to_vec()
+    [whole, nonce, -nonce].iter().for_each(|secret| secrets.plant_number(&secret.to_repr()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -157,6 +104,8 @@ async fn s_3_1_no_secret_is_in_a_log_metric_trace_error_or_database() {
     let (collector, endpoint) = Collector::start().await;
     let mut cluster = Cluster::prepare(3);
     (0..3).for_each(|i| watch(&cluster, i, &endpoint));
+    // A node with the intent key of a client in it.
+    json_rpc::provide(&cluster, 0, 1, "{ key = \"hot\" }");
     for node in &cluster.nodes {
         // As much as the nodes' own code ever says.
         let file = node.dir.join("node.toml");
@@ -174,6 +123,10 @@ async fn s_3_1_no_secret_is_in_a_log_metric_trace_error_or_database() {
     create_kek(&client, "vault", 0).await.unwrap();
     let mut secrets = Secrets::default();
     secrets.plant(draw(&client, "vault", 32, true).await.unwrap().plaintext.unwrap().expose());
+    secrets.plant_text("the PIN", PIN);
+    secrets.plant_text("a card number", CANARY);
+    make_domain(&client, &spec("cards", hybrid())).await.unwrap();
+    tokenize(&client, "cards", CANARY).await.unwrap();
     let signed = sign(&client, pay(0, 250)).await.unwrap();
     sign(&client, say("quietly")).await.unwrap();
     let mut errors = format!("{:?}", sign(&client, pay(1, 5_000)).await.unwrap_err());
@@ -200,23 +153,55 @@ async fn s_3_1_no_secret_is_in_a_log_metric_trace_error_or_database() {
         }
         let pem = node.tls.key.lines().filter(|line| !line.starts_with('-')).collect::<String>();
         secrets.plant(&base64::engine::general_purpose::STANDARD.decode(pem).unwrap());
-        let spki = cluster.authority.pem() + &node.tls.cert;
-        assert!(!spki.contains(PIN));
     }
+    // Its bytes are all the same, so that it is no window.
+    let intent_key = String::from_utf8(cluster.clients["payouts-1"].seed.to_vec()).unwrap();
+    secrets.plant_text("an intent key", &intent_key);
     let sought = |what: &str| places.iter().filter(|(name, place)| name.contains(what) && place.len() > 500).count();
     assert_eq!(["metrics", "a trace", "log", "tally.db"].map(sought), [3, 1, 3, 3], "there is too little to look at");
 
-    let nonce = plant_keys(&cluster, &signed, &mut secrets).await;
-
-    // That the search finds what is there.
-    let base64 = base64::engine::general_purpose::STANDARD.encode(&nonce);
-    let planted =
-        [[b"bytes: ".as_slice(), &nonce].concat(), format!("hex: {}.", hex::encode(&nonce)).into(), base64.into()];
-    assert!(planted.iter().all(|place| secrets.are_in(place)));
+    plant_keys(&cluster, &signed, &mut secrets).await;
+    leaks_would_be_found(&cluster, &collector, &secrets).await;
     for (what, place) in &places {
-        assert!(!secrets.are_in(place), "{what} holds a secret");
-        assert!(!place.windows(PIN.len()).any(|w| w == PIN.as_bytes()), "{what} holds the PIN");
+        secrets.would_be_found_in(what, place);
+        assert_eq!(secrets.found_in(place), None, "in {what}");
     }
+}
+
+/// The search finds what a database keeps and what a span carries, put there by the engine and by the exporter's own protocol.
+async fn leaks_would_be_found(cluster: &Cluster, collector: &Collector, secrets: &Secrets) {
+    let (at, secret) = (cluster.dir.path().join("leaking.db"), secrets.sample());
+    std::fs::copy(cluster.nodes[0].dir.join("data/tally.db"), &at).unwrap();
+    for form in written(secret) {
+        let leaking = rusqlite::Connection::open(&at).unwrap();
+        leaking.execute("CREATE TABLE leak (kept)", []).unwrap();
+        leaking.execute("INSERT INTO leak VALUES (?1)", [&form]).unwrap();
+        drop(leaking);
+        let kept = std::fs::read(&at).unwrap();
+        assert!(secrets.found_in(&kept).is_some(), "a secret in a row would not be found");
+        let leaking = rusqlite::Connection::open(&at).unwrap();
+        leaking.execute("DROP TABLE leak", []).unwrap();
+        leaking.execute("VACUUM", []).unwrap();
+    }
+    let before = collector.bytes().len();
+    collector.take(Span { name: format!("{secret:?}"), ..Span::default() }).await;
+    let span = &collector.bytes()[before..];
+    assert!(secrets.found_in(span).is_some(), "a secret in a span would not be found");
+}
+
+/// What a process has in its memory, as far as nothing else than it has it; nothing if its memory is closed to whoever asks.
+fn memory(process: u32) -> Option<Vec<u8>> {
+    let maps = std::fs::read_to_string(format!("/proc/{process}/maps")).ok()?;
+    let memory = std::fs::File::open(format!("/proc/{process}/mem")).ok()?;
+    let mut all = Vec::new();
+    for line in maps.lines().filter(|line| line.contains(" rw-p ")) {
+        let (from, to) = line.split_whitespace().next()?.split_once('-')?;
+        let (from, to) = (u64::from_str_radix(from, 16).ok()?, u64::from_str_radix(to, 16).ok()?);
+        let mut piece = vec![0; usize::try_from(to - from).ok()?];
+        let read = memory.read_at(&mut piece, from).unwrap_or(0);
+        all.extend_from_slice(&piece[..read]);
+    }
+    Some(all)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -238,6 +223,16 @@ async fn s_3_1_neither_a_node_nor_its_tokens_process_leaves_a_core_when_it_crash
     let limits = std::fs::read_to_string(format!("/proc/{process}/limits")).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+    let seen = memory(cluster.pid(0));
     let ended = cluster.abort(0);
     assert_eq!((ended.signal(), ended.core_dumped()), (Some(6), false), "{ended:?}");
+    // There was something to lose: what a core would have held.
+    let mut secrets = Secrets::default();
+    let (_, plain) = share(&cluster, 0, "fast", &mut secrets).await;
+    secrets.plant(&plain);
+    match seen {
+        Some(memory) => assert!(secrets.holds(&memory), "the share is not in {} bytes of memory", memory.len()),
+        // Only root looks into the memory of a process that is not dumpable.
+        None => assert!(!rustix::process::geteuid().is_root()),
+    }
 }

@@ -40,6 +40,7 @@ mod harness {
     pub mod orders;
     pub mod people;
     pub mod raw;
+    pub mod secrets;
     pub mod stock;
     pub mod vault;
     pub mod watch;

@@ -4,6 +4,7 @@
 use crate::approval;
 use crate::boot::BootIdentity;
 use crate::claims::voter::Claimed;
+use crate::result::hints_are_true;
 use std::collections::{BTreeMap, BTreeSet};
 use tally_audit::event::What;
 use tally_domain::boot::{BadStatement, Statement};
@@ -80,6 +81,9 @@ pub enum BadVote {
     /// Signature, certificate or form.
     #[error(transparent)]
     Statement(#[from] BadStatement),
+    /// It says that another key has signed it than did.
+    #[error("the vote names another key than has signed it")]
+    Hint,
     /// Signed by another node than the one that sent it.
     #[error("the vote is not the sender's own")]
     NotTheSenders,
@@ -244,7 +248,10 @@ pub(crate) fn wanted(body: &VoteBody, electorate: &Electorate, voted: &BTreeSet<
 }
 
 /// Checks a vote; gives whose it is and what it is for.
-fn read(vote: &Statement, roster: &Roster) -> Result<(NodeName, VoteBody), BadStatement> {
+fn read(vote: &Statement, roster: &Roster) -> Result<(NodeName, VoteBody), BadVote> {
     let (cert, bytes) = vote.open(VOTE_TYPE, roster)?;
+    if !hints_are_true(vote, roster) {
+        return Err(BadVote::Hint);
+    }
     Ok((cert.node, VoteBody::from_bytes(bytes)?))
 }

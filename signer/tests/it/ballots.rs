@@ -52,6 +52,22 @@ fn the_bytes_of_a_certificate_do_not_depend_on_who_made_it() {
     assert_eq!(made_by(0, 1), made_by(1, 0));
 }
 
+/// Key ids are outside the signatures, and votes are within results, which are the same bytes everywhere.
+#[test]
+fn a_vote_that_names_another_key_than_has_signed_it_does_not_count() {
+    let w = World::new();
+    let honest = by(&w.boots[1], &body(&w));
+    let (mut signed, mut certified) = (honest.clone(), honest.clone());
+    signed.signed.as_mut().unwrap().signatures[0].key_id.push('0');
+    certified.boot_cert.as_mut().unwrap().signatures[0].key_id.clear();
+    for lies in [signed, certified] {
+        let mut ballot = ballot(&w);
+        assert_eq!(ballot.add(&name(1), lies.clone(), w.bundle.roster()), Err(BadVote::Hint));
+        assert_eq!(ballot.add_passed_on(lies, w.bundle.roster()), Err(BadVote::Hint));
+        ballot.add(&name(1), honest.clone(), w.bundle.roster()).unwrap();
+    }
+}
+
 #[test]
 fn without_every_vote_there_is_no_certificate() {
     let w = World::new();

@@ -27,7 +27,24 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("sim", &["domain", "policy", "chains", "mpc", "audit", "signer"]),
     ("p11fault", &[]),
     ("softhsm-tests", &["domain", "hsm-adapter", "p11fault"]),
-    ("fuzz", &["domain", "policy", "chains", "mpc", "audit", "tokenization", "proto", "client", "hsm-adapter", "node"]),
+    (
+        "fuzz",
+        &[
+            "domain",
+            "policy",
+            "chains",
+            "mpc",
+            "audit",
+            "tokenization",
+            "signer",
+            "store",
+            "sim",
+            "proto",
+            "client",
+            "hsm-adapter",
+            "node",
+        ],
+    ),
     ("xtask", &[]),
 ];
 

@@ -220,6 +220,11 @@ impl Cluster {
         std::fs::read_to_string(self.proc(i, name))
     }
 
+    /// A node's process.
+    pub fn pid(&self, i: usize) -> u32 {
+        self.nodes[i].child.as_ref().unwrap().id()
+    }
+
     /// How many descriptors a node has open.
     pub fn descriptors(&self, i: usize) -> usize {
         std::fs::read_dir(self.proc(i, "fd")).unwrap().count()
