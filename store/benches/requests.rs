@@ -102,7 +102,9 @@ fn fill(path: &Path, count: u64) {
         c.query_row("SELECT leaf FROM log ORDER BY idx DESC LIMIT 1", [], |row| row.get(0)).optional().unwrap();
     let mut event = match last {
         Some(leaf) => Event::from_leaf(&leaf).unwrap(),
-        None => Event { node: NodeName::parse("node-1").unwrap(), incarnation: Incarnation(1), time: AT, what: failed(0) },
+        None => {
+            Event { node: NodeName::parse("node-1").unwrap(), incarnation: Incarnation(1), time: AT, what: failed(0) }
+        }
     };
     let began = Instant::now();
     for from in (0..count).step_by(usize::try_from(BATCH).unwrap()) {
