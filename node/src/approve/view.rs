@@ -13,6 +13,9 @@ use tally_policy::{ApprovalPath, Need, Quorum};
 use tally_proto::v1;
 use tally_signer::approval::Standing;
 
+/// The state of what enough persons have approved.
+const APPROVED: &str = "approved";
+
 /// One request in full.
 ///
 /// # Errors
@@ -92,11 +95,27 @@ pub async fn of_request(node: &Arc<Node>, mut request: v1::Request, tenant: &Ten
     if let Some(row) = super::waiting(node, tenant, id)?
         && super::is_open(node, tenant, id, &rows).is_ok()
     {
-        request.state = v1::RequestState::AwaitingApproval.into();
-        request.reason = String::new();
-        request.pending = view(node, &row).await.ok();
+        let pending = view(node, &row).await.ok();
+        // What enough have approved may be signed at this moment.
+        let approved = pending.as_ref().is_some_and(|pending| pending.state == APPROVED);
+        if super::is_past(&row, now()) && !approved {
+            expired(&mut request);
+        } else {
+            awaiting(&mut request);
+            request.pending = pending;
+        }
     }
     Ok(request)
+}
+
+fn awaiting(request: &mut v1::Request) {
+    request.state = v1::RequestState::AwaitingApproval.into();
+    request.reason = String::new();
+}
+
+fn expired(request: &mut v1::Request) {
+    request.state = v1::RequestState::Refused.into();
+    request.reason = Reason::Expired.as_str().into();
 }
 
 /// A request in a list: that it waits, and not for what.
@@ -108,11 +127,10 @@ pub fn in_list(node: &Node, row: RequestRow) -> Result<v1::Request, Refusal> {
     let is_done = matches!(row.state, RequestState::Completed(_));
     let mut request = convert::request_out(row);
     if !is_done
-        && super::waiting(node, &tenant, id)?.is_some()
+        && let Some(row) = super::waiting(node, &tenant, id)?
         && super::is_open(node, &tenant, id, &said(node, &tenant, id)?).is_ok()
     {
-        request.state = v1::RequestState::AwaitingApproval.into();
-        request.reason = String::new();
+        if super::is_past(&row, now()) { expired(&mut request) } else { awaiting(&mut request) }
     }
     Ok(request)
 }
@@ -131,7 +149,7 @@ fn shown(node: &Node, row: &WaitingRow, read: &Read, said: &[ApprovalRow]) -> v1
         Standing::Waiting(needs) => ("waiting", String::new(), needs),
         Standing::Approved => {
             why_not = node.approvals.why_not(&(row.tenant.clone(), row.request)).unwrap_or_default();
-            ("approved", std::mem::take(&mut why_not.reason), Vec::new())
+            (APPROVED, std::mem::take(&mut why_not.reason), Vec::new())
         }
         Standing::Rejected(_) => ("rejected", String::new(), Vec::new()),
         Standing::Denied(refusal) => ("denied", refusal.reason.as_str().into(), Vec::new()),
