@@ -385,6 +385,10 @@ fn s_3_5_starts_only_count_up_and_leaves_belong_to_the_last_one() {
     events[5].time = UnixMillis(1);
     let report = check(&w, &w.seal(0, events.iter().map(Event::to_leaf).collect())).unwrap();
     assert_eq!(report.warnings[0].what, Oddity::ClockWentBack { ms: 1_003 });
+    // Two steps that waited for the disk together.
+    let mut events = w.events(0, w.honest(0));
+    events[5].time = UnixMillis(events[4].time.0 - 900);
+    assert_eq!(check(&w, &w.seal(0, events.iter().map(Event::to_leaf).collect())).unwrap().warnings, []);
 }
 
 #[test]

@@ -230,7 +230,7 @@ fn a_witness_takes_nothing_off_what_permit2_is_given_leave_to() {
     let words = [permissions, address_word(BOB), word(4), word(50), witness];
     assert_eq!(digest(&one), by_constants(PERMIT2_SEPARATOR, type_hash, &words));
     let once = allowed(PERMIT2, USDC, up_to(7), Some(50), Some(50));
-    assert_eq!(facts(&one).allowances, [once.clone()]);
+    assert_eq!(facts(&one).allowances, std::slice::from_ref(&once));
     assert!(facts(&one).fields.contains(&("witness.mock".into(), "3".into())), "people see it");
 
     let batch = witnessed(true, mock(), ("MockWitness", "witness"), json!({ "mock": 3 }));
@@ -238,7 +238,8 @@ fn a_witness_takes_nothing_off_what_permit2_is_given_leave_to() {
     // A list of structs that sort behind the permissions, and a word without any type of its own.
     let orders = json!({ "ZOrder": members(&[("TokenPermissions[]", "permitted"), ("address", "token")]) });
     let given = json!([{ "permitted": [{ "token": ALICE, "amount": MAX }], "token": ALICE }]);
-    assert_eq!(facts(&witnessed(false, orders, ("ZOrder[]", "permittedX"), given)).allowances, [once.clone()]);
+    let ordered = witnessed(false, orders, ("ZOrder[]", "permittedX"), given);
+    assert_eq!(facts(&ordered).allowances, std::slice::from_ref(&once));
     let bare = witnessed(false, json!({}), ("bytes32", "w"), MAX.into());
     assert_eq!(facts(&bare).allowances, [once]);
 

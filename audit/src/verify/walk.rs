@@ -27,6 +27,10 @@ use tally_domain::roster::Roster;
 use tally_domain::vote::{Abandonment, Certificate, VOTE_TYPE, VoteBody};
 use tally_domain::{Attempt, Digest, Incarnation, Intent, KeyName, NodeName, UnixMillis};
 
+/// Leaves say when their step was made, and stand in the order in which steps became durable: of two that wait for the disk
+/// together either may be the first. A disk takes less than this, or the node says that it has none.
+const DISORDER_MS: u64 = 1_000;
+
 /// What one log says, and what is wrong with it by itself.
 pub(super) struct Walk<'a> {
     roster: &'a Roster,
@@ -169,7 +173,7 @@ impl<'a> Walk<'a> {
             self.boot(boot_cert, event.incarnation);
         } else if self.incarnation != Some(event.incarnation) {
             self.find(Problem::NotBooted { said: event.incarnation });
-        } else if event.time < self.time {
+        } else if event.time.plus(DISORDER_MS) < self.time {
             self.warn(Oddity::ClockWentBack { ms: self.time.0 - event.time.0 });
         }
         self.time = event.time;

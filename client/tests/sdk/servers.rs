@@ -22,6 +22,9 @@ pub enum Home {
     Here,
 }
 
+/// Of a stream of intents.
+type Answers = Vec<Result<v1::BatchSignResponse, Status>>;
+
 #[derive(Clone, Default)]
 pub struct Script {
     /// What the next calls are refused with; after the last the server signs.
@@ -35,7 +38,7 @@ pub struct Script {
     pub known: Arc<Mutex<Option<v1::Request>>>,
     pub log: Arc<Mutex<Vec<v1::ReadEntriesResponse>>>,
     /// What a stream of intents is answered; nothing where there is no such stream.
-    pub batch: Arc<Mutex<Option<Vec<Result<v1::BatchSignResponse, Status>>>>>,
+    pub batch: Arc<Mutex<Option<Answers>>>,
 }
 
 impl Script {
@@ -85,7 +88,7 @@ pub fn signed(byte: u8) -> v1::SignResponse {
 
 #[tonic::async_trait]
 impl SigningService for Script {
-    type BatchSignStream = tokio_stream::Iter<std::vec::IntoIter<Result<v1::BatchSignResponse, Status>>>;
+    type BatchSignStream = tokio_stream::Iter<<Answers as IntoIterator>::IntoIter>;
     type WatchRequestsStream = tokio_stream::Empty<Result<v1::WatchRequestsResponse, Status>>;
 
     async fn sign(&self, request: Request<v1::SignRequest>) -> Result<Response<v1::SignResponse>, Status> {
