@@ -33,7 +33,9 @@ pub async fn view(node: &Arc<Node>, row: &WaitingRow) -> Result<v1::PendingReque
 pub async fn list(node: &Arc<Node>, tenant: &Tenant) -> Result<Vec<v1::PendingRequest>, Refusal> {
     let rows = node.store.all_waiting().map_err(|e| reply::of_store(&e))?;
     let mut all = Vec::new();
-    let open = |row: &&WaitingRow| crate::cancel::is_not(node, &row.tenant, row.request).is_ok();
+    let at = now();
+    let open =
+        |row: &&WaitingRow| !super::is_past(row, at) && crate::cancel::is_not(node, &row.tenant, row.request).is_ok();
     for row in rows.iter().filter(|row| row.tenant == *tenant).filter(open) {
         if let Ok(read) = read_row(node, row).await {
             let said = said(node, &row.tenant, row.request)?;
@@ -53,7 +55,12 @@ pub async fn list(node: &Arc<Node>, tenant: &Tenant) -> Result<Vec<v1::PendingRe
 /// # Errors
 /// `STORAGE`, `TAMPERED`.
 pub fn ended(node: &Node, tenant: &Tenant) -> Result<Vec<v1::PendingRequest>, Refusal> {
-    let rows = node.store.ended_waiting(tenant).map_err(|e| reply::of_store(&e))?;
+    // Read in this order, one that ends in between is in both.
+    let (mut past, at) = (node.store.all_waiting().map_err(|e| reply::of_store(&e))?, now());
+    let mut rows = node.store.ended_waiting(tenant).map_err(|e| reply::of_store(&e))?;
+    past.retain(|row| row.tenant == *tenant && super::is_past(row, at));
+    past.retain(|row| !rows.iter().any(|ended| ended.request == row.request));
+    rows.extend(past);
     let mut all = Vec::new();
     for row in rows {
         let request = node.store.request(&row.tenant, &row.request).map_err(|e| reply::of_store(&e))?;
