@@ -115,20 +115,29 @@ pub fn verdict(exit: Exit) -> &'static str {
 fn refusal(refused: &Refused) -> Shown {
     let exit = Exit::of(refused.reason);
     let mut lines = vec![format!("{} {}: {}", verdict(exit), refused.reason.as_str(), refused.sentence())];
+    lines.extend(facts(refused));
+    lines.push(field("endpoint", &refused.endpoint));
+    Shown::with_exit(exit, lines.join("\n"), refusal_json(refused))
+}
+
+/// What a node says about a refusal, a line each.
+pub fn facts(refused: &Refused) -> Vec<String> {
     let named = |name: &&str| refused.metadata.contains_key(*name);
     let first = FACTS_FIRST.into_iter().filter(named);
     let rest = refused.metadata.keys().map(String::as_str).filter(|name| !FACTS_FIRST.contains(name));
-    lines.extend(first.chain(rest).filter_map(|name| Some(fact(name, refused.metadata.get(name)?))));
-    lines.push(field("endpoint", &refused.endpoint));
-    let json = json!({
-        "verdict": verdict(exit).to_lowercase(),
+    first.chain(rest).filter_map(|name| Some(fact(name, refused.metadata.get(name)?))).collect()
+}
+
+/// A refusal for scripts.
+pub fn refusal_json(refused: &Refused) -> Value {
+    json!({
+        "verdict": verdict(Exit::of(refused.reason)).to_lowercase(),
         "reason": refused.reason.as_str(),
         "code": format!("{:?}", refused.code),
         "metadata": refused.metadata,
         "endpoint": refused.endpoint,
         "sentence": refused.sentence(),
-    });
-    Shown::with_exit(exit, lines.join("\n"), json)
+    })
 }
 
 /// Numbers that are larger are moments, in milliseconds since 1970, not spans: the year 1973.
@@ -221,6 +230,18 @@ impl Out {
         if self.json {
             drop(stdout(&format!("{json:#}")));
         }
+    }
+
+    /// One of many JSON documents, on one line.
+    pub fn json_line(self, json: &Value) {
+        if self.json {
+            drop(stdout(&json.to_string()));
+        }
+    }
+
+    /// What a person should know meanwhile; it is no part of what was asked for.
+    pub fn note(self, text: &str) {
+        stderr(&format!("note: {text}"));
     }
 
     /// Prints what a command has to show, and gives its exit code.

@@ -1,13 +1,13 @@
 //! `tally request`: what became of requests.
 
+mod watch;
+
 use crate::approve;
 use crate::input;
 use crate::output::{Out, Shown, field};
 use crate::words::utc;
 use serde_json::{Value, json};
-use std::ops::ControlFlow;
-use std::time::Duration;
-use tally_client::{Client, Exit, RequestInfo, RequestState, Watched};
+use tally_client::{Client, RequestInfo, RequestState};
 use tally_domain::{Action, ClientId, Reason, RequestId};
 
 /// Most requests of one page; the nodes' own limit.
@@ -43,9 +43,10 @@ pub enum Request {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Requests as they change at the first endpoint, one line each, until you stop it.
+    /// Requests as they change at one node, one line each, until you stop it.
     Watch {
-        /// Goes on from a cursor that was shown before; with the node's name and /0 from the node's first request on.
+        /// Goes on from a cursor that was shown before, at the node that it names; with a node's name and /0 from that node's
+        /// first request on. Without it: what is new from now on at the first endpoint that answers.
         #[arg(long, value_name = "CURSOR", default_value = "")]
         from: String,
         /// Stops after so many.
@@ -68,7 +69,7 @@ impl Request {
             }
             Self::Cancel { id, dry_run: false } => Ok(cancelled(&client.cancel_request(id).await?)),
             Self::List { limit } => list(client, limit).await,
-            Self::Watch { from, count } => watch(client, out, from, count).await,
+            Self::Watch { from, count } => watch::run(client, out, from, count).await,
         }
     }
 }
@@ -121,36 +122,6 @@ async fn list(client: &Client, limit: u32) -> anyhow::Result<Shown> {
     let lines: Vec<_> = requests.iter().map(line).collect();
     let text = if lines.is_empty() { "no requests".into() } else { lines.join("\n") };
     Ok(Shown::done(text, json!({ "requests": requests.iter().map(to_json).collect::<Vec<_>>() })))
-}
-
-/// Pause before a node that has stopped is asked again.
-const AGAIN: Duration = Duration::from_secs(1);
-
-/// Goes on after the node has been away: its cursors hold.
-async fn watch(client: &Client, out: Out, mut from: String, count: Option<u64>) -> anyhow::Result<Shown> {
-    let one = client.only(0).unwrap_or_else(|| client.clone());
-    let mut left = count.unwrap_or(u64::MAX);
-    loop {
-        let cursor = from.clone();
-        let told = one.watch_requests(&cursor, |watched: Watched| {
-            from = watched.cursor;
-            match watched.request {
-                None => out.say(&format!("watching from {from}")),
-                Some(request) => {
-                    out.say(&line(&request));
-                    out.document(&json!({ "cursor": from, "request": to_json(&request) }));
-                    left = left.saturating_sub(1);
-                }
-            }
-            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
-        match told.await {
-            Ok(()) if left == 0 => return Ok(Shown::nothing(Exit::Done)),
-            Err(error) if !error.is_transient() => return Err(error.into()),
-            Ok(()) | Err(_) => {}
-        }
-        tokio::time::sleep(AGAIN).await;
-    }
 }
 
 fn line(r: &RequestInfo) -> String {

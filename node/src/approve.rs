@@ -22,7 +22,7 @@ use tally_audit::event::{Origin, What};
 use tally_domain::approval::Verdict;
 use tally_domain::dsse::Envelope;
 use tally_domain::ports::store::{ApprovalRow, RequestRow, RequestState, Step, WaitingRow};
-use tally_domain::{Approval, NodeName, Reason, Refusal, RequestId, Tenant};
+use tally_domain::{Approval, NodeName, Reason, Refusal, RequestId, Tenant, UnixMillis};
 use tally_proto::v1;
 use tally_signer::admit::{self, Opened, Subject};
 use tally_signer::approval::{Question, envelope_of, rejected_by, said_step};
@@ -218,6 +218,11 @@ pub fn waiting(node: &Node, tenant: &Tenant, request: RequestId) -> Result<Optio
     node.store.waiting(tenant, &request).map_err(|e| reply::of_store(&e))
 }
 
+/// Whether nobody can approve it any more, though nodes whose clocks are behind have yet to let it go.
+fn is_past(row: &WaitingRow, now: UnixMillis) -> bool {
+    now >= row.expires_at
+}
+
 /// A request that waits here, or why there is none.
 ///
 /// # Errors
@@ -225,7 +230,7 @@ pub fn waiting(node: &Node, tenant: &Tenant, request: RequestId) -> Result<Optio
 pub fn must_wait(node: &Node, tenant: &Tenant, request: RequestId) -> Result<WaitingRow, Refusal> {
     cancel::is_not(node, tenant, request)?;
     if let Some(row) = waiting(node, tenant, request)? {
-        return Ok(row);
+        return if is_past(&row, now()) { Err(Reason::Expired.into()) } else { Ok(row) };
     }
     let row = node.store.request(tenant, &request).map_err(|e| reply::of_store(&e))?.ok_or(Reason::RequestNotFound)?;
     not_rejected(&said(node, tenant, request)?)?;

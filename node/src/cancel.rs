@@ -60,18 +60,33 @@ pub async fn cancel(node: &Arc<Node>, caller: &ClientId, envelope: Envelope) -> 
             Word::Never | Word::Released => {}
         }
     }
+    outcome(done, Heard { deciders: deciders.len(), needed, never, released })?;
+    tracing::info!(client = %caller, nodes = never, "a request is cancelled");
+    Ok(name)
+}
+
+/// What the deciders have said.
+struct Heard {
+    deciders: usize,
+    needed: usize,
+    never: usize,
+    released: usize,
+}
+
+/// Once the result is there, what nodes have released or promised tells nothing any more.
+fn outcome(done: bool, heard: Heard) -> Result<(), Refusal> {
+    let Heard { deciders, needed, never, released } = heard;
     let told = |reason| {
         let refusal = Refusal::new(reason).with("cancelled_at", never.to_string());
         refusal.with("needed", needed.to_string()).with("released_at", released.to_string())
     };
-    if done || deciders.len().saturating_sub(released) < needed {
+    if done {
+        return Err(Refusal::new(Reason::AlreadySigned).with("detail", "the signature is there"));
+    }
+    if deciders.saturating_sub(released) < needed {
         return Err(told(Reason::AlreadySigned));
     }
-    if never < needed {
-        return Err(told(Reason::InDoubt));
-    }
-    tracing::info!(client = %caller, nodes = never, "a request is cancelled");
-    Ok(name)
+    if never < needed { Err(told(Reason::InDoubt)) } else { Ok(()) }
 }
 
 /// Answers another node that tells of a cancellation: it is on this node's disk.
@@ -223,5 +238,26 @@ async fn adopt(node: &Arc<Node>, name: &Name, peer: NodeName, result: Vec<u8>) {
     let done = v1::CompleteRequest { intent: Some(convert::envelope_out(&intent)), result };
     if let Err(refusal) = participate::complete(node, peer, done).await {
         tracing::warn!(request = %name.1, reason = refusal.reason.as_str(), "a peer's result is not taken");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(never: usize, released: usize) -> Heard {
+        Heard { deciders: 3, needed: 2, never, released }
+    }
+
+    #[test]
+    fn nodes_are_counted_only_while_their_number_decides() {
+        let signed = outcome(true, heard(0, 0)).unwrap_err();
+        assert_eq!(signed.reason, Reason::AlreadySigned);
+        assert_eq!(signed.metadata.keys().collect::<Vec<_>>(), ["detail"]);
+        let released = outcome(false, heard(1, 2)).unwrap_err();
+        assert_eq!((released.reason, &*released.metadata["released_at"]), (Reason::AlreadySigned, "2"));
+        let doubt = outcome(false, heard(1, 1)).unwrap_err();
+        assert_eq!((doubt.reason, &*doubt.metadata["cancelled_at"]), (Reason::InDoubt, "1"));
+        assert!(outcome(false, heard(2, 1)).is_ok());
     }
 }

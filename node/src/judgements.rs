@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tally_audit::event::LineStood;
 use tally_domain::claim::Claimant;
 use tally_domain::ports::store::NamedLine;
-use tally_domain::{Charge, Intent, Reason, Refusal, UnixMillis};
+use tally_domain::{Charge, ClusterId, Intent, Reason, Refusal, UnixMillis};
 use tally_policy::{Bundle, Decision, Denied, Need, SignedBundle, Trust};
 use tally_proto::v1;
 use tally_signer::judge::{Judged, KeyView, People, judge};
@@ -25,17 +25,25 @@ pub enum Sight {
 /// A bundle that somebody drafts: nobody need have signed it.
 ///
 /// # Errors
-/// `OVERSIZED`, `BUNDLE_INVALID`, `BUNDLE_CHAIN` when it is for another cluster.
+/// `OVERSIZED`, `BUNDLE_INVALID`, `PARAMETER_RANGE` when it is for another cluster.
 pub fn draft(node: &Node, bytes: &[u8]) -> Result<Arc<Bundle>, Refusal> {
     if bytes.len() > bundles::BUNDLE_MAX_BYTES {
         return Err(Refusal::new(Reason::Oversized).with("limit", bundles::BUNDLE_MAX_BYTES.to_string()));
     }
     let signed = SignedBundle::from_bytes(bytes).map_err(|e| refusal(&e))?;
     let bundle = signed.open(Trust::Reopened(signed.digest()), now()).map_err(|e| refusal(&e))?;
-    if bundle.header().cluster != node.boot.cluster {
-        return Err(Refusal::new(Reason::BundleChain).with("detail", "the draft is for another cluster"));
-    }
+    of_cluster(&bundle.header().cluster, &node.boot.cluster)?;
     Ok(Arc::new(bundle.timeless()))
+}
+
+/// A draft follows nothing, and nobody signs it: all that can be wrong here is which cluster it names.
+fn of_cluster(named: &ClusterId, own: &ClusterId) -> Result<(), Refusal> {
+    if named == own {
+        return Ok(());
+    }
+    let detail =
+        format!("the draft is for cluster `{named}`, and this node is of `{own}`; name that in its roster.toml");
+    Err(Refusal::new(Reason::ParameterRange).with("detail", detail))
 }
 
 /// What would become of an intent, as far as this node knows what is left of limits.
@@ -189,4 +197,19 @@ fn ways(need: &Need) -> impl Iterator<Item = String> {
         let quorums: Vec<_> = path.missing.iter().map(|q| format!("{} of {}", q.needed, q.group)).collect();
         format!("{}: {}", path.rule, quorums.join(", "))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_draft_for_another_cluster_is_told_to_name_this_one() {
+        let of = |name| ClusterId::parse(name).unwrap();
+        assert!(of_cluster(&of("prod"), &of("prod")).is_ok());
+        let refused = of_cluster(&of("test"), &of("prod")).unwrap_err();
+        assert_eq!(refused.reason, Reason::ParameterRange, "nothing is to be signed again");
+        let detail = &refused.metadata["detail"];
+        assert!(detail.contains("`test`") && detail.contains("`prod`"), "{detail}");
+    }
 }

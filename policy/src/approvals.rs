@@ -58,7 +58,7 @@ pub enum VoidApproval {
     #[error("the person was shown something else than this node decodes; look at the request again")]
     OtherSummary,
     /// Its time is over.
-    #[error("the approval has expired; approve again")]
+    #[error("the approval has expired; while the request waits it can be approved again")]
     Expired,
     /// It would count for too long.
     #[error("the approval is valid for longer than a day; sign one for less")]

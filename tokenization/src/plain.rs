@@ -73,7 +73,9 @@ pub fn without_digits(text: &str) -> String {
             continue;
         }
         let kept = run.trim_end_matches([' ', '-']);
-        if kept.bytes().filter(u8::is_ascii_digit).count() >= DIGITS_MEANT {
+        let digits = || kept.bytes().filter(u8::is_ascii_digit);
+        // No card begins with a zero: zeros alone tell nothing.
+        if digits().count() >= DIGITS_MEANT && digits().any(|digit| digit != b'0') {
             out.push_str(&String::from_utf8_lossy(MASK));
             out.extend(run.chars().skip(kept.len()));
         } else {

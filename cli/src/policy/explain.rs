@@ -58,7 +58,9 @@ fn rank(outcome: &OutcomeInfo) -> usize {
 
 /// Where a request stands, in words.
 fn outcome_words(o: &OutcomeInfo, now: UnixMillis) -> String {
-    let reason = o.reason.as_deref().map(|reason| format!(" {reason}")).unwrap_or_default();
+    // A state that is a reason is said once.
+    let reason = o.reason.as_deref().filter(|reason| !reason.eq_ignore_ascii_case(&o.state));
+    let reason = reason.map(|reason| format!(" {reason}")).unwrap_or_default();
     let limit = o.limit.as_deref().map(|limit| format!(", limit {limit} has no room")).unwrap_or_default();
     let room = o.room_at.map(|at| format!("; room in {}", lasting(at.0.saturating_sub(now.0)))).unwrap_or_default();
     match o.state.as_str() {
@@ -160,6 +162,7 @@ mod tests {
         assert_eq!(outcome_words(&full, now), approved);
         assert_eq!(outcome_words(&outcome("approved", None), now), "APPROVED, not signed yet");
         assert_eq!(outcome_words(&outcome("refused", Some("VELOCITY_LIMIT")), now), "REFUSED VELOCITY_LIMIT");
+        assert_eq!(outcome_words(&outcome("expired", Some("EXPIRED")), now), "EXPIRED");
         let waits = outcome("awaiting-approval", Some("APPROVALS_REQUIRED"));
         assert_eq!(outcome_words(&waits, now), "AWAITING APPROVAL APPROVALS_REQUIRED");
         // Whoever has the result knows more than whoever still waits.
@@ -184,7 +187,7 @@ mod tests {
                 told("node-4", "expired", Reason::ApprovalsRequired),
             ];
             let shown = format!("{:?}", shown(RequestId([7; 16]), &told, UnixMillis(0)));
-            let head = format!("{}: {} {}", RequestId([7; 16]), word.to_uppercase(), reason.as_str());
+            let head = format!("{}: {}", RequestId([7; 16]), word.to_uppercase());
             assert!(shown.contains(&head), "{head}: {shown}");
             assert!(shown.contains("node-1: AWAITING APPROVAL") && shown.contains("node-4: EXPIRED"), "{shown}");
         }

@@ -29,8 +29,13 @@ pub fn lines(j: &JudgementInfo, when: When) -> Vec<String> {
     lines.extend(fact_lines(j));
     lines.extend(why_lines(j));
     lines.extend(j.charges.iter().map(|c| field("limit", charge(c, when))));
+    let full = j.charges.iter().any(|c| c.stands.is_some_and(|stands| stands.full));
+    lines.extend((full && j.verdict == "needs-approval").then(|| field("then", WAITS_FOR_ROOM)));
     lines
 }
+
+/// Limits are charged when it is signed, not while persons are asked.
+const WAITS_FOR_ROOM: &str = "persons can approve it now; it is signed once there is room, unless it expires before";
 
 /// What the node decoded.
 pub fn fact_lines(j: &JudgementInfo) -> Vec<String> {

@@ -13,6 +13,9 @@ use tally_policy::{ApprovalPath, Need, Quorum};
 use tally_proto::v1;
 use tally_signer::approval::Standing;
 
+/// The state of what enough persons have approved.
+const APPROVED: &str = "approved";
+
 /// One request in full.
 ///
 /// # Errors
@@ -30,7 +33,9 @@ pub async fn view(node: &Arc<Node>, row: &WaitingRow) -> Result<v1::PendingReque
 pub async fn list(node: &Arc<Node>, tenant: &Tenant) -> Result<Vec<v1::PendingRequest>, Refusal> {
     let rows = node.store.all_waiting().map_err(|e| reply::of_store(&e))?;
     let mut all = Vec::new();
-    let open = |row: &&WaitingRow| crate::cancel::is_not(node, &row.tenant, row.request).is_ok();
+    let at = now();
+    let open =
+        |row: &&WaitingRow| !super::is_past(row, at) && crate::cancel::is_not(node, &row.tenant, row.request).is_ok();
     for row in rows.iter().filter(|row| row.tenant == *tenant).filter(open) {
         if let Ok(read) = read_row(node, row).await {
             let said = said(node, &row.tenant, row.request)?;
@@ -50,7 +55,12 @@ pub async fn list(node: &Arc<Node>, tenant: &Tenant) -> Result<Vec<v1::PendingRe
 /// # Errors
 /// `STORAGE`, `TAMPERED`.
 pub fn ended(node: &Node, tenant: &Tenant) -> Result<Vec<v1::PendingRequest>, Refusal> {
-    let rows = node.store.ended_waiting(tenant).map_err(|e| reply::of_store(&e))?;
+    // Read in this order, one that ends in between is in both.
+    let (mut past, at) = (node.store.all_waiting().map_err(|e| reply::of_store(&e))?, now());
+    let mut rows = node.store.ended_waiting(tenant).map_err(|e| reply::of_store(&e))?;
+    past.retain(|row| row.tenant == *tenant && super::is_past(row, at));
+    past.retain(|row| !rows.iter().any(|ended| ended.request == row.request));
+    rows.extend(past);
     let mut all = Vec::new();
     for row in rows {
         let request = node.store.request(&row.tenant, &row.request).map_err(|e| reply::of_store(&e))?;
@@ -92,11 +102,27 @@ pub async fn of_request(node: &Arc<Node>, mut request: v1::Request, tenant: &Ten
     if let Some(row) = super::waiting(node, tenant, id)?
         && super::is_open(node, tenant, id, &rows).is_ok()
     {
-        request.state = v1::RequestState::AwaitingApproval.into();
-        request.reason = String::new();
-        request.pending = view(node, &row).await.ok();
+        let pending = view(node, &row).await.ok();
+        // What enough have approved may be signed at this moment.
+        let approved = pending.as_ref().is_some_and(|pending| pending.state == APPROVED);
+        if super::is_past(&row, now()) && !approved {
+            expired(&mut request);
+        } else {
+            awaiting(&mut request);
+            request.pending = pending;
+        }
     }
     Ok(request)
+}
+
+fn awaiting(request: &mut v1::Request) {
+    request.state = v1::RequestState::AwaitingApproval.into();
+    request.reason = String::new();
+}
+
+fn expired(request: &mut v1::Request) {
+    request.state = v1::RequestState::Refused.into();
+    request.reason = Reason::Expired.as_str().into();
 }
 
 /// A request in a list: that it waits, and not for what.
@@ -108,11 +134,10 @@ pub fn in_list(node: &Node, row: RequestRow) -> Result<v1::Request, Refusal> {
     let is_done = matches!(row.state, RequestState::Completed(_));
     let mut request = convert::request_out(row);
     if !is_done
-        && super::waiting(node, &tenant, id)?.is_some()
+        && let Some(row) = super::waiting(node, &tenant, id)?
         && super::is_open(node, &tenant, id, &said(node, &tenant, id)?).is_ok()
     {
-        request.state = v1::RequestState::AwaitingApproval.into();
-        request.reason = String::new();
+        if super::is_past(&row, now()) { expired(&mut request) } else { awaiting(&mut request) }
     }
     Ok(request)
 }
@@ -131,7 +156,7 @@ fn shown(node: &Node, row: &WaitingRow, read: &Read, said: &[ApprovalRow]) -> v1
         Standing::Waiting(needs) => ("waiting", String::new(), needs),
         Standing::Approved => {
             why_not = node.approvals.why_not(&(row.tenant.clone(), row.request)).unwrap_or_default();
-            ("approved", std::mem::take(&mut why_not.reason), Vec::new())
+            (APPROVED, std::mem::take(&mut why_not.reason), Vec::new())
         }
         Standing::Rejected(_) => ("rejected", String::new(), Vec::new()),
         Standing::Denied(refusal) => ("denied", refusal.reason.as_str().into(), Vec::new()),

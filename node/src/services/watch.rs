@@ -7,6 +7,7 @@ use crate::convert;
 use crate::node::Node;
 use crate::reply::{self, status};
 use crate::serve::stop_signal;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tally_audit::event::Event;
@@ -64,6 +65,13 @@ pub fn place(node: &str, cursor: &str, size: u64) -> Option<u64> {
     at.parse().ok().filter(|at| *at <= size)
 }
 
+/// Each request once, with the last leaf that is about it, in the order of those leaves: whoever goes on from after one has
+/// heard of all before it, and hears of all after it.
+fn last_of_each(named: Vec<(u64, RequestId)>) -> Vec<(u64, RequestId)> {
+    let last: HashMap<RequestId, u64> = named.iter().map(|(at, id)| (*id, *at)).collect();
+    named.into_iter().filter(|(at, id)| last.get(id) == Some(at)).collect()
+}
+
 struct Watcher {
     node: Arc<Node>,
     caller: Caller,
@@ -107,25 +115,20 @@ impl Watcher {
             return Err(Reason::UnknownClient.into());
         }
         let leaves = self.node.store.leaves(self.next, LEAVES_MAX).map_err(|e| reply::of_store(&e))?;
-        let mut named: Vec<RequestId> = Vec::new();
-        for leaf in &leaves {
+        let end = self.next.saturating_add(leaves.len() as u64);
+        let mut named = Vec::new();
+        for (at, leaf) in (self.next..).zip(&leaves) {
             let event = Event::from_leaf(leaf).map_err(|_| Reason::Tampered)?;
             let ours = event.request().filter(|(tenant, _)| tenant.as_ref().is_none_or(|t| *t == self.tenant));
-            named.extend(ours.map(|(_, id)| id).filter(|id| !named.contains(id)));
+            named.extend(ours.map(|(_, id)| (at, id)));
         }
-        let mut changed = Vec::new();
-        for id in named {
-            changed.extend(self.request(id).await?);
+        for (at, id) in last_of_each(named) {
+            if let Some(request) = self.request(id).await? {
+                self.next = at.saturating_add(1);
+                self.tell(request).await;
+            }
         }
-        let last = changed.pop();
-        for request in changed {
-            self.tell(request).await;
-        }
-        // Whoever has heard all but the last goes on from before them all.
-        self.next = self.next.saturating_add(leaves.len() as u64);
-        if let Some(request) = last {
-            self.tell(request).await;
-        }
+        self.next = end;
         Ok(leaves.len())
     }
 
@@ -147,5 +150,22 @@ impl Watcher {
 
     fn cursor(&self) -> String {
         format!("{}/{}", self.node.name(), self.next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cursor_in_a_page_is_after_what_has_been_told_and_before_what_has_not() {
+        let id = |n: u8| RequestId([n; 16]);
+        let named: Vec<_> = [1, 2, 1, 3, 2, 1].into_iter().map(id).zip(10..).map(|(id, at)| (at, id)).collect();
+        let told = last_of_each(named.clone());
+        assert_eq!(told, [(13, id(3)), (14, id(2)), (15, id(1))]);
+        for (nth, (at, _)) in told.iter().enumerate() {
+            let rest = named.iter().filter(|(leaf, _)| leaf > at).copied().collect();
+            assert_eq!(last_of_each(rest), told[nth + 1..], "going on from a cursor tells the rest, and only that");
+        }
     }
 }
