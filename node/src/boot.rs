@@ -91,6 +91,10 @@ pub async fn boot(config: Config) -> anyhow::Result<(Arc<Node>, Tls, Unread)> {
     if tls.spki_sha256()? != own.tls_spki_sha256 {
         bail!("the key of {} is not the one that the roster names for `{}`", config.tls.cert.display(), config.name);
     }
+    // It starts all the same: what is wrong may be the clock, and a reload mends a certificate.
+    if let Err(fault) = tls.check(&roster, &own) {
+        tracing::error!(fault = format!("{fault:#}"), "peers and clients will refuse this node");
+    }
     let metrics = Arc::new(Metrics::default());
     let hsm = token::connect(&config).context("cannot use the token")?;
     let hsm: Arc<dyn Hsm> = Arc::new(Metered::new(hsm, metrics.clone()));

@@ -8,9 +8,10 @@ use crate::rpc;
 use crate::tls::{self, Tls};
 use crate::token;
 use anyhow::{Context as _, anyhow, ensure};
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tally_hsm_adapter::PinSource;
 use tally_policy::Bundle;
 
@@ -91,14 +92,15 @@ fn certificates(config: &Config, bundle: Option<&Bundle>) -> Vec<anyhow::Result<
     if each.iter().any(Result::is_err) {
         return each.into();
     }
-    let own = bundle.and_then(|bundle| bundle.roster().node(&config.name));
-    vec![Tls::load(files).and_then(|tls| own.map_or(Ok(()), |own| tls.check(&own.tls_spki_sha256)))]
+    let own = bundle.map(Bundle::roster).and_then(|roster| Some((roster, roster.node(&config.name)?)));
+    vec![Tls::load(files).and_then(|tls| own.map_or(Ok(()), |(roster, own)| tls.check(roster, own)))]
 }
 
 fn tokens(config: &Config) -> Vec<anyhow::Result<()>> {
     let hsm = &config.hsm;
     let mut outcomes = vec![
-        file_is_there("[hsm] `module`", &hsm.module, "install the PKCS#11 module, or correct the path"),
+        module("[hsm] `module`", &hsm.module),
+        softhsm("[hsm]", &hsm.env),
         pin("[hsm]", &hsm.pin()),
         token::profile(hsm.profile.as_deref()).map(drop),
     ];
@@ -109,12 +111,35 @@ fn tokens(config: &Config) -> Vec<anyhow::Result<()>> {
         }));
     }
     if let Some(standby) = &hsm.standby {
-        let todo = "install the PKCS#11 module, or correct the path";
-        outcomes.push(file_is_there("[hsm.standby] `module`", &standby.module, todo));
+        outcomes.push(module("[hsm.standby] `module`", &standby.module));
+        outcomes.extend(standby.env.as_ref().map(|env| softhsm("[hsm.standby]", env)));
         outcomes.push(pin("[hsm.standby]", &standby.pin()));
         outcomes.push(token::profile(standby.profile.as_deref()).map(drop));
     }
     outcomes
+}
+
+/// A library that has the one function by which a PKCS#11 module is entered. It is not loaded: that would run it.
+fn module(what: &str, path: &Path) -> anyhow::Result<()> {
+    file_is_there(what, path, "install the PKCS#11 module, or correct the path")?;
+    let shown = path.display();
+    let library = std::fs::read(path).with_context(|| format!("{what}: cannot read {shown}"))?;
+    // Names of functions stand in a library as they are.
+    let named = library.windows(ENTRY.len()).any(|at| at == ENTRY);
+    ensure!(
+        named,
+        "{what}: {shown} is no PKCS#11 module, because it has no function C_GetFunctionList: correct the path"
+    );
+    Ok(())
+}
+
+/// PKCS#11, 5.2.
+const ENTRY: &[u8] = b"C_GetFunctionList";
+
+/// Without its file SoftHSM goes on with the system's tokens. Of other modules it is not known what their variables name.
+fn softhsm(section: &str, env: &BTreeMap<String, PathBuf>) -> anyhow::Result<()> {
+    let Some(file) = env.get("SOFTHSM2_CONF") else { return Ok(()) };
+    file_is_there(&format!("{section} `env`"), file, "put SoftHSM's configuration there, or correct `SOFTHSM2_CONF`")
 }
 
 fn pin(section: &str, source: &anyhow::Result<PinSource>) -> anyhow::Result<()> {
@@ -129,7 +154,8 @@ fn pin(section: &str, source: &anyhow::Result<PinSource>) -> anyhow::Result<()> 
 /// A client that is not there yet may come with a later bundle, which only a node that has run knows.
 fn endpoint(config: &Config, rpc: &config::Rpc, bundle: Option<&Bundle>) -> anyhow::Result<()> {
     let key = rpc::intent_key(&rpc.intent_key).context("[rpc] `intent_key`")?;
-    let Some(bundle) = bundle.filter(|_| !first_bundle::has_run(config)) else { return Ok(()) };
+    let may_be_later = config.policy.is_some() && first_bundle::has_run(config);
+    let Some(bundle) = bundle.filter(|_| !may_be_later) else { return Ok(()) };
     let (client, shown) = (&rpc.client, rpc.intent_key.display());
     let known = bundle.roster().client(client).with_context(|| {
         format!("[rpc] `client`: the roster has no client `{client}`: correct the name, or have it added to the policy bundle")

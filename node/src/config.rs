@@ -1,6 +1,7 @@
 //! The node's configuration file. Unknown fields are refused; relative paths are relative to the file.
 
 mod address;
+mod fault;
 mod policy;
 mod rpc;
 mod shown;
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 use tally_domain::kek::{DESTROY_DELAY_MAX_MS, DESTROY_DELAY_MIN_MS};
 use tally_domain::time::parse_span;
 use tally_domain::{ClusterId, NodeName};
-use tally_hsm_adapter::PinSource;
+use tally_hsm_adapter::{PinSource, WORKERS_MAX};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -204,6 +205,9 @@ impl Hsm {
 
     fn check(&self) -> anyhow::Result<()> {
         let pin = self.pin()?;
+        if !(1..=WORKERS_MAX).contains(&self.workers) {
+            bail!("[hsm] `workers` is {}: a token is given 1 to {WORKERS_MAX} workers", self.workers);
+        }
         let Some(standby) = &self.standby else { return Ok(()) };
         if standby.pin()? == pin && matches!(pin, PinSource::Descriptor(_)) {
             bail!(
@@ -316,8 +320,9 @@ impl Config {
     /// # Errors
     /// When it is not TOML, or has fields that do not belong.
     pub fn parse(text: &str, file: &Path) -> anyhow::Result<Self> {
-        let mut config: Self =
-            toml::from_str(text).with_context(|| format!("the configuration {} is not valid", file.display()))?;
+        let mut config: Self = toml::from_str(text)
+            .map_err(|error| fault::of(text, &error))
+            .with_context(|| format!("the configuration {} is not valid", file.display()))?;
         let absolute = std::path::absolute(file).context("cannot tell the current directory")?;
         let base = absolute.parent().unwrap_or(Path::new("/"));
         let paths = [

@@ -52,8 +52,9 @@ fn of_cluster(named: &ClusterId, own: &ClusterId) -> Result<(), Refusal> {
 /// `MALFORMED` when it is none, `PARAMETER_RANGE` when it cannot be simulated.
 pub fn simulated(node: &Node, intent: &Intent, bundle: &Bundle, sight: Sight) -> Result<v1::Judgement, Refusal> {
     let at = now();
-    let judged =
-        node.freezes.known().check(&intent.key).and_then(|()| judged(node, intent, People::Silent, bundle, at));
+    // Another tenant's key is not there, frozen or not.
+    let judged = judged(node, intent, People::Silent, bundle, at);
+    let judged = judged.and_then(|judged| node.freezes.known().check(&intent.key).map(|()| judged));
     let detail = "what is wrapped, and the versions of KEKs, do not travel in an intent: this cannot be simulated";
     let unknown = || Refusal::new(Reason::ParameterRange).with("detail", detail);
     match judged {

@@ -43,8 +43,7 @@ pub async fn on_hangup(node: Arc<Node>, tls: Tls) {
 
 fn reload(node: &Node, tls: &Tls) {
     let bundle = node.bundle();
-    let spki = bundle.roster().node(node.name()).map(|own| own.tls_spki_sha256.clone()).unwrap_or_default();
-    let outcome = tls.reload(&spki).and_then(|()| same_directory(node));
+    let outcome = tls.reload(bundle.roster(), node.name()).and_then(|()| same_directory(node));
     let fault = outcome.err().map(|error| format!("{error:#}"));
     match &fault {
         None => tracing::info!("reloaded: new connections use the new certificates"),

@@ -9,6 +9,7 @@ mod limits;
 mod load;
 mod peer;
 mod policy;
+mod sees;
 mod token;
 mod watch;
 mod wrap;

@@ -2,6 +2,8 @@
 
 use crate::config;
 use anyhow::{Context as _, anyhow, bail};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier as _;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
@@ -9,7 +11,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use std::sync::{Arc, PoisonError, RwLock};
 use tally_domain::NodeName;
-use tally_domain::roster::Roster;
+use tally_domain::roster::{Roster, RosterNode};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -28,6 +30,7 @@ struct Loaded {
     client: TlsConnector,
     chain: Vec<CertificateDer<'static>>,
     verifier: Arc<dyn ClientCertVerifier>,
+    as_server: Arc<WebPkiServerVerifier>,
 }
 
 impl Tls {
@@ -39,25 +42,25 @@ impl Tls {
         Ok(Self { paths: paths.clone(), now: Arc::new(RwLock::new(Arc::new(Loaded::read(paths)?))) })
     }
 
-    /// Reads the files again, for the connections that are made from now on, if they hold what peers would accept: this
-    /// very key, as `spki` names it, under the authority of the new files, at this time.
+    /// Reads the files again, for the connections that are made from now on, if they hold what peers would accept: the name
+    /// and key of this node, `name`, as the roster has it, under the authority of the new files, at this time.
     ///
     /// # Errors
     /// When they do not: nothing has changed then.
-    pub fn reload(&self, spki: &str) -> anyhow::Result<()> {
+    pub fn reload(&self, roster: &Roster, name: &NodeName) -> anyhow::Result<()> {
         let new = Self::load(&self.paths)?;
-        new.check(spki)?;
+        new.check(roster, roster.node(name).context("the roster does not have this node any more")?)?;
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = new.loaded();
         Ok(())
     }
 
-    /// Whether peers accept this node's certificate.
+    /// Whether peers and clients accept the certificate as that of `node`.
     ///
     /// # Errors
     /// A sentence for the operator.
-    pub fn check(&self, spki: &str) -> anyhow::Result<()> {
+    pub fn check(&self, roster: &Roster, node: &RosterNode) -> anyhow::Result<()> {
         let (shown, loaded) = (self.paths.cert.display(), self.loaded());
-        if self.spki_sha256()? != spki {
+        if self.spki_sha256()? != node.tls_spki_sha256 {
             bail!(
                 "the key of {shown} is not the one that the roster names for this node; have the certificate renewed for the \
                  old key, because nodes of a roster do not change while they run"
@@ -67,6 +70,23 @@ impl Tls {
         let checked = loaded.verifier.verify_client_cert(own, between, UnixTime::now());
         checked.map(drop).map_err(|error| {
             anyhow!("{shown} is not valid now under {}: {} ({error})", self.paths.ca.display(), todo(&error))
+        })?;
+        if Caller::of(own).node(roster).is_none_or(|named| named.name != node.name) {
+            bail!(
+                "{shown} does not name this node: it needs exactly one URI among its alternative names, \
+                 spiffe://{}/node/{}; have it issued anew for the same key",
+                roster.cluster,
+                node.name
+            );
+        }
+        let name = server_name(&node.address).context("the roster's address of this node is none")?;
+        let reached = loaded.as_server.verify_server_cert(own, between, &name, &[], UnixTime::now());
+        reached.map(drop).map_err(|error| {
+            anyhow!(
+                "{shown} is not for {}, where the roster says that this node is: have it issued anew for the same key, with \
+                 that host among its alternative names ({error})",
+                node.address
+            )
         })
     }
 
@@ -99,8 +119,7 @@ impl Tls {
         address: &str,
         roster: &Roster,
     ) -> std::io::Result<TlsStream<TcpStream>> {
-        let host = address.rsplit_once(':').map_or(address, |(host, _)| host).to_owned();
-        let name = ServerName::try_from(host).map_err(std::io::Error::other)?;
+        let name = server_name(address).map_err(std::io::Error::other)?;
         let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
         let stream = self.loaded().client.connect(name, tcp).await?;
@@ -110,6 +129,12 @@ impl Tls {
             _ => Err(std::io::Error::other("the node at that address is not the one of the roster")),
         }
     }
+}
+
+/// What the certificate of the node at `host:port` must be for.
+fn server_name(address: &str) -> Result<ServerName<'static>, rustls::pki_types::InvalidDnsNameError> {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    ServerName::try_from(host.to_owned())
 }
 
 impl Loaded {
@@ -129,6 +154,9 @@ impl Loaded {
         let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
             .build()
             .context("cannot check clients against the authority")?;
+        let as_server = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone())
+            .build()
+            .context("cannot check nodes against the authority")?;
         let mut server = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .context("TLS 1.3 is not available")?
@@ -143,7 +171,7 @@ impl Loaded {
             .with_client_auth_cert(chain.clone(), key()?)
             .context(NO_PAIR)?;
         client.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(Self { server: Arc::new(server), client: TlsConnector::from(Arc::new(client)), chain, verifier })
+        Ok(Self { server: Arc::new(server), client: TlsConnector::from(Arc::new(client)), chain, verifier, as_server })
     }
 }
 
@@ -177,6 +205,12 @@ pub fn check_private(path: &std::path::Path) -> anyhow::Result<()> {
     let metadata = std::fs::metadata(path)
         .with_context(|| format!("cannot read {shown}; put the key there, or correct the path in the configuration"))?;
     if metadata.permissions().mode() & 0o077 != 0 {
+        // A path that was mistaken is not made right by hiding what is there.
+        let start = std::fs::read(path).unwrap_or_default();
+        let has = |words: &str| start.windows(words.len()).any(|at| at == words.as_bytes());
+        if has("-----BEGIN") && !has("PRIVATE KEY-----") {
+            bail!("{shown} holds no private key; correct the path in the configuration");
+        }
         bail!("{shown} holds a private key but others can read it; run: chmod 0400 {shown}");
     }
     Ok(())

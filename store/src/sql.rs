@@ -60,9 +60,10 @@ pub fn engine(e: Error) -> StoreError {
         Error::SqliteFailure(f, _) if matches!(f.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             StoreError::Damaged { what: e.to_string() }
         }
-        Error::FromSqlConversionFailure(..) | Error::InvalidColumnType(..) | Error::IntegralValueOutOfRange(..) => {
-            StoreError::Damaged { what: e.to_string() }
-        }
+        Error::FromSqlConversionFailure(..)
+        | Error::InvalidColumnType(..)
+        | Error::IntegralValueOutOfRange(..)
+        | Error::Utf8Error(..) => StoreError::Damaged { what: e.to_string() },
         _ => StoreError::Unavailable { what: e.to_string() },
     }
 }

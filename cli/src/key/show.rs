@@ -7,17 +7,26 @@ use tally_client::{FreezeInfo, KeyBacking, KeyInfo};
 
 /// All of them, a line each.
 pub fn list(keys: &[KeyInfo]) -> Shown {
+    let shape = |k: &KeyInfo| match &k.backing {
+        KeyBacking::Threshold { threshold, .. } => format!("{} of {}", threshold.t(), threshold.n()),
+        KeyBacking::Hsm { home, .. } | KeyBacking::Kek { home, .. } => format!("HSM of {home}"),
+    };
+    let widest = |cell: &dyn Fn(&KeyInfo) -> usize| keys.iter().map(cell).max().unwrap_or_default();
+    let names = widest(&|k| k.name.as_str().len());
+    let schemes = widest(&|k| k.backing.scheme().len());
+    let shapes = widest(&|k| shape(k).len());
     let line = |k: &KeyInfo| {
-        let shape = match &k.backing {
-            KeyBacking::Threshold { threshold, .. } => format!("{} of {}", threshold.t(), threshold.n()),
-            KeyBacking::Hsm { home, .. } | KeyBacking::Kek { home, .. } => format!("HSM of {home}"),
-        };
         let public = match &k.backing {
             KeyBacking::Kek { check_value, .. } => format!("check value {check_value}"),
             _ => k.evm_address.clone().unwrap_or_else(|| short(&k.public_key)),
         };
         let (scheme, purpose) = (k.backing.scheme(), k.purpose.as_str());
-        format!("{:<16} {scheme:<16} {shape:<14} {purpose:<12} {:<8} {public}", k.name.as_str(), k.state)
+        format!(
+            "{:<names$}  {scheme:<schemes$}  {:<shapes$}  {purpose:<11}  {:<8}  {public}",
+            k.name.as_str(),
+            shape(k),
+            k.state
+        )
     };
     let lines: Vec<_> = keys.iter().map(line).collect();
     let text = if lines.is_empty() { "no keys".into() } else { lines.join("\n") };

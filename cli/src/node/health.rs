@@ -67,6 +67,9 @@ pub fn troubles(answers: &[Answer<'_>]) -> Vec<String> {
         if node.recovering {
             found.push(format!("{} was restored from an older copy, and takes part in nothing", node.node));
         }
+        if let Some((_, Some(_))) = node.work.reload {
+            found.push(format!("the last reload of {} was refused", node.node));
+        }
         let standby = node.hsm.standby.as_ref();
         if node.hsm.error.is_some() || standby.is_some_and(|standby| standby.error.is_some()) {
             found.push(format!("a token of {} does not work", node.node));
@@ -275,6 +278,11 @@ mod tests {
         let mut halved = node("node-2");
         halved.hsm.standby = Some(Box::new(broken.hsm.clone()));
         let away = ClientError::Deadline { endpoint: "b".into() };
+        let reloaded = |fault: Option<&str>| {
+            let mut node = node("node-2");
+            node.work.reload = Some((UnixMillis(1), fault.map(str::to_owned)));
+            node
+        };
         let restored = NodeInfo { recovering: true, ..node("node-2") };
         for (second, trouble) in [
             (Ok(node("node-2")), ""),
@@ -282,6 +290,8 @@ mod tests {
             (Ok(broken), "a token of node-2 does not work"),
             (Ok(halved), "a token of node-2 does not work"),
             (Ok(restored), "node-2 was restored"),
+            (Ok(reloaded(Some("node.pem is not valid now"))), "the last reload of node-2 was refused"),
+            (Ok(reloaded(None)), ""),
             (Err(away), "b does not answer"),
         ] {
             let found = troubles(&[("a", Ok(node("node-1"))), ("b", second)]);

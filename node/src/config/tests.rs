@@ -39,6 +39,32 @@ fn s_4_5_a_pin_comes_from_exactly_one_place_and_never_from_the_environment() {
 }
 
 #[test]
+fn s_4_5_a_pin_that_was_put_into_the_file_is_not_printed() {
+    for (bad, said) in [
+        ("pin = \"998877\"", "unknown field `pin`, expected one of"),
+        ("pin = 998877", "unknown field `pin`"),
+        ("pin_fd = \"998877\"", "line 15, column 10: invalid type: string, expected u32"),
+        ("pin_file = 998877", "invalid type: integer, expected"),
+        ("pin_file = [998877]", "line 1"),
+        ("pin_file = 998877x", "line 1"),
+        ("pin_file = \"998877", "line 1"),
+        ("pin_fd = 7\npin_fd = 998877", "duplicate key"),
+    ] {
+        let words = load("", bad).unwrap_err();
+        assert!(words.contains(said) && !words.contains("99887"), "{bad}: {words}");
+    }
+}
+
+#[test]
+fn a_token_has_as_many_workers_as_can_be_started() {
+    for bad in [0, 65] {
+        let said = load("", &format!("pin_fd = 7\nworkers = {bad}")).unwrap_err();
+        assert!(said.contains("1 to 64 workers"), "{said}");
+    }
+    load("", "pin_fd = 7\nworkers = 64").unwrap();
+}
+
+#[test]
 fn a_standby_has_paths_and_a_pin_of_its_own() {
     let config = load("", &format!("pin_file = \"p1\"\n[hsm.standby]\n{ONE}pin_file = \"p2\"")).unwrap();
     let standby = config.hsm.standby.as_ref().unwrap();

@@ -32,6 +32,20 @@ fn dashboard_and_alerts_name_only_what_a_node_exports() {
     assert!(!exists("tally_call_seconds") && !exists("tally_made_up_total"));
 }
 
+/// Who asks by JSON-RPC alone is watched as who asks by gRPC.
+#[test]
+fn whatever_counts_signing_counts_it_by_each_door() {
+    for (file, text, wanted) in [("ops/grafana/tally.json", DASHBOARD, 2), ("ops/alerts.yml", ALERTS, 2)] {
+        let text = text.replace("\\\"", "\"");
+        let selected: Vec<_> = text.split("method=~\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert!(selected.len() == wanted && !text.contains("method=\"Sign\""), "{file} selects {selected:?}");
+        for method in ["Sign", "eth_signTransaction", "eth_signTypedData_v4", "personal_sign"] {
+            let named = |word: &str| word.strip_suffix(".*").map_or(word == method, |start| method.starts_with(start));
+            assert!(selected.iter().all(|all| all.split('|').any(named)), "{file} does not watch {method}");
+        }
+    }
+}
+
 #[test]
 fn what_a_node_exports_is_on_the_dashboard_or_in_the_guide() {
     let shown: BTreeSet<_> = names(DASHBOARD).union(&names(ALERTS)).copied().collect();

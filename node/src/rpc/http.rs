@@ -46,7 +46,7 @@ pub async fn answer(endpoint: &Arc<Endpoint>, caller: &Caller, request: Request<
     // A page in a browser that has a client certificate can send no other site's JSON without asking first.
     let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if kind.split(';').next().map(str::trim) != Some("application/json") {
-        return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body is of type application/json");
+        return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be of type application/json");
     }
     // Before a place is taken: who may not call keeps none from those who may.
     let client = match client(endpoint, caller) {

@@ -1,5 +1,6 @@
 //! What clients call: signing, keys, the node's state.
 
+use super::sees::Sees;
 use super::{FROZEN, batch, client, is_stopped, load, refused, same_tenant, watch};
 use crate::approve;
 use crate::bundle_news::again;
@@ -159,14 +160,14 @@ impl KeyService for Clients {
     }
 
     async fn get_key(&self, request: Request<v1::GetKeyRequest>) -> Result<Response<v1::GetKeyResponse>, Status> {
-        client(&self.0, &request)?;
-        if let Some(held) = hsm_held(&self.0, &request.get_ref().name) {
+        let sees = sees(&self.0, &request)?;
+        if let Some(held) = hsm_held(&self.0, &sees, &request.get_ref().name) {
             if held.is_domain() {
                 return Err(refused(Reason::KeyPurpose));
             }
             return Ok(Response::new(v1::GetKeyResponse { key: Some(as_it_is(&self.0, convert::hsm_key_out(&held))) }));
         }
-        let held = held(&self.0, &request.get_ref().name)?;
+        let held = held(&self.0, &sees, &request.get_ref().name)?;
         let row = self.0.store.key(&held.record.name).map_err(|e| status(&reply::of_store(&e)))?;
         let certificate = row
             .and_then(|r| r.certificate)
@@ -179,10 +180,11 @@ impl KeyService for Clients {
     }
 
     async fn list_keys(&self, request: Request<v1::ListKeysRequest>) -> Result<Response<v1::ListKeysResponse>, Status> {
-        client(&self.0, &request)?;
-        let threshold = self.0.keys.all();
-        let resident: Vec<_> = self.0.hsm_keys.all().into_iter().filter(|held| !held.is_domain()).collect();
-        let threshold = threshold.iter().map(|held| convert::key_out(held, None));
+        let sees = sees(&self.0, &request)?;
+        let (threshold, mut resident) = (self.0.keys.all(), self.0.hsm_keys.all());
+        resident.retain(|held| !held.is_domain() && sees.owned_by(Some(&held.record.tenant)));
+        let threshold = threshold.iter().filter(|held| sees.owned_by(Some(&held.record.tenant)));
+        let threshold = threshold.map(|held| convert::key_out(held, None));
         let mut keys: Vec<v1::Key> = threshold
             .chain(resident.iter().map(|held| v1::Key { certificate: Vec::new(), ..convert::hsm_key_out(held) }))
             .map(|key| as_it_is(&self.0, key))
@@ -195,9 +197,9 @@ impl KeyService for Clients {
         &self,
         request: Request<v1::DeriveKeyRequest>,
     ) -> Result<Response<v1::DeriveKeyResponse>, Status> {
-        client(&self.0, &request)?;
+        let sees = sees(&self.0, &request)?;
         let wanted = request.into_inner();
-        if let Some(HsmHeld { record, .. }) = hsm_held(&self.0, &wanted.name) {
+        if let Some(HsmHeld { record, .. }) = hsm_held(&self.0, &sees, &wanted.name) {
             let public_key = record.public_key().ok_or_else(|| refused(Reason::KeyNotExportable))?.to_spki();
             if !wanted.path.is_empty() {
                 let detail = "a key in an HSM has no children; use path m";
@@ -205,7 +207,7 @@ impl KeyService for Clients {
             }
             return Ok(Response::new(v1::DeriveKeyResponse { public_key, evm_address: convert::evm_address(&record) }));
         }
-        let record = held(&self.0, &wanted.name)?.record;
+        let record = held(&self.0, &sees, &wanted.name)?.record;
         let range = |detail: String| status(&Refusal::new(Reason::ParameterRange).with("detail", detail));
         let path = DerivationPath::new(wanted.path).map_err(|e| range(e.to_string()))?;
         let derived = tally_mpc::derive(record.scheme, &record.public_key, &record.chain_code, &path)
@@ -221,10 +223,10 @@ impl NodeService for Clients {
         &self,
         request: Request<v1::GetStatusRequest>,
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
-        client(&self.0, &request)?;
+        let sees = sees(&self.0, &request)?;
         let node = &self.0;
         let hsm = convert::hsm_out(node.hsm.status().await);
-        let bans = node.keys.bans().into_iter().map(|b| v1::Ban {
+        let bans = node.keys.bans().into_iter().filter(|b| sees.key(node, &b.key)).map(|b| v1::Ban {
             key: b.key.to_string(),
             epoch: b.epoch.0,
             node: b.peer.to_string(),
@@ -246,10 +248,10 @@ impl NodeService for Clients {
             peers: peers(node),
             bans: bans.collect(),
             recovering: node.check_standing().is_err(),
-            freezes: node.freezes.known().in_force().map(convert::freeze_out).collect(),
+            freezes: sees.freezes(node),
             role: role(node, node.name()),
             quorum: Some(quorum(node)),
-            key_uses: load::key_uses(node),
+            key_uses: load::key_uses(node, &sees),
             load: Some(load::load(node)),
             reload: node.reload.get().map(load::reload),
             stages: load::stages(node),
@@ -290,10 +292,15 @@ fn as_it_is(node: &Node, mut key: v1::Key) -> v1::Key {
     key
 }
 
-fn held(node: &Node, name: &str) -> Result<crate::keys::Held, Status> {
+fn sees<T>(node: &Node, request: &Request<T>) -> Result<Sees, Status> {
+    Ok(Sees::of(&client(node, request)?, node.bundle().roster()))
+}
+
+/// A key of another tenant is one that is not there.
+fn held(node: &Node, sees: &Sees, name: &str) -> Result<crate::keys::Held, Status> {
     let name = KeyName::parse(name).map_err(|_| refused(Reason::KeyNotFound))?;
     let unknown = || status(&node.check_signer().err().unwrap_or_else(|| Reason::KeyNotFound.into()));
-    node.keys.get(&name).ok_or_else(unknown)
+    node.keys.get(&name).filter(|held| sees.owned_by(Some(&held.record.tenant))).ok_or_else(unknown)
 }
 
 /// Who calls, for a stream that asks the roster of each of its moments; a client now.
@@ -308,8 +315,9 @@ pub(super) fn is_told_here(node: &Node, row: &RequestRow) -> bool {
     matches!(row.state, RequestState::Completed(_)) || home.is_none_or(|home| home == *node.name())
 }
 
-fn hsm_held(node: &Node, name: &str) -> Option<HsmHeld> {
-    node.hsm_keys.get(&KeyName::parse(name).ok()?)
+fn hsm_held(node: &Node, sees: &Sees, name: &str) -> Option<HsmHeld> {
+    let held = node.hsm_keys.get(&KeyName::parse(name).ok()?)?;
+    sees.owned_by(Some(&held.record.tenant)).then_some(held)
 }
 
 fn peers(node: &Node) -> Vec<v1::Peer> {

@@ -1,5 +1,6 @@
 //! What clients call to freeze, to have freezes lifted, and to see which are in force.
 
+use super::sees::Sees;
 use super::{client, refused};
 use crate::bundle_news::again;
 use crate::convert;
@@ -51,8 +52,8 @@ impl FreezeService for Freezing {
         &self,
         request: Request<v1::ListFreezesRequest>,
     ) -> Result<Response<v1::ListFreezesResponse>, Status> {
-        client(&self.0, &request)?;
-        let freezes = self.0.freezes.known().in_force().map(convert::freeze_out).collect();
+        let sees = Sees::of(&client(&self.0, &request)?, self.0.bundle().roster());
+        let freezes = sees.freezes(&self.0);
         Ok(Response::new(v1::ListFreezesResponse { freezes }))
     }
 }

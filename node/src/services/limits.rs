@@ -1,6 +1,7 @@
 //! How much of each limit is taken, as far as this node remembers. Read-only: votes decide.
 
 use super::client;
+use super::sees::{Sees, owner_of};
 use crate::node::{Node, now};
 use crate::reply::{self, status};
 use std::sync::Arc;
@@ -32,13 +33,16 @@ impl LimitService for Limits {
         &self,
         request: Request<v1::GetLimitsRequest>,
     ) -> Result<Response<v1::GetLimitsResponse>, Status> {
-        client(&self.0, &request)?;
+        let sees = Sees::of(&client(&self.0, &request)?, self.0.bundle().roster());
         let (node, now) = (&self.0, now());
         let named = node.store.named_lines(LINES_MAX).map_err(|e| status(&reply::of_store(&e)))?;
         let mut limits = Vec::new();
-        for shown in node.bundle().limits_shown() {
+        let owner = |field: &str, value: &str| owner_of(node, field, value);
+        let all = node.bundle().limits_shown();
+        for shown in all.into_iter().filter(|shown| sees.limit(shown, owner)) {
             let mut lines = Vec::new();
-            for named in named.iter().filter(|named| named.limit == shown.id) {
+            let of_it = named.iter().filter(|named| named.limit == shown.id);
+            for named in of_it.filter(|named| sees.line(&shown, &named.by, owner)) {
                 let memory = node.store.line(&named.line).map_err(|e| status(&reply::of_store(&e)))?;
                 lines.push(line(named, &memory, &shown, now));
             }

@@ -1,5 +1,6 @@
 //! What `GetStatus` says of a node's work.
 
+use super::sees::Sees;
 use crate::metrics::StageTotal;
 use crate::node::Node;
 use crate::reload::Reloaded;
@@ -10,10 +11,12 @@ use tally_proto::v1;
 /// Keys that are told: an operator looks at the first ones, and the message has an end.
 const KEYS_MAX: usize = 256;
 
-/// Keys, and when each last signed; those that signed last first.
-pub fn key_uses(node: &Node) -> Vec<v1::KeyUse> {
-    let threshold = node.keys.all().into_iter().map(|held| (held.record.name.clone(), held.state));
-    let resident = node.hsm_keys.all().into_iter().map(|held| (held.record.name.clone(), held.state()));
+/// Keys that a caller is shown, and when each last signed; those that signed last first.
+pub fn key_uses(node: &Node, sees: &Sees) -> Vec<v1::KeyUse> {
+    let threshold = node.keys.all().into_iter().filter(|held| sees.owned_by(Some(&held.record.tenant)));
+    let threshold = threshold.map(|held| (held.record.name.clone(), held.state));
+    let resident = node.hsm_keys.all().into_iter().filter(|held| sees.owned_by(Some(&held.record.tenant)));
+    let resident = resident.map(|held| (held.record.name.clone(), held.state()));
     let mut uses: Vec<_> = threshold.chain(resident).map(|(name, state)| key_use(node, &name, state)).collect();
     uses.sort_by(|a, b| b.last_signature_ms.cmp(&a.last_signature_ms).then_with(|| a.name.cmp(&b.name)));
     uses.truncate(KEYS_MAX);

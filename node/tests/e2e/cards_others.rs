@@ -1,4 +1,4 @@
-//! What other tenants are told of cards, what tokens are worth that are expired or suspended, and that a search leaves the
+//! What other tenants are told of cards and of keys, what tokens are worth that are expired or suspended, and that a search leaves the
 //! same behind whether it has found something.
 
 use crate::harness::cards::*;
@@ -12,14 +12,15 @@ use tally_domain::token::Token;
 use tally_tokenization::DomainChange;
 use tally_tokenization::pan::Form;
 
-/// Three nodes, with `payouts-2` a client of another tenant that may do the same.
+/// Three nodes, with `payouts-2` a client of another tenant that may do the same, and is no auditor.
 async fn cluster() -> Cluster {
     let mut cluster = Cluster::prepare(3);
     let root = cluster.dir.path();
     let other = |text: &str| text.replacen("tenant = \"acme\"", "tenant = \"other\"", 1);
     let roster = std::fs::read_to_string(root.join("policy/roster.toml")).unwrap();
     let (before, theirs) = roster.split_at(roster.find("id = \"payouts-2\"").unwrap());
-    std::fs::write(root.join("policy/roster.toml"), before.to_owned() + &other(theirs)).unwrap();
+    let theirs = other(theirs).replacen(r#", "auditors""#, "", 1);
+    std::fs::write(root.join("policy/roster.toml"), before.to_owned() + &theirs).unwrap();
     let profile = root.join("payouts-2/profile.toml");
     std::fs::write(&profile, other(&std::fs::read_to_string(&profile).unwrap())).unwrap();
     for i in 0..3 {
@@ -27,6 +28,21 @@ async fn cluster() -> Cluster {
     }
     cluster.all_serving().await;
     cluster
+}
+
+async fn keys_are_not_shown(stranger: &Client) {
+    let theirs = told(stranger.key(&key("fast")).await.unwrap_err());
+    assert_eq!(theirs, told(stranger.key(&key("nowhere")).await.unwrap_err()));
+    assert_eq!(theirs.0, Reason::KeyNotFound);
+    let path = DerivationPath::parse("m/1").unwrap();
+    assert_eq!(reason(stranger.derive(&key("fast"), &path).await), Reason::KeyNotFound);
+    assert_eq!(reason(sign(stranger, say("theirs")).await), Reason::KeyNotFound);
+    let simulated = stranger.simulate(&stranger.seal(say("theirs")).unwrap(), None).await.unwrap();
+    assert_eq!(simulated.reason.as_deref(), Some("KEY_NOT_FOUND"));
+    assert!(stranger.keys().await.unwrap().is_empty());
+    assert!(stranger.freezes().await.unwrap().is_empty());
+    let node = stranger.node().await.unwrap();
+    assert!(node.freezes.is_empty() && node.key_uses.is_empty(), "{node:?}");
 }
 
 fn told(error: ClientError) -> (Reason, std::collections::BTreeMap<String, String>) {
@@ -40,8 +56,11 @@ async fn another_tenants_domain_is_as_one_that_is_not_there() {
     let (client, stranger) = (cluster.client("payouts-1"), cluster.client("payouts-2"));
     make_domain(&client, &spec("cards", hybrid())).await.unwrap();
     let token = tokenize(&client, "cards", CANARY).await.unwrap().token;
+    create_fast(&client).await;
+    freeze(&client, Scope::Key(key("fast"))).await;
     for i in 0..3 {
         let stranger = stranger.rotated(i);
+        keys_are_not_shown(&stranger).await;
         let theirs = told(reveal(&stranger, "cards", &token).await.unwrap_err());
         assert_eq!(theirs, told(reveal(&stranger, "nowhere", &token).await.unwrap_err()));
         assert_eq!(theirs.0, Reason::DomainNotFound);
@@ -53,6 +72,7 @@ async fn another_tenants_domain_is_as_one_that_is_not_there() {
     }
     assert!(stranger.domains().await.unwrap().is_empty());
     assert_eq!(reveal(&client, "cards", &token).await.unwrap(), CANARY);
+    assert_eq!((client.keys().await.unwrap().len(), client.freezes().await.unwrap().len()), (1, 1));
     verified(&cluster).await;
 }
 

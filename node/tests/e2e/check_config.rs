@@ -117,6 +117,7 @@ fn each_fault_of_certificates_keys_and_pins_says_what_to_do() {
     desk.fault("\"node.key\"", "\"gone.key\"", &["gone.key", "put the key there"]);
     desk.write("nonsense.pem", "nonsense");
     desk.fault("\"node.pem\"", "\"nonsense.pem\"", &["holds no certificate", "a PEM file"]);
+    desk.fault("\"node.key\"", "\"node.pem\"", &["node.pem holds no private key", "correct the path"]);
     desk.write("open.key", &node.tls.key);
     desk.fault("\"node.key\"", "\"open.key\"", &["others can read it", "chmod 0400"]);
 
@@ -152,6 +153,37 @@ fn each_fault_of_certificates_keys_and_pins_says_what_to_do() {
     desk.fault(&format!("pin_file = \"{pin}\""), &two, &["exactly one of `pin_file`, `pin_fd` and `pin_credential`"]);
     let module = node.token.module.display().to_string();
     desk.fault(&module, "/nonexistent/module.so", &["module.so is no file", "install the PKCS#11 module"]);
+    desk.write("other.so", "\u{7f}ELF and no such function");
+    desk.fault(&module, "other.so", &["other.so is no PKCS#11 module", "C_GetFunctionList", "correct the path"]);
+    let pin_line = format!("pin_file = \"{pin}\"");
+    let conf = node.token.env.1.display().to_string();
+    desk.fault(&conf, "nope.conf", &["[hsm] `env`", "nope.conf is no file", "correct `SOFTHSM2_CONF`"]);
+    desk.fault(&pin_line, &format!("{pin_line}\nworkers = 0"), &["1 to 64 workers"]);
+    desk.fault(&pin_line, "pin = \"998877\"", &["unknown field `pin`", "`pin_file`"]);
+}
+
+#[test]
+fn a_certificate_of_the_right_key_and_authority_names_this_node_and_where_it_is() {
+    let desk = Desk::new(Cluster::prepare(1));
+    let node = &desk.cluster.nodes[0];
+    let (uri, authority) = (format!("spiffe://{CLUSTER}/node/node-1"), &desk.cluster.authority);
+    let cert = |name: &str, issued: &crate::harness::certs::Issued| drop(desk.write(name, &issued.cert));
+    let exact = ["does not name this node", "exactly one URI", &uri, "for the same key"];
+    let uri_of =
+        |p: &mut rcgen::CertificateParams| p.subject_alt_names.retain(|n| !matches!(n, rcgen::SanType::URI(_)));
+    cert("bare.pem", &authority.renew_as(&uri, &node.tls, |p| p.subject_alt_names.clear()));
+    cert("nameless.pem", &authority.renew_as(&uri, &node.tls, uri_of));
+    let twice = rcgen::SanType::URI(format!("spiffe://{CLUSTER}/node/node-2").as_str().try_into().unwrap());
+    cert("twice.pem", &authority.renew_as(&uri, &node.tls, |p| p.subject_alt_names.push(twice)));
+    cert("other.pem", &authority.renew(&format!("spiffe://{CLUSTER}/node/node-2"), &node.tls));
+    cert("strange.pem", &authority.renew("spiffe://another/node/node-1", &node.tls));
+    for name in ["bare", "nameless", "twice", "other", "strange"] {
+        desk.fault("\"node.pem\"", &format!("\"{name}.pem\""), &exact);
+    }
+    let hostless =
+        |p: &mut rcgen::CertificateParams| p.subject_alt_names.retain(|n| matches!(n, rcgen::SanType::URI(_)));
+    cert("hostless.pem", &authority.renew_as(&uri, &node.tls, hostless));
+    desk.fault("\"node.pem\"", "\"hostless.pem\"", &["is not for 127.0.0.1:", "the roster says", "that host among"]);
 }
 
 #[test]
