@@ -1,14 +1,15 @@
 //! What other tenants are told of cards and of keys, what tokens are worth that are expired or suspended, and that a search leaves the
 //! same behind whether it has found something.
 
+use crate::freezes::freeze;
 use crate::harness::cards::*;
 use crate::harness::cluster::Cluster;
 use crate::harness::orders::*;
 use crate::harness::vault::verified;
 use crate::main_job::logs_of;
-use tally_client::ClientError;
-use tally_domain::Reason;
+use tally_client::{Client, ClientError};
 use tally_domain::token::Token;
+use tally_domain::{DerivationPath, Reason, Scope};
 use tally_tokenization::DomainChange;
 use tally_tokenization::pan::Form;
 
@@ -42,7 +43,7 @@ async fn keys_are_not_shown(stranger: &Client) {
     assert!(stranger.keys().await.unwrap().is_empty());
     assert!(stranger.freezes().await.unwrap().is_empty());
     let node = stranger.node().await.unwrap();
-    assert!(node.freezes.is_empty() && node.key_uses.is_empty(), "{node:?}");
+    assert!(node.freezes.is_empty() && node.work.keys.is_empty(), "{node:?}");
 }
 
 fn told(error: ClientError) -> (Reason, std::collections::BTreeMap<String, String>) {
@@ -57,7 +58,7 @@ async fn another_tenants_domain_is_as_one_that_is_not_there() {
     make_domain(&client, &spec("cards", hybrid())).await.unwrap();
     let token = tokenize(&client, "cards", CANARY).await.unwrap().token;
     create_fast(&client).await;
-    freeze(&client, Scope::Key(key("fast"))).await;
+    freeze(&client, &Scope::Key(key("fast"))).await.unwrap();
     for i in 0..3 {
         let stranger = stranger.rotated(i);
         keys_are_not_shown(&stranger).await;
