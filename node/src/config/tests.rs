@@ -107,8 +107,9 @@ fn a_version_waits_a_day_for_its_end_unless_the_configuration_says_otherwise() {
     assert_eq!(delay(""), Ok(86_400));
     assert_eq!(delay("[wrap]"), Ok(86_400));
     assert_eq!(delay("[wrap]\ndestroy_delay_min = \"2s\""), Ok(2));
-    for bad in ["\"31d\"", "\"soon\"", "2"] {
+    let place = "line 17, column 21";
+    for (bad, what) in [("\"31d\"", "`destroy_delay_min`"), ("\"soon\"", "`destroy_delay_min`"), ("2", place)] {
         let said = delay(&format!("[wrap]\ndestroy_delay_min = {bad}")).unwrap_err();
-        assert!(said.contains("destroy_delay_min"), "{said}");
+        assert!(said.contains(what), "{said}");
     }
 }
