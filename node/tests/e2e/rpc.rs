@@ -23,7 +23,10 @@ const IDLE: usize = 700;
 
 /// Places that are left for a flood, and its calls: many more, on fewer connections than one client may have.
 const LEFT: usize = 4;
-const FLOOD: usize = 50;
+const FLOOD: usize = 30;
+
+/// Connections of nodes and of other clients beside them, at most; one certificate may have 128.
+const CONNECTIONS_REST: f64 = 32.0;
 
 struct Endpoint {
     cluster: Cluster,
@@ -293,6 +296,11 @@ async fn flood(endpoint: &Endpoint, caller: &Caller) {
     create_fast(&endpoint.client).await;
     let other = endpoint.cluster.client("payouts-2").only(0).unwrap().once();
     let counted = || watch::number(&endpoint.cluster, 0, "tally_calls_shed_total{caller=\"client\"}");
+    let end = tokio::time::Instant::now() + std::time::Duration::from_secs(5);
+    while watch::number(&endpoint.cluster, 0, "tally_connections") > CONNECTIONS_REST {
+        assert!(tokio::time::Instant::now() < end, "connections that were closed must be forgotten");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
     let (head, before) = (post_to("/"), counted());
     let mut streams = Vec::new();
     for _ in 0..FLOOD {
