@@ -121,7 +121,8 @@ fn refusal(refused: &Refused) -> Shown {
     lines.extend(first.chain(rest).filter_map(|name| Some(fact(name, refused.metadata.get(name)?))));
     lines.push(field("endpoint", &refused.endpoint));
     let json = json!({
-        "verdict": verdict(exit).to_lowercase(),
+        // One word, as `tally policy simulate` and `explain` have it.
+        "verdict": verdict(exit).to_lowercase().replace(' ', "-"),
         "reason": refused.reason.as_str(),
         "code": format!("{:?}", refused.code),
         "metadata": refused.metadata,
@@ -322,6 +323,20 @@ impl Drop for Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_verdict_in_json_is_one_word_the_same_for_every_command() {
+        let refused = Refused {
+            endpoint: "n".into(),
+            reason: tally_domain::Reason::ApprovalsRequired,
+            code: tally_client::Code::FailedPrecondition,
+            metadata: std::collections::BTreeMap::new(),
+            retry_after: None,
+        };
+        let shown = refusal(&refused);
+        assert_eq!(shown.json["verdict"], "needs-approval");
+        assert!(shown.text.starts_with("NEEDS APPROVAL APPROVALS_REQUIRED"), "{}", shown.text);
+    }
 
     #[test]
     fn people_are_told_moments_and_spans_not_milliseconds() {
