@@ -76,6 +76,15 @@ fn what_wallets_could_read_otherwise_is_refused() {
 }
 
 #[test]
+fn of_a_number_that_readers_do_not_agree_on_it_is_said_how_to_write_it() {
+    for number in ["115792089237316195423570985008687907853269984665640564039457584007913129639935", "1.5"] {
+        let text = mail().to_string().replacen("\"contents\":", &format!("\"amount\":{number},\"contents\":"), 1);
+        let why = decode(ContentKind::TypedData, Scheme::EcdsaSecp256k1, "eip155:1", text.as_bytes()).unwrap_err();
+        assert!(why.to_string().contains("put a larger one in quotes"), "{why}");
+    }
+}
+
+#[test]
 fn values_are_those_of_their_types() {
     let with = |kind: &str, value: Value| {
         let types = json!({ "T": members(&[(kind, "v")]) });

@@ -16,7 +16,13 @@ pub struct Payload {
 /// Reads either form; the first character tells which.
 pub fn parse(file: &[u8]) -> Result<Payload, Usage> {
     let text = std::str::from_utf8(file).map_err(|_| Usage("the transaction is neither JSON nor hex".into()))?.trim();
-    let bytes = if text.starts_with('{') { from_json(text)? } else { from_hex(text)? };
+    let bytes = match text.chars().next() {
+        Some('{') => from_json(text)?,
+        Some('[') => {
+            return Err(Usage("the file holds a JSON list; give one transaction, a JSON object, in each file".into()));
+        }
+        _ => from_hex(text)?,
+    };
     let chain = chain_of(ContentKind::EvmTransaction, &bytes).map_err(|e| match e {
         ChainError::ChainMismatch { .. } => Usage("the transaction names no chain (chainId 0)".into()),
         other => Usage(other.to_string()),
@@ -138,6 +144,7 @@ mod tests {
                 "{name} {value}: {error}"
             );
         }
+        assert!(parse(b" [{}]").unwrap_err().to_string().contains("a JSON list"));
         for bad in ["", "{", "0xzz", "f86c", "02c0", "\u{ff}"] {
             assert!(parse(bad.as_bytes()).is_err(), "{bad:?}");
         }

@@ -131,7 +131,8 @@ pub fn facts(refused: &Refused) -> Vec<String> {
 /// A refusal for scripts.
 pub fn refusal_json(refused: &Refused) -> Value {
     json!({
-        "verdict": verdict(Exit::of(refused.reason)).to_lowercase(),
+        // One word, as `tally policy simulate` and `explain` have it.
+        "verdict": verdict(Exit::of(refused.reason)).to_lowercase().replace(' ', "-"),
         "reason": refused.reason.as_str(),
         "code": format!("{:?}", refused.code),
         "metadata": refused.metadata,
@@ -343,6 +344,20 @@ impl Drop for Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_verdict_in_json_is_one_word_the_same_for_every_command() {
+        let refused = Refused {
+            endpoint: "n".into(),
+            reason: tally_domain::Reason::ApprovalsRequired,
+            code: tally_client::Code::FailedPrecondition,
+            metadata: std::collections::BTreeMap::new(),
+            retry_after: None,
+        };
+        let shown = refusal(&refused);
+        assert_eq!(shown.json["verdict"], "needs-approval");
+        assert!(shown.text.starts_with("NEEDS APPROVAL APPROVALS_REQUIRED"), "{}", shown.text);
+    }
 
     #[test]
     fn people_are_told_moments_and_spans_not_milliseconds() {

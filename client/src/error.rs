@@ -43,6 +43,8 @@ impl Exit {
             _ if reason == Reason::ApprovalsRequired => Self::NeedsApproval,
             _ if is_a_no(reason) => Self::Denied,
             _ if passes(reason) => Self::Unavailable,
+            // A mistake in what was asked, as a wrong scheme is: no rule has said no.
+            _ if reason == Reason::KeyPurpose => Self::Other,
             Class::PermissionDenied | Class::Unauthenticated => Self::Denied,
             Class::Unavailable | Class::DeadlineExceeded | Class::Aborted | Class::ResourceExhausted => {
                 Self::Unavailable
@@ -294,6 +296,7 @@ mod tests {
             (NeedsApproval, vec![ApprovalsRequired]),
             (Unavailable, vec![Signers, Voters, Participants, InDoubt, Contention, ClockSkew, Overloaded, Hsm]),
             (Unavailable, vec![BundleWaits, BundleExpired, BundleMismatch, KeyNotActive, TooEarly]),
+            (Other, vec![KeyPurpose, KeyScheme]),
             (Other, vec![Malformed, BundleInvalid, BundleNotFound, KeyNotFound, RequestNotFound, BundleSettled]),
             (Other, vec![Expired, RequestIdConflict, AlreadyApproved, NotWaiting, ValidityTooLong, Tampered, Bug]),
         ] {

@@ -245,7 +245,8 @@ fn number(field: &'static str, value: &Value) -> Result<U256, Bad> {
     if !plain {
         return Err(bad());
     }
-    U256::from_str_radix(digits, u64::from(radix)).map_err(|_| bad())
+    // Of digits alone, only their number can be wrong.
+    U256::from_str_radix(digits, u64::from(radix)).map_err(|_| Bad::TooLarge { field })
 }
 
 fn address(field: &'static str, text: &str) -> Result<[u8; 20], Bad> {
@@ -317,6 +318,16 @@ mod tests {
         }
         let unknown = with("petrol", "0x1".into()).unwrap_err();
         assert!(unknown.to_string().contains("petrol"), "{unknown}");
+    }
+
+    #[test]
+    fn a_number_that_no_field_holds_is_too_large_and_not_no_number() {
+        let (hex, decimal) = (format!("0x1{}", "0".repeat(64)), U256::MAX.to_string() + "0");
+        for given in [hex, decimal] {
+            assert_eq!(with("value", given.into()), Err(Bad::TooLarge { field: "value" }));
+        }
+        assert_eq!(with("value", "0x".into()), Err(Bad::Number { field: "value" }));
+        assert_eq!(with("value", serde_json::json!(1e30)), Err(Bad::Number { field: "value" }));
     }
 
     #[test]

@@ -4,8 +4,8 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadTypedData {
-    /// No JSON, or a key twice in one object.
-    #[error("no JSON of which each key is there once: {message}")]
+    /// No JSON, a key twice in one object, or a number that JSON readers do not agree on.
+    #[error("the JSON cannot be read: {message}")]
     Json {
         /// What the parser says.
         message: String,

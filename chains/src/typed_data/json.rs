@@ -62,7 +62,7 @@ impl<'de> Visitor<'de> for Strict {
     type Value = Json;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("JSON; write a number that is not whole or has more than 64 bits as a text")
+        f.write_str("a whole number of 64 bits; put a larger one in quotes")
     }
 
     fn visit_unit<E>(self) -> Result<Json, E> {
