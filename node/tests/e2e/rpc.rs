@@ -336,7 +336,9 @@ async fn flood(endpoint: &Endpoint, caller: &Caller) {
         shed += 1;
     }
     assert!(signed > 0 && shed > 0, "{signed} signed, {shed} shed");
-    assert_eq!(counted() - before, f64::from(shed));
+    // A body that never ends may have come after the calls, and was shed as they were.
+    let all = counted() - before;
+    assert!(all >= f64::from(shed) && all <= (FLOOD + BODIES_MAX - LEFT) as f64, "{all} counted, {shed} shed");
     drop(slow);
     // Who comes again when it was told to is served.
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;

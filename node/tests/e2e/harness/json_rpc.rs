@@ -124,6 +124,8 @@ pub async fn whole(
     stream.write_all(head.as_bytes()).await?;
     // A server that has refused reads no further.
     let _ = stream.write_all(body).await;
+    // What TLS has in its buffer is sent by nothing else: reading does not.
+    let _ = stream.flush().await;
     let mut answer = Vec::new();
     if let Err(error) = stream.read_to_end(&mut answer).await
         && answer.is_empty()
